@@ -1,0 +1,57 @@
+// Package partition chooses a partition from a key the way Java's default
+// partitioner does, so that every transport, and every Java client of the same
+// topic, sends a key to the same place.
+//
+//	p := partition.ByKey([]byte("device-42"), 8) // the same as in Java
+//
+// It decides for keyed messages only. Where a message without a key goes is the
+// transport's own affair.
+package partition
+
+import "encoding/binary"
+
+// ByKey returns the partition, from 0 to n-1, to which Java's default partitioner
+// sends key when the topic has n partitions: murmur2(key), made positive by
+// clearing its sign bit, modulo n. An empty key is a key; nil counts as empty. n
+// must be at least 1, anything less panics. The key is only read.
+func ByKey(key []byte, n int32) int32 {
+	if n < 1 {
+		panic("partition: a topic has at least one partition")
+	}
+	return int32(Murmur2(key)&0x7fffffff) % n
+}
+
+// Murmur2 returns the 32-bit murmur2 hash of data with the seed and the byte order
+// that Kafka's clients use.
+func Murmur2(data []byte) uint32 {
+	const (
+		seed = 0x9747b28c
+		m    = 0x5bd1e995
+		r    = 24
+	)
+	h := uint32(seed) ^ uint32(len(data))
+	for len(data) >= 4 {
+		k := binary.LittleEndian.Uint32(data)
+		k *= m
+		k ^= k >> r
+		k *= m
+		h *= m
+		h ^= k
+		data = data[4:]
+	}
+	switch len(data) {
+	case 3:
+		h ^= uint32(data[2]) << 16
+		fallthrough
+	case 2:
+		h ^= uint32(data[1]) << 8
+		fallthrough
+	case 1:
+		h ^= uint32(data[0])
+		h *= m
+	}
+	h ^= h >> 13
+	h *= m
+	h ^= h >> 15
+	return h
+}
