@@ -1,0 +1,46 @@
+package probe
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// detail is what /detailz says of one service.
+type detail struct {
+	Status string `json:"status"`
+	Cause  string `json:"cause,omitempty"`
+	Since  string `json:"since"` // RFC 3339, UTC
+	// Details is what the service's DetailsFunc returned.
+	Details json.RawMessage `json:"details,omitempty"`
+	// DetailsError is why Details, which were returned, can't be shown.
+	DetailsError string `json:"details_error,omitempty"`
+}
+
+func serveDetails(w http.ResponseWriter, r *http.Request, reg *Registry) {
+	current := reg.current.Load()
+	page := make(map[string]detail, len(current.Services))
+	for _, s := range current.Services {
+		d := detail{Status: s.Status.String(), Since: s.Since.UTC().Format(time.RFC3339)}
+		if s.Cause != nil {
+			d.Cause = s.Cause.Error()
+		}
+		if details := current.details[s.Name]; details != nil {
+			// Encoded by themselves, so that one service can't spoil the page.
+			if raw, err := json.Marshal(details(r.Context())); err != nil {
+				d.DetailsError = err.Error()
+			} else {
+				d.Details = raw
+			}
+		}
+		page[s.Name] = d
+	}
+	body, err := json.MarshalIndent(page, "", "  ")
+	if err != nil {
+		answer(w, http.StatusInternalServerError, "can't encode the details: "+err.Error()+"\n")
+		return
+	}
+	header(w, "application/json")
+	// A client that has gone is no news to anyone.
+	_, _ = w.Write(append(body, '\n'))
+}
