@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"errors"
+	"time"
+)
+
+// control is an error by which a handler says more than "not acknowledged".
+type control struct {
+	verb  verb
+	after time.Duration
+	err   error
+}
+
+type verb uint8
+
+const (
+	verbRetry verb = iota
+	verbDeadLetter
+	verbDrop
+	verbStop
+)
+
+func (c *control) Error() string {
+	what := [...]string{verbRetry: "retry", verbDeadLetter: "dead-letter", verbDrop: "drop", verbStop: "stop"}[c.verb]
+	if c.err == nil {
+		return what
+	}
+	return what + ": " + c.err.Error()
+}
+
+func (c *control) Unwrap() error { return c.err }
+
+// Retry asks for the message again after this time instead of the back-off's.
+// cause may be nil.
+func Retry(after time.Duration, cause error) error {
+	return &control{verb: verbRetry, after: max(after, 0), err: cause}
+}
+
+// DeadLetter asks that the message be published to the subscription's dead-letter
+// topic, with the cause, and acknowledged once that is acknowledged. Until then it
+// is unacknowledged, so nothing is lost. Without a dead-letter topic it is a Nack.
+func DeadLetter(cause error) error { return &control{verb: verbDeadLetter, err: cause} }
+
+// Drop acknowledges the message although it was not handled; hooks see the cause.
+func Drop(cause error) error { return &control{verb: verbDrop, err: cause} }
+
+// Stop ends the subscription with the cause as its Err. The message is not
+// acknowledged.
+func Stop(cause error) error { return &control{verb: verbStop, err: cause} }
+
+func controlOf(err error) (*control, bool) { return errors.AsType[*control](err) }

@@ -1,0 +1,134 @@
+package bus
+
+import (
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// Hook observes a bus. Implement whichever of the ...Hook interfaces you care
+// about; the others cost nothing. The bus calls hooks itself, on every path, so no
+// wrapper can route around them. A hook is called from many goroutines at once,
+// must not block, and must not change what it is given.
+type Hook any
+
+// PublishHook is told of every message's outcome.
+type PublishHook interface{ OnPublish(PublishEvent) }
+
+// DeliveryHook is told whenever a handler has returned.
+type DeliveryHook interface{ OnDelivery(DeliveryEvent) }
+
+// SessionHook is told when a subscription is assigned, loses its assignment, and ends.
+type SessionHook interface{ OnSession(SessionEvent) }
+
+// ConnectionHook is told of every change of the connection, and of the state at
+// the start.
+type ConnectionHook interface{ OnConnection(Connection) }
+
+// CommitHook is told of every commit, failed or not.
+type CommitHook interface{ OnCommit(CommitEvent) }
+
+// PublishEvent is one message's outcome.
+type PublishEvent struct {
+	Transport string
+	Topic     string
+	Message   *message.Message
+	Outcome   Outcome
+	// Duration is from Publish until the outcome.
+	Duration time.Duration
+}
+
+// DeliveryEvent is one return of a handler.
+type DeliveryEvent struct {
+	Transport string
+	Group     string
+	Record    *Record
+	// Attempt is 1 for the first delivery by this subscription.
+	Attempt int
+	// Err is what the handler returned.
+	Err error
+	// Duration is how long the handler ran.
+	Duration time.Duration
+}
+
+// SessionEvent is a change of a subscription's state.
+type SessionEvent struct {
+	Transport    string
+	Subscription *Subscription
+	// Assigned: the subscription holds an assignment.
+	Assigned bool
+	// Ended: the subscription is over; it is the last event about it.
+	Ended bool
+	// Cause says why it is not assigned, or why it ended. nil after a plain Close.
+	Cause error
+}
+
+// CommitEvent is one commit.
+type CommitEvent struct {
+	Transport string
+	Topic     string
+	Group     string
+	Partition int32
+	// Next is the position that was committed: everything below is acknowledged.
+	Next int64
+	Err  error
+}
+
+// hooks holds the hooks by what they implement.
+type hooks struct {
+	publish    []PublishHook
+	delivery   []DeliveryHook
+	session    []SessionHook
+	connection []ConnectionHook
+	commit     []CommitHook
+}
+
+func (h *hooks) add(hook Hook) bool {
+	var known bool
+	if x, ok := hook.(PublishHook); ok {
+		h.publish, known = append(h.publish, x), true
+	}
+	if x, ok := hook.(DeliveryHook); ok {
+		h.delivery, known = append(h.delivery, x), true
+	}
+	if x, ok := hook.(SessionHook); ok {
+		h.session, known = append(h.session, x), true
+	}
+	if x, ok := hook.(ConnectionHook); ok {
+		h.connection, known = append(h.connection, x), true
+	}
+	if x, ok := hook.(CommitHook); ok {
+		h.commit, known = append(h.commit, x), true
+	}
+	return known
+}
+
+func (h *hooks) onPublish(e PublishEvent) {
+	for _, x := range h.publish {
+		x.OnPublish(e)
+	}
+}
+
+func (h *hooks) onDelivery(e DeliveryEvent) {
+	for _, x := range h.delivery {
+		x.OnDelivery(e)
+	}
+}
+
+func (h *hooks) onSession(e SessionEvent) {
+	for _, x := range h.session {
+		x.OnSession(e)
+	}
+}
+
+func (h *hooks) onConnection(c Connection) {
+	for _, x := range h.connection {
+		x.OnConnection(c)
+	}
+}
+
+func (h *hooks) onCommit(e CommitEvent) {
+	for _, x := range h.commit {
+		x.OnCommit(e)
+	}
+}
