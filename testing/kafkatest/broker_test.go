@@ -1,0 +1,161 @@
+package kafkatest_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/testing/kafkatest"
+)
+
+func start(t *testing.T, opts ...kafkatest.Option) *kafkatest.Broker {
+	t.Helper()
+	b, err := kafkatest.Start(t.Context(), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// partitions asks every broker for its topics.
+func partitions(t *testing.T, addrs []string) map[string]int {
+	t.Helper()
+	conf := sarama.NewConfig()
+	conf.Version = sarama.V2_8_0_0
+	conf.Metadata.AllowAutoTopicCreation = false
+	client, err := sarama.NewClient(addrs, conf)
+	require.NoError(t, err)
+	defer client.Close()
+	topics, err := client.Topics()
+	require.NoError(t, err)
+	counts := make(map[string]int)
+	for _, topic := range topics {
+		ps, err := client.Partitions(topic)
+		require.NoError(t, err)
+		counts[topic] = len(ps)
+	}
+	return counts
+}
+
+func TestStartDefaults(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	require.True(t, b.Embedded())
+	require.Len(t, b.Addrs(), 1)
+	require.Empty(t, partitions(t, b.Addrs()))
+}
+
+func TestStartTopics(t *testing.T) {
+	t.Parallel()
+	b := start(t, kafkatest.Partitions(3), kafkatest.Topics(8, "a", "b"), kafkatest.Topics(0, "c"))
+	require.Equal(t, map[string]int{"a": 8, "b": 8, "c": 3}, partitions(t, b.Addrs()))
+}
+
+func TestStartBrokers(t *testing.T) {
+	t.Parallel()
+	b := start(t, kafkatest.Brokers(3), kafkatest.Topics(6, "spread"))
+	require.Len(t, b.Addrs(), 3)
+	require.Equal(t, map[string]int{"spread": 6}, partitions(t, b.Addrs()))
+}
+
+func TestStartOnAPortAndFreeItAgain(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	host, port, err := net.SplitHostPort(b.Addrs()[0])
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1", host)
+	n, err := strconv.Atoi(port)
+	require.NoError(t, err)
+
+	_, err = kafkatest.Start(t.Context(), kafkatest.Port(n))
+	require.ErrorContains(t, err, port)
+
+	require.NoError(t, b.Close())
+	require.NoError(t, b.Close())
+	again := start(t, kafkatest.Port(n))
+	require.Equal(t, b.Addrs(), again.Addrs())
+}
+
+func TestCloseEndsConnections(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	conn, err := net.Dial("tcp", b.Addrs()[0])
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, b.Close())
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(30*time.Second)))
+	_, err = conn.Read(make([]byte, 1))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection outlived the broker")
+}
+
+func TestStartRefuses(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, tt := range map[string]struct {
+		ctx  context.Context
+		opt  kafkatest.Option
+		want string
+	}{
+		"no brokers":         {t.Context(), kafkatest.Brokers(0), "Brokers(0)"},
+		"a negative port":    {t.Context(), kafkatest.Port(-1), "Port(-1)"},
+		"no partitions":      {t.Context(), kafkatest.Partitions(0), "Partitions(0)"},
+		"a nameless topic":   {t.Context(), kafkatest.Topics(1, ""), "needs a name"},
+		"negative partition": {t.Context(), kafkatest.Topics(-1, "a"), `Topics(-1, "a")`},
+		"an ended context":   {ended, kafkatest.Brokers(1), "context canceled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := kafkatest.Start(tt.ctx, tt.opt)
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
+func ExampleStart() {
+	ctx := context.Background()
+	b, err := kafkatest.Start(ctx, kafkatest.Topics(8, "orders"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	fmt.Println(len(b.Addrs()), "broker")
+	// Output: 1 broker
+}
+
+func ExampleDialer() {
+	b, err := kafkatest.Start(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+
+	var network kafkatest.Dialer
+	conf := sarama.NewConfig()
+	conf.Net.Proxy.Enable = true
+	conf.Net.Proxy.Dialer = &network
+	conf.Metadata.Retry.Max = 0
+
+	network.Cut()
+	_, err = sarama.NewClient(b.Addrs(), conf)
+	fmt.Println("while cut:", err != nil)
+
+	network.Restore()
+	client, err := sarama.NewClient(b.Addrs(), conf)
+	fmt.Println("restored:", err)
+	if err == nil {
+		client.Close()
+	}
+	// Output:
+	// while cut: true
+	// restored: <nil>
+}

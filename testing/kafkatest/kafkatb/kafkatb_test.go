@@ -1,0 +1,250 @@
+package kafkatb_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+)
+
+func TestMain(m *testing.M) {
+	// sarama's metrics library keeps one goroutine for the whole process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
+
+const limit = 30 * time.Second
+
+var versions = []sarama.KafkaVersion{sarama.V2_8_0_0, sarama.V3_3_0_0, sarama.V3_6_0_0}
+
+func config(v sarama.KafkaVersion) *sarama.Config {
+	c := sarama.NewConfig()
+	c.Version = v
+	c.Metadata.AllowAutoTopicCreation = false
+	c.Producer.Idempotent = true
+	c.Producer.RequiredAcks = sarama.WaitForAll
+	c.Producer.Return.Successes = true
+	c.Net.MaxOpenRequests = 1
+	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	c.Consumer.Return.Errors = true
+	return c
+}
+
+func publish(t *testing.T, addrs []string, c *sarama.Config, topic string, n int) {
+	t.Helper()
+	p, err := sarama.NewSyncProducer(addrs, c)
+	require.NoError(t, err)
+	for i := range n {
+		_, _, err := p.SendMessage(&sarama.ProducerMessage{
+			Topic:   topic,
+			Key:     sarama.StringEncoder(fmt.Sprint(i)),
+			Value:   sarama.StringEncoder(fmt.Sprint(i)),
+			Headers: []sarama.RecordHeader{{Key: []byte("n"), Value: []byte(fmt.Sprint(i))}},
+		})
+		require.NoError(t, err)
+	}
+	require.NoError(t, p.Close())
+}
+
+// collect is a consumer group handler that ends its session after n messages.
+type collect struct {
+	n    int
+	got  chan *sarama.ConsumerMessage
+	stop context.CancelFunc
+}
+
+func (*collect) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (*collect) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (h *collect) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for {
+		select {
+		case m, ok := <-claim.Messages():
+			if !ok {
+				return nil
+			}
+			h.got <- m
+			s.MarkMessage(m, "")
+			if len(h.got) == h.n {
+				h.stop()
+			}
+		case <-s.Context().Done():
+			return nil
+		}
+	}
+}
+
+// consume reads n messages from topic as a member of group and commits them.
+func consume(t *testing.T, addrs []string, c *sarama.Config, group, topic string, n int) []*sarama.ConsumerMessage {
+	t.Helper()
+	g, err := sarama.NewConsumerGroup(addrs, group, c)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	h := &collect{n: n, got: make(chan *sarama.ConsumerMessage, 2*n), stop: cancel}
+	for ctx.Err() == nil {
+		if err := g.Consume(ctx, []string{topic}, h); err != nil && ctx.Err() == nil {
+			t.Logf("consume: %v", err)
+		}
+	}
+	require.ErrorIs(t, ctx.Err(), context.Canceled, "time ran out after %d of %d messages", len(h.got), n)
+	require.NoError(t, g.Close())
+	close(h.got)
+	var got []*sarama.ConsumerMessage
+	for m := range h.got {
+		got = append(got, m)
+	}
+	return got
+}
+
+func TestSarama(t *testing.T) {
+	t.Parallel()
+	for _, v := range versions {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			b := kafkatb.New(t)
+
+			t.Run("publish and read a partition", func(t *testing.T) {
+				t.Parallel()
+				c := config(v)
+				topic := kafkatb.Topic(t, b, 1)
+				publish(t, b.Addrs(), c, topic, 20)
+
+				reader, err := sarama.NewConsumer(b.Addrs(), c)
+				require.NoError(t, err)
+				defer reader.Close()
+				pc, err := reader.ConsumePartition(topic, 0, sarama.OffsetOldest)
+				require.NoError(t, err)
+				defer pc.Close()
+				for i := range 20 {
+					select {
+					case m := <-pc.Messages():
+						require.EqualValues(t, i, m.Offset)
+						require.Equal(t, fmt.Sprint(i), string(m.Value))
+						require.Equal(t, fmt.Sprint(i), string(m.Headers[0].Value))
+					case err := <-pc.Errors():
+						require.NoError(t, err)
+					case <-time.After(limit):
+						require.FailNow(t, "no message")
+					}
+				}
+			})
+
+			for _, strategy := range []sarama.BalanceStrategy{
+				sarama.NewBalanceStrategyRange(), sarama.NewBalanceStrategySticky(),
+			} {
+				t.Run("group "+strategy.Name(), func(t *testing.T) {
+					t.Parallel()
+					c := config(v)
+					c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
+					topic, group := kafkatb.Topic(t, b, 4), kafkatb.Name(t)
+					publish(t, b.Addrs(), c, topic, 20)
+					require.Len(t, consume(t, b.Addrs(), c, group, topic, 20), 20)
+
+					// The next member starts where the commits ended.
+					publish(t, b.Addrs(), c, topic, 5)
+					require.Len(t, consume(t, b.Addrs(), c, group, topic, 5), 5)
+				})
+			}
+		})
+	}
+}
+
+func TestUnknownTopicStaysUnknown(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	c := config(sarama.V3_6_0_0)
+	c.Metadata.AllowAutoTopicCreation = true // the client asks; the broker refuses
+	c.Metadata.Retry.Max = 1
+	client, err := sarama.NewClient(b.Addrs(), c)
+	require.NoError(t, err)
+	defer client.Close()
+	_, err = client.Partitions(kafkatb.Name(t))
+	require.ErrorIs(t, err, sarama.ErrUnknownTopicOrPartition)
+}
+
+func TestTopicLifeCycle(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	topic := kafkatb.Topic(t, b, 2)
+	require.ErrorIs(t, b.CreateTopic(ctx, topic, 2), sarama.ErrTopicAlreadyExists)
+	require.NoError(t, b.AddPartitions(ctx, topic, 5))
+
+	client, err := sarama.NewClient(b.Addrs(), config(sarama.V3_6_0_0))
+	require.NoError(t, err)
+	defer client.Close()
+	partitions, err := client.Partitions(topic)
+	require.NoError(t, err)
+	require.Len(t, partitions, 5)
+}
+
+func TestCutReachesSarama(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	topic := kafkatb.Topic(t, b, 1)
+	var d kafkatest.Dialer
+	c := config(sarama.V3_6_0_0)
+	c.Net.Proxy.Enable = true
+	c.Net.Proxy.Dialer = &d
+	c.Producer.Retry.Max = 0
+	c.Producer.Idempotent = false
+	c.Metadata.Retry.Max = 0
+	p, err := sarama.NewSyncProducer(b.Addrs(), c)
+	require.NoError(t, err)
+	defer p.Close()
+	send := func() error {
+		_, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder("x")})
+		return err
+	}
+	require.NoError(t, send())
+	require.Positive(t, d.Conns())
+
+	d.Cut()
+	require.Error(t, send())
+	require.Zero(t, d.Conns())
+
+	d.Restore()
+	require.Eventually(t, func() bool { return send() == nil }, limit, 20*time.Millisecond)
+}
+
+func TestName(t *testing.T) {
+	t.Parallel()
+	t.Run("unfit für a topic/"+fmt.Sprintf("%0150d", 0), func(t *testing.T) {
+		a, b := kafkatb.Name(t), kafkatb.Name(t)
+		require.NotEqual(t, a, b)
+		require.Regexp(t, `^[a-zA-Z0-9._-]{1,249}$`, a)
+	})
+}
+
+func TestAttach(t *testing.T) {
+	t.Parallel()
+	own := kafkatb.Embedded(t, kafkatest.Topics(1, "taken"))
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+
+	b, err := kafkatest.Attach(ctx, own.Addrs(), kafkatest.Partitions(3), kafkatest.Topics(0, "mine"))
+	require.NoError(t, err)
+	require.False(t, b.Embedded())
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, own.CreateTopic(ctx, "mine", 1), sarama.ErrTopicAlreadyExists)
+
+	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.Topics(1, "taken"))
+	require.ErrorIs(t, err, sarama.ErrTopicAlreadyExists)
+	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.Brokers(2))
+	require.ErrorIs(t, err, kafkatest.ErrUnfit)
+	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.AutoCreate())
+	require.ErrorIs(t, err, kafkatest.ErrUnfit)
+
+	own.Close()
+	_, err = kafkatest.Attach(ctx, own.Addrs())
+	require.Error(t, err)
+	require.NotErrorIs(t, err, kafkatest.ErrUnfit)
+}
