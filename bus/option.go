@@ -183,9 +183,8 @@ func OrderByPartition() SubscribeOption {
 }
 
 // OrderByKey handles the messages of a key one at a time, in the order of the
-// log, and those of different keys side by side. Messages without a key are one
-// sequence of their own. A message that is not acknowledged holds up its key, and
-// no other.
+// log, and those of different keys, or of none, side by side. A message that is
+// not acknowledged holds up its key, and no other.
 func OrderByKey() SubscribeOption {
 	return func(c *subscribeConfig) error { c.order = orderKey; return nil }
 }
@@ -324,7 +323,9 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, e
 	return c, nil
 }
 
-func invalid(reason string) error { return &Error{Code: InvalidArgument, Op: "configure", Reason: reason} }
+func invalid(reason string) error {
+	return &Error{Code: InvalidArgument, Op: "configure", Reason: reason}
+}
 
 // about says which operation and topic an option's error was about.
 func about(err error, op, topic string) error {

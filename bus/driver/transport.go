@@ -143,7 +143,8 @@ type Session interface {
 	// Losing the broker is an Event, not an error; the session must reconnect by
 	// itself and go on after the last record it fetched. An error other than ctx's is
 	// final: it says why the session ended (NotFound for a topic that does not exist,
-	// Closed after Close).
+	// Closed after Close). While a subscription drains nobody calls Next; the session
+	// must go on revoking all the same.
 	Next(ctx context.Context) (Event, error)
 	// Close leaves. Package bus has released every partition first, unless ctx ended
 	// before. It must be bounded by ctx, and is idempotent.

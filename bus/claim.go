@@ -1,0 +1,283 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// claim reads one partition from its assignment until it is revoked or drained.
+//
+// Its goroutine, run, fetches and admits records to the window; with order by
+// partition it handles them itself. Otherwise each lane that has work has a
+// goroutine, at most as many as the window is wide. run waits for all of them, makes
+// the last commit, and releases the partition.
+type claim struct {
+	sub  *Subscription
+	part driver.Partition
+	// ctx is the handlers': it ends with the subscription's and with the partition's.
+	ctx    context.Context
+	commit *committer
+	lanes  sync.WaitGroup
+
+	mu     sync.Mutex
+	window window
+	byKey  map[string]*lane
+	room   chan struct{} // holds one token when the window may have got room
+}
+
+// lane is a sequence of records that are handled one at a time. A lane is in byKey
+// while its goroutine runs.
+type lane struct {
+	key   string
+	queue []*entry
+}
+
+func newClaim(s *Subscription, p driver.Partition) *claim {
+	return &claim{sub: s, part: p, window: newWindow(), byKey: map[string]*lane{}, room: make(chan struct{}, 1)}
+}
+
+func (c *claim) run() {
+	ctx, cancel := context.WithCancelCause(c.sub.ctx)
+	defer cancel(context.Canceled)
+	c.ctx = ctx
+	revoked := c.part.Context()
+	defer context.AfterFunc(revoked, func() { cancel(context.Cause(revoked)) })()
+	fetching, stop := context.WithCancelCause(c.sub.fetching)
+	defer stop(context.Canceled)
+	defer context.AfterFunc(revoked, func() { stop(context.Cause(revoked)) })()
+
+	c.commit = newCommitter(c)
+	c.read(fetching)
+	c.lanes.Wait()
+	c.commit.last()
+	c.part.Release()
+}
+
+// read hands out records until fetching ends, or Fetch fails, which the session
+// tells the reason of.
+func (c *claim) read(fetching context.Context) {
+	for {
+		recs, err := c.part.Fetch(fetching)
+		if err != nil {
+			if fetching.Err() == nil {
+				c.sub.bus.cfg.logger.Warn("fetch failed", "topic", c.sub.topic, "partition", c.part.ID(), "error", err)
+				<-fetching.Done()
+			}
+			return
+		}
+		for i := range recs {
+			if !c.handOut(fetching, recs[i]) {
+				return
+			}
+		}
+	}
+}
+
+// handOut waits for room in the window and sees to the record's handling. It
+// returns false when nothing more is to be handed out.
+func (c *claim) handOut(fetching context.Context, r Record) bool {
+	if fetching.Err() != nil {
+		return false
+	}
+	cfg := c.sub.cfg
+	c.mu.Lock()
+	for c.window.unacked >= cfg.window || c.window.ahead() >= cfg.ahead {
+		c.mu.Unlock()
+		select {
+		case <-c.room:
+		case <-fetching.Done():
+			return false
+		}
+		c.mu.Lock()
+	}
+	e := c.window.admit(r)
+	if cfg.order == orderPartition {
+		c.mu.Unlock()
+		return c.handle(e)
+	}
+	defer c.mu.Unlock()
+	key := string(r.Key)
+	if cfg.order == orderKey && key != "" {
+		if l, ok := c.byKey[key]; ok {
+			l.queue = append(l.queue, e)
+			return true
+		}
+		l := &lane{key: key, queue: []*entry{e}}
+		c.byKey[key] = l
+		c.lanes.Go(func() { c.runLane(l) })
+		return true
+	}
+	c.lanes.Go(func() { c.handle(e) })
+	return true
+}
+
+// runLane handles the lane's records until there are none, or one is not to be
+// acknowledged any more; those after it must not overtake it.
+func (c *claim) runLane(l *lane) {
+	for {
+		c.mu.Lock()
+		if len(l.queue) == 0 {
+			delete(c.byKey, l.key)
+			c.mu.Unlock()
+			return
+		}
+		e := l.queue[0]
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+		c.mu.Unlock()
+		if !c.handle(e) {
+			return // the lane stays in byKey: nothing of this key is begun any more
+		}
+	}
+}
+
+// handle delivers the record until it is acknowledged, and returns true then; false
+// when the claim or the subscription ends first.
+func (c *claim) handle(e *entry) bool {
+	pause := newBackoff(c.sub.cfg.minBackoff, c.sub.cfg.maxBackoff)
+	for attempt := 1; ; attempt++ {
+		if !c.mayBegin() {
+			return false
+		}
+		err := c.deliver(e, attempt)
+		after := time.Duration(-1)
+		if ctl, ok := controlOf(err); ok {
+			switch ctl.verb {
+			case verbDrop:
+				err = nil
+			case verbStop:
+				c.sub.cancel(ctl)
+				return false
+			case verbRetry:
+				after = ctl.after
+			case verbDeadLetter:
+				if c.sub.cfg.deadLetter != "" {
+					err = c.deadLetter(e, ctl.err)
+				}
+			}
+		}
+		if err == nil {
+			c.ack(e)
+			return true
+		}
+		if after < 0 {
+			after = pause.next()
+		}
+		if !c.rest(after) {
+			return false
+		}
+	}
+}
+
+// mayBegin says whether a handler may still be started.
+func (c *claim) mayBegin() bool {
+	select {
+	case <-c.sub.draining:
+		return false
+	default:
+		return c.ctx.Err() == nil
+	}
+}
+
+// rest waits before the next attempt; false when there is to be none.
+func (c *claim) rest(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.ctx.Done():
+	case <-c.sub.draining:
+	}
+	return false
+}
+
+// deliver runs the handler once.
+func (c *claim) deliver(e *entry, attempt int) error {
+	if s := c.sub.slots; s != nil {
+		select {
+		case s <- struct{}{}:
+			defer func() { <-s }()
+		case <-c.ctx.Done():
+			return context.Cause(c.ctx)
+		case <-c.sub.draining:
+			return errDraining
+		}
+	}
+	if e.rec.DecodeErr != nil {
+		return c.undecodable(e)
+	}
+	d := &Delivery{Message: newMessage(&e.rec), Record: &e.rec, Attempt: attempt}
+	d.SetContext(c.ctx)
+	hooks := &c.sub.bus.cfg.hooks
+	if len(hooks.delivery) == 0 {
+		return c.guarded(d)
+	}
+	begun := time.Now()
+	err := c.guarded(d)
+	hooks.onDelivery(DeliveryEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Record: &e.rec, Attempt: attempt, Err: err, Duration: time.Since(begun)})
+	return err
+}
+
+// guarded turns a panic of the handler into an error.
+func (c *claim) guarded(d *Delivery) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.sub.bus.cfg.logger.Error("handler panicked", "topic", d.Record.Topic, "partition", d.Record.Partition, "offset", d.Record.Offset,
+				"panic", p, "stack", string(debug.Stack()))
+			err = &Error{Code: Internal, Op: "handle", Topic: d.Record.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
+		}
+	}()
+	return c.sub.handler(c.ctx, d)
+}
+
+func newMessage(r *Record) *message.Message {
+	m := message.NewMessage(r.UUID, r.Payload)
+	for _, h := range r.Headers {
+		m.Metadata[h.Key] = h.Value
+	}
+	if len(r.Key) > 0 {
+		m.Metadata[driver.KeyDirective] = string(r.Key)
+	}
+	return m
+}
+
+// undecodable applies the policy for records that are not messages: to the
+// dead-letter topic, or the end of the subscription.
+func (c *claim) undecodable(e *entry) error {
+	err := &Error{Code: Undecodable, Op: "consume", Transport: c.sub.bus.caps.Name, Topic: e.rec.Topic, Err: e.rec.DecodeErr,
+		Reason: fmt.Sprintf("the record at partition %d, offset %d is no message; set a DeadLetterTopic to get past such records", e.rec.Partition, e.rec.Offset)}
+	if c.sub.cfg.deadLetter == "" {
+		c.sub.cancel(err)
+		return err
+	}
+	return DeadLetter(err)
+}
+
+// ack makes the record acknowledged, and tells who waits for that.
+func (c *claim) ack(e *entry) {
+	c.mu.Lock()
+	moved := c.window.ack(e)
+	c.mu.Unlock()
+	select {
+	case c.room <- struct{}{}:
+	default:
+	}
+	if moved {
+		c.commit.moved()
+	}
+}
+
+// position is what may be committed; -1 for nothing.
+func (c *claim) position() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.window.next
+}

@@ -1,0 +1,65 @@
+package bus
+
+import (
+	"context"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// Delivery is one delivery of a message to a handler.
+type Delivery struct {
+	// Message is what was published. It is the handler's while it runs, except for the
+	// payload's bytes, which other subscriptions may share: read them only. Its Ack
+	// and Nack mean nothing here; the handler's return does.
+	*message.Message
+	// Record says where it stands: topic, partition, offset, key, timestamp, headers.
+	Record *Record
+	// Attempt is 1 for the first delivery by this subscription, 2 for the one after a
+	// Nack, and so on.
+	Attempt int
+}
+
+// Handler handles one message. nil acknowledges it. An error is a Nack: the message
+// is delivered again after a back-off, and holds up what is ordered after it.
+// Retry, DeadLetter, Drop and Stop make errors that say more. A panic is a Nack.
+//
+// ctx ends when the partition is revoked, the subscription's own context ends, or a
+// drain runs out of time; context.Cause tells which. The handler should return
+// then: the partition is not let go before it does.
+type Handler func(ctx context.Context, d *Delivery) error
+
+// Consume subscribes h to a topic. It does not wait for a broker: Subscription.Ready
+// does. It fails at once for what is wrong on this side; an option that the
+// transport can't honour is Unsupported.
+//
+// The subscription lives until ctx ends (at once: handlers' contexts end, what is
+// not acknowledged is delivered again), Close (drained), or a final error.
+func (b *Bus) Consume(ctx context.Context, topic string, h Handler, opts ...SubscribeOption) (*Subscription, error) {
+	if h == nil {
+		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic, Reason: "the handler is nil"}
+	}
+	return b.consume(ctx, topic, opts, func(s *Subscription) { s.handler = h })
+}
+
+// consume makes a subscription, lets set give it its handler, and starts it.
+func (b *Bus) consume(ctx context.Context, topic string, opts []SubscribeOption, set func(*Subscription)) (*Subscription, error) {
+	if err := b.enter("subscribe", topic); err != nil {
+		return nil, err
+	}
+	defer b.gate.leave()
+	cfg, err := b.resolve(topic, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Code: driver.ContextCode(err), Op: "subscribe", Topic: topic, Err: err}
+	}
+	s := newSubscription(ctx, b, topic, cfg)
+	set(s)
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}

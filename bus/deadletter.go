@@ -1,0 +1,66 @@
+package bus
+
+import (
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// The headers that a dead letter has besides the original's.
+const (
+	// DeadLetterTopicHeader, DeadLetterPartitionHeader and DeadLetterOffsetHeader say
+	// where the original stands.
+	DeadLetterTopicHeader     = "trunkline-dead-letter-topic"
+	DeadLetterPartitionHeader = "trunkline-dead-letter-partition"
+	DeadLetterOffsetHeader    = "trunkline-dead-letter-offset"
+	// DeadLetterGroupHeader is the group that could not handle it, if there was one.
+	DeadLetterGroupHeader = "trunkline-dead-letter-group"
+	// DeadLetterCauseHeader says why, DeadLetterCodeHeader what kind of error it was.
+	DeadLetterCauseHeader = "trunkline-dead-letter-cause"
+	DeadLetterCodeHeader  = "trunkline-dead-letter-code"
+)
+
+// maxCause bounds the cause's text in a header.
+const maxCause = 1024
+
+// deadLetter publishes the record to the dead-letter topic. nil means that it is
+// acknowledged there, so the original may be.
+func (c *claim) deadLetter(e *entry, cause error) error {
+	m := newMessage(&e.rec)
+	m.SetContext(c.ctx)
+	m.Metadata.Set(DeadLetterTopicHeader, e.rec.Topic)
+	m.Metadata.Set(DeadLetterPartitionHeader, strconv.Itoa(int(e.rec.Partition)))
+	m.Metadata.Set(DeadLetterOffsetHeader, strconv.FormatInt(e.rec.Offset, 10))
+	if g := c.sub.cfg.group; g != "" {
+		m.Metadata.Set(DeadLetterGroupHeader, g)
+	}
+	code, text := Unknown, "no cause was given"
+	if cause != nil {
+		code, text = CodeOf(cause), cause.Error()
+	}
+	m.Metadata.Set(DeadLetterCodeHeader, code.String())
+	m.Metadata.Set(DeadLetterCauseHeader, shorten(text, maxCause))
+	if !e.rec.Timestamp.IsZero() {
+		SetTimestamp(m, e.rec.Timestamp)
+	}
+	delete(m.Metadata, driver.PartitionDirective)
+	if err := c.sub.bus.Publish(c.sub.cfg.deadLetter, m); err != nil {
+		c.sub.bus.cfg.logger.Warn("dead letter not published: the message is tried again", "topic", e.rec.Topic, "partition", e.rec.Partition,
+			"offset", e.rec.Offset, "dead-letter topic", c.sub.cfg.deadLetter, "error", err)
+		return fmt.Errorf("dead-letter: %w", err)
+	}
+	return nil
+}
+
+// shorten cuts s to at most n bytes, between characters.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

@@ -1,0 +1,263 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// PublishError is what Publish fails with when messages have different outcomes
+// to tell. It is immutable.
+type PublishError struct {
+	Topic string
+	// Outcomes are those of every message, in the order of the call. The Err of those
+	// that the log has is nil.
+	Outcomes []Outcome
+}
+
+// Error names how many failed and the first one's error.
+func (e *PublishError) Error() string {
+	var first error
+	failed, unknown := 0, 0
+	for _, o := range e.Outcomes {
+		if o.Err == nil {
+			continue
+		}
+		failed++
+		if CodeOf(o.Err) == OutcomeUnknown {
+			unknown++
+		}
+		if first == nil {
+			first = o.Err
+		}
+	}
+	if len(e.Outcomes) == 1 {
+		return first.Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "publish %q: %d of %d messages failed", e.Topic, failed, len(e.Outcomes))
+	if unknown > 0 {
+		fmt.Fprintf(&b, " (of %d the outcome is unknown)", unknown)
+	}
+	fmt.Fprintf(&b, ": the first: %v", first)
+	return b.String()
+}
+
+// Unwrap returns the errors of the messages that failed.
+func (e *PublishError) Unwrap() []error {
+	var errs []error
+	for _, o := range e.Outcomes {
+		if o.Err != nil {
+			errs = append(errs, o.Err)
+		}
+	}
+	return errs
+}
+
+// Publish hands all messages to the transport and returns when each has an
+// outcome. nil means that the transport's log has every one of them. Otherwise the
+// error is a *PublishError that lists the outcomes by index (a batch is not atomic),
+// or an *Error with code Closed when the bus was closed before.
+//
+// Each message's own context is honoured; one without a deadline gets the delivery
+// time-out. When it ends before the message was handed over the outcome is Canceled
+// or DeadlineExceeded and nothing was sent. When it ends later the outcome is
+// OutcomeUnknown, and payload and metadata must still not be changed: the transport
+// may go on reading them until it gives up on delivering.
+//
+// The messages stay the caller's, and are not acknowledged. It is safe for
+// concurrent use; messages of sequential calls keep their order.
+func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
+	if err := b.enter("publish", topic); err != nil {
+		return err
+	}
+	defer b.gate.leave()
+	if len(msgs) == 0 {
+		return nil
+	}
+	p := &publication{bus: b, topic: topic, begun: time.Now(), results: make([]result, len(msgs)), left: len(msgs), done: make(chan struct{})}
+	batch := make([]driver.Outgoing, 0, len(msgs))
+	var deadline *deadlineContext // shared by neighbours with the same context
+	for i, m := range msgs {
+		ctx := context.Background()
+		if m != nil {
+			ctx = m.Context()
+		}
+		if deadline == nil || deadline.Context != ctx {
+			deadline = newDeadline(ctx, b.cfg.deliveryTimeout)
+			defer deadline.release()
+		}
+		out, err := b.prepare(deadline, topic, m)
+		out.Context, out.Index, out.Sink = deadline, i, p
+		if err != nil {
+			p.Published(&out, driver.Failed(err))
+			continue
+		}
+		batch = append(batch, out)
+	}
+	if len(batch) > 0 {
+		b.t.Publish(batch)
+	}
+	p.wait(batch)
+	return p.err()
+}
+
+// PublishAsync hands one message over and calls done with its outcome, exactly
+// once, perhaps before it returns and perhaps on a goroutine of the transport's:
+// done must not block. ctx, or without a deadline the delivery time-out, ends the
+// wait for room, and nothing else: the outcome is told when it is known. Until then
+// the message must not be changed.
+func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message, done func(Outcome)) {
+	if err := b.enter("publish", topic); err != nil {
+		done(driver.Failed(err))
+		return
+	}
+	a := &asyncPublication{bus: b, begun: time.Now(), deadline: newDeadline(ctx, b.cfg.deliveryTimeout), done: done}
+	out, err := b.prepare(a.deadline, topic, m)
+	out.Context, out.Sink = a.deadline, a
+	if err != nil {
+		a.Published(&out, driver.Failed(err))
+		return
+	}
+	b.t.Publish([]driver.Outgoing{out})
+}
+
+// prepare checks the message and reads its directives.
+func (b *Bus) prepare(ctx context.Context, topic string, m *message.Message) (driver.Outgoing, error) {
+	fail := func(code Code, reason string, cause error) (driver.Outgoing, error) {
+		return driver.Outgoing{Topic: topic, Message: m},
+			&Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: topic, Reason: reason, Err: cause}
+	}
+	if m == nil {
+		return fail(InvalidArgument, "the message is nil", nil)
+	}
+	if n := size(m); n > b.cfg.maxMessageBytes {
+		return fail(TooLarge, fmt.Sprintf("the message has %d bytes, the limit is %d", n, b.cfg.maxMessageBytes), nil)
+	}
+	out, err := outgoing(topic, m)
+	if err != nil {
+		return out, err
+	}
+	if out.Partition != driver.AnyPartition && !b.caps.Partitions {
+		return fail(Unsupported, "this transport's topics have no partitions: leave SetPartition out", nil)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(driver.ContextCode(err), "nothing was sent", err)
+	}
+	if err := b.create(ctx, topic); err != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+// published is where every outcome passes.
+func (b *Bus) published(m *message.Message, topic string, r Outcome, begun time.Time) {
+	if len(b.cfg.hooks.publish) > 0 {
+		b.cfg.hooks.onPublish(PublishEvent{Transport: b.caps.Name, Topic: topic, Message: m, Outcome: r, Duration: time.Since(begun)})
+	}
+}
+
+// publication gathers the outcomes of one Publish.
+type publication struct {
+	bus   *Bus
+	topic string
+	begun time.Time
+
+	mu      sync.Mutex
+	results []result
+	left    int
+	done    chan struct{} // closed when left is 0
+}
+
+type result struct {
+	Outcome
+	told bool
+}
+
+// Published is the transport's call. What comes after the caller has been told
+// OutcomeUnknown is for the hooks only.
+func (p *publication) Published(o *driver.Outgoing, r Outcome) {
+	p.bus.published(o.Message, p.topic, r, p.begun)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(o.Index, r)
+}
+
+func (p *publication) tell(i int, r Outcome) {
+	if p.results[i].told {
+		return
+	}
+	p.results[i] = result{r, true}
+	if p.left--; p.left == 0 {
+		close(p.done)
+	}
+}
+
+// wait returns when every message has an outcome, its context's end among them.
+func (p *publication) wait(batch []driver.Outgoing) {
+	select {
+	case <-p.done: // the transport told all of them at once: no timers needed
+		return
+	default:
+	}
+	var last *deadlineContext
+	for i := range batch {
+		if d := batch[i].Context.(*deadlineContext); d != last {
+			last = d
+			defer context.AfterFunc(d.start(), func() { p.giveUp(d, batch) })()
+		}
+	}
+	<-p.done
+}
+
+// giveUp says of the messages with this context, which has ended, that their
+// outcome is unknown. A transport may be about to say that nothing was sent; what
+// the caller is told is weaker and still true.
+func (p *publication) giveUp(ctx *deadlineContext, batch []driver.Outgoing) {
+	err := &Error{Code: OutcomeUnknown, Op: "publish", Transport: p.bus.caps.Name, Topic: p.topic,
+		Reason: "the message was handed over and the wait for its outcome ended: it may or may not be in the log", Err: ctx.Err()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range batch {
+		if batch[i].Context == ctx {
+			p.tell(batch[i].Index, driver.Failed(err))
+		}
+	}
+}
+
+// err is called when every outcome is there; nothing changes them any more.
+func (p *publication) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.ContainsFunc(p.results, func(r result) bool { return r.Err != nil }) {
+		return nil
+	}
+	e := &PublishError{Topic: p.topic, Outcomes: make([]Outcome, len(p.results))}
+	for i, r := range p.results {
+		e.Outcomes[i] = r.Outcome
+	}
+	return e
+}
+
+// asyncPublication tells the outcome of one PublishAsync.
+type asyncPublication struct {
+	bus      *Bus
+	begun    time.Time
+	deadline *deadlineContext
+	done     func(Outcome)
+}
+
+// Published is the transport's call.
+func (a *asyncPublication) Published(o *driver.Outgoing, r Outcome) {
+	a.bus.published(o.Message, o.Topic, r, a.begun)
+	a.deadline.release()
+	a.bus.gate.leave()
+	a.done(r)
+}

@@ -1,0 +1,284 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// Subscription is a handler's reading of one topic. All methods are safe for
+// concurrent use.
+type Subscription struct {
+	bus     *Bus
+	topic   string
+	handler Handler
+	cfg     *subscribeConfig
+	slots   chan struct{} // Concurrency; nil for no bound
+	session driver.Session
+
+	// ctx ends with the caller's, with Stop, and when a drain runs out of time. Every
+	// handler's context ends with it.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	// draining is closed when no more is to be handed out.
+	draining  chan struct{}
+	drainOnce sync.Once
+	// fetching ends when draining or ctx does.
+	fetching     context.Context
+	stopFetching context.CancelCauseFunc
+	ended        func()        // called by run before done is closed; may be nil
+	done         chan struct{} // closed by run, last of all
+
+	mu       sync.Mutex
+	assigned bool
+	changed  chan struct{} // closed and replaced at each change of assigned
+	cause    error         // why it is not assigned
+	err      error         // why it ended; set before done is closed
+}
+
+func newSubscription(ctx context.Context, b *Bus, topic string, cfg *subscribeConfig) *Subscription {
+	s := &Subscription{bus: b, topic: topic, cfg: cfg,
+		draining: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{})}
+	if cfg.concurrency > 0 {
+		s.slots = make(chan struct{}, cfg.concurrency)
+	}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.fetching, s.stopFetching = context.WithCancelCause(s.ctx)
+	return s
+}
+
+// open makes the session and starts the subscription's goroutine. Missing topics
+// that are to be created are created by that goroutine: an absent broker must not
+// hold up the caller.
+func (s *Subscription) open(ctx context.Context) error {
+	if s.bus.cfg.create == nil {
+		if err := s.subscribe(ctx); err != nil {
+			s.cancel(err)
+			return err
+		}
+	}
+	if err := s.bus.keep(s); err != nil {
+		s.cancel(err)
+		if s.session != nil {
+			_ = s.session.Close(ctx) // nothing was read; the caller is told that the bus is closed
+		}
+		return err
+	}
+	return nil
+}
+
+func (s *Subscription) subscribe(ctx context.Context) error {
+	maxFetch := min(s.cfg.window+s.cfg.ahead, 512)
+	session, err := s.bus.t.Subscribe(ctx, driver.Subscription{Topic: s.topic, Group: s.cfg.group, Start: *s.cfg.start,
+		Partitions: s.cfg.partitions, MaxFetch: maxFetch})
+	s.session = session
+	return err
+}
+
+// Topic returns the topic it reads.
+func (s *Subscription) Topic() string { return s.topic }
+
+// Group returns its consumer group, "" for none.
+func (s *Subscription) Group() string { return s.cfg.group }
+
+// Done is closed when the subscription has ended: no handler runs any more, and
+// Err says why.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Err returns nil while the subscription lives and after a Close that drained it;
+// otherwise why it ended.
+func (s *Subscription) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// Assigned says whether it holds an assignment now, and if not, why, as far as that
+// is known.
+func (s *Subscription) Assigned() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.assigned, s.cause
+}
+
+// Ready waits until the subscription is assigned and positioned: what is published
+// after it returned nil is seen. It fails with why the subscription ended, or when
+// ctx ends with why it is not ready yet.
+func (s *Subscription) Ready(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		assigned, changed, cause := s.assigned, s.changed, s.cause
+		s.mu.Unlock()
+		select {
+		case <-s.done:
+			return s.whyEnded()
+		default:
+		}
+		if assigned {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.done:
+		case <-ctx.Done():
+			return &Error{Code: driver.ContextCode(ctx.Err()), Op: "wait for the subscription", Transport: s.bus.caps.Name, Topic: s.topic,
+				Reason: "it is not assigned yet", Err: errors.Join(ctx.Err(), cause)}
+		}
+	}
+}
+
+func (s *Subscription) whyEnded() error {
+	if s.err != nil {
+		return s.err
+	}
+	return &Error{Code: Closed, Op: "wait for the subscription", Topic: s.topic, Reason: "it was closed"}
+}
+
+// Close drains: it takes nothing new, waits for the handlers that run, commits what
+// they acknowledged, and leaves. When ctx ends first the handlers' contexts end too,
+// and the error says so; Done tells when the last of them has returned. Messages
+// that were fetched and not begun are delivered again, to whoever has the partition
+// next. It is idempotent.
+func (s *Subscription) Close(ctx context.Context) error {
+	s.drain()
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel(&Error{Code: driver.ContextCode(ctx.Err()), Op: "close", Topic: s.topic, Reason: "the drain ran out of time", Err: ctx.Err()})
+	// What listens to its context ends now; what doesn't is not waited for.
+	grace := time.NewTimer(time.Second)
+	defer grace.Stop()
+	select {
+	case <-s.done:
+	case <-grace.C:
+	}
+	return &Error{Code: driver.ContextCode(ctx.Err()), Op: "close", Transport: s.bus.caps.Name, Topic: s.topic,
+		Reason: "not every handler ended in time: their messages will be delivered again", Err: ctx.Err()}
+}
+
+func (s *Subscription) drain() {
+	s.drainOnce.Do(func() {
+		close(s.draining)
+		s.stopFetching(errDraining)
+	})
+}
+
+var errDraining = &Error{Code: Closed, Op: "fetch", Reason: "the subscription is being closed"}
+
+// run is the subscription's goroutine: it follows the assignment, gives each claim
+// a goroutine of its own, and waits for all of them.
+func (s *Subscription) run() {
+	var claims sync.WaitGroup
+	err := s.follow(&claims)
+	s.stopFetching(errDraining)
+	claims.Wait()
+	if s.session != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.bus.cfg.closeTimeout)
+		err = errors.Join(err, s.session.Close(ctx))
+		cancel()
+	}
+	s.cancel(context.Canceled)
+	s.mu.Lock()
+	s.err = err
+	s.assigned = false
+	s.mu.Unlock()
+	s.bus.forget(s)
+	s.bus.cfg.hooks.onSession(SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Ended: true, Cause: err})
+	if s.ended != nil {
+		s.ended()
+	}
+	close(s.done)
+}
+
+// follow returns why the subscription is to end; nil for a drain.
+func (s *Subscription) follow(claims *sync.WaitGroup) error {
+	if s.session == nil { // the topic may have to be created first
+		if err := s.createThenSubscribe(); err != nil {
+			return s.why(err)
+		}
+	}
+	for {
+		event, err := s.session.Next(s.fetching)
+		if err != nil {
+			return s.why(err)
+		}
+		for _, p := range event.Added {
+			claims.Go(func() { newClaim(s, p).run() })
+		}
+		s.setAssigned(event.Assigned, event.Cause)
+	}
+}
+
+// createThenSubscribe tries again until the topic is there.
+func (s *Subscription) createThenSubscribe() error {
+	for pause := newBackoff(s.cfg.minBackoff, s.cfg.maxBackoff); ; {
+		ctx, cancel := context.WithTimeout(s.fetching, s.bus.cfg.deliveryTimeout)
+		err := s.bus.create(ctx, s.topic)
+		cancel()
+		if err == nil {
+			return s.subscribe(s.fetching)
+		}
+		if !temporary(err) {
+			return err
+		}
+		s.setAssigned(false, err)
+		if !pause.wait(s.fetching) {
+			return context.Cause(s.fetching)
+		}
+	}
+}
+
+// temporary says whether trying again can help. nil is not temporary.
+func temporary(err error) bool {
+	if err == nil {
+		return false
+	}
+	switch CodeOf(err) {
+	case Unavailable, DeadlineExceeded, OutcomeUnknown, ResourceExhausted:
+		return true
+	default:
+		return false
+	}
+}
+
+// why turns the error that ended Next into the reason the user is given.
+func (s *Subscription) why(err error) error {
+	if cause := context.Cause(s.ctx); cause != nil {
+		if _, ok := controlOf(cause); ok {
+			return &Error{Code: Canceled, Op: "consume", Transport: s.bus.caps.Name, Topic: s.topic, Reason: "the handler stopped it", Err: cause}
+		}
+		if e, ok := errors.AsType[*Error](cause); ok {
+			return e
+		}
+		return &Error{Code: driver.ContextCode(cause), Op: "consume", Transport: s.bus.caps.Name, Topic: s.topic, Reason: "its context ended", Err: cause}
+	}
+	if s.fetching.Err() != nil {
+		return nil // drained
+	}
+	return err
+}
+
+func (s *Subscription) setAssigned(assigned bool, cause error) {
+	s.mu.Lock()
+	same := s.assigned == assigned && !(cause != nil && s.cause == nil)
+	s.assigned, s.cause = assigned, cause
+	if assigned {
+		s.cause = nil
+	}
+	if !same {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+	s.mu.Unlock()
+	if !same {
+		s.bus.cfg.hooks.onSession(SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
+	}
+}

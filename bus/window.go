@@ -1,0 +1,50 @@
+package bus
+
+// window keeps, for one claim, which records are acknowledged, in the order of the
+// log. Offsets may have gaps, so it knows only those that were handed to it. It is
+// not safe for concurrent use: its claim's mutex guards it.
+//
+// The invariant: everything below next is acknowledged, and the record at the front
+// of entries, if there is one, is not.
+type window struct {
+	entries []*entry // a queue: from the first unacknowledged on
+	unacked int
+	next    int64 // the position to commit; -1 before the first record
+}
+
+// entry is a record that was handed out.
+type entry struct {
+	rec   Record
+	acked bool
+}
+
+func newWindow() window { return window{next: -1} }
+
+// admit puts a record that comes after all others under watch.
+func (w *window) admit(r Record) *entry {
+	e := &entry{rec: r}
+	if w.next < 0 {
+		w.next = r.Offset
+	}
+	w.entries = append(w.entries, e)
+	w.unacked++
+	return e
+}
+
+// ack marks the entry, and moves the position over the acknowledged prefix. It
+// returns true when the position moved.
+func (w *window) ack(e *entry) bool {
+	e.acked = true
+	w.unacked--
+	moved := false
+	for len(w.entries) > 0 && w.entries[0].acked {
+		w.next = w.entries[0].rec.Offset + 1
+		w.entries[0] = nil
+		w.entries = w.entries[1:]
+		moved = true
+	}
+	return moved
+}
+
+// ahead is how many records are acknowledged that can't be committed.
+func (w *window) ahead() int { return len(w.entries) - w.unacked }
