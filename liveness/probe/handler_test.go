@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,4 +167,40 @@ func TestDetailzOfNothing(t *testing.T) {
 	answer := request(probe.Handler(probe.New()), http.MethodGet, "/detailz")
 	require.Equal(t, http.StatusOK, answer.Code)
 	require.JSONEq(t, "{}", answer.Body.String())
+}
+
+func TestDetailsLeaveWithTheirService(t *testing.T) {
+	t.Parallel()
+	reg := probe.New()
+	reg.Register("bus", probe.WithDetails(func(context.Context) map[string]any { return map[string]any{"lag": 7} }))
+	require.Contains(t, request(probe.Handler(reg), http.MethodGet, "/detailz").Body.String(), "lag")
+	reg.Unregister("bus")
+	reg.Register("bus")
+	require.NotContains(t, request(probe.Handler(reg), http.MethodGet, "/detailz").Body.String(), "lag")
+}
+
+// Pages are made from a state that nobody changes: the race detector judges.
+func TestDetailzWhileServicesComeAndGo(t *testing.T) {
+	t.Parallel()
+	reg := probe.New()
+	reg.Register("bus", probe.WithDetails(func(context.Context) map[string]any { return map[string]any{"lag": 7} }))
+	handler := probe.Handler(reg)
+	var registering sync.WaitGroup
+	registering.Go(func() {
+		for range 500 {
+			reg.Register("passing", probe.WithDetails(func(context.Context) map[string]any { return nil }))
+			reg.Unregister("passing")
+		}
+	})
+	for range 100 {
+		require.Contains(t, request(handler, http.MethodGet, "/detailz").Body.String(), "lag")
+	}
+	registering.Wait()
+}
+
+func TestANameCannotForgeALine(t *testing.T) {
+	t.Parallel()
+	reg := probe.New()
+	reg.Update("bus ok\n[+]store", probe.Running, nil)
+	require.Equal(t, "[+]bus ok; [+]store ok\nreadyz check passed\n", request(probe.Handler(reg), http.MethodGet, "/readyz?verbose").Body.String())
 }

@@ -69,24 +69,24 @@ type NotReadyError struct {
 func (e *NotReadyError) Error() string {
 	return e.describe(func(s Service) string {
 		if s.Cause == nil {
-			return s.Name + " is " + s.Status.String()
+			return ""
 		}
-		return s.Name + " is " + s.Status.String() + ": " + oneLine(s.Cause.Error())
+		return ": " + oneLine(s.Cause.Error())
 	})
 }
 
 // Public is Error without the causes, for those who should learn what is not
 // ready but not the addresses and other internals that causes carry.
 func (e *NotReadyError) Public() string {
-	return e.describe(func(s Service) string { return s.Name + " is " + s.Status.String() })
+	return e.describe(func(Service) string { return "" })
 }
 
-func (e *NotReadyError) describe(one func(Service) string) string {
+func (e *NotReadyError) describe(why func(Service) string) string {
 	switch {
 	case len(e.Services) > 0:
 		parts := make([]string, len(e.Services))
 		for i, s := range e.Services {
-			parts[i] = one(s)
+			parts[i] = oneLine(s.Name) + " is " + s.Status.String() + why(s)
 		}
 		return "not ready: " + strings.Join(parts, "; ")
 	case e.registered == 0:

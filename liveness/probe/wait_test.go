@@ -314,3 +314,21 @@ func TestContext(t *testing.T) {
 	require.Equal(t, probe.Stopped, bus.Status)
 	require.Equal(t, errRefused, bus.Cause)
 }
+
+// readyAtTheEnd is a context during whose end the registry becomes ready.
+type readyAtTheEnd struct {
+	context.Context
+	reg *probe.Registry
+}
+
+func (c readyAtTheEnd) Err() error {
+	c.reg.Update("bus", probe.Running, nil)
+	return context.Canceled
+}
+
+func TestWaitReadyThatIsReadyAtTheLastMoment(t *testing.T) {
+	t.Parallel()
+	reg := probe.New()
+	require.NoError(t, reg.WaitReady(readyAtTheEnd{t.Context(), reg}))
+	require.True(t, reg.Ready())
+}
