@@ -23,7 +23,7 @@
 // The buffer belongs to the subscriptions made through that URL, so two users of
 // one name may have different ones. Topics live as long as somebody subscribes to
 // them; closing one bus ends its own subscriptions only. An unknown parameter, a
-// path, a port or user information is an InvalidArgument error.
+// path or several names are an InvalidArgument error.
 //
 // # Message delivery semantics
 //

@@ -1,0 +1,199 @@
+package foreign_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/foreign"
+)
+
+func TestPublisherGetsACopy(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	synctest.Test(t, func(t *testing.T) {
+		var got *message.Message
+		var ctxValue any
+		pub := &publisher{publish: func(topic string, m *message.Message) error {
+			require.Equal(t, "orders", topic)
+			got, ctxValue = m, m.Context().Value(key{})
+			return nil
+		}}
+		tr := open(t, pub, feed(nil))
+		m := message.NewMessage("id", []byte("payload"))
+		m.Metadata = message.Metadata{
+			"trace": "abc", driver.KeyDirective: "k", driver.PartitionDirective: "0", driver.TimestampDirective: "now",
+		}
+		sink := newOutcomes()
+		tr.Publish([]driver.Outgoing{{
+			Context: context.WithValue(t.Context(), key{}, "value"), Topic: "orders", Partition: driver.AnyPartition,
+			Key: []byte("k"), Message: m, Sink: sink,
+		}})
+		synctest.Wait()
+		require.NoError(t, sink.err(t, 0))
+		m.Payload[0] = 'X'
+		require.Equal(t, "id", got.UUID)
+		require.Equal(t, "payload", string(got.Payload))
+		require.Equal(t, message.Metadata{"trace": "abc", driver.KeyDirective: "k"}, got.Metadata)
+		require.Equal(t, "value", ctxValue)
+		require.NoError(t, tr.Close(t.Context()))
+		require.Equal(t, 1, pub.closed)
+	})
+}
+
+func TestErrorsOfThePublisherAreClassified(t *testing.T) {
+	t.Parallel()
+	plain := errors.New("queue is full")
+	for name, c := range map[string]struct {
+		err  error
+		code driver.Code
+	}{
+		"plain":    {plain, driver.Unknown},
+		"dial":     {&net.OpError{Op: "dial", Err: errors.New("refused")}, driver.Unavailable},
+		"write":    {&net.OpError{Op: "write", Err: errors.New("reset")}, driver.Unknown},
+		"context":  {context.DeadlineExceeded, driver.OutcomeUnknown},
+		"its own":  {&driver.Error{Code: driver.TooLarge}, driver.TooLarge},
+		"panicked": {nil, driver.Internal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tr := open(t, &publisher{publish: func(string, *message.Message) error {
+					if c.err == nil {
+						panic("send on closed channel")
+					}
+					return c.err
+				}}, feed(nil))
+				sink := newOutcomes()
+				tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 0)})
+				synctest.Wait()
+				require.Equal(t, c.code, sink.code(t, 0))
+				if c.err != nil {
+					require.ErrorIs(t, sink.err(t, 0), c.err)
+				}
+				require.NoError(t, tr.Close(t.Context()))
+			})
+		})
+	}
+}
+
+func TestOrderedPublishesOneAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		now, most := map[string]int{}, 0
+		var order []string
+		tr := open(t, &publisher{publish: func(topic string, m *message.Message) error {
+			mu.Lock()
+			now[topic]++
+			most = max(most, now[topic])
+			if topic == "a" {
+				order = append(order, m.UUID)
+			}
+			mu.Unlock()
+			time.Sleep(time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			now[topic]--
+			return nil
+		}}, feed(nil), foreign.Ordered(), foreign.Concurrency(8))
+		sink := newOutcomes()
+		var batch []driver.Outgoing
+		for i := range 10 {
+			batch = append(batch, outgoing(t.Context(), sink, "a", i))
+		}
+		tr.Publish(batch)
+		require.NoError(t, tr.Close(t.Context()), "waits for what it was given")
+		require.Equal(t, 10, sink.len())
+		require.Equal(t, 1, most)
+		require.Equal(t, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, order)
+	})
+}
+
+func TestStuckPublisher(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		unstick := make(chan struct{})
+		tr := open(t, &publisher{publish: func(topic string, _ *message.Message) error {
+			if topic == "stuck" {
+				<-unstick
+			}
+			return nil
+		}}, feed(nil), foreign.Concurrency(2))
+		sink := newOutcomes()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		tr.Publish([]driver.Outgoing{
+			outgoing(ctx, sink, "stuck", 0), outgoing(t.Context(), sink, "stuck", 1),
+			outgoing(ctx, sink, "stuck", 2), // waits for a turn
+		})
+		synctest.Wait()
+		require.Equal(t, driver.OutcomeUnknown, sink.code(t, 0), "the publisher has it")
+		require.Equal(t, driver.DeadlineExceeded, sink.code(t, 2), "the publisher never had it")
+		require.Equal(t, 2, sink.len())
+
+		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "other", 3)})
+		synctest.Wait()
+		require.NoError(t, sink.err(t, 3), "another topic goes on")
+
+		go tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "stuck", 4)})
+		synctest.Wait()
+		soon, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(tr.Close(soon)))
+		require.Equal(t, driver.OutcomeUnknown, sink.code(t, 1))
+		require.Equal(t, driver.Closed, sink.code(t, 4))
+		require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(tr.Close(t.Context())), "the first result")
+		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "other", 5)})
+		require.Equal(t, driver.Closed, sink.code(t, 5))
+		close(unstick)
+	})
+}
+
+func TestPublishRacingClose(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		tr := open(t, &publisher{publish: func(string, *message.Message) error { return nil }}, feed(nil))
+		sink := newOutcomes()
+		var wg sync.WaitGroup
+		for p := range 4 {
+			wg.Go(func() {
+				for i := range 20 {
+					tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", p*20+i)})
+				}
+			})
+		}
+		wg.Go(func() { _ = tr.Close(t.Context()) })
+		wg.Wait()
+		require.NoError(t, tr.Close(t.Context()))
+		require.Equal(t, 80, sink.len())
+		for i := range 80 {
+			if err := sink.err(t, i); err != nil {
+				require.Equal(t, driver.Closed, driver.CodeOf(err))
+			}
+		}
+	}
+}
+
+func TestMessagesThatCannotBePublished(t *testing.T) {
+	t.Parallel()
+	tr := open(t, &publisher{publish: func(string, *message.Message) error { return nil }}, feed(nil))
+	sink := newOutcomes()
+	named := outgoing(t.Context(), sink, "orders", 0)
+	named.Partition = 3
+	dead, kill := context.WithCancel(t.Context())
+	kill()
+	tr.Publish([]driver.Outgoing{named, outgoing(t.Context(), sink, "", 1), outgoing(dead, sink, "orders", 2)})
+	require.Equal(t, driver.Unsupported, sink.code(t, 0))
+	require.Equal(t, driver.InvalidArgument, sink.code(t, 1))
+	require.Equal(t, driver.Canceled, sink.code(t, 2))
+	require.NoError(t, tr.Close(t.Context()))
+}

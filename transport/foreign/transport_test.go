@@ -1,0 +1,140 @@
+package foreign_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/foreign"
+)
+
+func TestNothingIsPromisedUnlessDeclared(t *testing.T) {
+	t.Parallel()
+	plain := open(t, discard, feed(nil), foreign.KeepOpen())
+	require.Equal(t, driver.Capabilities{Name: "foreign", Keys: true, DirectAck: true}, plain.Capabilities())
+	require.NoError(t, plain.Close(t.Context()))
+
+	full := open(t, discard, feed(nil), foreign.KeepOpen(), foreign.Named("nats"), foreign.Ordered(), foreign.CrossProcess(), foreign.Durable(),
+		foreign.Redelivers(), foreign.MaxMessageBytes(1<<20), foreign.CreatesTopics(),
+		foreign.GroupSubscriber(func(string) (message.Subscriber, error) { return feed(nil), nil }))
+	require.Equal(t, driver.Capabilities{
+		Name: "nats", Keys: true, DirectAck: true, Ordered: true, CrossProcess: true, Durable: true, Redelivery: true,
+		Topics: true, Groups: true, MaxMessageBytes: 1 << 20,
+	}, full.Capabilities())
+	require.NoError(t, full.Close(t.Context()))
+}
+
+func TestWrongOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, opt := range map[string]foreign.Option{
+		"name": foreign.Named(""), "size": foreign.MaxMessageBytes(0), "concurrency": foreign.Concurrency(0), "group": foreign.GroupSubscriber(nil),
+	} {
+		_, err := foreign.New(discard, feed(nil), opt)
+		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+	}
+	_, err := foreign.New(nil, feed(nil))
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	_, err = foreign.New(discard, nil)
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	_, err = foreign.New(discard, struct{ message.Subscriber }{feed(nil)}, foreign.CreatesTopics())
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+}
+
+func TestWhatCannotBeSubscribed(t *testing.T) {
+	t.Parallel()
+	tr := open(t, discard, feed(nil))
+	dead, kill := context.WithCancel(t.Context())
+	kill()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		s    driver.Subscription
+		code driver.Code
+	}{
+		"empty topic": {t.Context(), driver.Subscription{}, driver.InvalidArgument},
+		"group":       {t.Context(), driver.Subscription{Topic: "t", Group: "g"}, driver.Unsupported},
+		"partitions":  {t.Context(), driver.Subscription{Topic: "t", Partitions: []int32{0}}, driver.Unsupported},
+		"offset":      {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtOffset}}, driver.Unsupported},
+		"time":        {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtTime}}, driver.Unsupported},
+		"canceled":    {dead, driver.Subscription{Topic: "t"}, driver.Canceled},
+	} {
+		_, err := tr.Subscribe(c.ctx, c.s)
+		require.Equal(t, c.code, driver.CodeOf(err), name)
+	}
+	require.NoError(t, tr.Ready(t.Context()))
+	require.Equal(t, driver.Unsupported, driver.CodeOf(tr.Ping(t.Context())))
+	require.NoError(t, tr.Close(t.Context()))
+	_, err := tr.Subscribe(t.Context(), driver.Subscription{Topic: "t"})
+	require.Equal(t, driver.Closed, driver.CodeOf(err))
+	require.Equal(t, driver.Closed, driver.CodeOf(tr.Ready(t.Context())))
+}
+
+func TestConnectedFromTheFirstSuccess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fail := true
+		tr := open(t, &publisher{publish: func(string, *message.Message) error {
+			if fail {
+				return errors.New("no broker")
+			}
+			return nil
+		}}, feed(nil))
+		var seen []driver.ConnectionState
+		tr.Observe(func(c driver.Connection) { seen = append(seen, c.State) })
+		sink := newOutcomes()
+		for i := range 4 {
+			fail = i%2 == 0
+			tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", i)})
+			synctest.Wait()
+		}
+		require.Equal(t, []driver.ConnectionState{driver.Connecting, driver.Connected}, seen)
+		require.NoError(t, tr.Close(t.Context()))
+	})
+}
+
+func TestTopicsAreCreatedOnlyWhenDeclared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sub := feed(nil)
+		var created []string
+		blocked := make(chan struct{})
+		sub.initialize = func(topic string) error {
+			created = append(created, topic)
+			if topic == "slow" {
+				<-blocked
+			}
+			if topic == "bad" {
+				return errors.New("no such exchange")
+			}
+			return nil
+		}
+		plain := open(t, discard, sub, foreign.KeepOpen())
+		require.Equal(t, driver.Unsupported, driver.CodeOf(plain.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders"})))
+		require.NoError(t, plain.Close(t.Context()))
+
+		tr := open(t, discard, sub, foreign.CreatesTopics())
+		require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders"}))
+		require.ErrorContains(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "bad"}), "no such exchange")
+		require.Equal(t, []string{"orders", "bad"}, created)
+		for _, spec := range []driver.TopicSpec{{Name: "t", Partitions: 3}, {Name: "t", Config: map[string]string{"a": "b"}}} {
+			require.Equal(t, driver.Unsupported, driver.CodeOf(tr.CreateTopic(t.Context(), spec)))
+		}
+		require.Equal(t, driver.InvalidArgument, driver.CodeOf(tr.CreateTopic(t.Context(), driver.TopicSpec{})))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { synctest.Wait(); cancel() }()
+		require.Equal(t, driver.OutcomeUnknown, driver.CodeOf(tr.CreateTopic(ctx, driver.TopicSpec{Name: "slow"})))
+		close(blocked)
+
+		require.Equal(t, driver.Unsupported, driver.CodeOf(tr.DeleteTopic(t.Context(), "orders")))
+		_, err := tr.DescribeTopic(t.Context(), "orders")
+		require.Equal(t, driver.Unsupported, driver.CodeOf(err))
+		_, err = tr.ListTopics(t.Context())
+		require.Equal(t, driver.Unsupported, driver.CodeOf(err))
+		require.NoError(t, tr.Close(t.Context()))
+		require.Equal(t, driver.Closed, driver.CodeOf(tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "late"})))
+	})
+}
