@@ -1,0 +1,284 @@
+package rpc
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// ClientOption configures a [Client].
+type ClientOption interface{ applyClient(*clientConfig) error }
+
+// ServerOption configures a [Server].
+type ServerOption interface{ applyServer(*serverConfig) error }
+
+// Option configures a [Client] or a [Server].
+type Option interface {
+	ClientOption
+	ServerOption
+}
+
+type (
+	sharedOption func(*config) error
+	clientOption func(*clientConfig) error
+	serverOption func(*serverConfig) error
+)
+
+func (o sharedOption) applyClient(c *clientConfig) error { return o(&c.config) }
+func (o sharedOption) applyServer(c *serverConfig) error { return o(&c.config) }
+func (o clientOption) applyClient(c *clientConfig) error { return o(c) }
+func (o serverOption) applyServer(c *serverConfig) error { return o(c) }
+
+// config is what both sides have.
+type config struct {
+	wire         Wire
+	codecs       codecs
+	interceptors []Interceptor
+	logger       *slog.Logger
+}
+
+func defaultConfig() config {
+	return config{wire: HeaderWire{}, codecs: defaultCodecs(), logger: slog.New(slog.DiscardHandler)}
+}
+
+// WithWire sets the form of frames as messages. Both sides need the same one.
+// Default: HeaderWire.
+func WithWire(w Wire) Option {
+	return sharedOption(func(c *config) error {
+		if w == nil {
+			return invalidOption("the wire is nil")
+		}
+		c.wire = w
+		return nil
+	})
+}
+
+// WithCodecs adds codecs, by their content type, to Protobuf, JSON and Raw.
+func WithCodecs(cs ...Codec) Option {
+	return sharedOption(func(c *config) error {
+		for _, k := range cs {
+			if k == nil || k.ContentType() == "" || len(k.ContentType()) > maxContentType {
+				return invalidOption("a codec is nil, or its content type is empty or over 128 bytes")
+			}
+			c.codecs[k.ContentType()] = k
+		}
+		return nil
+	})
+}
+
+// WithInterceptors wraps every call, the first one outermost; those of a later
+// WithInterceptors come inside.
+func WithInterceptors(is ...Interceptor) Option {
+	return sharedOption(func(c *config) error {
+		for _, i := range is {
+			if i == nil {
+				return invalidOption("an interceptor is nil")
+			}
+		}
+		c.interceptors = append(c.interceptors, is...)
+		return nil
+	})
+}
+
+// WithLogger sets where goes what no caller can be told: the stack of a panic, a
+// request that can't be read, a reply topic that can't be opened. By default
+// nothing is logged.
+func WithLogger(l *slog.Logger) Option {
+	return sharedOption(func(c *config) error {
+		if l == nil {
+			return invalidOption("the logger is nil")
+		}
+		c.logger = l
+		return nil
+	})
+}
+
+type clientConfig struct {
+	config
+	name       string
+	timeout    time.Duration
+	maxPending int
+	calls      []CallOption
+	replyTopic bus.TopicSpec
+}
+
+// Name names the client: it is part of its instance id and of its reply topic.
+// Letters, digits, '.', '_' and '-', at most 100. Default "client".
+func Name(name string) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		if !validName(name, 100) {
+			return invalidOption("the client's name is empty, over 100 bytes, or has other characters than letters, digits, '.', '_' and '-'")
+		}
+		c.name = name
+		return nil
+	})
+}
+
+// DefaultTimeout bounds calls whose context has no deadline and that have no
+// Timeout. Default 30 s.
+func DefaultTimeout(d time.Duration) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		if d <= 0 {
+			return invalidOption("the default timeout is not over zero")
+		}
+		c.timeout = d
+		return nil
+	})
+}
+
+// MaxPending bounds the calls that wait for their replies at once; one more fails
+// with ResourceExhausted. Default 65,536.
+func MaxPending(n int) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		if n < 1 {
+			return invalidOption("the number of pending calls is less than 1")
+		}
+		c.maxPending = n
+		return nil
+	})
+}
+
+// CallDefaults sets options for every call; the call's own come after them.
+func CallDefaults(opts ...CallOption) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		c.calls = append(c.calls, opts...)
+		return nil
+	})
+}
+
+// ReplyTopic sets replication and configuration of the client's reply topic, where
+// topics are created. Name and Partitions must be left zero: the client chooses.
+func ReplyTopic(spec bus.TopicSpec) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		if spec.Name != "" || spec.Partitions != 0 {
+			return invalidOption("the reply topic's name and partitions are the client's choice")
+		}
+		c.replyTopic = spec
+		return nil
+	})
+}
+
+type serverConfig struct {
+	config
+	group       string
+	concurrency int
+	window      int
+	unordered   bool
+	replay      int
+	replayBytes int
+	skew        time.Duration
+	deadLetter  string
+	replyTo     func(topic string) bool
+}
+
+// Group sets the consumer group the server is a member of: members share the
+// requests. Where the transport has no groups it is an Unsupported error. Default:
+// "trunkline.rpc.<topic>" where the transport has groups, and none elsewhere: there
+// every server of a topic runs every request.
+func Group(name string) ServerOption {
+	return serverOption(func(c *serverConfig) error {
+		if name == "" {
+			return invalidOption("the group's name is empty: leave the option out for the default")
+		}
+		c.group = name
+		return nil
+	})
+}
+
+// Concurrency bounds the handlers that run at once for each topic served, replies
+// on their way to the transport's log included. Default 64.
+func Concurrency(n int) ServerOption {
+	return serverOption(func(c *serverConfig) error {
+		if n < 1 {
+			return invalidOption("the concurrency is less than 1")
+		}
+		c.concurrency = n
+		return nil
+	})
+}
+
+// Window bounds, for each partition, the requests that are fetched and not yet
+// acknowledged. Default 64, or Concurrency when that is more.
+func Window(n int) ServerOption {
+	return serverOption(func(c *serverConfig) error {
+		if n < 1 {
+			return invalidOption("the window is less than 1")
+		}
+		c.window = n
+		return nil
+	})
+}
+
+// Unordered runs requests side by side whatever their keys. Default: requests of
+// one key run one at a time, in the order they were published, and all others side
+// by side; on a transport that keeps order but carries no keys, one request of a
+// partition at a time; on one that keeps no order, side by side.
+func Unordered() ServerOption {
+	return serverOption(func(c *serverConfig) error { c.unordered = true; return nil })
+}
+
+// ReplayCache sets how many answers, and how many bytes of them, are kept to answer
+// a request that comes again without running it again. 0 answers keep none; then a
+// redelivered or retried request is run again. Default 4,096 answers, 64 MiB.
+func ReplayCache(answers, bytes int) ServerOption {
+	return serverOption(func(c *serverConfig) error {
+		if answers < 0 || bytes < 0 {
+			return invalidOption("the replay cache's size is negative")
+		}
+		c.replay, c.replayBytes = answers, bytes
+		return nil
+	})
+}
+
+// ClockSkew is how long after its deadline, by the server's clock, a request is
+// still begun. Set it to what the clocks of the callers may be behind. Default 0.
+func ClockSkew(d time.Duration) ServerOption {
+	return serverOption(func(c *serverConfig) error {
+		if d < 0 {
+			return invalidOption("the clock skew is negative")
+		}
+		c.skew = d
+		return nil
+	})
+}
+
+// DeadLetterTopic sets where messages go that can't be read as requests. Default:
+// none; they are acknowledged, counted and logged.
+func DeadLetterTopic(topic string) ServerOption {
+	return serverOption(func(c *serverConfig) error {
+		if topic == "" {
+			return invalidOption("the dead-letter topic's name is empty")
+		}
+		c.deadLetter = topic
+		return nil
+	})
+}
+
+// ReplyTopics sets which topics the server may answer to: a request names its own
+// reply topic, and must not make the server write just anywhere. A request with
+// another one is acknowledged, counted and logged, and not run. Default: those of
+// this package's clients, which begin with "trunkline.reply.".
+func ReplyTopics(allow func(topic string) bool) ServerOption {
+	return serverOption(func(c *serverConfig) error {
+		if allow == nil {
+			return invalidOption("the function that allows reply topics is nil")
+		}
+		c.replyTo = allow
+		return nil
+	})
+}
+
+func invalidOption(reason string) error { return newError(codes.InvalidArgument, reason, nil) }
+
+func validName(s string, limit int) bool {
+	if s == "" || len(s) > limit {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+	}) < 0
+}

@@ -1,0 +1,140 @@
+package rpc
+
+import (
+	"sync"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// pending is a call that waits for its reply.
+//
+// Whoever removes it from its calls, and nobody else, ends it: by sending to done,
+// which has room for one, so that nobody ever waits to end a call.
+type pending struct {
+	client  *Client
+	id      string
+	attempt int
+	done    chan ending
+}
+
+// ending is what a call ends with: exactly one of them is set.
+type ending struct {
+	resp *Response
+	err  *Error
+}
+
+// published is told what became of the request.
+func (p *pending) published(o bus.Outcome) {
+	switch {
+	case o.Err == nil:
+	case bus.CodeOf(o.Err) == bus.OutcomeUnknown:
+		// The server may have got it: wait for the reply, or the deadline.
+		p.client.counters.outcomeUnknown.Add(1)
+	case p.client.calls.remove(p):
+		p.done <- ending{err: publishError(o.Err)}
+	}
+}
+
+// calls correlates replies with the calls that wait for them.
+type calls struct {
+	mu      sync.Mutex
+	limit   int
+	waiting map[string]*pending
+	closed  *Error // why no call is taken any more
+	// abandoned remembers the ids of the last calls that ended without a reply, to
+	// tell a late reply from a duplicate. next is where ring is overwritten.
+	abandoned map[string]struct{}
+	ring      []string
+	next      int
+}
+
+// maxAbandoned bounds what is remembered of calls that nobody waits for any more.
+const maxAbandoned = 4096
+
+func newCalls(limit int) *calls {
+	return &calls{limit: limit, waiting: map[string]*pending{}, abandoned: map[string]struct{}{}}
+}
+
+// add lets p wait. It must come before the request is published.
+func (c *calls) add(p *pending) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed != nil {
+		return c.closed
+	}
+	if len(c.waiting) >= c.limit {
+		return newError(codes.ResourceExhausted, "too many calls wait for their replies: see MaxPending", nil)
+	}
+	c.waiting[p.id] = p
+	return nil
+}
+
+// remove returns true when p waited: it is the caller's to end now.
+func (c *calls) remove(p *pending) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting[p.id] != p {
+		return false
+	}
+	delete(c.waiting, p.id)
+	return true
+}
+
+// abandon is remove for a caller that has gone away.
+func (c *calls) abandon(p *pending) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting[p.id] != p {
+		return false
+	}
+	delete(c.waiting, p.id)
+	if len(c.ring) < maxAbandoned {
+		c.ring = append(c.ring, p.id)
+	} else {
+		delete(c.abandoned, c.ring[c.next])
+		c.ring[c.next] = p.id
+		c.next = (c.next + 1) % maxAbandoned
+	}
+	c.abandoned[p.id] = struct{}{}
+	return true
+}
+
+// match removes and returns the call that a reply is for. An error that answers an
+// earlier attempt is for nobody: that attempt has failed already. Otherwise late
+// tells whether the caller had gone away; if not, the call was answered before.
+func (c *calls) match(f *Frame) (p *pending, late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, ok := c.waiting[f.ID]; ok {
+		if f.Status != nil && f.Attempt < p.attempt {
+			return nil, false
+		}
+		delete(c.waiting, f.ID)
+		return p, false
+	}
+	_, late = c.abandoned[f.ID]
+	delete(c.abandoned, f.ID)
+	return nil, late
+}
+
+func (c *calls) pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting)
+}
+
+// close ends every call with err, and every later one.
+func (c *calls) close(err *Error) {
+	c.mu.Lock()
+	if c.closed == nil {
+		c.closed = err
+	}
+	waiting := c.waiting
+	c.waiting = map[string]*pending{}
+	c.mu.Unlock()
+	for _, p := range waiting {
+		p.done <- ending{err: err}
+	}
+}
