@@ -1,0 +1,186 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// Publish appends the batch and completes each message before it returns, on the
+// caller's goroutine, but for messages to several full partitions, of which each
+// partition has a goroutine that Publish waits for. A message that finds its
+// partition full waits under its own Context, and only what goes to the same
+// partition waits behind it.
+func (t *Transport) Publish(batch []driver.Outgoing) {
+	var (
+		found *topic
+		held  backlog
+	)
+	for i := range batch {
+		o := &batch[i]
+		if err := t.admit(o); err != nil {
+			o.Complete(driver.Failed(err))
+			continue
+		}
+		if found == nil || found.name != o.Topic {
+			if found = t.log.lookup(o.Topic); found == nil {
+				o.Complete(driver.Failed(noTopic("publish", o.Topic)))
+				continue
+			}
+		}
+		p, err := found.choose(o)
+		if err != nil {
+			o.Complete(driver.Failed(err))
+			continue
+		}
+		e := newEntry(o)
+		if e.size > p.limits.maxBytes {
+			o.Complete(driver.Failed(failure(driver.TooLarge, "publish", o.Topic,
+				fmt.Sprintf("the message has %d bytes, the partition keeps %d", e.size, p.limits.maxBytes), nil)))
+			continue
+		}
+		if held.behind(p) {
+			held.add(p, o, e)
+			continue
+		}
+		offset, full, err := p.offer(e)
+		if full {
+			held.add(p, o, e)
+			continue
+		}
+		complete(o, p, offset, err)
+	}
+	if held != nil {
+		t.clear(held)
+	}
+}
+
+// admit says why o can't go, whatever its topic.
+func (t *Transport) admit(o *driver.Outgoing) error {
+	if cause := t.link.Load().err(); cause != nil {
+		return unreachable("publish", o.Topic, cause)
+	}
+	if err := o.Context.Err(); err != nil {
+		return contextError("publish", o.Topic, err)
+	}
+	if o.Message == nil {
+		return invalid("publish", o.Topic, "the message is nil")
+	}
+	return nil
+}
+
+func complete(o *driver.Outgoing, p *partition, offset int64, err error) {
+	if err != nil {
+		o.Complete(driver.Failed(err))
+		return
+	}
+	o.Complete(driver.Outcome{Partition: p.id, Offset: offset})
+}
+
+// newEntry copies what o's owner may change or reuse.
+func newEntry(o *driver.Outgoing) entry {
+	m := o.Message
+	e := entry{uuid: m.UUID, timestamp: o.Timestamp}
+	if e.timestamp.IsZero() {
+		e.timestamp = time.Now().Round(0) // a record has no use for the monotonic clock
+	}
+	keyLen := len(o.Key)
+	e.size = int64(keyLen + len(m.Payload))
+	if o.Key != nil || m.Payload != nil {
+		buf := make([]byte, e.size)
+		if o.Key != nil {
+			e.key = buf[:keyLen:keyLen]
+			copy(e.key, o.Key)
+		}
+		if m.Payload != nil {
+			e.payload = buf[keyLen:]
+			copy(e.payload, m.Payload)
+		}
+	}
+	if len(m.Metadata) == 0 {
+		return e
+	}
+	e.headers = make([]driver.Header, 0, len(m.Metadata))
+	for k, v := range m.Metadata {
+		if driver.IsDirective(k) {
+			continue
+		}
+		e.headers = append(e.headers, driver.Header{Key: k, Value: v})
+		e.size += int64(len(k) + len(v))
+	}
+	return e
+}
+
+// backlog is what a batch has for full partitions, in order.
+type backlog map[*partition][]heldMessage
+
+type heldMessage struct {
+	out   *driver.Outgoing
+	entry entry
+}
+
+func (b backlog) behind(p *partition) bool { return len(b[p]) > 0 }
+
+func (b *backlog) add(p *partition, o *driver.Outgoing, e entry) {
+	if *b == nil {
+		*b = backlog{}
+	}
+	(*b)[p] = append((*b)[p], heldMessage{o, e})
+}
+
+// clear waits until every held message is completed, partitions side by side.
+func (t *Transport) clear(b backlog) {
+	if len(b) == 1 {
+		for p, messages := range b {
+			t.drain(p, messages)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	for p, messages := range b {
+		wg.Go(func() { t.drain(p, messages) })
+	}
+	wg.Wait()
+}
+
+func (t *Transport) drain(p *partition, messages []heldMessage) {
+	for _, m := range messages {
+		offset, err := t.wait(p, m)
+		complete(m.out, p, offset, err)
+	}
+}
+
+// wait appends m when it is its turn and there is room.
+func (t *Transport) wait(p *partition, m heldMessage) (int64, error) {
+	link := t.link.Load()
+	ctx := m.out.Context
+	w := p.await()
+	for {
+		if err := t.admit(m.out); err != nil {
+			p.giveUp(w)
+			return -1, err
+		}
+		offset, full, err := p.offerFirst(w, m.entry)
+		if !full {
+			return offset, err
+		}
+		select {
+		case <-w.signal:
+		case <-p.untilExpiry():
+		case <-link.down:
+			p.giveUp(w)
+			return -1, unreachable("publish", m.out.Topic, link.cause)
+		case <-ctx.Done():
+			p.giveUp(w)
+			return -1, lagging(p, ctx)
+		}
+	}
+}
+
+func lagging(p *partition, ctx context.Context) error {
+	return failure(driver.ContextCode(ctx.Err()), "publish", p.topic,
+		fmt.Sprintf("partition %d is full and a subscriber has not caught up; nothing was sent", p.id), ctx.Err())
+}
