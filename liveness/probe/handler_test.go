@@ -186,8 +186,8 @@ func TestDetailzIsOfOneState(t *testing.T) {
 	reg.Register("c")
 	reg.Register("a", probe.WithDetails(func(context.Context) map[string]any {
 		// While the page is made, before it comes to b and c.
-		reg.Unregister("b")
 		reg.Register("c", probe.WithDetails(lag))
+		reg.Unregister("b")
 		return nil
 	}))
 	var page map[string]map[string]any
