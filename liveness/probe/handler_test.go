@@ -180,21 +180,28 @@ func TestDetailsLeaveWithTheirService(t *testing.T) {
 
 func TestDetailzIsOfOneState(t *testing.T) {
 	t.Parallel()
-	reg := probe.New()
-	lag := func(context.Context) map[string]any { return map[string]any{"lag": 7} }
-	reg.Register("b", probe.WithDetails(lag))
-	reg.Register("c")
-	reg.Register("a", probe.WithDetails(func(context.Context) map[string]any {
-		// While the page is made, before it comes to b and c.
-		reg.Register("c", probe.WithDetails(lag))
-		reg.Unregister("b")
-		return nil
-	}))
-	var page map[string]map[string]any
-	require.NoError(t, json.Unmarshal(request(probe.Handler(reg), http.MethodGet, "/detailz").Body.Bytes(), &page))
-	require.Contains(t, page["b"], "details", "b was there when the page was begun")
-	require.Contains(t, page, "c")
-	require.NotContains(t, page["c"], "details", "and c had none")
+	lag := probe.WithDetails(func(context.Context) map[string]any { return map[string]any{"lag": 7} })
+	for name, change := range map[string]func(*probe.Registry){
+		"a service leaves":   func(reg *probe.Registry) { reg.Unregister("b") },
+		"a service has more": func(reg *probe.Registry) { reg.Register("c", lag) },
+		"another one joins":  func(reg *probe.Registry) { reg.Register("d", lag) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := probe.New()
+			reg.Register("a", probe.WithDetails(func(context.Context) map[string]any {
+				change(reg) // while the page is made, before it comes to the others
+				return nil
+			}))
+			reg.Register("b", lag)
+			reg.Register("c")
+			var page map[string]map[string]any
+			require.NoError(t, json.Unmarshal(request(probe.Handler(reg), http.MethodGet, "/detailz").Body.Bytes(), &page))
+			require.Len(t, page, 3)
+			require.Contains(t, page["b"], "details", "b was there when the page was begun")
+			require.NotContains(t, page["c"], "details", "and c had none")
+		})
+	}
 }
 
 func TestANameCannotForgeALine(t *testing.T) {
