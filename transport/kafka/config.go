@@ -1,0 +1,92 @@
+package kafka
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// maxMessageBytes is what brokers take by default, and maxPayloadBytes what is left of
+// it for a message, as package bus counts, with room for the record's framing.
+const (
+	maxMessageBytes = 1_048_576
+	maxPayloadBytes = 1_000_000
+)
+
+// sasl is how clients authenticate.
+type sasl struct {
+	user     string
+	password func(context.Context) (string, error)
+}
+
+// configure makes the configuration of one client, whose connections n makes.
+func (o *options) configure(ctx context.Context, n *network) (*sarama.Config, error) {
+	c := sarama.NewConfig()
+	c.ClientID = o.clientID
+	c.Version = o.version
+	c.MetricRegistry = nil
+	c.Net.DialTimeout = o.times.Dial
+	c.Net.ReadTimeout = o.times.Request
+	c.Net.WriteTimeout = o.times.Request
+
+	c.Metadata.Full = false // nothing connects, and nothing is asked for, before it is needed
+	c.Metadata.RefreshFrequency = o.times.Refresh
+	c.Metadata.Retry.Max = 1
+	c.Metadata.Retry.Backoff = 50 * time.Millisecond
+	c.Metadata.Timeout = o.times.Request + o.times.Dial
+
+	c.Producer.MaxMessageBytes = maxMessageBytes
+	c.Producer.Timeout = o.times.Request * 4 / 5
+	c.Producer.Retry.Max = 100
+	// Half a minute of a partition without a leader, most of it at a calm pace.
+	c.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
+		if retries < 20 {
+			return 50 * time.Millisecond
+		}
+		return 300 * time.Millisecond
+	}
+
+	c.Consumer.MaxWaitTime = 250 * time.Millisecond
+	c.Consumer.Retry.BackoffFunc = func(retries int) time.Duration {
+		return jitter(min(time.Second, 100*time.Millisecond<<min(retries, 4)))
+	}
+	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
+	c.Consumer.Group.Rebalance.Retry.Backoff = 100 * time.Millisecond
+	c.Consumer.Group.Rebalance.Timeout = o.times.Rebalance
+	c.Consumer.Group.Session.Timeout = o.times.Session
+	c.Consumer.Group.Heartbeat.Interval = min(time.Second, o.times.Session/4)
+
+	for _, change := range o.tune {
+		change(c)
+	}
+
+	c.Metadata.AllowAutoTopicCreation = false
+	c.Net.Proxy.Enable = true
+	c.Net.Proxy.Dialer = n
+	c.Producer.RequiredAcks = sarama.WaitForAll
+	c.Producer.Idempotent = true
+	c.Producer.Return.Successes = true
+	c.Producer.Return.Errors = true
+	c.Consumer.Return.Errors = true
+	c.Consumer.Offsets.AutoCommit.Enable = false
+	if o.sasl != nil {
+		password, err := o.sasl.password(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.Net.SASL.Enable = true
+		c.Net.SASL.Mechanism = sarama.SASLTypePlaintext
+		c.Net.SASL.Version = sarama.SASLHandshakeV1
+		c.Net.SASL.User = o.sasl.user
+		c.Net.SASL.Password = password
+	}
+	return c, nil
+}
+
+// jitter returns between half of d and d.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d/2+1)
+}

@@ -1,0 +1,185 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DialFunc opens a connection to a broker. It must end with ctx.
+type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// traffic is what all connections of a transport together tell its monitor.
+type traffic struct {
+	read atomic.Uint64 // successful reads
+	lost func()        // called when a connection dies or can't be made; does not block
+}
+
+// network makes and counts the connections of one sarama client. It is the client's
+// proxy dialer, so nothing reaches a broker but through it, and cutting it ends
+// whatever the client is waiting for.
+type network struct {
+	dial        DialFunc
+	tls         *tls.Config
+	dialTimeout time.Duration
+	// patience is added to the read deadline of requests that the broker holds until
+	// other members of the group have answered.
+	patience time.Duration
+	traffic  *traffic
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	opened atomic.Int64 // connections made so far
+	live   atomic.Int64
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+}
+
+func newNetwork(dial DialFunc, tlsConfig *tls.Config, dialTimeout, patience time.Duration, t *traffic) *network {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &network{
+		dial: dial, tls: tlsConfig, dialTimeout: dialTimeout, patience: patience, traffic: t,
+		ctx: ctx, cancel: cancel, conns: make(map[*conn]struct{}),
+	}
+}
+
+// Dial implements the proxy dialer of sarama.
+func (n *network) Dial(netw, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, n.dialTimeout)
+	defer cancel()
+	raw, err := n.handshake(ctx, netw, addr)
+	if err != nil {
+		if n.ctx.Err() == nil {
+			n.traffic.lost()
+		}
+		if _, ok := errors.AsType[*net.OpError](err); !ok {
+			err = &net.OpError{Op: "dial", Net: netw, Err: err}
+		}
+		return nil, err
+	}
+	c := &conn{Conn: raw, network: n}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx.Err() != nil {
+		_ = raw.Close()
+		return nil, net.ErrClosed
+	}
+	n.conns[c] = struct{}{}
+	n.opened.Add(1)
+	n.live.Add(1)
+	return c, nil
+}
+
+func (n *network) handshake(ctx context.Context, netw, addr string) (net.Conn, error) {
+	raw, err := n.dial(ctx, netw, addr)
+	if err != nil || n.tls == nil {
+		return raw, err
+	}
+	cfg := n.tls
+	if cfg.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		cfg = cfg.Clone()
+		cfg.ServerName = host
+	}
+	secured := tls.Client(raw, cfg)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// reset closes every connection; new ones may be made.
+func (n *network) reset() {
+	n.mu.Lock()
+	conns := make([]*conn, 0, len(n.conns))
+	for c := range n.conns {
+		conns = append(conns, c)
+	}
+	n.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+// cut closes every connection and refuses new ones, for good.
+func (n *network) cut() {
+	n.cancel()
+	n.reset()
+}
+
+// conn reports its first error, unless it was closed first.
+type conn struct {
+	net.Conn
+	network *network
+	patient atomic.Bool
+	gone    atomic.Bool
+}
+
+const (
+	apiJoinGroup = 11
+	apiSyncGroup = 14
+)
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.died()
+	} else {
+		c.network.traffic.read.Add(1)
+	}
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if len(b) >= 6 {
+		// sarama writes a request with one call: size, API key, …
+		key := binary.BigEndian.Uint16(b[4:])
+		c.patient.Store(key == apiJoinGroup || key == apiSyncGroup)
+	}
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		c.died()
+	}
+	return n, err
+}
+
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.patient.Load() && !t.IsZero() {
+		t = t.Add(c.network.patience)
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *conn) Close() error {
+	c.forget()
+	return c.Conn.Close()
+}
+
+func (c *conn) died() {
+	if c.forget() {
+		c.network.traffic.lost()
+	}
+}
+
+// forget says whether this was the first to take note that the connection is gone.
+func (c *conn) forget() bool {
+	if c.gone.Swap(true) {
+		return false
+	}
+	c.network.mu.Lock()
+	delete(c.network.conns, c)
+	c.network.mu.Unlock()
+	c.network.live.Add(-1)
+	return true
+}

@@ -1,0 +1,397 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/eapache/go-resiliency/breaker"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// producer hands messages to sarama, through one line at a time.
+type producer struct {
+	t    *Transport
+	stop context.Context // ends when closing begins: nobody waits for room any more
+	halt context.CancelFunc
+
+	mu     sync.Mutex
+	line   *line
+	making chan struct{} // closed when the attempt to make a line has ended; nil when there is none
+	failed error         // of the last attempt
+	closed bool
+	// clients are those of all lines that have not ended: the present one, one that is
+	// being made and one that is being finished.
+	clients map[*client]struct{}
+}
+
+// line is one sarama producer from its making to its end. One that has seen an outage
+// is replaced: sarama's circuit breakers keep refusing for ten seconds after a broker
+// has come back. The next line begins when the last one has told every outcome, which
+// keeps the order of what went before and what comes after.
+type line struct {
+	client *client
+	sarama sarama.AsyncProducer
+	spoilt atomic.Bool
+	done   chan struct{} // closed when sarama has told every outcome
+
+	topics sync.Map // names of topics known to exist
+
+	// under producer.mu
+	handing int           // calls that may send on the input
+	idle    chan struct{} // made when waiting for handing to be 0
+}
+
+// pending is a message that sarama has.
+type pending struct {
+	rec  sarama.ProducerMessage
+	out  *driver.Outgoing
+	line *line
+	// What the line's network looked like when the message was handed over: with no
+	// connection then, and none made since, no request can have carried it.
+	opened int64
+	cold   bool
+	stuck  *partitioner
+}
+
+func newProducer(t *Transport) *producer {
+	p := &producer{t: t, clients: make(map[*client]struct{})}
+	p.stop, p.halt = context.WithCancel(context.Background())
+	return p
+}
+
+// publish hands one message over, or completes it with why not.
+func (p *producer) publish(out *driver.Outgoing) {
+	if err := p.hand(out); err != nil {
+		out.Complete(driver.Failed(err))
+	}
+}
+
+func (p *producer) hand(out *driver.Outgoing) error {
+	ctx := out.Context
+	if ctx.Err() != nil {
+		return canceled(ctx, "publish", out.Topic)
+	}
+	if out.Topic == "" {
+		return failCode(driver.InvalidArgument, "publish", "", "the topic is empty", nil)
+	}
+	item := &pending{out: out}
+	item.rec.Metadata = item
+	item.rec.Offset = -1 // stays so when the broker only says that it had the message already
+	if err := p.t.wire.encode(&item.rec, out); err != nil {
+		return err
+	}
+	l, err := p.acquire(ctx, out.Topic)
+	if err != nil {
+		return err
+	}
+	defer p.release(l)
+	if limit := l.client.Config().Producer.MaxMessageBytes; item.rec.ByteSize(2) > limit {
+		return failCode(driver.TooLarge, "publish", out.Topic, "the record is larger than the producer's limit; nothing was sent", nil)
+	}
+	if err := p.know(ctx, l, out.Topic); err != nil {
+		return err
+	}
+	item.line = l
+	item.cold, item.opened = l.client.net.live.Load() == 0, l.client.net.opened.Load()
+	select {
+	case l.sarama.Input() <- &item.rec:
+		return nil
+	case <-ctx.Done():
+		return canceled(ctx, "publish", out.Topic)
+	case <-p.stop.Done():
+		return closedError("publish", out.Topic)
+	}
+}
+
+// know makes sure that the topic exists. sarama would find out too, but counts it as
+// an outage.
+func (p *producer) know(ctx context.Context, l *line, topic string) error {
+	if _, ok := l.topics.Load(topic); ok {
+		return nil
+	}
+	err := p.t.await(ctx, func() error { return lookup(p.stop, l.client, topic) })
+	switch {
+	case err == nil:
+		l.topics.Store(topic, struct{}{})
+		return nil
+	case ctx.Err() != nil:
+		return canceled(ctx, "publish", topic)
+	case p.stop.Err() != nil:
+		return closedError("publish", topic)
+	default:
+		return fail("publish", topic, err)
+	}
+}
+
+// lookup asks for a topic's metadata, and again for a while when it is not there: the
+// brokers of a cluster learn of a new topic one after the other.
+func lookup(ctx context.Context, c *client, topic string) error {
+	if _, err := c.Partitions(topic); err == nil {
+		return nil
+	}
+	deadline := time.Now().Add(400 * time.Millisecond)
+	for {
+		_, err := c.Partitions(topic)
+		if err == nil || codeOf(err) != driver.NotFound || time.Now().After(deadline) {
+			return err
+		}
+		if sleep(ctx, 50*time.Millisecond); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// acquire returns the line to send on, and counts the caller in until release.
+func (p *producer) acquire(ctx context.Context, topic string) (*line, error) {
+	var room context.Context // bounds the wait for a connection
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, closedError("publish", topic)
+		}
+		state, changed := p.t.monitor.current()
+		if state.State == driver.Connected && p.line != nil && !p.line.spoilt.Load() {
+			p.line.handing++
+			l := p.line
+			p.mu.Unlock()
+			return l, nil
+		}
+		var making chan struct{}
+		if state.State == driver.Connected {
+			changed = nil
+			making = p.begin()
+		}
+		p.mu.Unlock()
+		if state.State == driver.Refused {
+			return nil, failCode(codeOf(state.Cause), "publish", topic, "", state.Cause)
+		}
+		if room == nil {
+			var cancel context.CancelFunc
+			room, cancel = context.WithTimeout(ctx, p.t.opts.times.Room)
+			defer cancel()
+		}
+		select {
+		case <-changed:
+		case <-making:
+			if err := p.failure(); err != nil {
+				return nil, failCode(codeOf(err), "publish", topic, "the producer could not be made; nothing was sent", err)
+			}
+		case <-p.stop.Done():
+		case <-room.Done():
+			if ctx.Err() != nil {
+				return nil, canceled(ctx, "publish", topic)
+			}
+			return nil, failCode(driver.Unavailable, "publish", topic, "no broker answers; nothing was sent", state.Cause)
+		}
+	}
+}
+
+func (p *producer) release(l *line) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.handing--
+	if l.handing == 0 && l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+func (p *producer) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// begin starts making a line unless that is under way. p.mu is held.
+func (p *producer) begin() chan struct{} {
+	if p.making != nil {
+		return p.making
+	}
+	made := make(chan struct{})
+	p.making = made
+	if !p.t.tasks.start(func() { p.replace(made) }) {
+		p.making = nil
+		p.failed = closedError("publish", "")
+		close(made)
+	}
+	return made
+}
+
+// replace ends the present line, if there is one, and makes the next.
+func (p *producer) replace(made chan struct{}) {
+	p.mu.Lock()
+	old := p.line
+	p.line = nil
+	p.mu.Unlock()
+	if old != nil {
+		p.finish(old)
+	}
+	l, err := p.newLine()
+	p.mu.Lock()
+	p.line, p.failed, p.making = l, err, nil
+	p.mu.Unlock()
+	close(made)
+}
+
+func (p *producer) newLine() (*line, error) {
+	c, err := p.t.newClientWith(func(c *sarama.Config) {
+		c.Net.MaxOpenRequests = 1 // idempotence needs it
+		c.Producer.Partitioner = newPartitioner
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.clients[c] = struct{}{}
+	p.mu.Unlock()
+	sp, err := sarama.NewAsyncProducerFromClient(c)
+	if err != nil {
+		p.let(c)
+		return nil, err
+	}
+	l := &line{client: c, sarama: sp, done: make(chan struct{})}
+	var told sync.WaitGroup
+	told.Go(func() {
+		for rec := range sp.Successes() {
+			succeeded(rec)
+		}
+	})
+	told.Go(func() {
+		for e := range sp.Errors() {
+			p.failedToSend(e)
+		}
+	})
+	p.t.tasks.start(func() {
+		told.Wait()
+		close(l.done)
+	})
+	return l, nil
+}
+
+func succeeded(rec *sarama.ProducerMessage) {
+	item := rec.Metadata.(*pending)
+	if item.stuck != nil {
+		item.stuck.spent.Store(true)
+	}
+	item.out.Complete(driver.Outcome{Partition: rec.Partition, Offset: rec.Offset})
+}
+
+func (p *producer) failedToSend(e *sarama.ProducerError) {
+	item := e.Msg.Metadata.(*pending)
+	if item.stuck != nil {
+		item.stuck.spent.Store(true)
+	}
+	code := codeOf(e.Err)
+	if code == driver.NotFound {
+		item.line.topics.Delete(item.out.Topic)
+	}
+	if !rejected(code) || errors.Is(e.Err, breaker.ErrBreakerOpen) {
+		item.line.spoilt.Store(true)
+	}
+	item.out.Complete(driver.Failed(item.outcome(e.Err, code)))
+}
+
+// outcome says what is known of a message that sarama gave back.
+func (i *pending) outcome(err error, code driver.Code) error {
+	topic := i.out.Topic
+	switch {
+	case errors.Is(err, errNoSuchPartition):
+		return failCode(driver.InvalidArgument, "publish", topic, "", err)
+	case rejected(code):
+		return fail("publish", topic, err)
+	case errors.Is(err, sarama.ErrShuttingDown):
+		return closedError("publish", topic)
+	case neverSent(err), i.cold && i.line.client.net.opened.Load() == i.opened:
+		return failCode(driver.Unavailable, "publish", topic, "nothing was sent", err)
+	default:
+		return failCode(driver.OutcomeUnknown, "publish", topic, "the log may or may not have the message", err)
+	}
+}
+
+// finish waits until no one can send on the line, then until every outcome is told.
+func (p *producer) finish(l *line) {
+	p.mu.Lock()
+	var idle chan struct{}
+	if l.handing > 0 {
+		idle = make(chan struct{})
+		l.idle = idle
+	}
+	p.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
+	l.sarama.AsyncClose()
+	<-l.done
+	p.let(l.client)
+}
+
+// let closes a client and forgets it.
+func (p *producer) let(c *client) {
+	c.close()
+	p.mu.Lock()
+	delete(p.clients, c)
+	p.mu.Unlock()
+}
+
+// reset ends what waits for an answer.
+func (p *producer) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.clients {
+		c.net.reset()
+	}
+}
+
+// cut ends every wait for an answer, for good.
+func (p *producer) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.clients {
+		c.net.cut()
+	}
+}
+
+// close flushes under ctx. When ctx ends first the lines are cut from their brokers,
+// which makes sarama give back what it has.
+func (p *producer) close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.halt()
+	done := make(chan struct{})
+	if !p.t.tasks.start(func() { defer close(done); p.drain() }) {
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		p.cut()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// drain ends the present line, and one that is still being made.
+func (p *producer) drain() {
+	for {
+		p.mu.Lock()
+		making, l := p.making, p.line
+		p.line = nil
+		p.mu.Unlock()
+		switch {
+		case making != nil:
+			<-making
+		case l != nil:
+			p.finish(l)
+		default:
+			return
+		}
+	}
+}

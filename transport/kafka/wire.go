@@ -1,0 +1,146 @@
+package kafka
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// wire turns messages into records and back, by the marshaler of their topic. A nil
+// marshaler is the default one, which is written out here so that neither way makes
+// a watermill message for nothing.
+type wire struct {
+	marshaler Marshaler
+	byTopic   map[string]Marshaler
+}
+
+func (w *wire) of(topic string) Marshaler {
+	if m, ok := w.byTopic[topic]; ok {
+		return m
+	}
+	return w.marshaler
+}
+
+// encode fills rec from out. Errors are InvalidArgument.
+func (w *wire) encode(rec *sarama.ProducerMessage, out *driver.Outgoing) error {
+	if m := w.of(out.Topic); m != nil {
+		made, err := marshal(m, out)
+		if err != nil {
+			return failCode(driver.InvalidArgument, "publish", out.Topic, "the marshaler failed", err)
+		}
+		rec.Key, rec.Value, rec.Headers, rec.Timestamp = made.Key, made.Value, made.Headers, made.Timestamp
+	} else {
+		headers := make([]sarama.RecordHeader, 1, 1+len(out.Message.Metadata))
+		headers[0] = sarama.RecordHeader{Key: []byte(UUIDHeader), Value: []byte(out.Message.UUID)}
+		for k, v := range out.Message.Metadata {
+			switch {
+			case k == UUIDHeader:
+				return failCode(driver.InvalidArgument, "publish", out.Topic,
+					"metadata "+UUIDHeader+" is reserved for the message's UUID", nil)
+			case !driver.IsDirective(k):
+				headers = append(headers, sarama.RecordHeader{Key: []byte(k), Value: []byte(v)})
+			}
+		}
+		rec.Headers, rec.Value = headers, sarama.ByteEncoder(out.Message.Payload)
+	}
+	if out.Key != nil {
+		rec.Key = sarama.ByteEncoder(out.Key)
+	}
+	if !out.Timestamp.IsZero() {
+		rec.Timestamp = out.Timestamp
+	}
+	rec.Topic = out.Topic
+	return nil
+}
+
+func marshal(m Marshaler, out *driver.Outgoing) (rec *sarama.ProducerMessage, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	rec, err = m.Marshal(out.Topic, withoutDirectives(out.Message))
+	if err == nil && rec == nil {
+		err = fmt.Errorf("it returned neither a record nor an error")
+	}
+	return rec, err
+}
+
+// withoutDirectives returns msg, or a copy of it without what must not go on the wire.
+func withoutDirectives(msg *message.Message) *message.Message {
+	directed := false
+	for k := range msg.Metadata {
+		directed = directed || driver.IsDirective(k)
+	}
+	if !directed {
+		return msg
+	}
+	c := message.NewMessage(msg.UUID, msg.Payload)
+	for k, v := range msg.Metadata {
+		if !driver.IsDirective(k) {
+			c.Metadata[k] = v
+		}
+	}
+	c.SetContext(msg.Context())
+	return c
+}
+
+// decode makes a Record of what was fetched.
+func (w *wire) decode(in *sarama.ConsumerMessage) driver.Record {
+	rec := driver.Record{
+		Topic: in.Topic, Partition: in.Partition, Offset: in.Offset,
+		Key: in.Key, Timestamp: in.Timestamp, Payload: in.Value,
+	}
+	m := w.of(in.Topic)
+	if m == nil {
+		rec.UUID, rec.Headers = headersOf(in, true)
+		return rec
+	}
+	msg, err := unmarshal(m, in)
+	if err != nil {
+		_, rec.Headers = headersOf(in, false)
+		rec.DecodeErr = &driver.Error{
+			Code: driver.Undecodable, Op: "fetch", Transport: transportName, Topic: in.Topic,
+			Reason: fmt.Sprintf("the unmarshaler failed at partition %d offset %d", in.Partition, in.Offset), Err: err,
+		}
+		return rec
+	}
+	rec.UUID, rec.Payload = msg.UUID, msg.Payload
+	rec.Headers = make([]driver.Header, 0, len(msg.Metadata))
+	for _, k := range slices.Sorted(maps.Keys(msg.Metadata)) {
+		rec.Headers = append(rec.Headers, driver.Header{Key: k, Value: msg.Metadata[k]})
+	}
+	return rec
+}
+
+func unmarshal(m Marshaler, in *sarama.ConsumerMessage) (msg *message.Message, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	msg, err = m.Unmarshal(in)
+	if err == nil && msg == nil {
+		err = fmt.Errorf("it returned neither a message nor an error")
+	}
+	return msg, err
+}
+
+// headersOf returns the headers in the order of the wire; with uuid, without the one
+// that carries the UUID, and its value.
+func headersOf(in *sarama.ConsumerMessage, uuid bool) (id string, headers []driver.Header) {
+	headers = make([]driver.Header, 0, len(in.Headers))
+	for _, h := range in.Headers {
+		if uuid && string(h.Key) == UUIDHeader {
+			id = string(h.Value)
+			continue
+		}
+		headers = append(headers, driver.Header{Key: string(h.Key), Value: string(h.Value)})
+	}
+	return id, headers
+}
