@@ -88,7 +88,7 @@ func (c *claim) handOut(fetching context.Context, r Record) bool {
 	}
 	cfg := c.sub.cfg
 	c.mu.Lock()
-	for c.window.unacked >= cfg.window || c.window.ahead() >= cfg.ahead {
+	for c.window.full(cfg.window, cfg.ahead) {
 		c.mu.Unlock()
 		select {
 		case <-c.room:

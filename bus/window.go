@@ -9,7 +9,7 @@ package bus
 type window struct {
 	entries []*entry // a queue: from the first unacknowledged on
 	unacked int
-	next    int64 // the position to commit; -1 before the first record
+	next    int64 // the position to commit; -1 while nothing is acknowledged
 }
 
 // entry is a record that was handed out.
@@ -23,9 +23,6 @@ func newWindow() window { return window{next: -1} }
 // admit puts a record that comes after all others under watch.
 func (w *window) admit(r Record) *entry {
 	e := &entry{rec: r}
-	if w.next < 0 {
-		w.next = r.Offset
-	}
 	w.entries = append(w.entries, e)
 	w.unacked++
 	return e
@@ -46,5 +43,9 @@ func (w *window) ack(e *entry) bool {
 	return moved
 }
 
-// ahead is how many records are acknowledged that can't be committed.
-func (w *window) ahead() int { return len(w.entries) - w.unacked }
+// full says whether another record would break a bound: unacked records at most,
+// and at most ahead acknowledged ones that can't be committed, which is what all but
+// the front one may become.
+func (w *window) full(unacked, ahead int) bool {
+	return w.unacked >= unacked || len(w.entries) > ahead
+}

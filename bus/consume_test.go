@@ -1,0 +1,607 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+type counter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counter) add() { c.mu.Lock(); c.n++; c.mu.Unlock() }
+
+func (c *counter) count() int { c.mu.Lock(); defer c.mu.Unlock(); return c.n }
+
+// journal records what handlers did, in order.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, fmt.Sprintf(format, args...))
+}
+
+func (j *journal) all() []string { j.mu.Lock(); defer j.mu.Unlock(); return slices.Clone(j.lines) }
+
+// consume subscribes h to "t" with one claim of p, in a bubble.
+func consume(t *testing.T, s *script, b *bus.Bus, p *scriptPartition, h bus.Handler, opts ...bus.SubscribeOption) *bus.Subscription {
+	t.Helper()
+	sub, err := b.Consume(t.Context(), "t", h, opts...)
+	require.NoError(t, err)
+	s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+	require.NoError(t, sub.Ready(t.Context()))
+	return sub
+}
+
+func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
+	t.Parallel()
+	// Whatever the order in which handlers end, and whatever they answer, a commit
+	// never passes an unacknowledged record, and in the end all is committed.
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(1, 40).Draw(rt, "records")
+		window := rapid.IntRange(1, 16).Draw(rt, "window")
+		ahead := rapid.IntRange(1, 16).Draw(rt, "ahead")
+		keys := rapid.IntRange(1, 8).Draw(rt, "keys")
+		gap := rapid.IntRange(1, 3).Draw(rt, "gap")
+		byKey := rapid.Bool().Draw(rt, "by key")
+		naks := rapid.SliceOfN(rapid.IntRange(0, 3), n, n).Draw(rt, "nacks")
+		naps := rapid.SliceOfN(rapid.IntRange(0, 50), n, n).Draw(rt, "naps")
+		synctest.Test(t, func(t *testing.T) {
+			s, p := newScript(), newScriptPartition()
+			recs := records(0, n, func(i int) string { return fmt.Sprint(i % keys) })
+			for i := range recs {
+				recs[i].Offset = int64(5 + i*gap) // offsets have gaps
+			}
+			p.records <- recs
+			b := s.bus(t)
+			var mu sync.Mutex
+			acked := map[int64]bool{}
+			last := map[string]int64{}
+			running, most := 0, 0
+			opts := []bus.SubscribeOption{bus.Group("g"), bus.Window(window), bus.WindowAhead(ahead), bus.Unordered()}
+			if byKey {
+				opts = append(opts, bus.OrderByKey())
+			}
+			sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+				i := int(d.Record.Offset-5) / gap
+				mu.Lock()
+				running++
+				most = max(most, running)
+				if byKey {
+					require.LessOrEqual(t, last[string(d.Record.Key)], d.Record.Offset, "order by key")
+					last[string(d.Record.Key)] = d.Record.Offset
+				}
+				mu.Unlock()
+				time.Sleep(time.Duration(naps[i]) * time.Millisecond)
+				mu.Lock()
+				defer mu.Unlock()
+				running--
+				if d.Attempt <= naks[i] {
+					return errors.New("not yet")
+				}
+				require.False(t, acked[d.Record.Offset], "acknowledged records are not delivered again")
+				acked[d.Record.Offset] = true
+				// Nothing was committed that is not acknowledged.
+				for _, r := range recs {
+					if r.Offset < p.last() {
+						require.True(t, acked[r.Offset], "offset %d is below the position %d", r.Offset, p.last())
+					}
+				}
+				return nil
+			}, opts...)
+			time.Sleep(time.Hour)
+			mu.Lock()
+			require.Len(t, acked, n)
+			require.LessOrEqual(t, most, window)
+			mu.Unlock()
+			require.Equal(t, recs[n-1].Offset+1, p.last())
+			require.True(t, slices.IsSorted(p.committed()), "positions never go back")
+			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, b.Close())
+		})
+	})
+}
+
+func TestBothBoundsOfTheWindowStopThePartition(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		window, ahead int
+		poison        func(i int) bool // never acknowledged
+		begun         int              // records whose handler was started
+	}{
+		{"unacknowledged", 8, 100, func(int) bool { return true }, 8},
+		{"acknowledged ahead", 8, 20, func(i int) bool { return i == 0 }, 21},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, p := newScript(), newScriptPartition(records(0, 200, func(i int) string { return fmt.Sprint(i) })...)
+				b := s.bus(t)
+				var mu sync.Mutex
+				begun := map[int64]bool{}
+				sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+					mu.Lock()
+					begun[d.Record.Offset] = true
+					mu.Unlock()
+					if c.poison(int(d.Record.Offset)) {
+						return errors.New("poison")
+					}
+					return nil
+				}, bus.OrderByKey(), bus.Window(c.window), bus.WindowAhead(c.ahead))
+				time.Sleep(time.Hour)
+				mu.Lock()
+				require.Len(t, begun, c.begun)
+				mu.Unlock()
+				require.LessOrEqual(t, p.last(), int64(0), "nothing is committed past the poison")
+				require.NoError(t, sub.Close(t.Context()))
+				require.NoError(t, b.Close())
+			})
+		})
+	}
+}
+
+func TestANackHoldsUpItsOwnAndNoOther(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		order bus.SubscribeOption
+		want  []string
+	}{
+		{bus.OrderByPartition(), []string{"0/1", "0/2", "1/1", "2/1", "3/1"}},
+		{bus.OrderByKey(), []string{"0/1", "1/1", "3/1", "0/2", "2/1"}}, // 0 and 2 share a key
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, p := newScript(), newScriptPartition(records(0, 4, func(i int) string { return []string{"a", "b", "a", "c"}[i] })...)
+			b := s.bus(t)
+			var j journal
+			sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+				j.add("%d/%d", d.Record.Offset, d.Attempt)
+				if d.Record.Offset == 0 && d.Attempt == 1 {
+					return errors.New("no")
+				}
+				return nil
+			}, c.order)
+			time.Sleep(time.Minute)
+			got := j.all()
+			if len(c.want) == len(got) && c.want[1] == "1/1" { // side by side: the first three in any order
+				slices.Sort(got[:3])
+			}
+			require.Equal(t, c.want, got)
+			require.Equal(t, int64(4), p.last())
+			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, b.Close())
+		})
+	}
+}
+
+func TestBackoffDoublesWithJitterAndRetryOverridesIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		b := s.bus(t)
+		var at []time.Time
+		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+			at = append(at, time.Now())
+			switch d.Attempt {
+			case 5:
+				return bus.Retry(42*time.Second, errors.New("later"))
+			case 6:
+				return nil
+			}
+			return errors.New("no")
+		}, bus.Backoff(time.Second, 4*time.Second))
+		time.Sleep(time.Hour)
+		require.NoError(t, sub.Close(t.Context()))
+		require.Len(t, at, 6)
+		for i, most := range []time.Duration{1, 2, 4, 4} {
+			d := at[i+1].Sub(at[i])
+			require.GreaterOrEqual(t, d, most*time.Second/2)
+			require.LessOrEqual(t, d, most*time.Second)
+		}
+		require.Equal(t, 42*time.Second, at[5].Sub(at[4]))
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestDropAcknowledgesAndStopEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
+		b := s.bus(t)
+		enough := errors.New("enough")
+		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+			if d.Record.Offset == 0 {
+				return fmt.Errorf("wrapped: %w", bus.Drop(errors.New("not for us")))
+			}
+			return bus.Stop(enough)
+		}, bus.Group("g"))
+		<-sub.Done()
+		require.ErrorIs(t, sub.Err(), enough)
+		require.ErrorIs(t, sub.Ready(t.Context()), enough)
+		require.Equal(t, []int64{1}, p.committed(), "what was dropped is acknowledged, what stopped is not")
+		<-p.released
+		require.True(t, s.session.closed)
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestDeadLetterKeepsTheMessageAndHoldsUntilAcknowledged(t *testing.T) {
+	t.Parallel()
+	for _, undecodable := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript()
+			rec := driver.Record{Topic: "t", Offset: 9, Key: []byte("k"), Payload: []byte("p"), Headers: []driver.Header{{Key: "h", Value: "v"}}}
+			if undecodable {
+				rec.DecodeErr = errors.New("no message")
+			}
+			p := newScriptPartition(rec)
+			var dead []driver.Outgoing
+			fail := true
+			s.publish = func(batch []driver.Outgoing) {
+				if fail {
+					fail = false
+					batch[0].Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish"}))
+					return
+				}
+				dead = append(dead, batch...)
+				batch[0].Complete(driver.Outcome{})
+			}
+			b := s.bus(t)
+			sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error {
+				require.False(t, undecodable, "the handler never sees what is no message")
+				return bus.DeadLetter(errors.New("can't"))
+			}, bus.Group("g"), bus.DeadLetterTopic("dead"))
+			synctest.Wait()
+			require.Empty(t, p.committed(), "the dead letter is not acknowledged yet")
+			time.Sleep(time.Minute)
+			require.Equal(t, []int64{10}, p.committed())
+			require.Len(t, dead, 1)
+			require.Equal(t, "dead", dead[0].Topic)
+			require.Equal(t, "k", string(dead[0].Key))
+			m := dead[0].Message
+			require.Equal(t, "p", string(m.Payload))
+			require.Equal(t, "v", m.Metadata.Get("h"))
+			require.Equal(t, "t", m.Metadata.Get(bus.DeadLetterTopicHeader))
+			require.Equal(t, "9", m.Metadata.Get(bus.DeadLetterOffsetHeader))
+			require.Equal(t, "g", m.Metadata.Get(bus.DeadLetterGroupHeader))
+			if undecodable {
+				require.Equal(t, "undecodable", m.Metadata.Get(bus.DeadLetterCodeHeader))
+				require.Contains(t, m.Metadata.Get(bus.DeadLetterCauseHeader), "no message")
+			} else {
+				require.Equal(t, "can't", m.Metadata.Get(bus.DeadLetterCauseHeader))
+			}
+			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, b.Close())
+		})
+	}
+}
+
+func TestUndecodableWithoutDeadLetterTopicEndsTheSubscription(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		bad := errors.New("not a message")
+		recs := records(0, 2, nil)
+		recs[1].DecodeErr = bad
+		p := newScriptPartition(recs...)
+		b := s.bus(t)
+		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
+		<-sub.Done()
+		require.Equal(t, bus.Undecodable, bus.CodeOf(sub.Err()))
+		require.ErrorIs(t, sub.Err(), bad)
+		require.Equal(t, int64(1), p.last(), "it is not passed over")
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestAPanicIsANack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		seen := &deliveries{}
+		b := s.bus(t, bus.WithHooks(seen))
+		sub := consume(t, s, b, p, func(_ context.Context, d *bus.Delivery) error {
+			if d.Attempt == 1 {
+				panic("oops")
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+		require.Len(t, seen.events, 2)
+		require.Equal(t, bus.Internal, bus.CodeOf(seen.events[0].Err))
+		require.NoError(t, seen.events[1].Err)
+	})
+}
+
+func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 3, func(i int) string { return fmt.Sprint(i) })...)
+		b := s.bus(t)
+		taken := &bus.Error{Code: bus.Revoked, Op: "consume", Topic: "t"}
+		causes := make(chan error, 3)
+		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+			if d.Record.Offset == 0 {
+				return nil
+			}
+			<-ctx.Done()
+			require.Empty(t, p.released, "not let go while a handler runs")
+			time.Sleep(time.Second) // a handler takes its time to return
+			causes <- context.Cause(ctx)
+			if d.Record.Offset == 1 {
+				return nil // it had finished all the same
+			}
+			return ctx.Err()
+		}, bus.Group("g"), bus.OrderByKey(), bus.CommitInterval(time.Hour))
+		synctest.Wait()
+		require.Empty(t, p.committed(), "gathered")
+		p.revoke(taken)
+		<-p.released
+		require.Equal(t, []int64{2}, p.committed())
+		require.ErrorIs(t, <-causes, taken)
+		require.ErrorIs(t, <-causes, taken)
+		// The session goes on: it is given the partition again.
+		p2 := newScriptPartition(records(2, 1, nil)...)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p2}}
+		synctest.Wait()
+		select {
+		case <-sub.Done():
+			t.Fatal("a revoke must not end the subscription")
+		default:
+		}
+		p2.revoke(taken)
+		<-p2.released
+		<-causes
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestCloseDrains(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 10, nil)...)
+		b := s.bus(t)
+		var handled counter
+		var sub *bus.Subscription
+		sub = consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+			time.Sleep(time.Second)
+			require.NoError(t, ctx.Err(), "a drain does not end the context")
+			require.NoError(t, b.Publish("other", msg("x")), "a handler may publish while the bus drains")
+			handled.add()
+			return nil
+		}, bus.Group("g"))
+		time.Sleep(1500 * time.Millisecond)
+		begun := time.Now()
+		require.NoError(t, b.Close())
+		require.Equal(t, 500*time.Millisecond, time.Since(begun))
+		require.Equal(t, 2, handled.count(), "the one that ran was finished, no other was begun")
+		require.Equal(t, int64(2), p.last())
+		require.NoError(t, sub.Err())
+		require.True(t, s.closed)
+		require.Equal(t, bus.Closed, bus.CodeOf(sub.Ready(t.Context())))
+		_, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil })
+		require.Equal(t, bus.Closed, bus.CodeOf(err))
+	})
+}
+
+func TestCloseIsBoundedByItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		b := s.bus(t)
+		stubborn := make(chan struct{})
+		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { <-stubborn; return nil })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := sub.Close(ctx)
+		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(err))
+		select {
+		case <-sub.Done():
+			t.Fatal("a handler still runs")
+		default:
+		}
+		close(stubborn)
+		<-sub.Done()
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestTheContextOfConsumeEndsItAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		b := s.bus(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		sub, err := b.Consume(ctx, "t", func(ctx context.Context, _ *bus.Delivery) error { <-ctx.Done(); return ctx.Err() })
+		require.NoError(t, err)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+		synctest.Wait()
+		cancel()
+		<-sub.Done()
+		require.Equal(t, bus.Canceled, bus.CodeOf(sub.Err()))
+		require.Empty(t, p.committed())
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestAssignmentIsToldAsItChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		seen := &sessions{}
+		b := s.bus(t, bus.WithHooks(seen))
+		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(sub.Ready(ctx)))
+		s.session.events <- driver.Event{Assigned: true}
+		require.NoError(t, sub.Ready(t.Context()), "a member without partitions is ready too")
+		lost := errors.New("the broker is gone")
+		s.session.events <- driver.Event{Cause: lost}
+		synctest.Wait()
+		ok, cause := sub.Assigned()
+		require.False(t, ok)
+		require.ErrorIs(t, cause, lost)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, sub.Ready(ctx), lost, "it says why not")
+		s.session.events <- driver.Event{Assigned: true}
+		require.NoError(t, sub.Ready(t.Context()))
+		s.session.end = &bus.Error{Code: bus.NotFound, Op: "consume", Topic: "t"}
+		close(s.session.events)
+		<-sub.Done()
+		require.Equal(t, bus.NotFound, bus.CodeOf(sub.Err()))
+		var states []string
+		for _, e := range seen.events {
+			states = append(states, fmt.Sprintf("%t %t", e.Assigned, e.Ended))
+		}
+		require.Equal(t, []string{"true false", "false false", "true false", "false true"}, states)
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestCommitsAreGatheredAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		p := newScriptPartition(records(0, 100, nil)...)
+		p.commitErr = &bus.Error{Code: bus.Unavailable, Op: "commit"}
+		b := s.bus(t)
+		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), bus.CommitInterval(time.Second))
+		time.Sleep(5 * time.Second)
+		require.Empty(t, p.committed())
+		p.mu.Lock()
+		p.commitErr = nil
+		p.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		require.Equal(t, []int64{100}, p.committed(), "one commit for a hundred acknowledgements")
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestConcurrencyBoundsTheWholeSubscription(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		p1, p2 := newScriptPartition(records(0, 50, nil)...), newScriptPartition(records(0, 50, nil)...)
+		b := s.bus(t)
+		var mu sync.Mutex
+		running, most := 0, 0
+		sub := consume(t, s, b, p1, func(context.Context, *bus.Delivery) error {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			time.Sleep(time.Millisecond)
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return nil
+		}, bus.Unordered(), bus.Concurrency(3))
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p2}}
+		time.Sleep(time.Minute)
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+		require.Equal(t, 3, most)
+		require.Equal(t, int64(50), p1.last())
+		require.Equal(t, int64(50), p2.last())
+	})
+}
+
+func TestWhatATransportLacksIsUnsupported(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lack func(*driver.Capabilities)
+		opt  bus.SubscribeOption
+	}{
+		"group":              {func(c *driver.Capabilities) { c.Groups = false }, bus.Group("g")},
+		"partitions":         {func(c *driver.Capabilities) { c.Partitions = false }, bus.OnlyPartitions(1)},
+		"order by partition": {func(c *driver.Capabilities) { c.Ordered = false }, bus.OrderByPartition()},
+		"order by key":       {func(c *driver.Capabilities) { c.Ordered = false }, bus.OrderByKey()},
+		"keys":               {func(c *driver.Capabilities) { c.Keys = false }, bus.OrderByKey()},
+		"oldest":             {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.Oldest())},
+		"offset":             {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.AtOffset(3))},
+		"time":               {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.AtTime(time.Unix(0, 0)))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nop := func(context.Context, *bus.Delivery) error { return nil }
+			full := newScript()
+			b := full.bus(t)
+			sub, err := b.Consume(t.Context(), "t", nop, c.opt)
+			require.NoError(t, err, "with the capability it is taken")
+			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, b.Close())
+
+			lacking := newScript()
+			c.lack(&lacking.caps)
+			b = lacking.bus(t)
+			_, err = b.Consume(t.Context(), "t", nop, c.opt)
+			require.Equal(t, bus.Unsupported, bus.CodeOf(err), "%v", err)
+			require.NoError(t, b.Close())
+			_, err = bus.New(lacking, bus.WithSubscribeDefaults(c.opt))
+			require.Equal(t, bus.Unsupported, bus.CodeOf(err), "as a default it fails when the bus is made")
+		})
+	}
+}
+
+func TestBadOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	b := newScript().bus(t)
+	nop := func(context.Context, *bus.Delivery) error { return nil }
+	for name, o := range map[string]bus.SubscribeOption{
+		"group": bus.Group(""), "window": bus.Window(0), "ahead": bus.WindowAhead(0), "concurrency": bus.Concurrency(-1),
+		"backoff": bus.Backoff(2, 1), "interval": bus.CommitInterval(-1), "dead letter": bus.DeadLetterTopic(""),
+		"partitions": bus.OnlyPartitions(), "partition": bus.OnlyPartitions(-1),
+	} {
+		_, err := b.Consume(t.Context(), "t", nop, o)
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+	}
+	_, err := b.Consume(t.Context(), "t", nop, bus.Group("g"), bus.OnlyPartitions(1))
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	_, err = b.Consume(t.Context(), "t", nil)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	_, err = b.Consume(t.Context(), "", nop)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.NoError(t, b.Close())
+	for name, o := range map[string]bus.Option{
+		"logger": bus.WithLogger(nil), "hook": bus.WithHooks(struct{}{}), "delivery": bus.WithDeliveryTimeout(0),
+		"close": bus.WithCloseTimeout(0), "size": bus.WithMaxMessageBytes(0),
+	} {
+		_, err := bus.New(newScript(), o)
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+	}
+	_, err = bus.New(nil)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+}
+
+type deliveries struct{ events []bus.DeliveryEvent }
+
+func (d *deliveries) OnDelivery(e bus.DeliveryEvent) { d.events = append(d.events, e) }
+
+type sessions struct{ events []bus.SessionEvent }
+
+func (s *sessions) OnSession(e bus.SessionEvent) { s.events = append(s.events, e) }

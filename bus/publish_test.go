@@ -1,0 +1,176 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+func msg(payload string) *message.Message { return message.NewMessage("id-"+payload, []byte(payload)) }
+
+func TestPublishListsOutcomesByIndex(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	boom := errors.New("boom")
+	s.publish = func(batch []driver.Outgoing) {
+		for i := len(batch) - 1; i >= 0; i-- { // outcomes may come in any order
+			if string(batch[i].Message.Payload) == "b" {
+				batch[i].Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish", Topic: "t", Err: boom}))
+				continue
+			}
+			batch[i].Complete(driver.Outcome{Partition: 1, Offset: int64(10 + batch[i].Index)})
+		}
+	}
+	b := s.bus(t)
+	err := b.Publish("t", msg("a"), msg("b"), nil, msg("c"))
+	var pe *bus.PublishError
+	require.ErrorAs(t, err, &pe)
+	require.ErrorIs(t, err, boom)
+	require.Len(t, pe.Outcomes, 4)
+	require.NoError(t, pe.Outcomes[0].Err)
+	require.Equal(t, int64(10), pe.Outcomes[0].Offset)
+	require.Equal(t, bus.Unavailable, bus.CodeOf(pe.Outcomes[1].Err))
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(pe.Outcomes[2].Err))
+	require.Equal(t, int64(13), pe.Outcomes[3].Offset)
+	require.Contains(t, err.Error(), "2 of 4 messages failed")
+	require.NoError(t, b.Publish("t"), "nothing to publish is no error")
+	require.NoError(t, b.Close())
+}
+
+func TestPublishRefusesWhatIsWrongHere(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	s.caps.Partitions, s.caps.MaxMessageBytes = false, 100
+	s.publish = func([]driver.Outgoing) { t.Error("nothing of this may reach the transport") }
+	b := s.bus(t)
+	part, stamp, neg := msg("x"), msg("x"), msg("x")
+	bus.SetPartition(part, 3)
+	stamp.Metadata.Set(driver.TimestampDirective, "yesterday")
+	neg.Metadata.Set(driver.PartitionDirective, "-1")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	late := msg("x")
+	late.SetContext(ended)
+	for name, c := range map[string]struct {
+		topic string
+		m     *message.Message
+		code  bus.Code
+	}{
+		"empty topic":         {"", msg("x"), bus.InvalidArgument},
+		"nil message":         {"t", nil, bus.InvalidArgument},
+		"too large":           {"t", msg(strings.Repeat("x", 101)), bus.TooLarge},
+		"partition":           {"t", part, bus.Unsupported},
+		"negative partition":  {"t", neg, bus.InvalidArgument},
+		"unreadable time":     {"t", stamp, bus.InvalidArgument},
+		"context ended first": {"t", late, bus.Canceled},
+	} {
+		err := b.Publish(c.topic, c.m)
+		require.Equal(t, c.code, bus.CodeOf(err), "%s: %v", name, err)
+		if c.m != nil && c.m != late {
+			var got bus.Outcome
+			b.PublishAsync(t.Context(), c.topic, c.m, func(o bus.Outcome) { got = o })
+			require.Equal(t, c.code, bus.CodeOf(got.Err), name)
+		}
+	}
+	require.NoError(t, b.Close())
+	require.Equal(t, bus.Closed, bus.CodeOf(b.Publish("t", msg("x"))))
+	require.NoError(t, b.Close(), "idempotent")
+}
+
+func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		var kept []driver.Outgoing
+		s.publish = func(batch []driver.Outgoing) {
+			for i := range batch {
+				if string(batch[i].Message.Payload) == "fast" {
+					batch[i].Complete(driver.Outcome{Offset: 1})
+					continue
+				}
+				kept = append(kept, batch[i])
+			}
+		}
+		seen := &outcomes{}
+		b := s.bus(t, bus.WithHooks(seen))
+		slow, slower := msg("slow"), msg("slower")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		slow.SetContext(ctx)
+		begun := time.Now()
+		err := b.Publish("t", msg("fast"), slow, slower)
+		require.Equal(t, 30*time.Second, time.Since(begun), "the one without a deadline has the delivery time-out")
+		var pe *bus.PublishError
+		require.ErrorAs(t, err, &pe)
+		require.NoError(t, pe.Outcomes[0].Err)
+		for _, i := range []int{1, 2} {
+			require.Equal(t, bus.OutcomeUnknown, bus.CodeOf(pe.Outcomes[i].Err))
+			require.ErrorIs(t, pe.Outcomes[i].Err, context.DeadlineExceeded)
+		}
+		require.Contains(t, err.Error(), "of 2 the outcome is unknown")
+		// The truth comes later, for the hooks; the caller's answer does not change.
+		for i := range kept {
+			kept[i].Complete(driver.Outcome{Offset: 2})
+		}
+		require.Equal(t, bus.OutcomeUnknown, bus.CodeOf(pe.Outcomes[1].Err))
+		require.Equal(t, 3, seen.count())
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestPublishAsyncTellsTheOutcomeHoweverLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		var kept *driver.Outgoing
+		s.publish = func(batch []driver.Outgoing) { kept = &batch[0] }
+		b := s.bus(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var got []bus.Outcome
+		b.PublishAsync(ctx, "t", msg("a"), func(o bus.Outcome) { got = append(got, o) })
+		cancel()
+		time.Sleep(time.Hour)
+		require.Empty(t, got)
+		closed := make(chan error, 1)
+		go func() { closed <- b.Close() }()
+		synctest.Wait()
+		require.Equal(t, bus.Closed, bus.CodeOf(b.Publish("t", msg("b"))), "no one is let in while the last leave")
+		kept.Complete(driver.Outcome{Offset: 7})
+		require.NoError(t, <-closed)
+		require.Equal(t, []bus.Outcome{{Offset: 7}}, got)
+	})
+}
+
+func TestCloseIsBoundedWhilePublishingIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.publish = func([]driver.Outgoing) {}
+		b := s.bus(t, bus.WithCloseTimeout(time.Second), bus.WithDeliveryTimeout(time.Minute))
+		published := make(chan error, 1)
+		go func() { published <- b.Publish("t", msg("a")) }()
+		synctest.Wait()
+		begun := time.Now()
+		err := b.Close()
+		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(err))
+		require.Equal(t, time.Second, time.Since(begun))
+		require.Equal(t, bus.OutcomeUnknown, bus.CodeOf(<-published))
+		require.Equal(t, err, b.Close(), "later calls return the first one's result")
+	})
+}
+
+// outcomes counts what the hook is told.
+type outcomes struct {
+	counter
+}
+
+func (o *outcomes) OnPublish(bus.PublishEvent) { o.add() }

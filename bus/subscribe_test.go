@@ -1,0 +1,90 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+func TestSubscribeIsConsumeThroughAChannel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 3, func(int) string { return "k" })...)
+		b := s.bus(t, bus.WithSubscribeDefaults(bus.Group("g")))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		msgs, err := b.Subscribe(ctx, "t")
+		require.NoError(t, err)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+
+		first := <-msgs
+		synctest.Wait()
+		select {
+		case <-msgs:
+			t.Fatal("the next message comes after the Ack")
+		default:
+		}
+		rec, ok := bus.RecordFromContext(first.Context())
+		require.True(t, ok)
+		require.Equal(t, int64(0), rec.Offset)
+		require.Equal(t, "k", bus.Key(first))
+		require.NoError(t, first.Context().Err())
+		first.Nack()
+		again := <-msgs
+		require.Equal(t, first.Payload, again.Payload)
+		require.ErrorIs(t, first.Context().Err(), context.Canceled, "ended with the Nack")
+		again.Ack()
+		second := <-msgs
+		require.Equal(t, int64(1), p.last())
+
+		// Ack immediately followed by Close is not delivered again.
+		second.Ack()
+		require.NoError(t, b.Close())
+		require.Equal(t, int64(2), p.last())
+		for m := range msgs { // the third may have been on its way
+			t.Fatalf("offered after Close: %s", m.UUID)
+		}
+	})
+}
+
+func TestSubscribeClosesWhileItsChannelIsUnread(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
+		b := s.bus(t)
+		msgs, err := b.Subscribe(t.Context(), "t")
+		require.NoError(t, err)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+		synctest.Wait()
+		begun := time.Now()
+		require.NoError(t, b.Close())
+		require.Zero(t, time.Since(begun), "nobody has seen the message: there is nothing to wait for")
+		_, open := <-msgs
+		require.False(t, open)
+	})
+}
+
+func TestSubscribeClosesWhileBlockedOnAnAck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
+		b := s.bus(t, bus.WithCloseTimeout(3*time.Second))
+		msgs, err := b.Subscribe(t.Context(), "t")
+		require.NoError(t, err)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+		m := <-msgs
+		begun := time.Now()
+		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(b.Close()), "it says that a message was not acknowledged")
+		require.Equal(t, 3*time.Second, time.Since(begun))
+		require.Error(t, m.Context().Err())
+		require.Empty(t, p.committed())
+		_, open := <-msgs
+		require.False(t, open)
+	})
+}
