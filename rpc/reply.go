@@ -105,6 +105,9 @@ func (r *replyReader) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if err == errDrained { // by the bus, which is closing: it will say so
+			continue
+		}
 		if opened {
 			failures = 1
 		}
@@ -127,6 +130,8 @@ func (r *replyReader) run(ctx context.Context) {
 		}
 	}
 }
+
+var errDrained = errors.New("the subscription was closed")
 
 // read makes topic and subscription and waits until the subscription ends. It
 // returns whether it was open, and why it ended.
@@ -154,7 +159,7 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 		err = e
 	}
 	if err == nil {
-		err = &bus.Error{Code: bus.Unavailable, Op: "consume", Topic: r.client.replyTo, Reason: "the subscription was closed"}
+		err = errDrained
 	}
 	r.reposition(err)
 	return opened, err
@@ -200,8 +205,11 @@ func (r *replyReader) close(ctx context.Context) error {
 		return nil
 	}
 	err := b.DeleteTopic(ctx, r.client.replyTo)
-	if err == nil || bus.CodeOf(err) == bus.NotFound {
+	if err == nil {
 		return nil
+	}
+	if code := bus.CodeOf(err); code == bus.NotFound || code == bus.Unsupported {
+		return nil // it is gone, or this transport can only make topics
 	}
 	return newError(publishError(err).Code(), "the reply topic is left behind: "+err.Error(), err)
 }

@@ -1,0 +1,171 @@
+package rpc_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wmchan "github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/foreign"
+	"github.com/trunkline/trunkline/transport/gochannel"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// transports are what the behaviour tests run on: each makes transports that talk
+// to each other. One more is one line.
+var transports = []struct {
+	name string
+	open func(t *testing.T) func() driver.Transport
+}{
+	{"memory", onMemory},
+	{"gochannel", onGochannel},
+	{"foreign", onForeign},
+}
+
+func onMemory(t *testing.T) func() driver.Transport {
+	log, err := memory.NewLog()
+	require.NoError(t, err)
+	return func() driver.Transport {
+		tr, err := memory.New(memory.WithLog(log))
+		require.NoError(t, err)
+		return tr
+	}
+}
+
+func onGochannel(t *testing.T) func() driver.Transport {
+	tr, err := gochannel.New()
+	require.NoError(t, err)
+	return func() driver.Transport { return tr } // one transport is one set of channels
+}
+
+func onForeign(t *testing.T) func() driver.Transport {
+	pubsub := wmchan.NewGoChannel(wmchan.Config{OutputChannelBuffer: 64}, watermill.NopLogger{})
+	t.Cleanup(func() { require.NoError(t, pubsub.Close()) })
+	return func() driver.Transport {
+		tr, err := foreign.New(pubsub, pubsub, foreign.KeepOpen())
+		require.NoError(t, err)
+		return tr
+	}
+}
+
+// world is one broker and what a test made on it; all of it is closed at the end.
+type world struct {
+	*testing.T
+	ctx  context.Context
+	open func() driver.Transport
+	bus  *bus.Bus
+	log  *logRecorder
+}
+
+// everywhere runs the test on each transport.
+func everywhere(t *testing.T, test func(w *world)) {
+	t.Parallel()
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			t.Parallel()
+			test(newWorld(t, tr.open(t)))
+		})
+	}
+}
+
+// inMemory is a world on the memory transport.
+func inMemory(t *testing.T) *world { return newWorld(t, onMemory(t)) }
+
+func newWorld(t *testing.T, open func() driver.Transport) *world {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	t.Cleanup(cancel)
+	w := &world{T: t, ctx: ctx, open: open, log: &logRecorder{}}
+	w.bus = w.newBus()
+	return w
+}
+
+func (w *world) newBus(opts ...bus.Option) *bus.Bus {
+	w.Helper()
+	b, err := bus.New(w.open(), opts...)
+	require.NoError(w, err)
+	w.Cleanup(func() { require.NoError(w, b.Close()) })
+	return b
+}
+
+func (w *world) topic(name string, partitions int32) string {
+	w.Helper()
+	require.NoError(w, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: name, Partitions: partitions}))
+	return name
+}
+
+func (w *world) server(opts ...rpc.ServerOption) *rpc.Server {
+	w.Helper()
+	s, err := rpc.NewServer(w.bus, append([]rpc.ServerOption{rpc.WithLogger(slog.New(w.log))}, opts...)...)
+	require.NoError(w, err)
+	w.Cleanup(func() { require.NoError(w, s.Shutdown(w.ctx)) })
+	return s
+}
+
+func (w *world) start(s *rpc.Server, topic string) *bus.Subscription {
+	w.Helper()
+	sub, err := s.Start(w.ctx, topic)
+	require.NoError(w, err)
+	require.NoError(w, s.Ready(w.ctx))
+	return sub
+}
+
+func (w *world) client(opts ...rpc.ClientOption) *rpc.Client {
+	w.Helper()
+	c, err := rpc.NewClient(w.bus, opts...)
+	require.NoError(w, err)
+	w.Cleanup(func() { require.NoError(w, c.Close()) })
+	return c
+}
+
+// handle registers a handler, which has to work.
+func handle[Req, Resp any](w *world, s *rpc.Server, method string, h func(context.Context, *Req) (*Resp, error)) {
+	w.Helper()
+	require.NoError(w, rpc.Handle(s, method, h))
+}
+
+// eventually waits for what other goroutines are about to make true.
+func (w *world) eventually(what string, ok func() bool) {
+	w.Helper()
+	require.Eventually(w, ok, 20*time.Second, time.Millisecond, what)
+}
+
+type number struct{ N int }
+
+func double(_ context.Context, n *number) (*number, error) { return &number{2 * n.N}, nil }
+
+// logRecorder keeps what is logged.
+type logRecorder struct {
+	text atomic.Pointer[string]
+}
+
+func (*logRecorder) Enabled(context.Context, slog.Level) bool { return true }
+func (r *logRecorder) WithAttrs([]slog.Attr) slog.Handler     { return r }
+func (r *logRecorder) WithGroup(string) slog.Handler          { return r }
+
+func (r *logRecorder) Handle(_ context.Context, rec slog.Record) error {
+	var b strings.Builder
+	b.WriteString(rec.Message)
+	rec.Attrs(func(a slog.Attr) bool { b.WriteString(" " + a.String()); return true })
+	text := b.String()
+	r.text.Store(&text)
+	return nil
+}
+
+func (r *logRecorder) last() string {
+	if p := r.text.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
