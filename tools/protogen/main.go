@@ -1,0 +1,56 @@
+// Command protogen generates Go code from the repository's .proto files without
+// protoc: it compiles them itself and runs the protoc-gen-go and
+// protoc-gen-go-grpc that this module's go.mod pins.
+//
+//	go run -C tools ./protogen          # write the .pb.go files beside the .proto files
+//	go run -C tools ./protogen -check   # write nothing; say which are out of date
+//
+// Imports are relative to the root of the repository; google/protobuf/*.proto
+// and google/rpc/{status,code,error_details}.proto are built in.
+//
+// Exit status: 0 done, or everything up to date; 1 failed, or something is out
+// of date; 2 wrong usage.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("protogen", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	root := fs.String("root", "..", "the root of the repository")
+	check := fs.Bool("check", false, "compare only, and write nothing")
+	if err := fs.Parse(args); err != nil {
+		return 2
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "protogen: unexpected argument %q\n", fs.Arg(0))
+		return 2
+	}
+	want, err := generate(ctx, *root)
+	if err == nil {
+		if *check {
+			err = compare(*root, want)
+		} else {
+			err = write(*root, want, stdout)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "protogen:", err)
+		return 1
+	}
+	return 0
+}
