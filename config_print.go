@@ -1,0 +1,62 @@
+package trunkline
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// String returns the configuration on one line, without secrets.
+func (c Config) String() string {
+	var b strings.Builder
+	for i, a := range c.attrs() {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(a.String())
+	}
+	return b.String()
+}
+
+// GoString is String, so that %#v shows no secret either.
+func (c Config) GoString() string { return "trunkline.Config{" + c.String() + "}" }
+
+// LogValue is a group of the fields, without secrets.
+func (c Config) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
+
+func (c Config) attrs() []slog.Attr {
+	attrs := []slog.Attr{
+		slog.String("service", c.Service),
+		slog.String("bus", safeURL(c.BusURL)),
+		slog.String("probe", c.ProbeAddr),
+		slog.String("grpc", c.GRPCAddr),
+		slog.Duration("live-interval", c.LiveInterval),
+		slog.Duration("not-live-interval", c.NotLiveInterval),
+		slog.Duration("shutdown-timeout", c.ShutdownTimeout),
+		slog.String("log-level", c.LogLevel.String()),
+	}
+	k := c.Kafka
+	if k.TLS {
+		attrs = append(attrs, slog.Bool("kafka-tls", true))
+	}
+	for _, a := range []slog.Attr{
+		slog.String("kafka-ca-file", k.CAFile), slog.String("kafka-cert-file", k.CertFile), slog.String("kafka-key-file", k.KeyFile),
+		slog.String("kafka-user", k.User), slog.String("kafka-password-file", k.PasswordFile), slog.String("kafka-password", k.Password.String()),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	return attrs
+}
+
+// safeURL leaves out parameters, and all of a URL that is none: somebody may have
+// put a password there by mistake.
+func safeURL(raw string) string {
+	u, err := driver.ParseURL(raw)
+	if err != nil {
+		return "[invalid]"
+	}
+	return u.String()
+}

@@ -1,0 +1,115 @@
+package devices
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/trunkline/trunkline/liveness/probe"
+	"github.com/trunkline/trunkline/liveness/probe/grpcprobe"
+)
+
+// MethodDevices is the core's gRPC method: google.protobuf.Empty in, a
+// google.protobuf.Struct with the fields of Progress out. It answers UNAVAILABLE while
+// the core is not ready.
+const MethodDevices = "/trunkline.example.Core/Devices"
+
+// Northbound is the core's gRPC server: the standard health service, and
+// MethodDevices. It listens from NewNorthbound on; end it with Serve's context, or
+// Close.
+type Northbound struct {
+	listener net.Listener
+	server   *grpc.Server
+	health   *grpcprobe.HealthServer
+}
+
+// NewNorthbound listens on addr, host:port; port 0 picks a free one.
+func NewNorthbound(addr string, reg *probe.Registry, core *Core) (*Northbound, error) {
+	gate, err := grpcprobe.NewGate(reg)
+	if err != nil {
+		return nil, err
+	}
+	health, err := grpcprobe.NewHealthServer(reg)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("devices: can't serve gRPC on %q, give a free host:port: %w", addr, err)
+	}
+	server := grpc.NewServer(
+		grpc.ChainUnaryInterceptor(gate.UnaryServerInterceptor()),
+		grpc.ChainStreamInterceptor(gate.StreamServerInterceptor()),
+	)
+	healthpb.RegisterHealthServer(server, health)
+	server.RegisterService(&coreService, core)
+	return &Northbound{listener: listener, server: server, health: health}, nil
+}
+
+// Addr returns the address listened on.
+func (n *Northbound) Addr() net.Addr { return n.listener.Addr() }
+
+// Serve answers until ctx ends, then lets the calls under way end, for 5 s at most.
+func (n *Northbound) Serve(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- n.server.Serve(n.listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	n.health.Close() // its watchers would keep GracefulStop waiting
+	late := time.AfterFunc(5*time.Second, n.server.Stop)
+	n.server.GracefulStop()
+	late.Stop()
+	return <-served
+}
+
+// Close stops at once. It is for a server that was never served; otherwise it does no harm.
+func (n *Northbound) Close() {
+	n.health.Close()
+	n.server.Stop()
+	_ = n.listener.Close() // Stop closes only a listener that was served
+}
+
+// coreService stands for what protoc would generate; the messages are protobuf's own.
+var coreService = grpc.ServiceDesc{
+	ServiceName: "trunkline.example.Core",
+	HandlerType: (*interface{ Progress() Progress })(nil),
+	Methods:     []grpc.MethodDesc{{MethodName: "Devices", Handler: handleDevices}},
+}
+
+func handleDevices(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+	in := &emptypb.Empty{}
+	if err := decode(in); err != nil {
+		return nil, err
+	}
+	answer := func(context.Context, any) (any, error) {
+		p := srv.(*Core).Progress()
+		return structpb.NewStruct(map[string]any{
+			"wanted": p.Wanted, "adopted": p.Adopted, "configured": p.Configured, "enabled": p.Enabled,
+			"failed": p.Failed, "pending": p.Pending,
+		})
+	}
+	if intercept == nil {
+		return answer(ctx, in)
+	}
+	return intercept(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: MethodDevices}, answer)
+}
+
+// FetchProgress asks a core's gRPC server.
+func FetchProgress(ctx context.Context, conn grpc.ClientConnInterface) (Progress, error) {
+	out := &structpb.Struct{}
+	if err := conn.Invoke(ctx, MethodDevices, &emptypb.Empty{}, out); err != nil {
+		return Progress{}, err
+	}
+	n := func(field string) int { return int(out.GetFields()[field].GetNumberValue()) }
+	return Progress{Wanted: n("wanted"), Adopted: n("adopted"), Configured: n("configured"), Enabled: n("enabled"),
+		Failed: n("failed"), Pending: n("pending")}, nil
+}

@@ -1,0 +1,79 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+)
+
+// serve creates the topic, waiting for a broker if there is none yet, and starts the
+// server on it. The subscription outlives ctx: the server's Shutdown ends it, after
+// its handlers.
+func serve(ctx context.Context, b *bus.Bus, server *rpc.Server, topic bus.TopicSpec) (*bus.Subscription, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := b.EnsureTopic(try, topic)
+		cancel()
+		if err == nil {
+			return server.Start(context.WithoutCancel(ctx), topic.Name)
+		}
+		switch bus.CodeOf(err) {
+		case bus.Unavailable, bus.DeadlineExceeded, bus.OutcomeUnknown:
+		default:
+			return nil, err
+		}
+		if !sleep(ctx, 250*time.Millisecond) {
+			return nil, err
+		}
+	}
+}
+
+// worthRepeating says whether a call that failed may succeed when it is made again:
+// the other side was not reached, did not answer in time, or is not there yet. Steps
+// are idempotent, so it does not matter that one may have been done.
+func worthRepeating(err error) bool {
+	e, ok := errors.AsType[*rpc.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
+		return true
+	case codes.Unimplemented, codes.Unknown: // made here: no such topic yet; outcome unknown
+		return !e.Remote()
+	default:
+		return false
+	}
+}
+
+// orNil is nil once ctx has ended: then err is only that.
+func orNil(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
