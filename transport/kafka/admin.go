@@ -33,6 +33,7 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 		detail.ConfigEntries[k] = &v
 	}
 	return t.administer(ctx, "create topic", spec.Name, func(c *client) error {
+		_ = c.RefreshMetadata(spec.Name) // for the controller; that the topic is unknown is no surprise
 		admin, err := sarama.NewClusterAdminFromClient(c)
 		if err != nil {
 			return err
@@ -88,6 +89,9 @@ func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 		return failCode(driver.InvalidArgument, "delete topic", "", "the topic is empty", nil)
 	}
 	return t.administer(ctx, "delete topic", topic, func(c *client) error {
+		if err := c.RefreshMetadata(topic); err != nil {
+			return err
+		}
 		admin, err := sarama.NewClusterAdminFromClient(c)
 		if err != nil {
 			return err
@@ -132,9 +136,9 @@ func (t *Transport) DescribeTopic(ctx context.Context, topic string) (driver.Top
 func (t *Transport) ListTopics(ctx context.Context) ([]string, error) {
 	found := make(chan []string, 1)
 	err := t.administer(ctx, "list topics", "", func(c *client) error {
-		b, err := c.Controller()
-		if err != nil {
-			return err
+		b := c.LeastLoadedBroker()
+		if b == nil {
+			return sarama.ErrOutOfBrokers
 		}
 		res, err := b.GetMetadata(sarama.NewMetadataRequest(c.Config().Version, nil))
 		if err != nil {

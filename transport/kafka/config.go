@@ -26,7 +26,6 @@ func (o *options) configure(ctx context.Context, n *network) (*sarama.Config, er
 	c := sarama.NewConfig()
 	c.ClientID = o.clientID
 	c.Version = o.version
-	c.MetricRegistry = nil
 	c.Net.DialTimeout = o.times.Dial
 	c.Net.ReadTimeout = o.times.Request
 	c.Net.WriteTimeout = o.times.Request
@@ -67,7 +66,6 @@ func (o *options) configure(ctx context.Context, n *network) (*sarama.Config, er
 	c.Net.Proxy.Enable = true
 	c.Net.Proxy.Dialer = n
 	c.Producer.RequiredAcks = sarama.WaitForAll
-	c.Producer.Idempotent = true
 	c.Producer.Return.Successes = true
 	c.Producer.Return.Errors = true
 	c.Consumer.Return.Errors = true

@@ -52,7 +52,6 @@ func (g *groupSession) run() {
 		}
 		<-drained
 	}()
-	var unknown patience
 	wait := 100 * time.Millisecond
 	for g.ctx.Err() == nil {
 		if err := g.t.monitor.ready(g.ctx, "subscribe", g.sub.Topic); err != nil {
@@ -62,11 +61,16 @@ func (g *groupSession) run() {
 			}
 			continue
 		}
-		var err error
-		if group == nil {
-			group, drained, err = g.join()
+		c, err := g.client.get()
+		if err == nil && group == nil {
+			group, drained, err = g.join(c)
 		}
 		h := &groupHandler{session: g}
+		missing := false
+		if err == nil {
+			err = lookup(g.ctx, c, g.sub.Topic)
+			missing = codeOf(err) == driver.NotFound
+		}
 		if err == nil {
 			err = group.Consume(g.ctx, []string{g.sub.Topic}, h)
 		}
@@ -75,11 +79,11 @@ func (g *groupSession) run() {
 			return
 		}
 		if err == nil {
-			wait, unknown = 100*time.Millisecond, 0
+			wait = 100 * time.Millisecond
 			continue // a rebalance: join again at once
 		}
 		g.t.opts.logger.Warn("consumer group session failed", "topic", g.sub.Topic, "group", g.sub.Group, "error", err)
-		if unknown.missing(err) || codeOf(err) == driver.OutOfRange || codeOf(err) == driver.InvalidArgument {
+		if missing || codeOf(err) == driver.OutOfRange || codeOf(err) == driver.InvalidArgument {
 			g.fail(fail("subscribe", g.sub.Topic, err))
 			return
 		}
@@ -96,13 +100,8 @@ func (g *groupSession) run() {
 }
 
 // join makes the consumer group, and drains its errors until it is closed.
-func (g *groupSession) join() (sarama.ConsumerGroup, chan struct{}, error) {
+func (g *groupSession) join(c *client) (sarama.ConsumerGroup, chan struct{}, error) {
 	drained := make(chan struct{})
-	c, err := g.client.get()
-	if err != nil {
-		close(drained)
-		return nil, drained, err
-	}
 	group, err := sarama.NewConsumerGroupFromClient(g.sub.Group, c)
 	if err != nil {
 		close(drained)

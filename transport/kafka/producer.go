@@ -241,6 +241,7 @@ func (p *producer) replace(made chan struct{}) {
 
 func (p *producer) newLine() (*line, error) {
 	c, err := p.t.newClientWith(func(c *sarama.Config) {
+		c.Producer.Idempotent = true
 		c.Net.MaxOpenRequests = 1 // idempotence needs it
 		c.Producer.Partitioner = newPartitioner
 	})

@@ -1,0 +1,302 @@
+package kafka_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// leave releases the partitions, as package bus does, and closes the session.
+func leave(t *testing.T, s driver.Session, parts ...driver.Partition) {
+	t.Helper()
+	for _, p := range parts {
+		p.Release()
+	}
+	require.NoError(t, s.Close(bounded(t)))
+}
+
+func TestGroupResumesAfterItsCommit(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	group := kafkatb.Name(t)
+	acked(t, publish(t, r, r.topic, anyPartition(numbered("", 10)...)...))
+
+	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: group})
+	p := assigned(t, s)[0]
+	require.Equal(t, numbered("", 10), payloads(fetch(t, p, 10)))
+	require.NoError(t, p.Commit(bounded(t), 4, "a note"))
+	require.NoError(t, p.Commit(bounded(t), 3, "")) // never back
+	leave(t, s, p)
+	require.Equal(t, driver.Revoked, driver.CodeOf(p.Commit(bounded(t), 9, "")))
+	_, err := p.Fetch(bounded(t))
+	require.Equal(t, driver.Closed, driver.CodeOf(err))
+
+	s = subscribe(t, r, driver.Subscription{Topic: r.topic, Group: group})
+	p = assigned(t, s)[0]
+	require.Equal(t, numbered("", 10)[4:], payloads(fetch(t, p, 6)))
+	leave(t, s, p)
+}
+
+func TestGroupStartsWithoutACommit(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	acked(t, publish(t, r, r.topic, anyPartition("old", "older")...))
+
+	// newest is resolved before the assignment is told, and committed: whoever comes
+	// next goes on from there, and not from what is newest then
+	group := kafkatb.Name(t)
+	newest := driver.Subscription{Topic: r.topic, Group: group, Start: driver.Start{Kind: driver.StartNewest}}
+	s := subscribe(t, r, newest)
+	p := assigned(t, s)
+	acked(t, publish(t, r, r.topic, anyPartition("new")...))
+	leave(t, s, p...)
+	s = subscribe(t, r, newest)
+	p = assigned(t, s)
+	require.Equal(t, "new", string(fetch(t, p[0], 1)[0].Payload))
+	leave(t, s, p...)
+
+	s = subscribe(t, r, driver.Subscription{
+		Topic: r.topic, Group: kafkatb.Name(t), Start: driver.Start{Kind: driver.StartAtOffset, Offset: 1},
+	})
+	p = assigned(t, s)
+	require.Equal(t, "older", string(fetch(t, p[0], 1)[0].Payload))
+	leave(t, s, p...)
+
+	s = subscribe(t, r, driver.Subscription{
+		Topic: r.topic, Group: kafkatb.Name(t), Start: driver.Start{Kind: driver.StartAtOffset, Offset: 100},
+	})
+	_, err := s.Next(bounded(t))
+	require.Equal(t, driver.OutOfRange, driver.CodeOf(err), "%v", err)
+}
+
+func TestFetchReturnsBatches(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	acked(t, publish(t, r, r.topic, anyPartition(numbered("", 50)...)...))
+	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t), MaxFetch: 7})
+	p := assigned(t, s)
+	var got []string
+	for len(got) < 50 {
+		recs, err := p[0].Fetch(bounded(t))
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(recs), 7)
+		got = append(got, payloads(recs)...)
+	}
+	require.Equal(t, numbered("", 50), got)
+	leave(t, s, p...)
+}
+
+// worker is a member of a group that commits what it reads, as package bus would.
+type worker struct {
+	session driver.Session
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	had     map[int32]bool
+	held    int
+}
+
+// work runs until the session is closed; got is called for each record before its commit.
+func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worker {
+	w := &worker{session: s, had: make(map[int32]bool)}
+	w.wg.Go(func() {
+		for {
+			ev, err := s.Next(ctx)
+			if err != nil {
+				return
+			}
+			for _, p := range ev.Added {
+				w.mu.Lock()
+				w.had[p.ID()] = true
+				w.held++
+				w.mu.Unlock()
+				w.wg.Go(func() {
+					defer p.Release()
+					defer func() {
+						w.mu.Lock()
+						w.held--
+						w.mu.Unlock()
+					}()
+					for {
+						recs, err := p.Fetch(ctx)
+						if err != nil {
+							return
+						}
+						for _, rec := range recs {
+							got(rec)
+						}
+						// granted even when the claim was revoked meanwhile
+						_ = p.Commit(ctx, recs[len(recs)-1].Offset+1, "")
+					}
+				})
+			}
+		}
+	})
+	return w
+}
+
+func (w *worker) partitions() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held
+}
+
+func (w *worker) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, w.session.Close(bounded(t)))
+	w.wg.Wait()
+}
+
+func TestRebalanceLosesNothing(t *testing.T) {
+	t.Parallel()
+	const partitions, total = 4, 400
+	r := setup(t, partitions)
+	other := open(t, r.broker)
+	group := kafkatb.Name(t)
+	var mu sync.Mutex
+	seen := make(map[string]int)
+	all := make(chan struct{})
+	got := func(rec driver.Record) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[string(rec.Payload)]++
+		if len(seen) == total && seen[string(rec.Payload)] == 1 {
+			close(all)
+		}
+	}
+	ctx := bounded(t)
+	sub := driver.Subscription{Topic: r.topic, Group: group}
+	first := work(ctx, subscribe(t, r, sub), got)
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
+		for i := range total {
+			outs, s := batch(ctx, r.topic, item{payload: fmt.Sprint(i), partition: int32(i % partitions)})
+			r.Publish(outs)
+			s.wait()
+		}
+	})
+	second := work(ctx, subscribe(t, other, sub), got)
+	for _, w := range []*worker{first, second} {
+		require.Eventually(t, func() bool { return w.partitions() == partitions/2 }, patience, 10*time.Millisecond)
+	}
+	second.stop(t)
+	require.Eventually(t, func() bool { return first.partitions() == partitions }, patience, 10*time.Millisecond)
+	publishing.Wait()
+	select {
+	case <-all:
+	case <-ctx.Done():
+		t.Fatalf("%d of %d", len(seen), total)
+	}
+	first.stop(t)
+	mu.Lock()
+	defer mu.Unlock()
+	twice := 0
+	for _, n := range seen {
+		twice += n - 1
+	}
+	require.Zero(t, twice, "every claim was released after its commit, so nothing comes twice")
+}
+
+func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	group := kafkatb.Name(t)
+	acked(t, publish(t, r, r.topic, anyPartition("a", "b")...))
+	sub := driver.Subscription{Topic: r.topic, Group: group}
+	one := subscribe(t, r, sub)
+	p := assigned(t, one)[0]
+	fetch(t, p, 2)
+
+	two := subscribe(t, open(t, r.broker), sub)
+	<-p.Context().Done()
+	require.Equal(t, driver.Revoked, driver.CodeOf(context.Cause(p.Context())))
+	_, err := p.Fetch(bounded(t))
+	require.Equal(t, driver.Revoked, driver.CodeOf(err))
+	require.NoError(t, p.Commit(bounded(t), 1, "")) // its handler had finished one
+	p.Release()
+
+	// one of the two has it now, and goes on after that commit
+	found := make(chan driver.Partition, 2)
+	ctx, cancel := context.WithCancel(bounded(t))
+	var wg sync.WaitGroup
+	for _, s := range []driver.Session{one, two} {
+		wg.Go(func() {
+			for {
+				ev, err := s.Next(ctx)
+				if err != nil {
+					return
+				}
+				for _, c := range ev.Added {
+					found <- c
+				}
+			}
+		})
+	}
+	c := <-found
+	require.Equal(t, []string{"b"}, payloads(fetch(t, c, 1)))
+	require.Equal(t, driver.Revoked, driver.CodeOf(p.Commit(bounded(t), 2, "")))
+	cancel()
+	wg.Wait()
+	c.Release()
+}
+
+func TestMemberThatDiesWithoutCommit(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second}))
+	acked(t, publish(t, r, r.topic, anyPartition("a", "b", "c")...))
+	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
+	s := subscribe(t, r, sub)
+	p := assigned(t, s)[0]
+	fetch(t, p, 3)
+	require.NoError(t, p.Commit(bounded(t), 1, ""))
+	r.net.Stall() // it can't even leave
+
+	s = subscribe(t, open(t, r.broker), sub)
+	next := assigned(t, s)
+	for len(next) == 0 {
+		next = assigned(t, s)
+	}
+	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, next[0], 2)))
+	leave(t, s, next...)
+	r.net.Restore()
+	<-p.Context().Done()
+	p.Release()
+}
+
+func TestGroupSurvivesAnOutage(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 2)
+	seen := observe(r)
+	var mu sync.Mutex
+	var got []string
+	news := make(chan struct{}, 1000)
+	w := work(bounded(t), subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}), func(rec driver.Record) {
+		mu.Lock()
+		got = append(got, string(rec.Payload))
+		mu.Unlock()
+		news <- struct{}{}
+	})
+	other := open(t, r.broker)
+	acked(t, publish(t, other, r.topic, item{payload: "a"}, item{payload: "b", partition: 1}))
+	<-news
+	<-news
+	r.net.Cut()
+	seen.await(t, driver.Disconnected)
+	acked(t, publish(t, other, r.topic, item{payload: "c"}, item{payload: "d", partition: 1}))
+	r.net.Restore()
+	seen.await(t, driver.Connected)
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Contains(got, "c") && slices.Contains(got, "d")
+	}, patience, 10*time.Millisecond)
+	w.stop(t)
+}

@@ -1,0 +1,254 @@
+package kafka_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// patience bounds every wait of these tests; none of them comes near it.
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	// sarama's metrics library keeps one goroutine for the whole process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
+
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// open returns a transport on the broker, connected and closed when t ends.
+func open(t *testing.T, b *kafkatest.Broker, opts ...kafka.Option) *kafka.Transport {
+	t.Helper()
+	k, err := kafka.New(b.Addrs(), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, k.Close(ctx))
+	})
+	require.NoError(t, k.Ready(bounded(t)))
+	return k
+}
+
+// rig is a broker with one topic, and a transport on it whose network can be cut.
+type rig struct {
+	*kafka.Transport
+	broker *kafkatest.Broker
+	net    *kafkatest.Dialer
+	topic  string
+}
+
+func setup(t *testing.T, partitions int, opts ...kafka.Option) *rig {
+	t.Helper()
+	b := kafkatb.New(t)
+	d := &kafkatest.Dialer{}
+	topic := kafkatb.Topic(t, b, partitions)
+	k := open(t, b, append([]kafka.Option{kafka.WithDialer(d.DialContext)}, opts...)...)
+	return &rig{Transport: k, broker: b, net: d, topic: topic}
+}
+
+// sink collects the outcomes of a batch.
+type sink struct {
+	wg  sync.WaitGroup
+	mu  sync.Mutex
+	out []driver.Outcome
+	n   []int
+}
+
+func (s *sink) Published(o *driver.Outgoing, r driver.Outcome) {
+	s.mu.Lock()
+	s.out[o.Index] = r
+	s.n[o.Index]++
+	s.mu.Unlock()
+	s.wg.Done()
+}
+
+func (s *sink) wait() []driver.Outcome {
+	s.wg.Wait()
+	return s.out
+}
+
+type item struct {
+	uuid, key, payload string
+	partition          int32
+	meta               map[string]string
+	at                 time.Time
+}
+
+func batch(ctx context.Context, topic string, items ...item) ([]driver.Outgoing, *sink) {
+	s := &sink{out: make([]driver.Outcome, len(items)), n: make([]int, len(items))}
+	s.wg.Add(len(items))
+	outs := make([]driver.Outgoing, len(items))
+	for i, it := range items {
+		if it.uuid == "" {
+			it.uuid = watermill.NewShortUUID()
+		}
+		m := message.NewMessage(it.uuid, []byte(it.payload))
+		for k, v := range it.meta {
+			m.Metadata.Set(k, v)
+		}
+		outs[i] = driver.Outgoing{
+			Context: ctx, Topic: topic, Partition: it.partition, Message: m, Index: i, Sink: s, Timestamp: it.at,
+		}
+		if it.key != "" {
+			outs[i].Key = []byte(it.key)
+		}
+	}
+	return outs, s
+}
+
+// publish publishes and waits for every outcome.
+func publish(t *testing.T, k driver.Transport, topic string, items ...item) []driver.Outcome {
+	t.Helper()
+	outs, s := batch(bounded(t), topic, items...)
+	k.Publish(outs)
+	return s.wait()
+}
+
+func acked(t *testing.T, outs []driver.Outcome) {
+	t.Helper()
+	for i, o := range outs {
+		require.NoError(t, o.Err, "message %d", i)
+	}
+}
+
+func anyPartition(payloads ...string) []item {
+	items := make([]item, len(payloads))
+	for i, p := range payloads {
+		items[i] = item{payload: p, partition: driver.AnyPartition}
+	}
+	return items
+}
+
+func numbered(prefix string, n int) []string {
+	s := make([]string, n)
+	for i := range s {
+		s[i] = fmt.Sprintf("%s%04d", prefix, i)
+	}
+	return s
+}
+
+// subscribe opens a session that is closed when t ends.
+func subscribe(t *testing.T, k driver.Transport, s driver.Subscription) driver.Session {
+	t.Helper()
+	if s.MaxFetch == 0 {
+		s.MaxFetch = 100
+	}
+	session, err := k.Subscribe(t.Context(), s)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, session.Close(ctx))
+	})
+	return session
+}
+
+// assigned waits for an assignment and returns what it adds.
+func assigned(t *testing.T, s driver.Session) []driver.Partition {
+	t.Helper()
+	for {
+		ev, err := s.Next(bounded(t))
+		require.NoError(t, err)
+		if ev.Assigned {
+			return ev.Added
+		}
+	}
+}
+
+// fetch takes n records of p.
+func fetch(t *testing.T, p driver.Partition, n int) []driver.Record {
+	t.Helper()
+	var got []driver.Record
+	for len(got) < n {
+		recs, err := p.Fetch(bounded(t))
+		require.NoError(t, err)
+		require.NotEmpty(t, recs)
+		got = append(got, recs...)
+	}
+	return got
+}
+
+func payloads(recs []driver.Record) []string {
+	s := make([]string, len(recs))
+	for i, r := range recs {
+		s[i] = string(r.Payload)
+	}
+	return s
+}
+
+// states follows the connection of a transport.
+type states struct {
+	mu   sync.Mutex
+	seen []driver.Connection
+	more chan struct{}
+}
+
+func observe(k driver.Transport) *states {
+	s := &states{more: make(chan struct{})}
+	k.Observe(func(c driver.Connection) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.seen = append(s.seen, c)
+		close(s.more)
+		s.more = make(chan struct{})
+	})
+	return s
+}
+
+// await waits until a state is the latest one.
+func (s *states) await(t *testing.T, want driver.ConnectionState) driver.Connection {
+	t.Helper()
+	ctx := bounded(t)
+	for {
+		s.mu.Lock()
+		last, more := s.seen[len(s.seen)-1], s.more
+		s.mu.Unlock()
+		if last.State == want {
+			return last
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			t.Fatalf("the connection is %v, want %v", last.State, want)
+		}
+	}
+}
+
+func (s *states) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for _, c := range s.seen {
+		names = append(names, c.State.String())
+	}
+	return strings.Join(names, " ")
+}
+
+// unused returns an address that nothing listens on, and that a listener can take.
+func unused(t *testing.T) (string, int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String(), l.Addr().(*net.TCPAddr).Port
+}

@@ -1,0 +1,158 @@
+package kafka_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+func TestCutIsNoticedAndMended(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	seen := observe(r)
+	seen.await(t, driver.Connected)
+	acked(t, publish(t, r, r.topic, anyPartition("a")...))
+	began := time.Now()
+	r.net.Cut()
+	c := seen.await(t, driver.Disconnected)
+	t.Logf("noticed after %v", time.Since(began))
+	require.Equal(t, driver.Unavailable, driver.CodeOf(c.Cause))
+	require.Equal(t, driver.Unavailable, driver.CodeOf(r.Ping(bounded(t))))
+	require.Equal(t, driver.Unavailable, driver.CodeOf(publish(t, r, r.topic, anyPartition("lost")...)[0].Err))
+	began = time.Now()
+	r.net.Restore()
+	seen.await(t, driver.Connected)
+	t.Logf("back after %v", time.Since(began))
+	require.NoError(t, r.Ping(bounded(t)))
+	out := publish(t, r, r.topic, anyPartition("b")...)
+	acked(t, out)
+	require.Equal(t, int64(1), out[0].Offset) // what failed as not sent was not
+	require.Equal(t, "connected disconnected connected", seen.String())
+}
+
+func TestStallIsNoticed(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))
+	seen := observe(r)
+	seen.await(t, driver.Connected)
+	acked(t, publish(t, r, r.topic, anyPartition("a")...))
+	r.net.Stall()
+	outs, s := batch(bounded(t), r.topic, anyPartition("?")...)
+	r.Publish(outs)
+	require.Contains(t, []driver.Code{driver.OutcomeUnknown, driver.Unavailable}, driver.CodeOf(s.wait()[0].Err))
+	seen.await(t, driver.Disconnected)
+	r.net.Restore()
+	seen.await(t, driver.Connected)
+	acked(t, publish(t, r, r.topic, anyPartition("b")...))
+}
+
+// What is under way when the network goes away ends soon, and as the log says it did.
+func TestOutcomesAreTrueAcrossACut(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	seen := observe(r)
+	other := open(t, r.broker)
+	acked(t, publish(t, r, r.topic, anyPartition("first")...))
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	outcomes := make(map[string]error)
+	started := make(chan struct{}, 1)
+	for _, worker := range []string{"a", "b", "c", "d"} {
+		wg.Go(func() {
+			for i, p := range numbered(worker, 200) {
+				outs, s := batch(bounded(t), r.topic, anyPartition(p)...)
+				r.Publish(outs)
+				o := s.wait()[0]
+				mu.Lock()
+				outcomes[p] = o.Err
+				mu.Unlock()
+				if o.Err != nil {
+					return
+				}
+				if i == 5 {
+					select {
+					case started <- struct{}{}:
+					default:
+					}
+				}
+			}
+		})
+	}
+	<-started
+	r.net.Cut()
+	wg.Wait()
+	seen.await(t, driver.Disconnected)
+	r.net.Restore()
+	seen.await(t, driver.Connected)
+	out := publish(t, r, r.topic, anyPartition("last")...)
+	acked(t, out)
+
+	s := subscribe(t, other, driver.Subscription{Topic: r.topic})
+	p := assigned(t, s)
+	log := make(map[string]int)
+	for _, rec := range fetch(t, p[0], int(out[0].Offset)+1) {
+		log[string(rec.Payload)]++
+	}
+	failed := 0
+	for payload, err := range outcomes {
+		switch {
+		case err == nil:
+			require.Equal(t, 1, log[payload], "%s was acknowledged", payload)
+		case driver.CodeOf(err) == driver.Unavailable:
+			failed++
+			require.Zero(t, log[payload], "%s was not sent: %v", payload, err)
+		default:
+			failed++
+			require.Equal(t, driver.OutcomeUnknown, driver.CodeOf(err), "%v", err)
+			require.LessOrEqual(t, log[payload], 1)
+		}
+	}
+	require.NotZero(t, failed)
+}
+
+func TestReaderResumesAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 2)
+	seen := observe(r)
+	other := open(t, r.broker)
+	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Start: driver.Start{Kind: driver.StartNewest}})
+	p := assigned(t, s)
+	require.Len(t, p, 2)
+	want := make(map[int32][]string)
+	send := func(prefix string) {
+		for i, text := range numbered(prefix, 20) {
+			part := int32(i % 2)
+			acked(t, publish(t, other, r.topic, item{payload: text, partition: part}))
+			want[part] = append(want[part], text)
+		}
+	}
+	got := make(map[int32][]string)
+	read := func() {
+		for _, c := range p {
+			got[c.ID()] = append(got[c.ID()], payloads(fetch(t, c, 10))...)
+		}
+	}
+	send("before")
+	read()
+	for range 2 {
+		r.net.Cut()
+		seen.await(t, driver.Disconnected)
+		ev, err := s.Next(bounded(t))
+		require.NoError(t, err)
+		require.False(t, ev.Assigned)
+		require.Equal(t, driver.Unavailable, driver.CodeOf(ev.Cause))
+		send("while")
+		r.net.Restore()
+		require.Empty(t, assigned(t, s)) // the same claims go on
+		read()
+		require.NoError(t, p[0].Context().Err())
+	}
+	send("after")
+	read()
+	require.Equal(t, want, got)
+}
