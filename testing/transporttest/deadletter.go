@@ -1,0 +1,87 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+var deadLetterScenarios = []scenario{
+	{name: "DeadLetterKeepsTheMessageAndTellsTheCause", run: deadLetter},
+	{name: "DeadLetterWithoutATopicIsANack", run: deadLetterNowhere},
+}
+
+func deadLetter(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic, letters := e.topic(t, b, 1), e.topic(t, b, 1)
+	dead, alive := newLog(), newLog()
+	e.consume(t, b, letters, dead.handler)
+	cause := &bus.Error{Code: bus.InvalidArgument, Reason: "no such device"}
+	opts := []bus.SubscribeOption{bus.DeadLetterTopic(letters)}
+	if e.caps.Groups {
+		opts = append(opts, bus.Group("g"))
+	}
+	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
+		alive.add(d)
+		if number(d) == 0 {
+			return bus.DeadLetter(cause)
+		}
+		return nil
+	}, opts...)
+	ms := numbered(0, 2, nil)
+	ms[0].Metadata.Set("trace", "abc")
+	if e.caps.Keys {
+		bus.SetKey(ms[0], "device-7")
+	}
+	e.publish(t, b, topic, ms...)
+	alive.distinct(t, e, 2)
+	letter := dead.count(t, e, 1)[0]
+	require.Equal(t, "0", string(letter.record.Payload))
+	require.Equal(t, "id-0", letter.record.UUID)
+	if e.caps.Keys {
+		require.Equal(t, "device-7", string(letter.record.Key))
+	}
+	headers := map[string]string{}
+	for _, h := range letter.record.Headers {
+		headers[h.Key] = h.Value
+	}
+	var original entry
+	for _, x := range alive.snapshot() {
+		if x.number == 0 {
+			original = x
+		}
+	}
+	require.Equal(t, "abc", headers["trace"])
+	require.Equal(t, topic, headers[bus.DeadLetterTopicHeader])
+	require.Equal(t, "0", headers[bus.DeadLetterPartitionHeader])
+	require.Equal(t, strconv.FormatInt(original.record.Offset, 10), headers[bus.DeadLetterOffsetHeader])
+	require.Equal(t, cause.Error(), headers[bus.DeadLetterCauseHeader])
+	require.Equal(t, "invalid_argument", headers[bus.DeadLetterCodeHeader])
+	if e.caps.Groups {
+		require.Equal(t, "g", headers[bus.DeadLetterGroupHeader])
+	}
+	if !e.h.NoTimestamps {
+		require.True(t, original.record.Timestamp.Equal(letter.record.Timestamp), "it keeps the original's time")
+	}
+	require.Equal(t, 1, original.attempt)
+}
+
+func deadLetterNowhere(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	got := newLog()
+	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
+		got.add(d)
+		if d.Attempt == 1 {
+			return bus.DeadLetter(errors.New("nowhere to go"))
+		}
+		return nil
+	})
+	e.publish(t, b, topic, numbered(0, 1, nil)...)
+	require.Equal(t, 2, got.count(t, e, 2)[1].attempt)
+}

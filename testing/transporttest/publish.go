@@ -1,0 +1,214 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+var publishScenarios = []scenario{
+	{name: "WrongCallsHaveTheirCode", run: wrongCalls},
+	{name: "BatchTellsOutcomesByIndex", run: batchOutcomes},
+	{name: "UnsupportedOptionsAreRefused", run: unsupportedOptions},
+	{name: "NothingWorksAfterClose", run: afterClose},
+	{name: "PublishRacingClose", run: publishRacingClose},
+	{name: "PublishAsyncTellsOneOutcome", run: publishAsync},
+}
+
+func wrongCalls(t *testing.T, e *env) {
+	b := e.bus(t, bus.WithMaxMessageBytes(1000))
+	topic := e.topic(t, b, 1)
+	m := message.NewMessage("id", nil)
+	requireCode(t, bus.InvalidArgument, b.Publish("", m), "publish to an empty topic")
+	requireCode(t, bus.InvalidArgument, b.Publish(topic, nil), "publish a nil message")
+	requireCode(t, bus.TooLarge, b.Publish(topic, message.NewMessage("id", make([]byte, 1001))), "publish 1001 bytes")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	dead := message.NewMessageWithContext(ctx, "id", nil)
+	requireCode(t, bus.Canceled, b.Publish(topic, dead), "publish with a cancelled context")
+	past, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	late := message.NewMessageWithContext(past, "id", nil)
+	requireCode(t, bus.DeadlineExceeded, b.Publish(topic, late), "publish after the deadline")
+	require.NoError(t, b.Publish(topic), "nothing to publish")
+
+	handler := func(context.Context, *bus.Delivery) error { return nil }
+	_, err := b.Consume(t.Context(), "", handler)
+	requireCode(t, bus.InvalidArgument, err, "consume an empty topic")
+	_, err = b.Consume(t.Context(), topic, nil)
+	requireCode(t, bus.InvalidArgument, err, "consume without a handler")
+	_, err = b.Subscribe(t.Context(), "")
+	requireCode(t, bus.InvalidArgument, err, "subscribe to an empty topic")
+	_, err = b.Subscribe(ctx, topic)
+	requireCode(t, bus.Canceled, err, "subscribe with a cancelled context")
+}
+
+func batchOutcomes(t *testing.T, e *env) {
+	b := e.bus(t, bus.WithMaxMessageBytes(1000))
+	topic := e.topic(t, b, 1)
+	got := newLog()
+	e.consume(t, b, topic, got.handler)
+	ms := numbered(0, 4, nil)
+	ms[1] = nil
+	ms[2].Payload = []byte(strings.Repeat("x", 1001))
+	err := b.Publish(topic, ms...)
+	failed, ok := errors.AsType[*bus.PublishError](err)
+	require.True(t, ok, "%v", err)
+	require.Len(t, failed.Outcomes, 4)
+	require.NoError(t, failed.Outcomes[0].Err)
+	requireCode(t, bus.InvalidArgument, failed.Outcomes[1].Err, "the nil message")
+	requireCode(t, bus.TooLarge, failed.Outcomes[2].Err, "the large message")
+	require.NoError(t, failed.Outcomes[3].Err)
+	got.distinct(t, e, 2)
+	require.ElementsMatch(t, []int{0, 3}, got.numbers(), "what can't be sent does not keep the others back")
+}
+
+func unsupportedOptions(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	handler := func(context.Context, *bus.Delivery) error { return nil }
+	for _, c := range []struct {
+		about string
+		has   bool
+		opt   bus.SubscribeOption
+	}{
+		{"Group", e.caps.Groups, bus.Group("g")},
+		{"OnlyPartitions", e.caps.Partitions, bus.OnlyPartitions(0)},
+		{"OrderByPartition", e.caps.Ordered, bus.OrderByPartition()},
+		{"OrderByKey", e.caps.Ordered && e.caps.Keys, bus.OrderByKey()},
+		{"StartAt oldest", e.caps.Replay, bus.StartAt(bus.Oldest())},
+		{"StartAt offset", e.caps.Replay, bus.StartAt(bus.AtOffset(0))},
+		{"StartAt time", e.caps.Replay, bus.StartAt(bus.AtTime(time.Now()))},
+		{"StartAt newest", true, bus.StartAt(bus.Newest())},
+	} {
+		s, err := b.Consume(t.Context(), topic, handler, c.opt)
+		if !c.has {
+			requireCode(t, bus.Unsupported, err, c.about)
+			continue
+		}
+		require.NoError(t, err, c.about)
+		e.close(t, s)
+	}
+	if !e.caps.Partitions {
+		m := message.NewMessage("id", nil)
+		bus.SetPartition(m, 0)
+		requireCode(t, bus.Unsupported, b.Publish(topic, m), "publish to a partition")
+	}
+	if !e.caps.Topics {
+		spec := bus.TopicSpec{Name: "made"}
+		requireCode(t, bus.Unsupported, b.CreateTopic(t.Context(), spec), "create a topic")
+		requireCode(t, bus.Unsupported, b.DeleteTopic(t.Context(), "made"), "delete a topic")
+		_, err := b.DescribeTopic(t.Context(), "made")
+		requireCode(t, bus.Unsupported, err, "describe a topic")
+		_, err = b.ListTopics(t.Context())
+		requireCode(t, bus.Unsupported, err, "list topics")
+		require.NoError(t, b.EnsureTopic(t.Context(), spec), "topics need no making")
+	}
+	if err := b.Ping(t.Context()); err != nil {
+		requireCode(t, bus.Unsupported, err, "ping")
+	}
+}
+
+func afterClose(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	got := newLog()
+	s := e.consume(t, b, topic, got.handler)
+	require.NoError(t, b.Close())
+	require.NoError(t, b.Close(), "idempotent")
+	select {
+	case <-s.Done():
+	default:
+		require.Fail(t, "a subscription outlived its bus")
+	}
+	require.NoError(t, s.Err(), "it was drained")
+	requireCode(t, bus.Closed, b.Publish(topic, message.NewMessage("id", nil)), "publish")
+	_, err := b.Consume(t.Context(), topic, got.handler)
+	requireCode(t, bus.Closed, err, "consume")
+	_, err = b.Subscribe(t.Context(), topic)
+	requireCode(t, bus.Closed, err, "subscribe")
+	requireCode(t, bus.Closed, b.Ready(t.Context()), "ready")
+	requireCode(t, bus.Closed, b.Ping(t.Context()), "ping")
+	requireCode(t, bus.Closed, s.Ready(t.Context()), "a closed subscription's ready")
+	b.PublishAsync(t.Context(), topic, message.NewMessage("id", nil), func(r bus.Outcome) {
+		requireCode(t, bus.Closed, r.Err, "publish asynchronously")
+	})
+}
+
+func publishRacingClose(t *testing.T, e *env) {
+	const publishers = 8
+	for range 3 {
+		b := e.bus(t)
+		topic := e.topic(t, b, partitions)
+		e.consume(t, b, topic, func(context.Context, *bus.Delivery) error { return nil })
+		var wg sync.WaitGroup
+		var accepted atomic.Int64
+		errs := make([]error, publishers)
+		begun := make(chan struct{}, publishers)
+		for p := range publishers {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					if errs[p] = b.Publish(topic, message.NewMessage("id", []byte("x")), message.NewMessage("id", []byte("y"))); errs[p] != nil {
+						return
+					}
+					accepted.Add(2)
+					if i == 0 {
+						begun <- struct{}{}
+					}
+				}
+			})
+		}
+		for range publishers {
+			e.awaits(t, begun, "the first publish")
+		}
+		require.NoError(t, b.Close())
+		wg.Wait()
+		for _, err := range errs {
+			requireCode(t, bus.Closed, err, "publish while closing")
+		}
+		require.NotZero(t, accepted.Load())
+	}
+}
+
+func publishAsync(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	got := newLog()
+	e.consume(t, b, topic, got.handler)
+	const n = 200
+	told := make([]atomic.Int64, n)
+	var failed atomic.Int64
+	var wg sync.WaitGroup
+	wg.Add(n)
+	for i, m := range numbered(0, n, nil) {
+		b.PublishAsync(t.Context(), topic, m, func(r bus.Outcome) {
+			if r.Err != nil {
+				failed.Add(1)
+			}
+			if told[i].Add(1) == 1 {
+				wg.Done()
+			}
+		})
+	}
+	got.distinct(t, e, n)
+	done := make(chan struct{})
+	go func() { defer close(done); wg.Wait() }()
+	e.awaits(t, done, "every outcome is told")
+	require.NoError(t, b.Close())
+	require.Zero(t, failed.Load())
+	for i := range told {
+		require.EqualValues(t, 1, told[i].Load(), "outcomes of message %d", i)
+	}
+	if e.caps.Ordered {
+		require.Equal(t, sequence(0, n), got.numbers())
+	}
+}

@@ -1,0 +1,125 @@
+package transporttest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+var startScenarios = []scenario{
+	{name: "NothingIsMissedAfterReady", run: newestMissesNothing},
+	{name: "WithoutAGroupTheNewestIsTheDefault", needs: needReplay, run: newestByDefault},
+	{name: "WithAGroupTheOldestIsTheDefault", needs: all(needGroups, needReplay), run: oldestByDefault},
+	{name: "NewestOfAGroupIsFixedWhenReady", needs: all(needGroups, needReplay), run: newestOfGroup},
+	{name: "CommittedPositionGoesBeforeStart", needs: all(needGroups, needReplay), run: committedFirst},
+	{name: "StartAtAnOffset", needs: needReplay, run: startAtOffset},
+	{name: "StartAtATime", needs: all(needReplay, needTimestamps), run: startAtTime},
+}
+
+func newestMissesNothing(t *testing.T, e *env) {
+	publisher, subscriber := e.bus(t), e.bus(t)
+	topic := e.topic(t, publisher, partitions)
+	if e.caps.Replay {
+		e.publish(t, publisher, topic, numbered(5000, 5, nil)...)
+	}
+	const n = 1000
+	got := newLog()
+	s, err := subscriber.Consume(t.Context(), topic, got.handler, bus.StartAt(bus.Newest()), bus.Unordered())
+	require.NoError(t, err)
+	e.ready(t, s)
+	e.publish(t, publisher, topic, numbered(0, n, nil)...)
+	got.distinct(t, e, n)
+	require.ElementsMatch(t, sequence(0, n), got.numbers())
+}
+
+func newestByDefault(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	e.publish(t, b, topic, numbered(0, 5, nil)...)
+	got := newLog()
+	e.consume(t, b, topic, got.handler)
+	e.publish(t, b, topic, numbered(5, 5, nil)...)
+	got.count(t, e, 5)
+	require.Equal(t, sequence(5, 5), got.numbers())
+
+	replayed := newLog()
+	e.consume(t, b, topic, replayed.handler, bus.StartAt(bus.Oldest()))
+	replayed.count(t, e, 10)
+	require.Equal(t, sequence(0, 10), replayed.numbers())
+}
+
+func oldestByDefault(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	e.publish(t, b, topic, numbered(0, 5, nil)...)
+	got := newLog()
+	e.consume(t, b, topic, got.handler, bus.Group("g"))
+	got.count(t, e, 5)
+	require.Equal(t, sequence(0, 5), got.numbers())
+}
+
+func newestOfGroup(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	e.publish(t, b, topic, numbered(0, 5, nil)...)
+	nothing, got := newLog(), newLog()
+	e.close(t, e.consume(t, b, topic, nothing.handler, bus.Group("g"), bus.StartAt(bus.Newest())))
+	e.publish(t, b, topic, numbered(5, 5, nil)...) // while nobody is there
+	e.consume(t, b, topic, got.handler, bus.Group("g"), bus.StartAt(bus.Newest()))
+	got.count(t, e, 5)
+	require.Equal(t, sequence(5, 5), got.numbers(), "the start was fixed when the first subscription got ready")
+	require.Empty(t, nothing.snapshot())
+}
+
+func committedFirst(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	e.publish(t, b, topic, numbered(0, 3, nil)...)
+	first, second := newLog(), newLog()
+	s := e.consume(t, b, topic, first.handler, bus.Group("g"))
+	first.count(t, e, 3)
+	e.close(t, s)
+	e.publish(t, b, topic, numbered(3, 3, nil)...)
+	e.consume(t, b, topic, second.handler, bus.Group("g"), bus.StartAt(bus.Oldest()))
+	second.count(t, e, 3)
+	require.Equal(t, sequence(3, 3), second.numbers())
+}
+
+func startAtOffset(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	e.publish(t, b, topic, numbered(0, 10, nil)...)
+	got := newLog()
+	e.consume(t, b, topic, got.handler, bus.StartAt(bus.AtOffset(7)))
+	got.count(t, e, 3)
+	require.Equal(t, sequence(7, 3), got.numbers())
+
+	s, err := b.Consume(t.Context(), topic, got.handler, bus.StartAt(bus.AtOffset(1_000_000)))
+	if err == nil {
+		ctx, cancel := e.patience(t)
+		defer cancel()
+		err = s.Ready(ctx)
+	}
+	requireCode(t, bus.OutOfRange, err, "start beyond the end")
+}
+
+func startAtTime(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	begin := time.Now().Add(-time.Hour).Truncate(time.Second)
+	ms := numbered(0, 10, nil)
+	for i, m := range ms {
+		bus.SetTimestamp(m, begin.Add(time.Duration(i)*time.Minute))
+	}
+	e.publish(t, b, topic, ms...)
+	between, exact := newLog(), newLog()
+	e.consume(t, b, topic, between.handler, bus.StartAt(bus.AtTime(begin.Add(6*time.Minute+time.Second))))
+	e.consume(t, b, topic, exact.handler, bus.StartAt(bus.AtTime(begin.Add(6*time.Minute))))
+	between.count(t, e, 3)
+	exact.count(t, e, 4)
+	require.Equal(t, sequence(7, 3), between.numbers())
+	require.Equal(t, sequence(6, 4), exact.numbers())
+}

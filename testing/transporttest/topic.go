@@ -1,0 +1,85 @@
+package transporttest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+var topicScenarios = []scenario{
+	{name: "UnknownTopicIsNotFound", needs: needTopics, without: anyTopic, run: unknownTopic},
+	{name: "TopicsAreMadeAndRemoved", needs: needTopics, run: manageTopics},
+	{name: "TopicsAreCreatedOnFirstUseWhenAsked", run: createOnUse},
+}
+
+func anyTopic(t *testing.T, e *env) {
+	b := e.bus(t)
+	got := newLog()
+	e.consume(t, b, "never-heard-of", got.handler)
+	e.publish(t, b, "never-heard-of", numbered(0, 1, nil)...)
+	got.count(t, e, 1)
+}
+
+func unknownTopic(t *testing.T, e *env) {
+	b := e.bus(t)
+	ctx, cancel := e.patience(t)
+	defer cancel()
+	m := message.NewMessage("id", nil)
+	m.SetContext(ctx)
+	requireCode(t, bus.NotFound, b.Publish("never-heard-of", m), "publish")
+	s, err := b.Consume(ctx, "never-heard-of", func(context.Context, *bus.Delivery) error { return nil })
+	if err == nil {
+		err = s.Ready(ctx)
+	}
+	requireCode(t, bus.NotFound, err, "consume")
+	channel, err := b.Subscribe(ctx, "never-heard-of")
+	if err == nil {
+		_, open := <-channel
+		require.False(t, open, "there is nothing to subscribe to")
+	}
+	_, err = b.DescribeTopic(ctx, "never-heard-of")
+	requireCode(t, bus.NotFound, err, "describe")
+	requireCode(t, bus.NotFound, b.DeleteTopic(ctx, "never-heard-of"), "delete")
+	names, err := b.ListTopics(ctx)
+	require.NoError(t, err)
+	require.NotContains(t, names, "never-heard-of", "asking for a topic does not create it")
+}
+
+func manageTopics(t *testing.T, e *env) {
+	b := e.bus(t)
+	ctx, cancel := e.patience(t)
+	defer cancel()
+	topic := e.topic(t, b, 3)
+	requireCode(t, bus.AlreadyExists, b.CreateTopic(ctx, bus.TopicSpec{Name: topic}), "create it again")
+	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
+	requireCode(t, bus.InvalidArgument, b.CreateTopic(ctx, bus.TopicSpec{}), "create a topic without a name")
+	info, err := b.DescribeTopic(ctx, topic)
+	require.NoError(t, err)
+	require.Equal(t, bus.TopicInfo{Name: topic, Partitions: 3}, info)
+	names, err := b.ListTopics(ctx)
+	require.NoError(t, err)
+	require.Contains(t, names, topic)
+	require.NoError(t, b.DeleteTopic(ctx, topic))
+	names, err = b.ListTopics(ctx)
+	require.NoError(t, err)
+	require.NotContains(t, names, topic)
+}
+
+func createOnUse(t *testing.T, e *env) {
+	b := e.bus(t, bus.WithCreateTopics(bus.TopicSpec{Partitions: 2}))
+	got := newLog()
+	e.consume(t, b, "made-by-consume", got.handler)
+	e.publish(t, b, "made-by-consume", numbered(0, 1, nil)...)
+	got.count(t, e, 1)
+	require.NoError(t, b.Publish("made-by-publish", numbered(0, 1, nil)...))
+	require.NoError(t, b.SubscribeInitialize("made-by-initialize"))
+	if e.caps.Topics {
+		names, err := b.ListTopics(t.Context())
+		require.NoError(t, err)
+		require.Subset(t, names, []string{"made-by-consume", "made-by-publish", "made-by-initialize"})
+	}
+}

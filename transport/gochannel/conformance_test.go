@@ -1,0 +1,26 @@
+package gochannel_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/transporttest"
+)
+
+var brokers atomic.Int64
+
+// harness connects by name: every transport of a scenario shares its channels.
+func harness(buffer int) transporttest.Harness {
+	return transporttest.Harness{New: func(*testing.T) transporttest.Connect {
+		url := fmt.Sprintf("chan://conformance-%d?buffer=%d", brokers.Add(1), buffer)
+		return func(t *testing.T) driver.Transport { return openURL(t, url) }
+	}}
+}
+
+// Not parallel: some scenarios count goroutines.
+func TestConformance(t *testing.T) { transporttest.Run(t, harness(1024)) }
+
+// The suite publishes 10,000 messages before it reads the first.
+func TestWatermillSuite(t *testing.T) { transporttest.RunWatermill(t, harness(20_000)) }
