@@ -88,6 +88,9 @@ func (c *Client) ReplyTopic() string { return c.replyTo }
 // Ready waits until replies can be received, or ctx ends: then it says why not yet.
 // Calls do that by themselves.
 func (c *Client) Ready(ctx context.Context) error {
+	if c.closing.Err() != nil {
+		return errClosed
+	}
 	if err := c.reader.wait(ctx); err != nil {
 		return err
 	}

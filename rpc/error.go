@@ -141,9 +141,13 @@ func statusOf(err error) *status.Status {
 	}
 }
 
-// contextError is the local error of a context that has ended.
+// contextError is the local error of a context that has ended, or whose timer is
+// about to end it.
 func contextError(ctx context.Context, doing string) *Error {
 	err := ctx.Err()
+	if err == nil {
+		err = context.DeadlineExceeded
+	}
 	code := codes.Canceled
 	if errors.Is(err, context.DeadlineExceeded) {
 		code = codes.DeadlineExceeded

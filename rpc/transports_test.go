@@ -37,6 +37,10 @@ var transports = []struct {
 func onMemory(t *testing.T) func() driver.Transport {
 	log, err := memory.NewLog()
 	require.NoError(t, err)
+	return onMemoryLog(t, log)
+}
+
+func onMemoryLog(t *testing.T, log *memory.Log) func() driver.Transport {
 	return func() driver.Transport {
 		tr, err := memory.New(memory.WithLog(log))
 		require.NoError(t, err)

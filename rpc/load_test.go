@@ -1,0 +1,318 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestClientIsClosedUnderLoad(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 4)
+		s := w.server()
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		c := w.client()
+		var all sync.WaitGroup
+		var answered atomic.Int64
+		for range 32 {
+			all.Go(func() {
+				for i := 0; ; i++ {
+					got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{i})
+					if err != nil {
+						if e := requireError(w, err, codes.Unavailable, false); e.Retryable() {
+							w.Error("a closed client can't be retried on")
+						}
+						return
+					}
+					if got.N != 2*i {
+						w.Errorf("%d was answered with %d", i, got.N)
+					}
+					answered.Add(1)
+				}
+			})
+		}
+		w.eventually("calls are under way", func() bool { return answered.Load() > 200 })
+		require.NoError(w, c.Close())
+		all.Wait()
+		require.Zero(w, c.Stats().Pending)
+	})
+}
+
+// Close ends calls that wait, for whatever: their reply, the reader, room, a pause.
+func TestCloseEndsEveryWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, err := memory.NewLog(memory.WithMaxRecords(1))
+		require.NoError(t, err)
+		tr, err := memory.New(memory.WithLog(log))
+		require.NoError(t, err)
+		b, err := bus.New(tr)
+		require.NoError(t, err)
+		defer b.Close()
+		ctx := context.Background()
+		for _, topic := range []string{"deserted", "full"} {
+			require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
+		}
+		c, err := rpc.NewClient(b)
+		require.NoError(t, err)
+		require.NoError(t, c.Ready(ctx))
+		// Somebody who reads nothing more keeps "full" full.
+		sub, err := b.Consume(ctx, "full", func(ctx context.Context, _ *bus.Delivery) error { <-ctx.Done(); return ctx.Err() }, bus.Group("stuck"))
+		require.NoError(t, err)
+		require.NoError(t, sub.Ready(ctx))
+
+		results := make(chan error, 10)
+		call := func(topic string, opts ...rpc.CallOption) {
+			go func() {
+				_, err := rpc.Call[number](ctx, c, topic, "m", 1, append(opts, rpc.Timeout(time.Hour))...)
+				results <- err
+			}()
+		}
+		call("deserted")
+		for range 3 {
+			call("full")
+		}
+		call("nowhere", rpc.Retry(rpc.RetryPolicy{Max: 9, MinBackoff: time.Minute, MaxBackoff: time.Minute, Codes: []codes.Code{codes.Unimplemented}}))
+		synctest.Wait()
+		begun := time.Now()
+		require.NoError(t, c.Close())
+		for range 5 {
+			requireError(t, <-results, codes.Unavailable, false)
+		}
+		require.Zero(t, time.Since(begun), "at once")
+
+		// And for a reader that never gets ready.
+		tr.Disconnect(nil)
+		c, err = rpc.NewClient(b)
+		require.NoError(t, err)
+		call = func(topic string, _ ...rpc.CallOption) {
+			go func() { _, err := rpc.Call[number](ctx, c, topic, "m", 1); results <- err }()
+		}
+		call("deserted")
+		synctest.Wait()
+		begun = time.Now()
+		err = c.Close()
+		require.Zero(t, time.Since(begun))
+		requireError(t, err, codes.Unavailable, false) // it can't know whether its topic is there
+		requireError(t, <-results, codes.Unavailable, false)
+		stop, cancel := context.WithCancel(ctx)
+		cancel()
+		require.Error(t, sub.Close(stop)) // its handler had to be cut off
+	})
+}
+
+func TestBusIsClosedUnderACall(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("deserted", 1)
+	tr := w.open()
+	b, err := bus.New(tr)
+	require.NoError(t, err)
+	c, err := rpc.NewClient(b)
+	require.NoError(t, err)
+	r := w.call(w.ctx, c, topic, "m")
+	w.eventually("it waits", func() bool { return c.Stats().Pending == 1 })
+	require.NoError(t, b.Close())
+	requireError(t, (<-r).err, codes.Unavailable, false)
+	_, err = rpc.Call[number](w.ctx, c, topic, "m", 1)
+	requireError(t, err, codes.Unavailable, false)
+	require.ErrorContains(t, c.Close(), "left behind")
+}
+
+// Every call that ends well got its own answer; none hangs; what the first server
+// did not begin the second one answers.
+func TestServerIsStoppedUnderLoad(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 8)
+	servers := [2]*rpc.Server{w.server(), w.server()}
+	for _, s := range servers {
+		handle(w, s, "double", double)
+		w.start(s, topic)
+	}
+	c := w.client()
+	ctx, cancel := context.WithCancel(w.ctx)
+	var all sync.WaitGroup
+	var answered atomic.Int64
+	for g := range 32 {
+		all.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{i}, rpc.Key(fmt.Sprint(g, i)))
+				if err != nil || got.N != 2*i {
+					w.Errorf("%d: %v, %v", i, got, err)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	w.eventually("both answer", func() bool { return servers[0].Stats().Handled > 100 && servers[1].Stats().Handled > 100 })
+	require.NoError(t, servers[0].Shutdown(w.ctx))
+	require.NoError(t, servers[0].Shutdown(w.ctx))
+	require.Zero(t, servers[0].Stats().InFlight)
+	handled := servers[0].Stats().Handled
+	since := answered.Load()
+	w.eventually("the other one goes on", func() bool { return answered.Load() > since+500 })
+	cancel()
+	all.Wait()
+	require.Equal(t, handled, servers[0].Stats().Handled)
+	_, err := servers[0].Start(w.ctx, topic)
+	requireError(t, err, codes.Unavailable, false)
+}
+
+func TestShutdownWaitsForHandlersAndTheirReplies(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("slow", 1)
+		s := w.server()
+		started, finish := make(chan struct{}), make(chan struct{})
+		handle(w, s, "wait", func(context.Context, *number) (*number, error) {
+			close(started)
+			<-finish
+			return &number{1}, nil
+		})
+		w.start(s, topic)
+		r := w.call(w.ctx, w.client(), topic, "wait")
+		<-started
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(w.ctx) }()
+		w.eventually("it is shut", func() bool { _, err := s.Start(w.ctx, topic); return rpc.CodeOf(err) == codes.Unavailable })
+		close(finish)
+		require.NoError(w, <-down)
+		require.NoError(w, (<-r).err)
+	})
+}
+
+func TestShutdownThatRunsOutOfTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t)
+		topic := w.topic("slow", 1)
+		s, err := rpc.NewServer(w.bus)
+		require.NoError(t, err)
+		causes := make(chan error, 1)
+		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {
+			<-ctx.Done()
+			causes <- ctx.Err()
+			return nil, ctx.Err()
+		})
+		w.start(s, topic)
+		c := w.client()
+		r := w.call(w.ctx, c, topic, "wait")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(w.ctx, time.Second)
+		defer cancel()
+		requireError(t, s.Shutdown(ctx), codes.DeadlineExceeded, false)
+		require.ErrorIs(t, <-causes, context.Canceled)
+		synctest.Wait()
+		require.Equal(t, 1, c.Stats().Pending, "that is no answer")
+
+		// The request is delivered again, to the next server.
+		next := w.server()
+		handle(w, next, "wait", func(context.Context, *number) (*number, error) { return &number{1}, nil })
+		w.start(next, topic)
+		require.NoError(t, (<-r).err)
+	})
+}
+
+// A request whose partition is taken away while its handler runs is the next
+// owner's; the first one's error is not the answer.
+func TestRevokedRequestIsRunElsewhere(t *testing.T) {
+	t.Parallel()
+	log, err := memory.NewLog()
+	require.NoError(t, err)
+	w := newWorld(t, onMemoryLog(t, log))
+	topic := w.topic("moving", 1)
+	s := w.server()
+	var runs atomic.Int64
+	first := make(chan struct{})
+	handle(w, s, "run", func(ctx context.Context, _ *number) (*number, error) {
+		if runs.Add(1) == 1 {
+			close(first)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return &number{2}, nil
+	})
+	w.start(s, topic)
+	r := w.call(w.ctx, w.client(), topic, "run")
+	<-first
+	require.NoError(t, log.ExpireMembers("trunkline.rpc."+topic, topic))
+	got := <-r
+	require.NoError(t, got.err)
+	require.Equal(t, 2, got.n.N)
+	require.EqualValues(t, 2, runs.Load())
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 1)
+		s := w.server()
+		handle(w, s, "double", double)
+		ctx, cancel := context.WithCancel(w.ctx)
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ctx, topic) }()
+		w.eventually("it is ready", func() bool { return s.Ready(w.ctx) == nil })
+		_, err := rpc.Call[number](w.ctx, w.client(), topic, "double", &number{1})
+		require.NoError(w, err)
+		cancel()
+		require.NoError(w, <-served)
+	})
+}
+
+func TestServeTellsWhyItEnded(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	s := w.server()
+	err := s.Serve(w.ctx, "nowhere")
+	requireError(t, err, codes.Unimplemented, false)
+	require.Equal(t, bus.NotFound, bus.CodeOf(err))
+	_, err = w.server(rpc.Group("g")).Start(w.ctx, "nowhere")
+	require.NoError(t, err)
+	chans := newWorld(t, onGochannel(t))
+	_, err = chans.server(rpc.Group("g")).Start(w.ctx, "t")
+	require.Equal(t, bus.Unsupported, bus.CodeOf(err))
+}
+
+// One server may answer on several topics, and a handler may make calls.
+func TestHandlersMakeCalls(t *testing.T) {
+	everywhere(t, func(w *world) {
+		front, back := w.topic("front", 2), w.topic("back", 2)
+		s, c := w.server(), w.client()
+		handle(w, s, "double", double)
+		handle(w, s, "quadruple", func(ctx context.Context, n *number) (*number, error) {
+			m, err := rpc.Call[number](ctx, c, back, "double", n)
+			if err != nil {
+				return nil, err
+			}
+			return double(ctx, m)
+		})
+		w.start(s, front)
+		w.start(s, back)
+		var all sync.WaitGroup
+		errs := make([]error, 50)
+		for i := range errs {
+			all.Go(func() {
+				got, err := rpc.Call[number](w.ctx, c, front, "quadruple", &number{i})
+				if err == nil && got.N != 4*i {
+					err = fmt.Errorf("%d became %d", i, got.N)
+				}
+				errs[i] = err
+			})
+		}
+		all.Wait()
+		require.NoError(w, errors.Join(errs...))
+	})
+}
