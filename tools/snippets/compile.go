@@ -36,6 +36,9 @@ func complete(root string, b block) (source, error) {
 
 	head := "package snippet\n"
 	if b.prelude != "" {
+		if _, err := parses(head + b.prelude); err != nil {
+			return source{}, fmt.Errorf("%s:%d: the hidden part of a snippet must be whole declarations: %w", b.file, b.preludeLine, err)
+		}
 		head += at(b.preludeLine) + b.prelude + "\n"
 	}
 	declarations := head + at(b.line) + b.code + "\n"

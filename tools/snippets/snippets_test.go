@@ -65,6 +65,7 @@ func TestBad(t *testing.T) {
 		"several":              {"'''go\na()\n'''\n\n'''go\nb()\n'''\n", "docs/more.md:6:1: undefined: b"},
 		"two results":          {"'''go\nreturn 1, nil\n'''\n", "docs/more.md:2: statements may return one error"},
 		"a hidden part unused": {"<!-- snippet: import \"fmt\" -->\n'''go\npackage main\nfunc main() {}\n'''\n", "docs/more.md:1: a snippet with a package clause"},
+		"a hidden part open":   {"<!-- snippet: func f() { -->\n'''go\nx := 1\n'''\n", "docs/more.md:1: the hidden part of a snippet must be whole"},
 		"a skip unexplained":   {"<!-- snippet skip -->\n'''go\nx\n'''\n", "docs/more.md:1: say why"},
 		"an open fence":        {"\n'''go\nx := 1\n", "docs/more.md:2: code block without an end"},
 		"an open comment":      {"<!-- snippet\n", "docs/more.md:1: comment without an end"},

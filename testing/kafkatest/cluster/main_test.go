@@ -151,9 +151,18 @@ func fakeJava(t *testing.T, dir, script string) string {
 	return path
 }
 
+// hangingJava is a java that ignores SIGTERM. It is not written by the test: a
+// script that some other test's fork still holds open can't be executed.
+func hangingJava(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("testdata", "hanging-java"))
+	require.NoError(t, err)
+	return path
+}
+
 func TestProcessLifeCycle(t *testing.T) {
 	t.Parallel()
-	java := fakeJava(t, t.TempDir(), `trap "" TERM; while :; do sleep 0.05; done`)
+	java := hangingJava(t)
 	dir := t.TempDir()
 	s, err := newState(dir, "9.9.9", dir, 1)
 	require.NoError(t, err)
@@ -187,7 +196,7 @@ func TestProcessLifeCycle(t *testing.T) {
 
 func TestDownUsesForceAndSparesWhatIsNotOurs(t *testing.T) {
 	t.Parallel()
-	java := fakeJava(t, t.TempDir(), `trap "" TERM; while :; do sleep 0.05; done`)
+	java := hangingJava(t)
 	dir := t.TempDir()
 	s, err := newState(dir, "9.9.9", dir, 1)
 	require.NoError(t, err)
