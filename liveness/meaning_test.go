@@ -1,0 +1,63 @@
+package liveness_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/liveness"
+)
+
+func TestMeaningOfEveryCode(t *testing.T) {
+	t.Parallel()
+	want := map[bus.Code]liveness.Meaning{
+		bus.Unknown:           liveness.Loss,
+		bus.InvalidArgument:   liveness.Nothing,
+		bus.NotFound:          liveness.Nothing,
+		bus.AlreadyExists:     liveness.Nothing,
+		bus.Unsupported:       liveness.Nothing,
+		bus.TooLarge:          liveness.Nothing,
+		bus.Closed:            liveness.Nothing,
+		bus.Unavailable:       liveness.Loss,
+		bus.DeadlineExceeded:  liveness.Doubt,
+		bus.Canceled:          liveness.Nothing,
+		bus.OutcomeUnknown:    liveness.Loss,
+		bus.Unauthenticated:   liveness.Refusal,
+		bus.PermissionDenied:  liveness.Nothing,
+		bus.Undecodable:       liveness.Nothing,
+		bus.Revoked:           liveness.Nothing,
+		bus.ResourceExhausted: liveness.Doubt,
+		bus.OutOfRange:        liveness.Nothing,
+		bus.Internal:          liveness.Nothing,
+	}
+	for code, meaning := range want {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			err := &bus.Error{Code: code, Op: "publish"}
+			require.Equal(t, meaning, liveness.MeaningOf(err))
+			require.Equal(t, meaning, liveness.MeaningOf(fmt.Errorf("wrapped: %w", err)))
+		})
+	}
+	// Whoever adds a code has to say what it means.
+	next := bus.Code(len(want))
+	require.Equal(t, fmt.Sprintf("code(%d)", len(want)), next.String(), "a code is missing from the table")
+	require.Equal(t, liveness.Nothing, liveness.MeaningOf(&bus.Error{Code: next}))
+}
+
+func TestMeaningOfOtherErrors(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, liveness.Life, liveness.MeaningOf(nil))
+	require.Equal(t, liveness.Doubt, liveness.MeaningOf(context.DeadlineExceeded))
+	require.Equal(t, liveness.Nothing, liveness.MeaningOf(context.Canceled))
+	require.Equal(t, liveness.Loss, liveness.MeaningOf(errors.New("broken pipe")))
+}
+
+func TestMeaningString(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "nothing life doubt loss refusal invalid", fmt.Sprint(liveness.Nothing, liveness.Life, liveness.Doubt,
+		liveness.Loss, liveness.Refusal, liveness.Meaning(99)))
+}

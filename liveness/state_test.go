@@ -1,0 +1,385 @@
+package liveness
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/liveness/probe"
+)
+
+// script drives a machine by hand, in milliseconds from an arbitrary start.
+type script struct {
+	t *testing.T
+	m machine
+	f facts
+	v verdict
+}
+
+var began = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func at(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+
+func newScript(t *testing.T) *script {
+	return &script{t: t, m: machine{started: true, times: defaults().times}}
+}
+
+func (s *script) step(ms int) verdict {
+	s.v = s.m.step(at(ms), s.f)
+	return s.v
+}
+
+// heard is a sign of life that began when it was heard.
+func (s *script) heard(ms int) *script {
+	s.f.heard, s.f.proven = at(ms), at(ms)
+	return s
+}
+
+func (s *script) connection(ms int, state bus.Connection) *script {
+	s.f.connection, s.f.connAt = state, at(ms)
+	if state.State == bus.Connected {
+		s.heard(ms)
+	}
+	return s
+}
+
+// probed ends the probe under way.
+func (s *script) probed(ms int, err error) verdict {
+	require.True(s.t, s.m.probing, "no probe is under way")
+	if err == nil {
+		s.f.heard, s.f.proven = at(ms), s.m.probeBegan
+	}
+	s.m.probed(err, s.f)
+	return s.step(ms)
+}
+
+func (s *script) is(status probe.Status, live bool) {
+	s.t.Helper()
+	require.Equal(s.t, status, s.v.status, "cause: %v", s.v.cause)
+	require.Equal(s.t, live, s.v.live)
+	require.Equal(s.t, status == probe.Running, s.v.ready)
+	require.Equal(s.t, status != probe.Failed && status != probe.Stopped, s.v.healthy)
+}
+
+var (
+	errTimeout = &bus.Error{Code: bus.DeadlineExceeded, Op: "ping"}
+	errGone    = &bus.Error{Code: bus.Unavailable, Op: "connect"}
+)
+
+func TestBeforeItStarts(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	s.m.started = false
+	s.step(0)
+	s.is(probe.Preparing, false)
+	require.False(t, s.v.probe)
+	s.m.started = true
+	s.step(1)
+	s.is(probe.Prepared, false)
+	require.True(t, s.v.probe, "nothing is known: ask")
+}
+
+func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s.step(0)
+	s.is(probe.Running, true)
+	require.False(t, s.v.probe)
+	require.Equal(t, at(500), s.v.wake)
+	require.False(t, s.v.eager)
+
+	require.True(t, s.step(500).probe)
+	require.False(t, s.step(700).probe, "one at a time")
+	s.probed(1000, errTimeout)
+	s.is(probe.Running, true)
+	require.True(t, s.v.probe)
+	s.probed(1500, errTimeout)
+	s.is(probe.NotReady, false)
+	require.ErrorIs(t, s.v.cause, errTimeout)
+	require.True(t, s.v.eager)
+	require.True(t, s.v.probe)
+
+	s.probed(1600, nil)
+	s.is(probe.Running, true)
+	require.Nil(t, s.v.cause)
+	require.Equal(t, at(2100), s.v.wake)
+}
+
+func TestRefusedConnectionsAreKnownSooner(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	require.True(t, s.step(500).probe)
+	s.probed(501, errGone)
+	require.False(t, s.v.probe)
+	require.Equal(t, at(750), s.v.wake)
+	require.True(t, s.step(750).probe)
+	s.probed(751, errGone)
+	s.is(probe.NotReady, false)
+}
+
+func TestSignsOfLifeVoidMisses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		heard int // a sign of life at this time; the probes run 500 to 1000 and 1000 to 1500
+		live  bool
+	}{
+		{"before the first", 400, false},
+		{"during the first", 700, true},
+		{"during the second", 1200, true},
+		{"after the verdict", 1600, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+			require.True(t, s.step(500).probe)
+			hear := func(until int) {
+				if c.heard < until && s.f.heard.Before(at(c.heard)) {
+					s.heard(c.heard) // not even a step for it
+				}
+			}
+			hear(1000)
+			s.probed(1000, errTimeout)
+			if !s.m.probing {
+				require.True(t, s.step(1200).probe)
+			}
+			hear(1500)
+			s.probed(1700, errTimeout)
+			hear(2000)
+			s.step(1700)
+			require.Equal(t, c.live, s.v.live)
+		})
+	}
+}
+
+func TestHardLoss(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s.step(0)
+	s.connection(100, bus.Connection{State: bus.Disconnected, Cause: errGone})
+	s.step(100)
+	s.is(probe.NotReady, false)
+	require.Equal(t, errGone, s.v.cause)
+
+	s.f.heard, s.f.proven = at(110), at(90) // an acknowledgement that was on its way
+	s.step(110)
+	s.is(probe.NotReady, false)
+
+	s.f.heard, s.f.proven = at(130), at(120) // what began after the loss
+	s.step(130)
+	s.is(probe.Running, true)
+
+	s.connection(200, bus.Connection{State: bus.Disconnected})
+	s.step(200)
+	s.is(probe.NotReady, false)
+	require.Equal(t, bus.Unavailable, bus.CodeOf(s.v.cause))
+	s.connection(300, bus.Connection{State: bus.Connected})
+	s.step(300)
+	s.is(probe.Running, true)
+}
+
+func TestNeverThere(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	s.step(0)
+	s.is(probe.Prepared, false)
+	s.probed(10, errGone)
+	s.is(probe.Prepared, false)
+	s.step(250)
+	s.probed(260, errGone)
+	s.is(probe.NotReady, false)
+}
+
+func TestRefusedCredentials(t *testing.T) {
+	t.Parallel()
+	denied := &bus.Error{Code: bus.Unauthenticated, Op: "connect"}
+	for _, c := range []struct {
+		name   string
+		refuse func(s *script)
+	}{
+		{"told by the transport", func(s *script) { s.connection(100, bus.Connection{State: bus.Refused, Cause: denied}) }},
+		{"told by an outcome", func(s *script) { s.f.refusal, s.f.refusedAt = denied, at(100) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+			s.step(0)
+			c.refuse(s)
+			s.step(100)
+			s.is(probe.Failed, false)
+			require.Equal(t, denied, s.v.cause)
+			require.False(t, s.v.probe)
+			require.False(t, s.step(5099).probe, "wrong credentials are not tried again and again")
+			require.True(t, s.step(5100).probe)
+			s.probed(5101, denied)
+			s.is(probe.Failed, false)
+			require.True(t, s.step(10100).probe)
+			s.probed(10101, nil)
+			s.is(probe.Running, true)
+		})
+	}
+}
+
+func TestDoubtIsProbedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s.step(0)
+	s.f.doubted = at(100)
+	require.True(t, s.step(100).probe)
+	s.probed(101, nil)
+	s.is(probe.Running, true)
+	s.f.doubted = at(110)
+	require.False(t, s.step(110).probe, "rate limited")
+	require.Equal(t, at(350), s.v.wake)
+	s.heard(120) // something worked since
+	require.False(t, s.step(350).probe)
+	require.Equal(t, at(620), s.v.wake)
+}
+
+func TestProberThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	require.True(t, s.step(500).probe)
+	s.step(1124)
+	require.Zero(t, s.m.misses)
+	s.step(1125)
+	require.Equal(t, 1, s.m.misses)
+	s.is(probe.Running, true)
+	require.False(t, s.v.probe)
+	s.step(1625)
+	s.is(probe.NotReady, false)
+	require.ErrorIs(t, s.v.cause, errStuck)
+	s.probed(9000, errTimeout)
+	require.Equal(t, 2, s.m.misses, "it was counted when it was due")
+	require.True(t, s.v.probe)
+	s.probed(9100, nil)
+	s.is(probe.Running, true)
+}
+
+func TestWithoutProbes(t *testing.T) {
+	t.Parallel()
+	unsupported := &bus.Error{Code: bus.Unsupported, Op: "ping"}
+	lose := func(s *script, ms int) verdict {
+		s.f.loss, s.f.lossAt, s.f.doubted = errGone, at(ms), at(ms)
+		return s.step(ms)
+	}
+	s := newScript(t)
+	s.step(0)
+	s.probed(1, unsupported)
+	s.is(probe.Running, true) // presumed
+	require.Equal(t, at(500), s.v.wake)
+
+	lose(s, 100)
+	lose(s, 110) // a burst
+	s.is(probe.Running, true)
+	lose(s, 350)
+	s.is(probe.NotReady, false)
+	require.ErrorIs(t, s.v.cause, errGone)
+	s.heard(400).step(400)
+	s.is(probe.Running, true)
+
+	lose(s, 450)
+	s.heard(460).step(460)
+	require.True(t, lose(s, 800).probe, "it may be possible by now")
+	s.is(probe.Running, true) // something worked in between
+	s.probed(801, unsupported)
+	lose(s, 1050)
+	s.is(probe.NotReady, false)
+
+	require.True(t, s.heard(1300).step(1300).probe)
+	s.probed(1301, &bus.Error{Code: bus.Closed})
+	s.is(probe.Stopped, false)
+}
+
+func TestOrdinaryTrafficNeedsNoProbes(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	for ms := 0; ms < 60_000; ms += 100 {
+		require.False(t, s.heard(ms).step(ms).probe)
+		s.is(probe.Running, true)
+	}
+}
+
+func TestSubscriptions(t *testing.T) {
+	t.Parallel()
+	connected := bus.Connection{State: bus.Connected}
+	sub := func(assigned bool, cause error) []subFact {
+		return []subFact{{sub: 1, topic: "orders", assigned: assigned, cause: cause}}
+	}
+	over := func(cause error) []subFact {
+		return []subFact{{sub: 1, topic: "orders", ended: true, cause: cause}}
+	}
+	type row struct {
+		ms     int
+		change func(s *script)
+		want   probe.Status
+	}
+	set := func(subs []subFact) func(*script) { return func(s *script) { s.f.subs = subs } }
+	for name, rows := range map[string][]row{
+		"no grace before the first assignment": {
+			{0, set(sub(false, nil)), probe.Prepared},
+			{100, set(sub(true, nil)), probe.Running},
+		},
+		"a rebalance within the grace": {
+			{0, set(sub(true, nil)), probe.Running},
+			{100, set(sub(false, nil)), probe.Running},
+			{3099, nil, probe.Running},
+			{3099, set(sub(true, nil)), probe.Running},
+			{3200, set(sub(false, nil)), probe.Running},
+			{6199, nil, probe.Running},
+		},
+		"a rebalance that takes longer": {
+			{0, set(sub(true, nil)), probe.Running},
+			{100, set(sub(false, errors.New("rebalance"))), probe.Running},
+			{3100, nil, probe.NotReady},
+			{3200, set(sub(true, nil)), probe.Running},
+		},
+		"no grace for what was lost with the connection": {
+			{0, set(sub(true, nil)), probe.Running},
+			{100, set(sub(false, nil)), probe.Running},
+			{200, func(s *script) { s.connection(200, bus.Connection{State: bus.Disconnected}) }, probe.NotReady},
+			{300, func(s *script) { s.connection(300, connected) }, probe.NotReady},
+			{400, set(sub(true, nil)), probe.Running},
+		},
+		"lost while not live": {
+			{0, set(sub(true, nil)), probe.Running},
+			{200, func(s *script) { s.connection(200, bus.Connection{State: bus.Disconnected}) }, probe.NotReady},
+			{300, func(s *script) { s.connection(300, connected).f.subs = sub(false, nil) }, probe.NotReady},
+			{400, set(sub(true, nil)), probe.Running},
+		},
+		"closed and still required": {
+			{0, set(sub(true, nil)), probe.Running},
+			{100, set(over(nil)), probe.NotReady},
+			{200, set(nil), probe.Running},
+		},
+		"its context ended": {
+			{0, set(over(&bus.Error{Code: bus.Canceled})), probe.Prepared},
+		},
+		"ended with an error": {
+			{0, set(sub(true, nil)), probe.Running},
+			{100, set(over(&bus.Error{Code: bus.NotFound})), probe.Failed},
+			{200, set(nil), probe.Running},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t).connection(0, connected)
+			for _, r := range rows {
+				if r.change != nil {
+					r.change(s)
+				}
+				if s.f.connection.State == bus.Connected {
+					s.heard(r.ms)
+				}
+				s.step(r.ms)
+				require.Equal(t, r.want, s.v.status, "at %d ms: %v", r.ms, s.v.cause)
+				if r.want != probe.Running && s.f.subs != nil {
+					require.Error(t, s.v.cause)
+				}
+			}
+		})
+	}
+}
