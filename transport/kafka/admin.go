@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -14,8 +15,9 @@ import (
 // knows the topic and every partition of it has a leader.
 func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) error {
 	switch {
-	case spec.Name == "":
-		return failCode(driver.InvalidArgument, "create topic", "", "the topic is empty", nil)
+	case !legal(spec.Name):
+		return failCode(driver.InvalidArgument, "create topic", spec.Name,
+			"a topic's name has 1 to 249 letters, digits, '.', '_' and '-', and is neither '.' nor '..'", nil)
 	case spec.Partitions < 0 || spec.ReplicationFactor < 0:
 		return failCode(driver.InvalidArgument, "create topic", spec.Name, "a count is negative", nil)
 	}
@@ -42,6 +44,15 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 			return err
 		}
 		return visible(ctx, c, spec.Name)
+	})
+}
+
+func legal(topic string) bool {
+	if topic == "" || topic == "." || topic == ".." || len(topic) > 249 {
+		return false
+	}
+	return !strings.ContainsFunc(topic, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
 	})
 }
 

@@ -164,3 +164,8 @@ func (c *claim) finish() {
 func (c *claim) ended(op string) error {
 	return fail(op, c.topic, context.Cause(c.ctx))
 }
+
+// uncommitted is the error of a Commit that comes after all that is granted.
+func (c *claim) uncommitted() error {
+	return failCode(driver.Revoked, "commit", c.topic, "the partition is no longer ours", context.Cause(c.ctx))
+}

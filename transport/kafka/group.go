@@ -265,6 +265,9 @@ func (h *groupHandler) end(cause error) {
 // commit makes next the group's position for a claim. It goes over a connection that no
 // long poll blocks, in the name of the member, so a broker's refusal is its error.
 func (g *groupSession) commit(ctx context.Context, c *claim, who member, next int64, metadata string) error {
+	if !c.granted() {
+		return c.uncommitted()
+	}
 	cl, err := g.t.meta.get()
 	if err != nil {
 		return err
@@ -273,7 +276,7 @@ func (g *groupSession) commit(ctx context.Context, c *claim, who member, next in
 		c.commits.Lock()
 		defer c.commits.Unlock()
 		if !c.granted() {
-			return c.ended("commit")
+			return c.uncommitted()
 		}
 		if next <= c.committed {
 			return nil

@@ -150,7 +150,7 @@ func (m *monitor) run(ctx context.Context) {
 func (m *monitor) idle(ctx context.Context) time.Duration {
 	for {
 		seen := m.reads()
-		timer := time.NewTimer(m.times.KeepAlive)
+		timer := time.NewTimer(m.times.KeepAlive / 2)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -41,8 +41,8 @@ type Timeouts struct {
 	// Room is how long Publish waits for a connection, when there is none, before it
 	// gives a message up as Unavailable: 2 s.
 	Room time.Duration
-	// KeepAlive is how long a transport without traffic waits before it makes sure that
-	// a broker still answers: 1 s.
+	// KeepAlive is how soon, at the latest, a transport without traffic makes sure that
+	// a broker still answers: 1 s. Connections that fail in use are noticed at once.
 	KeepAlive time.Duration
 	// Refresh is how often metadata is asked for again, and so how soon a partition
 	// that was added is noticed: 10 s.

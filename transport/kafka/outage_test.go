@@ -42,12 +42,17 @@ func TestStallIsNoticed(t *testing.T) {
 	seen.await(t, driver.Connected)
 	acked(t, publish(t, r, r.topic, anyPartition("a")...))
 	r.net.Stall()
+	began := time.Now()
 	outs, s := batch(bounded(t), r.topic, anyPartition("?")...)
 	r.Publish(outs)
 	require.Contains(t, []driver.Code{driver.OutcomeUnknown, driver.Unavailable}, driver.CodeOf(s.wait()[0].Err))
+	t.Logf("outcome after %v: %v", time.Since(began), s.out[0].Err)
 	seen.await(t, driver.Disconnected)
+	t.Logf("noticed after %v", time.Since(began))
 	r.net.Restore()
+	began = time.Now()
 	seen.await(t, driver.Connected)
+	t.Logf("back after %v", time.Since(began))
 	acked(t, publish(t, r, r.topic, anyPartition("b")...))
 }
 

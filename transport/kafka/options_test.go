@@ -1,0 +1,61 @@
+package kafka_test
+
+import (
+	"crypto/tls"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
+	t.Parallel()
+	addrs := []string{"127.0.0.1:1"}
+	for name, c := range map[string]struct {
+		brokers []string
+		opt     kafka.Option
+	}{
+		"no brokers":    {brokers: nil},
+		"no port":       {brokers: []string{"host"}},
+		"nil option":    {brokers: addrs, opt: nil},
+		"client id":     {brokers: addrs, opt: kafka.WithClientID("")},
+		"version":       {brokers: addrs, opt: kafka.WithVersion(sarama.V0_10_0_0)},
+		"marshaler":     {brokers: addrs, opt: kafka.WithMarshaler(nil)},
+		"topic":         {brokers: addrs, opt: kafka.WithTopicMarshaler("", kafka.RawMarshaler{})},
+		"dialer":        {brokers: addrs, opt: kafka.WithDialer(nil)},
+		"timeout":       {brokers: addrs, opt: kafka.WithDialTimeout(1)},
+		"reconnect":     {brokers: addrs, opt: kafka.WithReconnect(0, 0)},
+		"tls":           {brokers: addrs, opt: kafka.WithTLS(nil)},
+		"old tls":       {brokers: addrs, opt: kafka.WithTLS(&tls.Config{MaxVersion: tls.VersionTLS11})},
+		"sasl":          {brokers: addrs, opt: kafka.WithSASLPlain("", nil)},
+		"sarama":        {brokers: addrs, opt: kafka.WithSaramaConfig(nil)},
+		"sarama values": {brokers: addrs, opt: kafka.WithSaramaConfig(func(c *sarama.Config) { c.Consumer.Fetch.Default = -1 })},
+	} {
+		_, err := kafka.New(c.brokers, c.opt)
+		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+	}
+}
+
+func TestURL(t *testing.T) {
+	t.Parallel()
+	k, err := bus.OpenTransport(t.Context(), "kafka://127.0.0.1:1,127.0.0.1:2?client_id=me&version=3.6.0&request_timeout=5s")
+	require.NoError(t, err)
+	require.Equal(t, "kafka", k.Capabilities().Name)
+	require.NoError(t, k.Close(bounded(t)))
+	for name, url := range map[string]string{
+		"no brokers": "kafka://",
+		"unknown":    "kafka://127.0.0.1:1?password=hunter2",
+		"userinfo":   "kafka://me:hunter2@127.0.0.1:1",
+		"version":    "kafka://127.0.0.1:1?version=hunter2",
+		"path":       "kafka://127.0.0.1:1/hunter2",
+		"address":    "kafka://hunter2",
+	} {
+		_, err := bus.OpenTransport(t.Context(), url)
+		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.NotContains(t, err.Error(), "hunter2", name)
+	}
+}

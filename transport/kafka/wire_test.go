@@ -1,0 +1,133 @@
+package kafka_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill"
+	wmkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// Services on watermill-kafka and services on this read each other's records.
+func TestWatermillKafkaReadsOurs(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	cfg := wmkafka.DefaultSaramaSubscriberConfig()
+	cfg.Version = sarama.V2_8_0_0
+	cfg.Consumer.Offsets.Initial = sarama.OffsetOldest
+	theirs, err := wmkafka.NewSubscriber(wmkafka.SubscriberConfig{
+		Brokers: r.broker.Addrs(), Unmarshaler: wmkafka.DefaultMarshaler{}, ConsumerGroup: kafkatb.Name(t), OverwriteSaramaConfig: cfg,
+	}, watermill.NopLogger{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, theirs.Close()) }()
+	acked(t, publish(t, r, r.topic, item{
+		uuid: "id-1", key: "k", payload: "p",
+		meta: map[string]string{"a": "1", "b": "", driver.KeyDirective: "k", driver.PartitionDirective: "0"},
+	}))
+	messages, err := theirs.Subscribe(bounded(t), r.topic)
+	require.NoError(t, err)
+	m := <-messages
+	require.Equal(t, "id-1", m.UUID)
+	require.Equal(t, "p", string(m.Payload))
+	require.Equal(t, message.Metadata{"a": "1", "b": ""}, m.Metadata)
+	key, ok := wmkafka.MessageKeyFromCtx(m.Context())
+	require.True(t, ok)
+	require.Equal(t, "k", string(key))
+	m.Ack()
+}
+
+func TestWeReadWatermillKafkas(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	cfg := wmkafka.DefaultSaramaSyncPublisherConfig()
+	cfg.Version = sarama.V2_8_0_0
+	theirs, err := wmkafka.NewPublisher(wmkafka.PublisherConfig{
+		Brokers: r.broker.Addrs(), OverwriteSaramaConfig: cfg,
+		Marshaler: wmkafka.NewWithPartitioningMarshaler(func(_ string, m *message.Message) (string, error) { return m.Metadata.Get("a"), nil }),
+	}, watermill.NopLogger{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, theirs.Close()) }()
+	m := message.NewMessage("id-2", []byte("p"))
+	m.Metadata.Set("a", "1")
+	require.NoError(t, theirs.Publish(r.topic, m))
+	rec := fetch(t, assigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)[0]
+	require.Equal(t, "id-2", rec.UUID)
+	require.Equal(t, "p", string(rec.Payload))
+	require.Equal(t, "1", string(rec.Key))
+	require.Equal(t, []driver.Header{{Key: "a", Value: "1"}}, rec.Headers)
+	require.NoError(t, rec.DecodeErr)
+}
+
+// The default way on the wire is DefaultMarshaler's, record for record.
+func TestDefaultWireIsWatermillKafkas(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	same := open(t, r.broker, kafka.WithMarshaler(wmkafka.DefaultMarshaler{}))
+	it := item{uuid: "id", key: "k", payload: "p", meta: map[string]string{"only": "one", driver.KeyDirective: "k"}}
+	acked(t, publish(t, r, r.topic, it))
+	acked(t, publish(t, same, r.topic, it))
+	acked(t, publish(t, r, r.topic, item{uuid: "empty"}))
+	acked(t, publish(t, same, r.topic, item{uuid: "empty"}))
+	recs := fetch(t, assigned(t, subscribe(t, open(t, r.broker, kafka.WithMarshaler(raw{})), driver.Subscription{Topic: r.topic}))[0], 4)
+	for _, pair := range [][2]driver.Record{{recs[0], recs[1]}, {recs[2], recs[3]}} {
+		require.Equal(t, pair[0].Headers, pair[1].Headers)
+		require.Equal(t, pair[0].Payload, pair[1].Payload)
+		require.Equal(t, pair[0].Key, pair[1].Key)
+		require.Equal(t, kafka.UUIDHeader, pair[0].Headers[0].Key)
+	}
+}
+
+// raw fails to decode, so that what was on the wire is seen.
+type raw struct{ kafka.RawMarshaler }
+
+func (raw) Unmarshal(*sarama.ConsumerMessage) (*message.Message, error) {
+	return nil, errors.New("as it is")
+}
+
+// picky panics on some payloads.
+type picky struct{ kafka.RawMarshaler }
+
+func (picky) Marshal(topic string, m *message.Message) (*sarama.ProducerMessage, error) {
+	if string(m.Payload) == "panic" {
+		panic("marshal")
+	}
+	return kafka.RawMarshaler{}.Marshal(topic, m)
+}
+
+func (picky) Unmarshal(in *sarama.ConsumerMessage) (*message.Message, error) {
+	if string(in.Value) == "poison" {
+		panic("unmarshal")
+	}
+	return kafka.RawMarshaler{}.Unmarshal(in)
+}
+
+func TestMarshalersPerTopic(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	k := open(t, r.broker, kafka.WithTopicMarshaler(r.topic, picky{}))
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(publish(t, k, r.topic, item{payload: "panic"})[0].Err))
+	acked(t, publish(t, k, r.topic, item{uuid: "x", payload: "poison", key: "k"}, item{uuid: "x", payload: "good"}))
+	acked(t, publish(t, r, r.topic, item{uuid: "y", payload: "poison", meta: map[string]string{"a": "1"}}))
+	recs := fetch(t, assigned(t, subscribe(t, k, driver.Subscription{Topic: r.topic}))[0], 3)
+	require.Equal(t, driver.Undecodable, driver.CodeOf(recs[0].DecodeErr))
+	require.Equal(t, "poison", string(recs[0].Payload))
+	require.Equal(t, "k", string(recs[0].Key))
+	require.Empty(t, recs[0].Headers, "raw records have none")
+	require.NoError(t, recs[1].DecodeErr)
+	require.Equal(t, "good", string(recs[1].Payload))
+	require.Empty(t, recs[1].UUID)
+	require.Error(t, recs[2].DecodeErr)
+	require.Equal(t, []driver.Header{{Key: kafka.UUIDHeader, Value: "y"}, {Key: "a", Value: "1"}}, recs[2].Headers)
+
+	// a record from a publisher that is not watermill's is valid
+	recs = fetch(t, assigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)
+	require.NoError(t, recs[0].DecodeErr)
+	require.Empty(t, recs[0].UUID)
+}
