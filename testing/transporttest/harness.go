@@ -27,6 +27,9 @@ type Harness struct {
 	// AckToPublish: publishing ends when a subscriber has acknowledged the message.
 	// The scenarios in which nobody does are skipped.
 	AckToPublish bool
+	// Unbounded: what the transport is made of starts goroutines for messages that
+	// nobody reads. The scenario that counts them is skipped.
+	Unbounded bool
 	// Patience is how long the suite waits for what has to happen. Default 20 s.
 	Patience time.Duration
 	// SubscribeOptions are for every subscription.
@@ -114,6 +117,13 @@ var (
 func needTimestamps(e *env) string {
 	if e.h.NoTimestamps {
 		return "it does not carry the publisher's time"
+	}
+	return ""
+}
+
+func needBounds(e *env) string {
+	if e.h.Unbounded {
+		return "what it is made of keeps no bounds"
 	}
 	return ""
 }

@@ -13,7 +13,7 @@ import (
 )
 
 var stallScenarios = []scenario{
-	{name: "StalledSubscriberCostsNoGoroutines", run: stalled, alone: true},
+	{name: "StalledSubscriberCostsNoGoroutines", needs: needBounds, run: stalled, alone: true},
 }
 
 // stalled publishes 20,000 messages to a subscriber that reads none.
@@ -58,10 +58,12 @@ func stalled(t *testing.T, e *env) {
 	// few of their own. One for each message would be thousands.
 	require.Less(t, most-before, 200, "goroutines after %d publishes", batches*size)
 
+	if e.h.AckToPublish { // one that nobody acknowledges may hold up everything
+		return
+	}
 	e.publish(t, b, other, numbered(0, 3, nil)...)
 	got.distinct(t, e, 3)
-	late := e.consume(t, b, topic, got.handler)
+	e.close(t, e.consume(t, b, topic, got.handler))
 	cancel()
 	e.awaits(t, s.Done(), "the stalled subscription ends")
-	e.close(t, late)
 }

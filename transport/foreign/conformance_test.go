@@ -17,6 +17,7 @@ func harness(c watermill.Config, opts ...foreign.Option) transporttest.Harness {
 	return transporttest.Harness{
 		NoTimestamps: true,
 		AckToPublish: c.BlockPublishUntilSubscriberAck,
+		Unbounded:    !c.BlockPublishUntilSubscriberAck, // two goroutines for each message
 		New: func(t *testing.T) transporttest.Connect {
 			pubsub := watermill.NewGoChannel(c, nil)
 			t.Cleanup(func() { require.NoError(t, pubsub.Close()) })
@@ -30,4 +31,13 @@ func harness(c watermill.Config, opts ...foreign.Option) transporttest.Harness {
 // Not parallel: some scenarios count goroutines.
 func TestConformanceOrdered(t *testing.T) {
 	transporttest.Run(t, harness(watermill.Config{BlockPublishUntilSubscriberAck: true}, foreign.Ordered()))
+}
+
+func TestConformanceUnordered(t *testing.T) {
+	transporttest.Run(t, harness(watermill.Config{OutputChannelBuffer: 10_000}))
+}
+
+// It subscribes before it publishes, because nothing says that a log is kept.
+func TestWatermillSuite(t *testing.T) {
+	transporttest.RunWatermill(t, harness(watermill.Config{OutputChannelBuffer: 10_000}))
 }

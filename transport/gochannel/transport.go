@@ -243,6 +243,11 @@ func (t *Transport) Close(ctx context.Context) error {
 	case <-t.idle:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-t.idle: // it was all done, however late ctx came
+		return nil
+	default:
 		return waitError("close", "", ctx)
 	}
 }
