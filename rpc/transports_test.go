@@ -16,12 +16,20 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/transport/foreign"
 	"github.com/trunkline/trunkline/transport/gochannel"
+	"github.com/trunkline/trunkline/transport/kafka"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// What sarama leaves running is not ours: transport/kafka's tests watch it.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"),
+		goleak.IgnoreAnyFunction("github.com/IBM/sarama.(*Broker).responseReceiver"))
+}
 
 // transports are what the behaviour tests run on: each makes transports that talk
 // to each other. One more is one line.
@@ -32,6 +40,7 @@ var transports = []struct {
 	{"memory", onMemory},
 	{"gochannel", onGochannel},
 	{"foreign", onForeign},
+	{"kafka", onKafka},
 }
 
 func onMemory(t *testing.T) func() driver.Transport {
@@ -59,6 +68,15 @@ func onForeign(t *testing.T) func() driver.Transport {
 	t.Cleanup(func() { require.NoError(t, pubsub.Close()) })
 	return func() driver.Transport {
 		tr, err := foreign.New(pubsub, pubsub, foreign.KeepOpen())
+		require.NoError(t, err)
+		return tr
+	}
+}
+
+func onKafka(t *testing.T) func() driver.Transport {
+	broker := kafkatb.Embedded(t)
+	return func() driver.Transport {
+		tr, err := kafka.New(broker.Addrs())
 		require.NoError(t, err)
 		return tr
 	}
