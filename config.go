@@ -2,6 +2,8 @@ package trunkline
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -42,10 +44,10 @@ type Config struct {
 	// one; port 0 picks a free one. Flag -grpc, default "127.0.0.1:9090".
 	GRPCAddr string
 	// LiveInterval is how long the bus may be silent before it is probed. Flag
-	// -live-interval, default 10s.
+	// -live-interval, default 500ms.
 	LiveInterval time.Duration
 	// NotLiveInterval is the time between probes while the bus is not live. Flag
-	// -not-live-interval, default 1s.
+	// -not-live-interval, default 250ms.
 	NotLiveInterval time.Duration
 	// ShutdownTimeout bounds the whole of a shutdown: draining, then closing. Flag
 	// -shutdown-timeout, default 15s.
@@ -93,6 +95,32 @@ func (k KafkaSecurity) ReadPassword(context.Context) (string, error) {
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
+// TLSConfig returns what CAFile, CertFile and KeyFile say, nil without TLS.
+func (k KafkaSecurity) TLSConfig() (*tls.Config, error) {
+	if !k.TLS {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if k.CAFile != "" {
+		pem, err := os.ReadFile(k.CAFile)
+		if err != nil {
+			return nil, &ConfigError{Field: "Kafka.CAFile", Reason: "names a file that can't be read", Err: err}
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, &ConfigError{Field: "Kafka.CAFile", Reason: "names a file without a PEM certificate"}
+		}
+	}
+	if k.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(k.CertFile, k.KeyFile)
+		if err != nil {
+			return nil, &ConfigError{Field: "Kafka.CertFile", Reason: "and Kafka.KeyFile are no pair of PEM certificate and key", Err: err}
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
 // DefaultConfig returns the defaults, which are valid.
 func DefaultConfig() Config {
 	return Config{
@@ -100,8 +128,8 @@ func DefaultConfig() Config {
 		BusURL:          "memory://trunkline",
 		ProbeAddr:       "127.0.0.1:8080",
 		GRPCAddr:        "127.0.0.1:9090",
-		LiveInterval:    10 * time.Second,
-		NotLiveInterval: time.Second,
+		LiveInterval:    500 * time.Millisecond,
+		NotLiveInterval: 250 * time.Millisecond,
 		ShutdownTimeout: 15 * time.Second,
 		LogLevel:        slog.LevelInfo,
 	}

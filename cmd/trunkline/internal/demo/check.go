@@ -1,0 +1,104 @@
+package demo
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/trunkline/trunkline/examples/devices"
+)
+
+// report sums the run up and says what was wrong with it. failure is why it ended
+// early, ended what went wrong when it was shut down; both may be nil.
+func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
+	caps := r.coreProgram.app.Bus.Capabilities()
+	progress := r.core.Progress()
+	r.watch.mu.Lock()
+	defer r.watch.mu.Unlock()
+	http, grpc := &r.watch.overHTTP, &r.watch.overGRPC
+	rep := &Report{Problems: []string{}, Transport: caps.Name, Cannot: append([]string{}, cannot(caps)...), Devices: progress.Wanted,
+		Enabled: progress.Enabled, Elapsed: Millis(elapsed)}
+	problem := func(format string, args ...any) { rep.Problems = append(rep.Problems, fmt.Sprintf(format, args...)) }
+	if failure != nil {
+		problem("%v", failure)
+	}
+
+	var cut span
+	switch {
+	case r.net.cut == nil:
+		rep.NoCut = r.net.whole
+	case r.cutAt == 0:
+		rep.NoCut = "none was asked for"
+	case r.cutTime.IsZero():
+		rep.NoCut = "it did not get that far"
+	default:
+		rep.Cut, cut = r.cutReport(problem)
+	}
+	rep.Calls = tally(r.calls.ended(), cut)
+	if r.adapter != nil {
+		rep.Adapter = r.adapter.Ledger().Summary()
+	}
+	rep.Observations = Observations{HTTP: http.looks, GRPC: grpc.looks, Misreports: r.watch.misreported,
+		Flaps: max(http.losses(cut), grpc.losses(cut))}
+
+	r.checkCalls(rep, progress, problem)
+	for _, m := range r.watch.misreports {
+		problem("misreported: %s", m)
+	}
+	if n := rep.Observations.Flaps; n > 0 {
+		problem("readiness was lost %d times although the transport was there", n)
+	}
+	if ended != nil {
+		problem("%v", ended)
+	}
+	rep.OK = len(rep.Problems) == 0
+	return rep
+}
+
+// cutReport is about readiness; the span is from the cut until ready again.
+func (r *run) cutReport(problem func(string, ...any)) (*CutReport, span) {
+	http, grpc := &r.watch.overHTTP, &r.watch.overGRPC
+	c := &CutReport{AfterCalls: r.cutAt, Lasted: Millis(r.backTime.Sub(r.cutTime)), GRPCRefusals: grpc.refused}
+	c.NotReady, c.WhyNotReady = http.firstAfter(r.cutTime, false)
+	c.Unavailable, _ = grpc.firstAfter(r.cutTime, false)
+	c.ReadyAgain, _ = http.firstAfter(r.backTime, true)
+	c.GRPCOKAgain, _ = grpc.firstAfter(r.backTime, true)
+	if c.NotReady == never || c.NotReady > c.Lasted {
+		problem("misreported: /readyz did not say not ready while the transport was cut")
+	}
+	if c.Unavailable == never || c.Unavailable > c.Lasted {
+		problem("misreported: gRPC did not answer UNAVAILABLE while the transport was cut")
+	}
+	if c.ReadyAgain == never || c.GRPCOKAgain == never {
+		problem("readiness did not return after the transport was back")
+	}
+	to := time.Now()
+	if c.ReadyAgain != never && c.GRPCOKAgain != never {
+		to = r.backTime.Add(time.Duration(max(c.ReadyAgain, c.GRPCOKAgain)))
+	}
+	return c, span{from: r.cutTime, to: to}
+}
+
+func (r *run) checkCalls(rep *Report, p devices.Progress, problem func(string, ...any)) {
+	steps := rep.Devices * devices.StepsPerDevice
+	if rep.Enabled != rep.Devices {
+		problem("lost: only %d of %d devices are enabled", rep.Enabled, rep.Devices)
+	}
+	if rep.Calls.OK != steps {
+		problem("lost: %d calls succeeded, %d must", rep.Calls.OK, steps)
+	}
+	if p.Pending != 0 {
+		problem("lost: %d calls have no outcome", p.Pending)
+	}
+	if begun := r.coreProgram.app.Client.Stats().Calls; begun != uint64(rep.Calls.Total) {
+		problem("lost: %d calls were begun and %d ended", begun, rep.Calls.Total)
+	}
+	if rep.Calls.MadeAgain != rep.Calls.Failed {
+		problem("lost: %d calls failed and %d were made again", rep.Calls.Failed, rep.Calls.MadeAgain)
+	}
+	if rep.Adapter.Enabled != rep.Devices || rep.Adapter.Steps != steps {
+		problem("lost: the adapter did %d steps and enabled %d devices, not %d and %d", rep.Adapter.Steps, rep.Adapter.Enabled, steps, rep.Devices)
+	}
+	for _, v := range rep.Adapter.Violations {
+		problem("out of order: %s", v)
+	}
+}

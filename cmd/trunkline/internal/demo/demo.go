@@ -1,0 +1,215 @@
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/trunkline/trunkline"
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/examples/devices"
+)
+
+// Config is what a run needs to be told; every field must be set.
+type Config struct {
+	// BusURL is memory://…, chan://…, kafka-embedded:// or kafka://host:port,….
+	BusURL string
+	// Devices is how many are adopted, InFlight how many calls are made at once.
+	Devices, InFlight int
+	// Cut is how long the transport is cut; 0 for not at all.
+	Cut time.Duration
+	// CallTimeout bounds each call.
+	CallTimeout time.Duration
+	// Log gets what the two programs log.
+	Log *slog.Logger
+}
+
+// Validate returns what is wrong with the configuration, and what to do.
+func (c Config) Validate() error {
+	switch {
+	case c.Devices < 1 || c.Devices > 99_999:
+		return errors.New("-devices is not from 1 to 99999")
+	case c.InFlight < 1:
+		return errors.New("-in-flight is less than 1")
+	case c.Cut < 0:
+		return errors.New("-cut is negative: 0 is no cut")
+	case c.Cut > 0 && c.Cut < 100*time.Millisecond:
+		return errors.New("-cut is under 100ms: nobody could see it")
+	case c.CallTimeout < 100*time.Millisecond:
+		return errors.New("-call-timeout is under 100ms")
+	}
+	return nil
+}
+
+// run is one run of the demo.
+type run struct {
+	cfg  Config
+	out  *Printer
+	name string // unique
+	net  *network
+	// admin is a third user of the network: it finds out whether there is a broker, and
+	// removes the topics in the end.
+	admin   *bus.Bus
+	core    *devices.Core
+	adapter *devices.Adapter
+
+	coreProgram, adapterProgram *program
+	north                       *devices.Northbound
+	watch                       *watcher
+	calls                       calls
+
+	cutAt    int // after so many calls that succeeded; 0 for no cut
+	cutOnce  sync.Once
+	wasCut   chan struct{} // closed when the cut is made
+	cutTime  time.Time     // set before wasCut is closed
+	backTime time.Time
+}
+
+// Run runs the demo, and tells out what happens. The error says that it could not be
+// run, or that ctx ended first; what went wrong in a run is in the report.
+func Run(ctx context.Context, cfg Config, out *Printer) (report *Report, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r := &run{cfg: cfg, out: out, name: strings.ToLower(rand.Text()[:8]), wasCut: make(chan struct{})}
+	r.net, err = openNetwork(ctx, cfg.BusURL, r.name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.net.close()
+	if err := r.reach(ctx); err != nil {
+		return nil, err
+	}
+	if r.net.cut != nil && cfg.Cut > 0 {
+		r.cutAt = max(1, cfg.Devices*devices.StepsPerDevice/3)
+	}
+
+	watching, stopWatching := context.WithCancel(ctx)
+	var watched sync.WaitGroup
+	defer func() {
+		stopWatching()
+		watched.Wait()
+	}()
+	began := time.Now()
+	err = r.start(ctx)
+	if err == nil {
+		watched.Go(func() { r.watch.run(watching) })
+		err = r.follow(ctx)
+	}
+	elapsed := time.Since(began)
+	stopWatching()
+	watched.Wait()
+	if r.watch != nil {
+		r.watch.http.CloseIdleConnections()
+		_ = r.watch.conn.Close() // nothing is called any more
+	}
+	ended := r.end(ctx)
+	if err != nil && r.watch == nil {
+		return nil, errors.Join(err, ended)
+	}
+	return r.report(elapsed, err, ended), nil
+}
+
+// reach waits for the broker, but not for long.
+func (r *run) reach(ctx context.Context) error {
+	t, err := r.net.open(ctx)
+	if err != nil {
+		return err
+	}
+	r.admin, err = bus.New(t)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := r.admin.Ready(ctx); err != nil {
+		return errors.Join(fmt.Errorf("no answer from %s: %w", r.net.what, err), r.admin.Close())
+	}
+	return nil
+}
+
+func (r *run) topic(name string) string { return "trunkline-demo-" + r.name + "." + name }
+
+// start assembles and starts core and adapter, and what looks at the core.
+func (r *run) start(ctx context.Context) error {
+	r.out.Text("core and adapter talk over %s", r.net.what)
+	core, err := r.assemble(ctx, "core")
+	if err != nil {
+		return err
+	}
+	r.core, err = devices.NewCore(core.Bus, core.Client, core.Server, core.Registry, devices.CoreConfig{
+		Topic: r.topic("core"), Devices: r.cfg.Devices, InFlight: r.cfg.InFlight, CallTimeout: r.cfg.CallTimeout,
+		Registered: func(adapter string) { r.out.Event("core   %s has registered", adapter) },
+		Observe:    r.observe, Logger: r.cfg.Log.With("program", "core"),
+	})
+	if err == nil {
+		r.north, err = devices.NewNorthbound("127.0.0.1:0", core.Registry, r.core)
+	}
+	if err != nil {
+		r.coreProgram = start(ctx, core)
+		return err
+	}
+	r.describe(core.Bus.Capabilities())
+	r.out.Event("core   starts: probes at http://%s, gRPC at %s", core.Probe.Addr(), r.north.Addr())
+	r.coreProgram = start(ctx, core, r.core.Run, r.north.Serve)
+	conn, err := grpc.NewClient("passthrough:///"+r.north.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	r.watch = &watcher{out: r.out, reg: core.Registry, url: "http://" + core.Probe.Addr().String(), conn: conn,
+		http: &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}, changes: make(chan struct{}, 1)}
+	return r.startAdapter(ctx)
+}
+
+func (r *run) startAdapter(ctx context.Context) error {
+	select {
+	case <-r.core.Started():
+	case <-r.coreProgram.done:
+		return fmt.Errorf("the core ended: %w", r.coreProgram.err)
+	case <-ctx.Done():
+		return fmt.Errorf("the core did not start: %w", context.Cause(ctx))
+	}
+	adapter, err := r.assemble(ctx, "adapter")
+	if err != nil {
+		return err
+	}
+	r.adapter, err = devices.NewAdapter(adapter.Bus, adapter.Client, adapter.Server, devices.AdapterConfig{
+		Topic: r.topic("adapter"), CoreTopic: r.topic("core"), CallTimeout: r.cfg.CallTimeout, Logger: r.cfg.Log.With("program", "adapter"),
+		Registered: func(core string) { r.out.Event("adapter is known to the %s", core) },
+	})
+	if err != nil {
+		r.adapterProgram = start(ctx, adapter)
+		return err
+	}
+	r.out.Event("adapter starts: probes at http://%s", adapter.Probe.Addr())
+	r.adapterProgram = start(ctx, adapter, r.adapter.Run)
+	return nil
+}
+
+func (r *run) assemble(ctx context.Context, service string) (*trunkline.App, error) {
+	t, err := r.net.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg := trunkline.DefaultConfig()
+	cfg.Service, cfg.ProbeAddr = service, "127.0.0.1:0"
+	return assemble(t, cfg, r.cfg.Log.With("program", service))
+}
+
+func (r *run) describe(c bus.Capabilities) {
+	for _, lack := range cannot(c) {
+		r.out.Text("  transport %s %s", c.Name, lack)
+	}
+	if r.net.cut == nil {
+		r.out.Text("  %s", r.net.whole)
+	}
+}

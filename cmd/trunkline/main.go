@@ -1,0 +1,156 @@
+// Command trunkline shows what Trunkline does, and runs a broker to try it on.
+//
+//	go run ./cmd/trunkline demo
+//	go run ./cmd/trunkline demo -bus kafka-embedded://
+//	go run ./cmd/trunkline dev
+//
+// Every command explains itself with -help.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0   // all is well
+	exitCheck       = 1   // a check failed: something was lost, out of order or misreported
+	exitUsage       = 2   // the command line is wrong
+	exitUnavailable = 3   // it could not be run: no broker, a port that is taken
+	exitInterrupted = 130 // ended by a signal before it was done
+)
+
+const exitHelp = `EXIT CODES
+  0    all is well
+  1    a check failed: something was lost, out of order or misreported
+  2    the command line is wrong
+  3    it could not be run: no broker, a port that is taken
+  130  interrupted before it was done`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// exitError ends the program with a code.
+type exitError struct {
+	code int
+	err  error // nil when there is nothing more to say
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// cannotRun tells a wrong command line, such as an unknown URL parameter, from what
+// only this machine, or the moment, has against it.
+func cannotRun(err error) error {
+	if bus.CodeOf(err) == bus.InvalidArgument {
+		return &exitError{exitUsage, err}
+	}
+	return &exitError{exitUnavailable, err}
+}
+
+// run runs a command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := rootCommand(stdout, stderr)
+	help := stderr
+	if wantsHelp(args) {
+		help = stdout
+	}
+	for _, c := range append([]*ffcli.Command{root}, root.Subcommands...) {
+		c.FlagSet.SetOutput(help)
+	}
+	err := root.Parse(args)
+	switch none := (ffcli.NoExecError{}); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &none):
+		root.FlagSet.Usage()
+		return exitUsage
+	case err != nil:
+		fmt.Fprintf(stderr, "trunkline: %v: see -help\n", err)
+		return exitUsage
+	}
+	err = root.Run(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitUnavailable
+	if e, ok := errors.AsType[*exitError](err); ok {
+		if code = e.code; e.err == nil {
+			return code
+		}
+	}
+	fmt.Fprintf(stderr, "trunkline: %v\n", err)
+	return code
+}
+
+func wantsHelp(args []string) bool {
+	for _, a := range args {
+		switch a {
+		case "-h", "-help", "--h", "--help":
+			return true
+		}
+	}
+	return false
+}
+
+func rootCommand(stdout, stderr io.Writer) *ffcli.Command {
+	root := &ffcli.Command{
+		ShortUsage: "trunkline <command> [flags]",
+		ShortHelp:  "Show what Trunkline does, and run a broker to try it on.",
+		LongHelp: `EXAMPLES
+  trunkline demo                          a core and an adapter on the in-memory log
+  trunkline demo -bus kafka-embedded://   the same over the Kafka protocol
+  trunkline dev                           a broker for examples/core and examples/adapter
+  trunkline demo -help                    more about a command
+
+` + exitHelp,
+		FlagSet:     flag.NewFlagSet("trunkline", flag.ContinueOnError),
+		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), versionCommand(stdout)},
+	}
+	root.Exec = func(_ context.Context, args []string) error {
+		if len(args) > 0 {
+			names := make([]string, len(root.Subcommands))
+			for i, c := range root.Subcommands {
+				names[i] = c.Name
+			}
+			return usageError("unknown command %q: there are %s", args[0], strings.Join(names, ", "))
+		}
+		root.FlagSet.Usage()
+		return &exitError{code: exitUsage}
+	}
+	return root
+}
+
+// noArguments refuses what a command has no use for, rather than ignore it.
+func noArguments(args []string) error {
+	if len(args) > 0 {
+		return usageError("%q is not a flag: flags begin with - and go before anything else", args[0])
+	}
+	return nil
+}

@@ -1,0 +1,28 @@
+package memory
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/wire"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// Set provides a driver.Transport on a *Log for google/wire. Several injectors that
+// are given one log make programs that talk to each other.
+var Set = wire.NewSet(NewTransport, wire.Bind(new(driver.Transport), new(*Transport)))
+
+// NewTransport is New with WithLog, and a cleanup that closes the transport, in case
+// the bus it is for was never made.
+func NewTransport(l *Log) (*Transport, func(), error) {
+	t, err := New(WithLog(l))
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = t.Close(ctx) // a bus has closed it already, and told
+	}, nil
+}
