@@ -1,0 +1,94 @@
+package memory_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestTopicsAreMadeAndRemoved(t *testing.T) {
+	t.Parallel()
+	tr := newTransport(t, memory.WithPartitions(3))
+	ctx := bounded(t)
+	require.NoError(t, tr.CreateTopic(ctx, driver.TopicSpec{Name: "b"}))
+	require.NoError(t, tr.CreateTopic(ctx, driver.TopicSpec{Name: "a", Partitions: 5, ReplicationFactor: 3}))
+	requireCode(t, driver.AlreadyExists, tr.CreateTopic(ctx, driver.TopicSpec{Name: "a"}))
+	names, err := tr.ListTopics(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, names)
+	info, err := tr.DescribeTopic(ctx, "b")
+	require.NoError(t, err)
+	require.Equal(t, driver.TopicInfo{Name: "b", Partitions: 3}, info)
+	require.NoError(t, tr.DeleteTopic(ctx, "b"))
+	requireCode(t, driver.NotFound, tr.DeleteTopic(ctx, "b"))
+	_, err = tr.DescribeTopic(ctx, "b")
+	requireCode(t, driver.NotFound, err)
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	requireCode(t, driver.Canceled, tr.CreateTopic(canceled, driver.TopicSpec{Name: "c"}))
+}
+
+func TestTopicSpecIsChecked(t *testing.T) {
+	t.Parallel()
+	tr := newTransport(t)
+	for name, spec := range map[string]driver.TopicSpec{
+		"no name":       {},
+		"dot":           {Name: "."},
+		"slash":         {Name: "a/b"},
+		"long":          {Name: strings.Repeat("x", 250)},
+		"partitions":    {Name: "a", Partitions: -1},
+		"unknown":       {Name: "a", Config: map[string]string{"cleanup.policy": "compact"}},
+		"no number":     {Name: "a", Config: map[string]string{memory.ConfigRetentionBytes: "many"}},
+		"zero":          {Name: "a", Config: map[string]string{memory.ConfigRetentionRecords: "0"}},
+		"negative age":  {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "-2"}},
+		"overflown age": {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "9223372036854775807"}},
+	} {
+		requireCode(t, driver.InvalidArgument, tr.CreateTopic(t.Context(), spec))
+		names, err := tr.ListTopics(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, names, name)
+	}
+}
+
+func TestTopicHasItsOwnRetention(t *testing.T) {
+	t.Parallel()
+	tr := newTransport(t, memory.WithMaxAge(time.Nanosecond))
+	require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t", Config: map[string]string{
+		memory.ConfigRetentionRecords: "2", memory.ConfigRetentionBytes: "5", memory.ConfigRetentionMS: "-1"}}))
+	for _, m := range []string{"a", "b", "c", "dddd"} {
+		mustPublish(t, tr, m)
+	}
+	require.Equal(t, []string{"c", "dddd"}, payloads(fetch(t, assigned(t, subscribe(t, tr, driver.Subscription{}))[0])))
+	requireCode(t, driver.TooLarge, publish(bounded(t), tr, "eeeeee").Err)
+}
+
+func TestDeletedTopicEndsItsSessions(t *testing.T) {
+	t.Parallel()
+	tr := newTransport(t)
+	createTopic(t, tr, 1)
+	mustPublish(t, tr, "old")
+	member, reader := inGroup(t, tr), subscribe(t, tr, driver.Subscription{})
+	claims := append(assigned(t, member), assigned(t, reader)...)
+	require.NoError(t, claims[0].Commit(t.Context(), 1, ""))
+	require.NoError(t, tr.DeleteTopic(t.Context(), "t"))
+	for _, s := range []driver.Session{member, reader} {
+		_, err := s.Next(bounded(t))
+		requireCode(t, driver.NotFound, err)
+	}
+	for _, c := range claims {
+		requireCode(t, driver.NotFound, context.Cause(c.Context()))
+		c.Release()
+	}
+	_, err := subscribe(t, tr, driver.Subscription{}).Next(bounded(t))
+	requireCode(t, driver.NotFound, err)
+
+	createTopic(t, tr, 1)
+	mustPublish(t, tr, "new")
+	require.Equal(t, []string{"new"}, payloads(fetch(t, assigned(t, inGroup(t, tr))[0])), "nothing of the old one is left")
+}
