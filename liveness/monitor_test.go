@@ -1,0 +1,401 @@
+package liveness_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/liveness"
+	"github.com/trunkline/trunkline/liveness/probe"
+)
+
+// inBubble runs a test on a clock of its own.
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	t.Parallel()
+	synctest.Test(t, test)
+}
+
+func TestLifeCycle(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		require.Equal(t, probe.Preparing, r.status())
+		r.fake.setPing(silent)
+		r.start()
+		synctest.Wait()
+		require.Equal(t, probe.Prepared, r.status())
+		require.True(t, r.monitor.State().Healthy)
+
+		r.fake.tell(driver.Connected, nil)
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+		require.True(t, r.reg.Ready())
+
+		require.NoError(t, r.monitor.Close(t.Context()))
+		require.Equal(t, probe.Stopped, r.status())
+		s := r.monitor.State()
+		require.False(t, s.Live || s.Ready || s.Healthy)
+		<-r.monitor.Done()
+		require.Equal(t, []probe.Status{probe.Preparing, probe.Prepared, probe.Running, probe.Stopped}, statuses(r.monitor.History()))
+		r.close() // again
+	})
+}
+
+func TestDetectionTimes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		opts []liveness.Option
+		lose func(*fake)
+		want time.Duration // after the last sign of life
+	}{
+		{"every connection lost", nil, func(f *fake) { f.tell(driver.Disconnected, errGone) }, 0},
+		{"open and silent", nil, func(f *fake) { f.setPing(silent) }, 1500 * time.Millisecond},
+		{"connections refused", nil, func(f *fake) { f.setPing(answer(errGone)) }, 750 * time.Millisecond},
+		{"silent, intervals of one's own", []liveness.Option{
+			liveness.WithLiveInterval(2 * time.Second), liveness.WithNotLiveInterval(time.Second), liveness.WithProbeTimeout(100 * time.Millisecond),
+		}, func(f *fake) { f.setPing(silent) }, 3100 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, c.opts...).start()
+				defer r.close()
+				r.until(probe.Running) // by a probe, just now
+				c.lose(r.fake)
+				require.Equal(t, c.want, r.until(probe.NotReady))
+				s := r.monitor.State()
+				require.False(t, s.Live || s.Ready)
+				require.True(t, s.Healthy)
+				require.Error(t, s.Cause)
+				require.Equal(t, time.Now(), s.Since)
+				require.False(t, r.reg.Ready())
+				require.True(t, r.reg.Healthy(), "a lost broker must not restart the process")
+			})
+		})
+	}
+}
+
+func TestLossThatPublishingSees(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.until(probe.Running)
+		time.Sleep(100 * time.Millisecond)
+		r.fake.setPing(answer(errGone))
+		r.fake.setPublish(&bus.Error{Code: bus.OutcomeUnknown, Op: "publish"})
+		require.Error(t, r.send())
+		// The first probe at 250 ms after the one at the start, the second 250 ms later.
+		require.Equal(t, 400*time.Millisecond, r.until(probe.NotReady))
+	})
+}
+
+func TestErrorsThatSayNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.until(probe.Running)
+		for _, code := range []bus.Code{bus.TooLarge, bus.NotFound, bus.InvalidArgument, bus.PermissionDenied, bus.Canceled, bus.Internal} {
+			before := r.fake.pinged()
+			r.fake.setPublish(&bus.Error{Code: code, Op: "publish"})
+			require.Error(t, r.send())
+			synctest.Wait()
+			require.Equal(t, before, r.fake.pinged(), code)
+			require.Equal(t, probe.Running, r.status())
+		}
+	})
+}
+
+func TestReturn(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		lose func(*fake)
+		back func(*rig)
+		most time.Duration
+	}{
+		{"connected", func(f *fake) { f.tell(driver.Disconnected, errGone) }, func(r *rig) { r.fake.tell(driver.Connected, nil) }, 0},
+		{"an acknowledgement, after silence", func(f *fake) {}, func(r *rig) { require.NoError(r.t, r.send()) }, 0},
+		{"a probe", func(f *fake) { f.tell(driver.Disconnected, errGone) }, func(r *rig) { r.fake.setPing(answer(nil)) }, 750 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t).start()
+				defer r.close()
+				r.until(probe.Running)
+				r.fake.setPing(silent)
+				c.lose(r.fake)
+				r.until(probe.NotReady)
+				time.Sleep(10 * time.Second)
+				require.Equal(t, probe.NotReady, r.status())
+				c.back(r)
+				require.LessOrEqual(t, r.until(probe.Running), c.most)
+				require.NoError(t, r.monitor.State().Cause)
+			})
+		})
+	}
+}
+
+func TestAcknowledgementsOfBeforeTheLoss(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.until(probe.Running)
+		r.fake.setPing(silent)
+		time.Sleep(100 * time.Millisecond)
+		r.fake.tell(driver.Disconnected, errGone)
+		r.until(probe.NotReady)
+		time.Sleep(10 * time.Millisecond)
+
+		r.watcher.OnPublish(bus.PublishEvent{Duration: 50 * time.Millisecond}) // was on its way
+		r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now().Add(-time.Minute)}})
+		r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{}}) // of no known time
+		r.watcher.OnCommit(bus.CommitEvent{})
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, r.status())
+
+		r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now()}, Err: errors.New("the handler's affair")})
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+	})
+}
+
+// A backlog in our own buffers must not hide that the broker is gone.
+func TestDeliveriesFromTheBacklog(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.until(probe.Running)
+		r.fake.setPing(silent)
+		published := time.Now()
+		for range 14 {
+			time.Sleep(100 * time.Millisecond)
+			r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: published}})
+		}
+		require.Equal(t, 100*time.Millisecond, r.until(probe.NotReady))
+	})
+}
+
+func TestNoFlapping(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		ping func(n int) func(context.Context) error
+	}{
+		{"slow answers", func(int) func(context.Context) error {
+			return func(context.Context) error { time.Sleep(490 * time.Millisecond); return nil }
+		}},
+		{"every other probe missed", func(n int) func(context.Context) error {
+			if n%2 == 1 {
+				return silent
+			}
+			return answer(nil)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				var n atomic.Int64
+				r.fake.setPing(func(ctx context.Context) error { return c.ping(int(n.Add(1) - 1))(ctx) })
+				r.start()
+				defer r.close()
+				time.Sleep(10 * time.Minute)
+				require.Equal(t, []probe.Status{probe.Preparing, probe.Prepared, probe.Running}, statuses(r.monitor.History()))
+				require.Greater(t, n.Load(), int64(500))
+			})
+		})
+	}
+}
+
+func TestTrafficSparesProbes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.until(probe.Running)
+		r.fake.setPing(silent) // would be missed
+		before := r.fake.pinged()
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			require.NoError(t, r.send())
+		}
+		require.Equal(t, before, r.fake.pinged())
+		require.Equal(t, probe.Running, r.status())
+		require.Equal(t, time.Now(), r.monitor.State().LastSuccess)
+	})
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		refuse func(*rig)
+	}{
+		{"refused by the connection", func(r *rig) { r.fake.tell(driver.Refused, errDenied) }},
+		{"refused by a publish", func(r *rig) { r.fake.setPublish(errDenied); require.Error(r.t, r.send()) }},
+		{"refused by a probe", func(r *rig) { time.Sleep(time.Second) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t).start()
+				defer r.close()
+				r.until(probe.Running)
+				time.Sleep(time.Millisecond)
+				r.fake.setPing(answer(errDenied))
+				c.refuse(r)
+				r.until(probe.Failed)
+				require.False(t, r.monitor.State().Healthy)
+				require.ErrorIs(t, r.monitor.State().Cause, errDenied)
+				before := r.fake.pinged()
+				time.Sleep(time.Minute)
+				require.LessOrEqual(t, r.fake.pinged()-before, 12, "credentials must not be tried again and again")
+				require.Equal(t, probe.Failed, r.status())
+				r.fake.setPing(answer(nil))
+				r.until(probe.Running)
+			})
+		})
+	}
+}
+
+func TestForeignBus(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.fake.setPing(answer(errUnsupported))
+		r.start()
+		defer r.close()
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status(), "presumed")
+		time.Sleep(time.Minute)
+		r.fake.setPublish(&bus.Error{Code: bus.Unknown, Op: "publish", Reason: "broken pipe"})
+		require.Error(t, r.send())
+		require.Error(t, r.send())
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status(), "a burst is one")
+		time.Sleep(300 * time.Millisecond)
+		require.Error(t, r.send())
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, r.status())
+		time.Sleep(time.Millisecond)
+		r.fake.setPublish(nil)
+		require.NoError(t, r.send())
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+		require.NotContains(t, r.fake.published(), "liveness")
+	})
+}
+
+func TestProbeTopic(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, liveness.WithProbeTopic("liveness"))
+		r.fake.setPing(answer(errUnsupported))
+		r.start()
+		defer r.close()
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+		require.Equal(t, []string{"liveness"}, r.fake.published())
+		r.fake.setPublish(&bus.Error{Code: bus.NotFound, Op: "publish", Reason: "no such topic"})
+		r.until(probe.NotReady)
+		require.ErrorContains(t, r.monitor.State().Cause, "no such topic")
+		r.fake.setPublish(nil)
+		require.LessOrEqual(t, r.until(probe.Running), 250*time.Millisecond)
+	})
+}
+
+func TestProbeTopicIsLeftAloneWherePingWorks(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, liveness.WithProbeTopic("liveness")).start()
+		defer r.close()
+		time.Sleep(time.Minute)
+		require.Empty(t, r.fake.published())
+	})
+}
+
+func TestProberOfOnesOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var calls atomic.Int64
+		r := newRig(t, liveness.WithProber(func(context.Context) error {
+			if calls.Add(1) > 1 {
+				panic("oops")
+			}
+			return nil
+		})).start()
+		defer r.close()
+		r.until(probe.Running)
+		require.Zero(t, r.fake.pinged())
+		r.until(probe.NotReady)
+		require.ErrorContains(t, r.monitor.State().Cause, "the prober panicked: oops")
+	})
+}
+
+func TestProberThatIgnoresItsContext(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var running atomic.Int64
+		r := newRig(t, liveness.WithProber(func(context.Context) error {
+			running.Add(1)
+			<-release
+			return nil
+		})).start()
+		r.until(probe.NotReady)
+		require.ErrorContains(t, r.monitor.State().Cause, "the prober did not return")
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, running.Load(), "one at a time")
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := r.monitor.Close(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, probe.Stopped, r.status())
+		close(release)
+		r.close()
+	})
+}
+
+func TestBusThatIsClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		ended := make(chan error, 1)
+		go func() { ended <- r.monitor.Run(t.Context()) }()
+		r.until(probe.Running)
+		require.NoError(t, r.bus.Close())
+		require.LessOrEqual(t, r.until(probe.Stopped), 500*time.Millisecond)
+		require.NoError(t, <-ended)
+	})
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.fake.setPing(silent)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.monitor.Run(ctx) }()
+		synctest.Wait()
+		require.Equal(t, probe.Prepared, r.status())
+		cancel()
+		require.NoError(t, <-ended)
+		require.Equal(t, probe.Stopped, r.status())
+		r.close()
+	})
+}
+
+func TestStartAndCloseInAnyOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		require.Equal(t, bus.AlreadyExists, bus.CodeOf(r.monitor.Start()))
+		require.Equal(t, bus.AlreadyExists, bus.CodeOf(r.monitor.Run(t.Context())))
+		r.close()
+		r.close()
+		require.Equal(t, bus.Closed, bus.CodeOf(r.monitor.Start()))
+
+		r = newRig(t)
+		r.close()
+		require.Equal(t, probe.Stopped, r.status())
+		require.Equal(t, bus.Closed, bus.CodeOf(r.monitor.Start()))
+		r.close()
+	})
+}

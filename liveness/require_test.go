@@ -1,0 +1,128 @@
+package liveness_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/liveness"
+	"github.com/trunkline/trunkline/liveness/probe"
+)
+
+func (r *rig) consume(ctx context.Context) (*bus.Subscription, *fakeSession) {
+	sub, err := r.bus.Consume(ctx, "orders", func(context.Context, *bus.Delivery) error { return nil })
+	require.NoError(r.t, err)
+	return sub, <-r.fake.sessions
+}
+
+func TestRequiredSubscription(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		sub, session := r.consume(t.Context())
+		r.monitor.Require(sub)
+		r.start()
+		defer r.close()
+		synctest.Wait()
+		require.Equal(t, probe.Prepared, r.status())
+		require.True(t, r.monitor.State().Live)
+		require.ErrorContains(t, r.monitor.State().Cause, `"orders"`)
+
+		session.events <- driver.Event{Assigned: true}
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+
+		time.Sleep(time.Millisecond)
+		session.events <- driver.Event{Cause: &bus.Error{Code: bus.Revoked, Reason: "rebalance"}}
+		require.Equal(t, liveness.DefaultGrace, r.until(probe.NotReady))
+		require.ErrorContains(t, r.monitor.State().Cause, "rebalance")
+		require.True(t, r.monitor.State().Live)
+		require.True(t, r.monitor.State().Healthy)
+
+		session.events <- driver.Event{Assigned: true}
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+
+		require.NoError(t, sub.Close(t.Context()))
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, r.status(), "nobody reads what has to be read")
+		r.monitor.Forget(sub)
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+	})
+}
+
+func TestRequiredSubscriptionThatFails(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		sub, session := r.consume(t.Context())
+		r.monitor.Require(sub)
+		session.events <- driver.Event{Assigned: true}
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+		session.failed <- &bus.Error{Code: bus.NotFound, Op: "subscribe", Reason: "the topic was deleted"}
+		synctest.Wait()
+		require.Equal(t, probe.Failed, r.status())
+		require.True(t, r.monitor.State().Live)
+		require.ErrorContains(t, r.monitor.State().Cause, "the topic was deleted")
+		r.monitor.Forget(sub)
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+	})
+}
+
+func TestRequireOneThatHasEnded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		sub, session := r.consume(t.Context())
+		session.failed <- &bus.Error{Code: bus.NotFound, Op: "subscribe"}
+		<-sub.Done()
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status(), "it was not required")
+		r.monitor.Require(sub)
+		synctest.Wait()
+		require.Equal(t, probe.Failed, r.status())
+		r.monitor.Forget(sub, sub)
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+	})
+}
+
+func TestAllSubscriptions(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, liveness.WithAllSubscriptions(), liveness.WithGrace(0)).start()
+		defer r.close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, session := r.consume(ctx)
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status(), "it has not been heard of")
+		session.events <- driver.Event{Assigned: true}
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status())
+		session.events <- driver.Event{Cause: errGone}
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, r.status())
+		cancel()
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status(), "it is over, as its owner wished")
+
+		_, session = r.consume(t.Context())
+		session.events <- driver.Event{Assigned: true}
+		session.failed <- &bus.Error{Code: bus.Undecodable, Op: "consume"}
+		synctest.Wait()
+		require.Equal(t, probe.Failed, r.status())
+		_, session = r.consume(t.Context())
+		session.events <- driver.Event{Assigned: true}
+		synctest.Wait()
+		require.Equal(t, probe.Running, r.status(), "another took its place")
+		time.Sleep(time.Minute)
+		require.Equal(t, probe.Running, r.status())
+	})
+}
