@@ -80,8 +80,8 @@ func Attach(ctx context.Context, addrs []string, opts ...Option) (*Broker, error
 	return b, nil
 }
 
-// Addrs returns the host:port of every broker, in the order of their ids. The
-// caller owns the slice.
+// Addrs returns the host:port of every broker started, in the order of their
+// ids, or the addresses Attach was given. The caller owns the slice.
 func (b *Broker) Addrs() []string { return slices.Clone(b.addrs) }
 
 // Embedded reports whether the broker runs in this process. See the package

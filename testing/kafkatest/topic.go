@@ -9,6 +9,9 @@ import (
 	"github.com/IBM/sarama"
 )
 
+// adminLimit bounds what a context without a deadline would not.
+const adminLimit = 30 * time.Second
+
 // CreateTopic creates a topic with the given number of partitions and the
 // cluster's own replication factor, and returns once it can be written to. A
 // topic that exists is an error that wraps [sarama.ErrTopicAlreadyExists].
@@ -67,6 +70,8 @@ func (b *Broker) checkBrokers(ctx context.Context, want int) error {
 // controller answers a creation before the brokers have heard of it.
 func (b *Broker) awaitTopic(ctx context.Context, name string, partitions int) error {
 	const pause = 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, adminLimit)
+	defer cancel()
 	for _, addr := range b.addrs {
 		for {
 			err := b.topicReady(addr, name, partitions)
@@ -114,7 +119,7 @@ func (b *Broker) admin(ctx context.Context, f func(sarama.ClusterAdmin) error) e
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	left := 30 * time.Second
+	left := adminLimit
 	if deadline, ok := ctx.Deadline(); ok {
 		left = min(left, max(time.Until(deadline), time.Millisecond))
 	}

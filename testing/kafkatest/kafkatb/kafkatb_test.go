@@ -2,6 +2,7 @@ package kafkatb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -137,7 +138,9 @@ func TestSarama(t *testing.T) {
 			})
 
 			for _, strategy := range []sarama.BalanceStrategy{
-				sarama.NewBalanceStrategyRange(), sarama.NewBalanceStrategySticky(),
+				sarama.NewBalanceStrategyRange(),
+				sarama.NewBalanceStrategySticky(),
+				sarama.NewBalanceStrategyCooperativeSticky(),
 			} {
 				t.Run("group "+strategy.Name(), func(t *testing.T) {
 					t.Parallel()
@@ -167,6 +170,50 @@ func TestUnknownTopicStaysUnknown(t *testing.T) {
 	defer client.Close()
 	_, err = client.Partitions(kafkatb.Name(t))
 	require.ErrorIs(t, err, sarama.ErrUnknownTopicOrPartition)
+}
+
+func TestReadCommittedPassesOverAnAbortedTransaction(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	topic := kafkatb.Topic(t, b, 1)
+	c := config(sarama.V3_6_0_0)
+	c.Producer.Transaction.ID = kafkatb.Name(t)
+	p, err := sarama.NewSyncProducer(b.Addrs(), c)
+	require.NoError(t, err)
+	transact := func(value string, end func() error) {
+		require.NoError(t, p.BeginTxn())
+		_, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(value)})
+		require.NoError(t, err)
+		require.NoError(t, end())
+	}
+	transact("aborted", p.AbortTxn)
+	transact("committed", p.CommitTxn)
+	require.NoError(t, p.Close())
+
+	c = config(sarama.V3_6_0_0)
+	c.Consumer.IsolationLevel = sarama.ReadCommitted
+	got := consume(t, b.Addrs(), c, kafkatb.Name(t), topic, 1)
+	require.Len(t, got, 1)
+	require.Equal(t, "committed", string(got[0].Value))
+}
+
+func TestDeletedTopicBecomesUnknown(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	topic := kafkatb.Name(t)
+	require.NoError(t, b.CreateTopic(ctx, topic, 1))
+	require.NoError(t, b.DeleteTopic(ctx, topic))
+	require.Eventually(t, func() bool {
+		client, err := sarama.NewClient(b.Addrs(), config(sarama.V3_6_0_0))
+		if err != nil {
+			return false
+		}
+		defer client.Close()
+		_, err = client.Partitions(topic)
+		return errors.Is(err, sarama.ErrUnknownTopicOrPartition)
+	}, limit, 20*time.Millisecond)
 }
 
 func TestTopicLifeCycle(t *testing.T) {
