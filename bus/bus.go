@@ -146,11 +146,13 @@ func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	}
 	drained.Wait()
 	b.gate.shut()
-	if err := b.gate.wait(ctx); err != nil {
-		errs = append(errs, &Error{Code: driver.ContextCode(err), Op: "close", Transport: b.caps.Name, Reason: "publishing was still under way", Err: err})
-	}
+	// The transport comes first: it flushes what it has, and ends publishers that wait
+	// for room, which only the reading of some other bus could give them.
 	if err := b.t.Close(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("close the transport: %w", err))
+	}
+	if err := b.gate.wait(ctx); err != nil {
+		errs = append(errs, &Error{Code: driver.ContextCode(err), Op: "close", Transport: b.caps.Name, Reason: "publishing was still under way", Err: err})
 	}
 	err := errors.Join(errs...)
 	if err == nil { // otherwise a handler may still run, and is not waited for
