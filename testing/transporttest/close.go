@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ var closeScenarios = []scenario{
 	{name: "CloseWithAnUnreadChannel", needs: needFreePublish, run: closeUnread},
 	{name: "CloseWhileWaitingForAnAck", needs: needFreePublish, run: closeUnacked},
 	{name: "EndOfContextStopsAtOnce", needs: needFreePublish, run: contextStops},
+	{name: "CloseEndsPublishersThatWait", needs: needFreePublish, run: closeWaitingPublishers},
 	{name: "OneSubscriptionClosesAlone", run: closeAlone},
 }
 
@@ -173,4 +175,39 @@ func closeAlone(t *testing.T, e *env) {
 	e.publish(t, b, topic, numbered(1, 20, nil)...)
 	two.distinct(t, e, 21)
 	require.Len(t, one.snapshot(), 1)
+}
+
+// closeWaitingPublishers has publishers wait, where publishing is bounded, for a
+// subscriber that belongs to another bus.
+func closeWaitingPublishers(t *testing.T, e *env) {
+	publisher, stalled := e.bus(t), e.bus(t)
+	topic := e.topic(t, publisher, 1)
+	begun := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s, err := stalled.Consume(ctx, topic, func(ctx context.Context, _ *bus.Delivery) error {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}, bus.Concurrency(1))
+	require.NoError(t, err)
+	e.ready(t, s)
+	published := make(chan error, 1)
+	go func() { published <- publisher.Publish(topic, numbered(0, 5000, nil)...) }()
+	e.awaits(t, begun, "the handler begins")
+	require.NoError(t, publisher.Close())
+	if err := <-published; err != nil {
+		failed, ok := errors.AsType[*bus.PublishError](err)
+		require.True(t, ok, "%v", err)
+		for _, r := range failed.Outcomes {
+			if r.Err != nil {
+				requireCode(t, bus.Closed, r.Err, "publishing that Close ended")
+			}
+		}
+	}
+	cancel()
+	e.awaits(t, s.Done(), "the stalled subscription ends")
 }

@@ -39,7 +39,7 @@ func stalled(t *testing.T, e *env) {
 	before, most := runtime.NumGoroutine(), 0
 	const batches, size = 20, 1000
 	for i := range batches {
-		soon, stop := context.WithTimeout(t.Context(), 250*time.Millisecond)
+		soon, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		ms := numbered(i*size, size, nil)
 		for _, m := range ms {
 			m.SetContext(soon)
