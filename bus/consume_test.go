@@ -382,8 +382,7 @@ func TestCloseDrains(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 10, nil)...)
 		b := s.bus(t)
 		var handled counter
-		var sub *bus.Subscription
-		sub = consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
 			time.Sleep(time.Second)
 			require.NoError(t, ctx.Err(), "a drain does not end the context")
 			require.NoError(t, b.Publish("other", msg("x")), "a handler may publish while the bus drains")

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -335,12 +334,4 @@ func about(err error, op, topic string) error {
 		return &c
 	}
 	return err
-}
-
-// withDeadline gives ctx the delivery time-out unless it has a deadline of its own.
-func (b *Bus) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, b.cfg.deliveryTimeout)
 }
