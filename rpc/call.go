@@ -64,7 +64,7 @@ type callSettings struct {
 	metadata Metadata
 	codec    Codec
 	retry    *RetryPolicy
-	err      error // of an option that makes no sense; the call fails with it
+	err      *Error // of an option that makes no sense; the call fails with it
 }
 
 // Key orders the call among others with the same key: they land on one partition,
@@ -119,11 +119,11 @@ func Retry(p RetryPolicy) CallOption {
 // with codes.Canceled or codes.DeadlineExceeded; whether the server ran the request
 // is then unknown. Every error is an *Error.
 func Call[Resp any](ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) (*Resp, error) {
-	s, err := c.settings(opts)
+	x, err := c.outgoing(opts)
 	if err != nil {
 		return nil, err.of(method, topic)
 	}
-	codec := s.codec
+	codec := x.settings.codec
 	if codec == nil {
 		codec = codecFor(req)
 	}
@@ -131,7 +131,8 @@ func Call[Resp any](ctx context.Context, c *Client, topic, method string, req an
 	if failure != nil {
 		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+failure.Error(), failure).of(method, topic)
 	}
-	answer, failure := c.call(ctx, &Request{Topic: topic, Method: method, ContentType: codec.ContentType(), Body: body}, s)
+	x.req = Request{Topic: topic, Method: method, ContentType: codec.ContentType(), Body: body}
+	answer, failure := c.call(ctx, x)
 	if failure != nil {
 		return nil, failure
 	}

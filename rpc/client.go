@@ -3,7 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +32,11 @@ type Client struct {
 	reader   *replyReader
 	seq      atomic.Uint64
 	counters clientCounters
-	timers   sync.Pool // of *time.Timer; the client's own, so that a test's clock owns them
+
+	// What calls use again; the client's own, so that a test's clock owns the timers.
+	timers sync.Pool // of *time.Timer
+	idle   sync.Pool // of *pending
+	frames sync.Pool // of *Frame
 
 	// closing ends with the client: nobody waits for room or back-off any more.
 	closing context.Context
@@ -110,16 +114,24 @@ func (c *Client) Invoke(ctx context.Context, req *Request, opts ...CallOption) (
 	if req == nil {
 		return nil, invalidOption("the request is nil")
 	}
-	s, err := c.settings(opts)
+	x, err := c.outgoing(opts)
 	if err != nil {
 		return nil, err.of(req.Method, req.Topic)
 	}
-	r := *req
-	return c.call(ctx, &r, s)
+	x.req = *req
+	return c.call(ctx, x)
 }
 
-func (c *Client) settings(opts []CallOption) (*callSettings, *Error) {
-	s := &callSettings{}
+// outgoingCall is what one call needs on its way out, in one allocation.
+type outgoingCall struct {
+	settings callSettings
+	ctx      lazyContext
+	req      Request
+}
+
+func (c *Client) outgoing(opts []CallOption) (*outgoingCall, *Error) {
+	x := &outgoingCall{}
+	s := &x.settings
 	for _, o := range c.cfg.calls {
 		o(s)
 	}
@@ -127,28 +139,26 @@ func (c *Client) settings(opts []CallOption) (*callSettings, *Error) {
 		o(s)
 	}
 	if s.err != nil {
-		return nil, newError(codes.InvalidArgument, s.err.(*Error).Message(), nil)
+		return nil, s.err
 	}
-	return s, nil
+	return x, nil
 }
 
 // call runs the interceptors under the call's deadline.
-func (c *Client) call(parent context.Context, req *Request, s *callSettings) (*Response, error) {
+func (c *Client) call(parent context.Context, x *outgoingCall) (*Response, error) {
 	c.counters.calls.Add(1)
+	req, s, ctx := &x.req, &x.settings, &x.ctx
 	req.settings = s
 	if s.key != "" {
 		req.Key = s.key
 	}
 	if len(s.metadata) > 0 {
 		all := make(Metadata, len(req.Metadata)+len(s.metadata))
-		for _, from := range []Metadata{req.Metadata, s.metadata} {
-			for k, v := range from {
-				all[k] = v
-			}
-		}
+		maps.Copy(all, req.Metadata)
+		maps.Copy(all, s.metadata)
 		req.Metadata = all
 	}
-	ctx := &lazyContext{Context: parent, also: c.closing}
+	ctx.Context, ctx.also = parent, c.closing
 	switch _, bounded := parent.Deadline(); {
 	case s.timeout > 0:
 		ctx.deadline = time.Now().Add(s.timeout)
@@ -164,7 +174,7 @@ func (c *Client) call(parent context.Context, req *Request, s *callSettings) (*R
 	if err == nil {
 		return nil, newError(codes.Internal, "an interceptor returned neither response nor error", nil).of(req.Method, req.Topic)
 	}
-	if e, ok := errors.AsType[*Error](err); ok && err == error(e) {
+	if e, ok := err.(*Error); ok {
 		return nil, e.of(req.Method, req.Topic)
 	}
 	return nil, (&Error{st: statusOf(err), cause: err}).of(req.Method, req.Topic)
@@ -177,7 +187,7 @@ func (c *Client) send(ctx context.Context, req *Request) (*Response, error) {
 		req.settings = &callSettings{}
 	}
 	policy := req.settings.retry
-	id := c.prefix + strconv.FormatUint(c.seq.Add(1), 36)
+	id := c.newID()
 	for attempt := 1; ; attempt++ {
 		resp, err := c.attempt(ctx, req, id, attempt)
 		if err == nil {
@@ -201,28 +211,37 @@ func (c *Client) send(ctx context.Context, req *Request) (*Response, error) {
 	}
 }
 
+func (c *Client) newID() string {
+	var buf [64]byte
+	return string(strconv.AppendUint(append(buf[:0], c.prefix...), c.seq.Add(1), 36))
+}
+
 // attempt sends the request once and waits for its reply.
 func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt int) (*Response, *Error) {
 	if err := c.reader.wait(ctx); err != nil {
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()
-	m, err := c.cfg.wire.Encode(&Frame{
+	p := c.newPending(id, attempt)
+	defer p.release()
+	p.request = Frame{
 		Kind: KindRequest, ID: id, Method: req.Method, Caller: c.id, ReplyTo: c.replyTo, ReplyPartition: AnyPartition,
 		Topic: req.Topic, Key: req.Key, Deadline: deadline, Attempt: attempt,
 		ContentType: req.ContentType, Metadata: req.Metadata, Body: req.Body,
-	})
+	}
+	m, err := c.cfg.wire.Encode(&p.request)
 	if err != nil {
+		p.release() // nothing is published
 		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+statusOf(err).Message(), err)
 	}
-	p := &pending{client: c, id: id, attempt: attempt, done: make(chan ending, 1)}
 	if err := c.calls.add(p); err != nil {
+		p.release()
 		return nil, err
 	}
 	c.bus.PublishAsync(ctx, req.Topic, m, p.published)
 	end, ok := c.await(ctx, p)
 	if !ok && c.calls.abandon(p) {
-		return nil, c.ended(ctx, "no reply in time")
+		return nil, c.ended(ctx, "no reply came before the call ended")
 	}
 	if !ok {
 		end = <-p.done // it was being ended while ctx was
@@ -278,8 +297,17 @@ func (c *Client) ended(ctx context.Context, doing string) *Error {
 
 // receive is the reply reader's handler. It only matches and completes.
 func (c *Client) receive(d *bus.Delivery) {
-	var f Frame
-	err := c.cfg.wire.Decode(d.Message, &f)
+	f, ok := c.frames.Get().(*Frame)
+	if !ok {
+		f = new(Frame)
+	}
+	c.complete(f, c.cfg.wire.Decode(d.Message, f))
+	*f = Frame{}
+	c.frames.Put(f)
+}
+
+// complete ends the call that f answers; err is what was wrong with it.
+func (c *Client) complete(f *Frame, err error) {
 	if f.Caller != c.id || f.Kind != KindReply && f.Kind != 0 || !strings.HasPrefix(f.ID, c.prefix) {
 		if err != nil && f.Caller == "" {
 			c.counters.undecodable.Add(1)
@@ -292,7 +320,7 @@ func (c *Client) receive(d *bus.Delivery) {
 		c.counters.undecodable.Add(1)
 		f.Status = nil
 	}
-	p, late := c.calls.match(&f)
+	p, late := c.calls.match(f)
 	switch {
 	case p == nil && err != nil:
 	case p == nil && late:

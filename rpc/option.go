@@ -272,7 +272,7 @@ func ReplyTopics(allow func(topic string) bool) ServerOption {
 	})
 }
 
-func invalidOption(reason string) error { return newError(codes.InvalidArgument, reason, nil) }
+func invalidOption(reason string) *Error { return newError(codes.InvalidArgument, reason, nil) }
 
 func validName(s string, limit int) bool {
 	if s == "" || len(s) > limit {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 
@@ -12,11 +13,35 @@ import (
 //
 // Whoever removes it from its calls, and nobody else, ends it: by sending to done,
 // which has room for one, so that nobody ever waits to end a call.
+//
+// It is used again once both who hold it have let go: the caller, and the publishing
+// of the request, which may be told its outcome after the reply has come.
 type pending struct {
-	client  *Client
-	id      string
-	attempt int
-	done    chan ending
+	client    *Client
+	id        string
+	attempt   int
+	done      chan ending
+	published func(bus.Outcome) // settle, bound once
+	holders   atomic.Int32
+	request   Frame
+}
+
+func (c *Client) newPending(id string, attempt int) *pending {
+	p, ok := c.idle.Get().(*pending)
+	if !ok {
+		p = &pending{client: c, done: make(chan ending, 1)}
+		p.published = p.settle
+	}
+	p.id, p.attempt = id, attempt
+	p.holders.Store(2)
+	return p
+}
+
+func (p *pending) release() {
+	if p.holders.Add(-1) == 0 {
+		p.request = Frame{}
+		p.client.idle.Put(p)
+	}
 }
 
 // ending is what a call ends with: exactly one of them is set.
@@ -25,8 +50,9 @@ type ending struct {
 	err  *Error
 }
 
-// published is told what became of the request.
-func (p *pending) published(o bus.Outcome) {
+// settle is told what became of the request.
+func (p *pending) settle(o bus.Outcome) {
+	defer p.release()
 	switch {
 	case o.Err == nil:
 	case bus.CodeOf(o.Err) == bus.OutcomeUnknown:

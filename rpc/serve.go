@@ -12,13 +12,22 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
+// exchange is what one request needs while it is answered, in one allocation.
+type exchange struct {
+	frame Frame
+	ctx   lazyContext
+	info  CallInfo
+	req   Request
+}
+
 // deliver answers one request. The request is acknowledged, by returning nil, only
 // when the reply is in the transport's log or will never be.
 func (s *Server) deliver(ctx context.Context, d *bus.Delivery) error {
 	s.counters.requests.Add(1)
 	s.counters.inFlight.Add(1)
 	defer s.counters.inFlight.Add(-1)
-	f := &Frame{}
+	x := &exchange{}
+	f := &x.frame
 	if err := s.cfg.wire.Decode(d.Message, f); err != nil {
 		return s.undecodable(d, f, err)
 	}
@@ -48,7 +57,7 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery) error {
 		s.counters.replayed.Add(1)
 		return s.reply(f, a)
 	}
-	a, err = s.run(ctx, d, f, invoke)
+	a, err = s.run(ctx, d, x, invoke)
 	if err != nil {
 		s.cache.giveUp(entry)
 		return err
@@ -91,15 +100,18 @@ func (s *Server) notRequest(f *Frame) error {
 
 // run runs the handler. Its error is not an answer: the request is not this
 // server's any more, and somebody else runs it again.
-func (s *Server) run(claim context.Context, d *bus.Delivery, f *Frame, invoke Func) (*answer, error) {
-	ctx := &lazyContext{Context: claim, deadline: f.Deadline, info: &CallInfo{
+func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, invoke Func) (*answer, error) {
+	f, ctx := &x.frame, &x.ctx
+	x.info = CallInfo{
 		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, Caller: f.Caller, ID: f.ID, Attempt: f.Attempt,
 		Deadline: f.Deadline, Metadata: f.Metadata,
-	}}
-	defer ctx.end()
-	resp, err := s.guarded(ctx, invoke, &Request{
+	}
+	x.req = Request{
 		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, ContentType: f.ContentType, Metadata: f.Metadata, Body: f.Body,
-	})
+	}
+	ctx.Context, ctx.deadline, ctx.info = claim, f.Deadline, &x.info
+	defer ctx.end()
+	resp, err := s.guarded(ctx, invoke, &x.req)
 	if err == nil && resp == nil {
 		err = newError(codes.Internal, "an interceptor returned neither response nor error", nil)
 	}
@@ -171,24 +183,38 @@ func (s *Server) reply(f *Frame, a *answer) error {
 }
 
 func (s *Server) publish(f *Frame, a *answer) error {
-	m, err := s.cfg.wire.Encode(&Frame{
+	r, ok := s.replies.Get().(*outgoingReply)
+	if !ok {
+		outcome := make(chan error, 1)
+		r = &outgoingReply{outcome: outcome, told: func(o bus.Outcome) { outcome <- o.Err }}
+	}
+	r.frame = Frame{
 		Kind: KindReply, ID: f.ID, Stream: f.Stream, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
 		Key: f.Key, Attempt: f.Attempt, ContentType: a.contentType, Status: a.st, Metadata: a.metadata, Body: a.body,
-	})
+	}
+	m, err := s.cfg.wire.Encode(&r.frame)
 	if err != nil {
 		return &bus.Error{Code: bus.InvalidArgument, Op: "encode", Topic: f.ReplyTo, Err: err}
 	}
 	if f.ReplyPartition >= 0 {
 		bus.SetPartition(m, f.ReplyPartition)
 	}
-	outcome := make(chan error, 1)
-	s.bus.PublishAsync(s.replying, f.ReplyTo, m, func(o bus.Outcome) { outcome <- o.Err })
+	s.bus.PublishAsync(s.replying, f.ReplyTo, m, r.told)
 	select {
-	case err := <-outcome:
+	case err := <-r.outcome:
+		r.frame = Frame{}
+		s.replies.Put(r)
 		return err
-	case <-s.replying.Done():
+	case <-s.replying.Done(): // the outcome is still to come: r can't be used again
 		return context.Cause(s.replying)
 	}
+}
+
+// outgoingReply is what publishing a reply needs; used again once the outcome is known.
+type outgoingReply struct {
+	frame   Frame
+	outcome chan error
+	told    func(bus.Outcome)
 }
 
 func failure(f *Frame, code codes.Code, text string) *answer {

@@ -18,6 +18,7 @@ type Server struct {
 	cfg      serverConfig
 	cache    *replayCache
 	counters serverCounters
+	replies  sync.Pool // of *outgoingReply
 
 	// replying ends when replies are not waited for any more.
 	replying    context.Context

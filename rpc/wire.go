@@ -23,8 +23,9 @@ type Wire interface {
 	// Encode makes a message of f. The message refers to f.Body and to nothing else
 	// of f; neither is changed until the message has been published.
 	Encode(f *Frame) (*message.Message, error)
-	// Decode reads m into f, which refers to m's payload afterwards. m is not to be
-	// trusted: whatever is in it, Decode returns, and bounds what it accepts. When it
+	// Decode reads m into f, which is zero before and refers to m's payload
+	// afterwards. ReplyPartition and Attempt have defaults that are not zero. m is not
+	// to be trusted: whatever is in it, Decode returns, and bounds what it accepts. When it
 	// fails f holds what could be read before, so that the other side can be told.
 	// An error with a status (an *Error) says which code to tell it by; the default
 	// is InvalidArgument. Decode must not change m.
