@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
@@ -12,27 +13,61 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// TestWatermillSuite is watermill's own, for everything that calls itself a Pub/Sub.
-func TestWatermillSuite(t *testing.T) {
+// forgiving is a bus whose Close is not an error when a message was left
+// unacknowledged: the suite leaves some on purpose, and takes every error for a fault.
+type forgiving struct{ *bus.Bus }
+
+func (f forgiving) Close() error {
+	if err := f.Bus.Close(); err != nil && bus.CodeOf(err) != bus.DeadlineExceeded {
+		return err
+	}
+	return nil
+}
+
+// suiteBuses returns what makes watermill's publishers and subscribers: a bus for each.
+func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	b := kafkatb.New(t)
-	construct := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+	open := func(t *testing.T, opts ...bus.SubscribeOption) forgiving {
 		k, err := kafka.New(b.Addrs())
 		require.NoError(t, err)
-		opts := []bus.Option{bus.WithCreateTopics(bus.TopicSpec{Partitions: 1})}
-		if group != "" {
-			opts = append(opts, bus.WithSubscribeDefaults(bus.Group(group)))
-		} else {
-			opts = append(opts, bus.WithSubscribeDefaults(bus.StartAt(bus.Oldest())))
-		}
-		x, err := bus.New(k, opts...)
+		opts = append(opts, bus.StartAt(bus.Oldest()), bus.Backoff(time.Millisecond, 10*time.Millisecond))
+		x, err := bus.New(k, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}),
+			bus.WithSubscribeDefaults(opts...), bus.WithCloseTimeout(time.Second))
 		require.NoError(t, err)
-		return x, x
+		f := forgiving{x}
+		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite doesn't close every one it makes
+		return f
 	}
-	tests.TestPubSub(t,
-		tests.Features{
-			ConsumerGroups: true, ExactlyOnceDelivery: false, GuaranteedOrder: true, Persistent: true,
-		},
-		func(t *testing.T) (message.Publisher, message.Subscriber) { return construct(t, kafkatb.Name(t)) },
-		construct,
-	)
+	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+		if group == "" {
+			return open(t), open(t)
+		}
+		return open(t), open(t, bus.Group(group))
+	}
+}
+
+// TestWatermillSuite is watermill's own, for everything that calls itself a Pub/Sub.
+func TestWatermillSuite(t *testing.T) {
+	t.Parallel()
+	buses := suiteBuses(t)
+	tests.TestPubSub(t, tests.Features{
+		ConsumerGroups:      true,
+		ExactlyOnceDelivery: false,
+		GuaranteedOrder:     true,
+		Persistent:          true,
+	}, func(t *testing.T) (message.Publisher, message.Subscriber) { return buses(t, kafkatb.Name(t)) }, buses)
+}
+
+// Without a group every subscriber sees everything, from the oldest on.
+func TestWatermillSuiteWithoutGroup(t *testing.T) {
+	t.Parallel()
+	buses := suiteBuses(t)
+	tests.TestPubSub(t, tests.Features{
+		ConsumerGroups:                   false,
+		ExactlyOnceDelivery:              false,
+		GuaranteedOrder:                  true,
+		Persistent:                       true,
+		NewSubscriberReceivesOldMessages: true,
+		ForceShort:                       true, // the long one is above
+	}, func(t *testing.T) (message.Publisher, message.Subscriber) { return buses(t, "") }, nil)
 }

@@ -302,3 +302,14 @@ func (p *pinger) drop(b *sarama.Broker) {
 	p.mu.Unlock()
 	_ = b.Close()
 }
+
+// close is for when nobody pings any more.
+func (p *pinger) close() {
+	p.net.cut()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broker != nil {
+		_ = p.broker.Close()
+		p.broker = nil
+	}
+}

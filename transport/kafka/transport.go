@@ -300,6 +300,7 @@ func (t *Transport) shutdown(ctx context.Context) error {
 	if !t.tasks.wait(lingering) {
 		t.opts.logger.Warn("goroutines of sarama outlive the transport")
 	}
+	t.pinger.close()
 	err := errors.Join(errs...)
 	if err == nil {
 		return nil
