@@ -27,11 +27,13 @@ var Set = wire.NewSet(NewBus, parts)
 var TransportSet = wire.NewSet(NewBusOn, parts)
 
 var parts = wire.NewSet(
-	probe.New, wire.Value([]probe.Option(nil)),
-	liveness.NewWatcher,
+	NewRegistry, liveness.NewWatcher,
 	NewClient, NewServer, NewMonitor, NewProbeServer,
 	wire.Struct(new(App), "*"),
 )
+
+// NewRegistry makes the probe registry, with the default rules.
+func NewRegistry() *probe.Registry { return probe.New() }
 
 // NewLogger logs to standard error what is of Config.LogLevel or above. It is in no
 // set: programs have loggers of their own.

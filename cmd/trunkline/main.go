@@ -77,7 +77,9 @@ func cannotRun(err error) error {
 // run runs a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := rootCommand(stdout, stderr)
-	help := stderr
+	// Help that is asked for goes to stdout. With a mistake on the command line package
+	// flag would print all of it: one line is told instead.
+	help := io.Discard
 	if wantsHelp(args) {
 		help = stdout
 	}
@@ -85,12 +87,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		c.FlagSet.SetOutput(help)
 	}
 	err := root.Parse(args)
-	switch none := (ffcli.NoExecError{}); {
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
-	case errors.As(err, &none):
-		root.FlagSet.Usage()
-		return exitUsage
 	case err != nil:
 		fmt.Fprintf(stderr, "trunkline: %v: see -help\n", err)
 		return exitUsage
@@ -141,6 +140,7 @@ func rootCommand(stdout, stderr io.Writer) *ffcli.Command {
 			}
 			return usageError("unknown command %q: there are %s", args[0], strings.Join(names, ", "))
 		}
+		root.FlagSet.SetOutput(stderr)
 		root.FlagSet.Usage()
 		return &exitError{code: exitUsage}
 	}

@@ -1,0 +1,104 @@
+// Command core adopts devices through an adapter, by RPC over Kafka; see package
+// devices. It is a program of its own, assembled by google/wire from wire.go.
+//
+//	go run ./cmd/trunkline dev
+//	go run ./examples/core -bus kafka://127.0.0.1:9092
+//	go run ./examples/adapter -bus kafka://127.0.0.1:9092
+//
+// It serves the probes over HTTP and, over gRPC, the health service and
+// /trunkline.example.Core/Devices. It ends when it is interrupted. The exit code is 0
+// then, 1 when something failed, 2 when the command line is wrong.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/trunkline/trunkline"
+	"github.com/trunkline/trunkline/examples/devices"
+	"github.com/trunkline/trunkline/liveness/probe"
+)
+
+const about = `Adopt devices through an adapter, by RPC over Kafka.
+
+examples:
+  go run ./cmd/trunkline dev                          # a broker
+  go run ./examples/core -bus kafka://127.0.0.1:9092
+  go run ./examples/adapter -bus kafka://127.0.0.1:9092`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// program is what wire assembles.
+type program struct {
+	App   *trunkline.App
+	Core  *devices.Core
+	North *devices.Northbound
+}
+
+func newNorthbound(cfg trunkline.Config, reg *probe.Registry, core *devices.Core) (*devices.Northbound, func(), error) {
+	n, err := devices.NewNorthbound(cfg.GRPCAddr, reg, core)
+	if err != nil {
+		return nil, nil, err
+	}
+	return n, n.Close, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("core", flag.ContinueOnError)
+	core := devices.CoreConfig{Prefix: "device-" + strings.ToLower(rand.Text()[:8]) + "-"}
+	fs.IntVar(&core.Devices, "devices", 1000, "how many devices to adopt")
+	fs.IntVar(&core.InFlight, "in-flight", 64, "how many calls to make at once")
+	fs.StringVar(&core.Topic, "topic", "devices.core", "`topic` to serve on; created when it is missing")
+	defaults := trunkline.DefaultConfig()
+	defaults.Service, defaults.BusURL = "core", "kafka://127.0.0.1:9092"
+	cfg, err := devices.LoadConfig(fs, args, defaults, about, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "core:", err)
+		return 2
+	}
+	if err := serve(ctx, cfg, core, stdout); err != nil {
+		fmt.Fprintln(stderr, "core:", err)
+		if _, ok := errors.AsType[*trunkline.ConfigError](err); ok {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, cfg trunkline.Config, core devices.CoreConfig, stdout io.Writer) error {
+	p, cleanup, err := assemble(ctx, cfg, core)
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	fmt.Fprintf(stdout, "core: %v\n", cfg)
+	fmt.Fprintf(stdout, "core: probes at http://%s, gRPC at %s\n", p.App.Probe.Addr(), p.North.Addr())
+	announce := func(ctx context.Context) error {
+		select {
+		case <-p.Core.Enabled():
+			progress := p.Core.Progress()
+			fmt.Fprintf(stdout, "core: all %d devices are enabled; %d calls failed and were made again\n", progress.Enabled, progress.Failed)
+		case <-ctx.Done():
+		}
+		<-ctx.Done()
+		return nil
+	}
+	return p.App.Run(ctx, p.Core.Run, p.North.Serve, announce)
+}

@@ -1,0 +1,24 @@
+//go:build wireinject
+
+package main
+
+import (
+	"context"
+
+	"github.com/google/wire"
+
+	"github.com/trunkline/trunkline"
+	"github.com/trunkline/trunkline/examples/devices"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// assemble makes the program. The cleanup undoes what App.Run did not get to close.
+func assemble(ctx context.Context, cfg trunkline.Config, core devices.CoreConfig) (*program, func(), error) {
+	panic(wire.Build(
+		trunkline.NewLogger,
+		devices.KafkaConfig, kafka.Set,
+		trunkline.TransportSet,
+		devices.NewCore, newNorthbound,
+		wire.Struct(new(program), "*"),
+	))
+}

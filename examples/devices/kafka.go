@@ -1,0 +1,35 @@
+package devices
+
+import (
+	"log/slog"
+	"strconv"
+
+	"github.com/trunkline/trunkline"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// KafkaConfig says how to connect to Kafka, from a program's configuration: the
+// example programs are in processes of their own, which only Kafka connects.
+func KafkaConfig(c trunkline.Config, log *slog.Logger) (kafka.Config, error) {
+	u, err := driver.ParseURL(c.BusURL)
+	if err == nil {
+		err = u.Done()
+	}
+	if err != nil {
+		return kafka.Config{}, err
+	}
+	if u.Scheme != "kafka" {
+		return kafka.Config{}, &trunkline.ConfigError{Field: "BusURL",
+			Reason: "is " + strconv.Quote(u.Scheme) + "://: this program talks to other processes, set -bus to kafka://host:port,host:port"}
+	}
+	tls, err := c.Kafka.TLSConfig()
+	if err != nil {
+		return kafka.Config{}, err
+	}
+	k := kafka.Config{Brokers: u.Hosts(), ClientID: c.Service, TLS: tls, Logger: log}
+	if c.Kafka.User != "" {
+		k.User, k.Password = c.Kafka.User, c.Kafka.ReadPassword
+	}
+	return k, nil
+}
