@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -55,7 +56,10 @@ func TestWatermillSuite(t *testing.T) {
 		ExactlyOnceDelivery: false,
 		GuaranteedOrder:     true,
 		Persistent:          true,
-	}, func(t *testing.T) (message.Publisher, message.Subscriber) { return buses(t, kafkatb.Name(t)) }, buses)
+	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		// one group for all subscribers of a scenario, whose name is new each time
+		return buses(t, strings.ReplaceAll(t.Name(), "/", "-"))
+	}, buses)
 }
 
 // Without a group every subscriber sees everything, from the oldest on.
