@@ -94,3 +94,46 @@ func ExampleError() {
 	// greeter NotFound remote: true
 	// greater Unimplemented remote: false
 }
+
+// A call is made again, under the same id, when it fails as the policy says.
+func ExampleRetry() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	b, err := bus.Open(ctx, "memory://")
+	if err != nil {
+		panic(err)
+	}
+	defer b.Close()
+	if err := b.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
+		panic(err)
+	}
+	s, err := rpc.NewServer(b)
+	if err != nil {
+		panic(err)
+	}
+	rpc.Handle(s, "Greet", func(ctx context.Context, req *GreetRequest) (*Greeting, error) {
+		if call, _ := rpc.FromContext(ctx); call.Attempt == 1 {
+			return nil, status.Error(codes.Unavailable, "still in bed")
+		}
+		return &Greeting{Text: "hello " + req.Name}, nil
+	})
+	if _, err := s.Start(ctx, "greeter"); err != nil {
+		panic(err)
+	}
+	defer s.Shutdown(ctx)
+	c, err := rpc.NewClient(b)
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+
+	greeting, err := rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{Name: "Ada"},
+		rpc.Key("Ada"), rpc.Timeout(5*time.Second), rpc.Retry(rpc.RetryPolicy{
+			Max:     3,
+			OnRetry: func(e rpc.RetryEvent) { fmt.Println("attempt", e.Attempt, "failed:", e.Err.Message()) },
+		}))
+	fmt.Println(greeting.Text, err)
+	// Output:
+	// attempt 1 failed: still in bed
+	// hello Ada <nil>
+}

@@ -556,6 +556,71 @@ func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
 	}
 }
 
+// poisoned makes records with this payload undecodable.
+type poisoned struct {
+	driver.Transport
+	driver.Admin
+}
+
+func (t poisoned) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
+	session, err := t.Transport.Subscribe(ctx, s)
+	return poisonedSession{session}, err
+}
+
+type poisonedSession struct{ driver.Session }
+
+func (s poisonedSession) Next(ctx context.Context) (driver.Event, error) {
+	e, err := s.Session.Next(ctx)
+	for i, p := range e.Added {
+		e.Added[i] = poisonedPartition{p}
+	}
+	return e, err
+}
+
+type poisonedPartition struct{ driver.Partition }
+
+func (p poisonedPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
+	recs, err := p.Partition.Fetch(ctx)
+	for i := range recs {
+		if string(recs[i].Payload) == "poison" {
+			recs[i].DecodeErr = errors.New("injected")
+		}
+	}
+	return recs, err
+}
+
+// Records that are no messages end a subscription; the reader goes on after them
+// without losing a reply that stands behind.
+func TestReaderGetsPastPoison(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		open := onMemory(t)
+		w := newWorld(t, func() driver.Transport {
+			m := open().(*memory.Transport)
+			return poisoned{m, m}
+		})
+		topic := w.topic("manual", 1)
+		requests := w.capture(topic)
+		c := w.client()
+		poison := func() *message.Message { return message.NewMessage("", []byte("poison")) }
+		first := w.call(w.ctx, c, topic, "m")
+		f := <-requests
+		require.NoError(t, w.bus.Publish(f.ReplyTo, poison()))
+		w.publish(f.ReplyTo, reply(f, `{"N":1}`))
+		require.NoError(t, (<-first).err)
+
+		second := w.call(w.ctx, c, topic, "m")
+		f = <-requests
+		require.NoError(t, w.bus.Publish(f.ReplyTo, poison(), poison()))
+		w.publish(f.ReplyTo, reply(f, `{"N":2}`))
+		got := <-second
+		require.NoError(t, got.err)
+		require.Equal(t, 2, got.n.N)
+		require.EqualValues(t, 3, c.Stats().UndecodableReplies)
+		require.Zero(t, c.Stats().DuplicateReplies)
+	})
+}
+
 func TestCallsWaitForABrokerThatIsAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

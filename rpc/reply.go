@@ -145,7 +145,11 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	sub, err := b.Consume(ctx, r.client.replyTo, r.handle, bus.StartAt(r.position()))
+	opts := []bus.SubscribeOption{bus.StartAt(r.position())}
+	if b.Capabilities().Ordered { // the cheapest for a handler that doesn't block
+		opts = append(opts, bus.OrderByPartition())
+	}
+	sub, err := b.Consume(ctx, r.client.replyTo, r.handle, opts...)
 	if err != nil {
 		return false, err
 	}
@@ -165,13 +169,17 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 	return opened, err
 }
 
-// position is where to start: at the end, found before the subscription is ready,
-// or after the last reply that was read.
+// position is where to start: after the last reply that was read, and at first at
+// the beginning of the topic, which is new and nobody else's. Without replay it is
+// the end, fixed before the subscription is ready.
 func (r *replyReader) position() bus.Start {
-	if r.next < 0 {
+	switch {
+	case !r.replay:
 		return bus.Newest()
+	case r.next < 0 && r.skipped == 0:
+		return bus.Oldest()
 	}
-	return bus.AtOffset(r.next + r.skipped)
+	return bus.AtOffset(max(r.next, 0) + r.skipped)
 }
 
 // reposition sees to it that the next subscription does not end as the last one did.
