@@ -229,7 +229,7 @@ func (m *Monitor) end() {
 
 // probe makes one probe, which the watcher sees like everything else.
 func (m *Monitor) probe(ctx context.Context, began int64) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.times.probe)
+	ctx, cancel := withPatience(ctx, m.cfg.times.probe)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
@@ -240,6 +240,8 @@ func (m *Monitor) probe(ctx context.Context, began int64) (err error) {
 			m.watcher.alive(m.watcher.now(), began)
 		case MeaningOf(err) == Refusal:
 			m.watcher.failed(err)
+		case bus.CodeOf(err) == bus.Canceled && context.Cause(ctx) == context.DeadlineExceeded:
+			err = &bus.Error{Code: bus.DeadlineExceeded, Op: opProbe, Reason: fmt.Sprintf("no answer within %v", m.cfg.times.probe), Err: err}
 		}
 	}()
 	return m.cfg.prober(ctx)

@@ -50,17 +50,18 @@ func TestLifeCycle(t *testing.T) {
 func TestDetectionTimes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name string
-		opts []liveness.Option
-		lose func(*fake)
-		want time.Duration // after the last sign of life
+		name  string
+		opts  []liveness.Option
+		lose  func(*fake)
+		want  time.Duration // after the last sign of life
+		cause string
 	}{
-		{"every connection lost", nil, func(f *fake) { f.tell(driver.Disconnected, errGone) }, 0},
-		{"open and silent", nil, func(f *fake) { f.setPing(silent) }, 1500 * time.Millisecond},
-		{"connections refused", nil, func(f *fake) { f.setPing(answer(errGone)) }, 750 * time.Millisecond},
+		{"every connection lost", nil, func(f *fake) { f.tell(driver.Disconnected, errGone) }, 0, "connection refused"},
+		{"open and silent", nil, func(f *fake) { f.setPing(silent) }, 1500 * time.Millisecond, "no answer within 500ms"},
+		{"connections refused", nil, func(f *fake) { f.setPing(answer(errGone)) }, 750 * time.Millisecond, "connection refused"},
 		{"silent, intervals of one's own", []liveness.Option{
 			liveness.WithLiveInterval(2 * time.Second), liveness.WithNotLiveInterval(time.Second), liveness.WithProbeTimeout(100 * time.Millisecond),
-		}, func(f *fake) { f.setPing(silent) }, 3100 * time.Millisecond},
+		}, func(f *fake) { f.setPing(silent) }, 3100 * time.Millisecond, "no answer within 100ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -72,7 +73,7 @@ func TestDetectionTimes(t *testing.T) {
 				s := r.monitor.State()
 				require.False(t, s.Live || s.Ready)
 				require.True(t, s.Healthy)
-				require.Error(t, s.Cause)
+				require.ErrorContains(t, s.Cause, c.cause)
 				require.Equal(t, time.Now(), s.Since)
 				require.False(t, r.reg.Ready())
 				require.True(t, r.reg.Healthy(), "a lost broker must not restart the process")

@@ -75,8 +75,8 @@ func WithNotLiveInterval(d time.Duration) Option {
 	return interval("not-live interval", d, func(c *config) { c.times.notLive = d })
 }
 
-// WithProbeTimeout sets how long a probe may take; then it is missed. Default
-// [DefaultProbeTimeout].
+// WithProbeTimeout sets how long a probe may take; then it is missed. A process that
+// is short of CPU gives it more, up to twice as much. Default [DefaultProbeTimeout].
 func WithProbeTimeout(d time.Duration) Option {
 	return interval("probe time-out", d, func(c *config) { c.times.probe = d })
 }

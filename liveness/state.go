@@ -248,7 +248,7 @@ func (m *machine) schedule(now time.Time, f facts, refused bool, v *verdict) {
 	m.probing, m.probeBegan = true, now
 	// A little more than it has: this is for a prober that does not end with its
 	// context.
-	m.deadline = now.Add(m.times.probe + m.times.probe/4)
+	m.deadline = now.Add(maxPatience*m.times.probe + m.times.probe/4)
 	v.wakeBy(m.deadline)
 }
 
