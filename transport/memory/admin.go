@@ -142,10 +142,7 @@ func (t *Transport) reach(ctx context.Context, op, topic string) error {
 	if err := ctx.Err(); err != nil {
 		return contextError(op, topic, err)
 	}
-	if cause := t.link.Load().err(); cause != nil {
-		return unreachable(op, topic, cause)
-	}
-	return nil
+	return t.link.Load().err(op, topic)
 }
 
 func checkName(topic string) error {

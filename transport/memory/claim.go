@@ -43,6 +43,7 @@ func newClaim(s *session, p *partition, m *mark, next int64) *claim {
 	return c
 }
 
+// signal never blocks, so it may be called with a lock held.
 func (c *claim) signal() {
 	select {
 	case c.wake <- struct{}{}:
@@ -126,7 +127,8 @@ func (c *claim) Release() {
 }
 
 // end stops Fetch and ends the context with cause; a claim that is still granted
-// may go on committing.
+// may go on committing. Nobody's code runs under Log.mu by it: what hangs on a
+// context's end runs on goroutines of its own.
 func (c *claim) end(cause error, granted bool) {
 	c.cancel(cause)
 	p := c.partition

@@ -58,8 +58,8 @@ func (t *Transport) reconsider() {
 			s.disconnect(cause)
 		}
 	case cause == nil && t.state.State != driver.Connected:
-		if t.isDown() {
-			t.link.Store(&link{down: make(chan struct{})})
+		if t.link.Load().isDown() {
+			t.link.Store(newLink())
 		}
 		t.become(driver.Connected, nil)
 		for _, s := range slices.Clone(t.sessions) {
@@ -71,28 +71,43 @@ func (t *Transport) reconsider() {
 // cut ends the present link: publishers that wait for room are told why.
 func (t *Transport) cut(cause error) {
 	l := t.link.Load()
-	if t.isDown() {
-		if t.closed {
-			// The link that was lost is now closed: say so to those who come.
-			l = &link{down: make(chan struct{})}
-			t.link.Store(l)
-		} else {
-			return
-		}
+	if l.isDown() {
+		// Closed after it was lost: say so to those who come.
+		l = newLink()
+		t.link.Store(l)
 	}
-	l.cause = cause
+	l.cause, l.closed = cause, t.closed
 	close(l.down)
 }
 
-func (t *Transport) isDown() bool { return t.link.Load().err() != nil }
+// link is a connection; cause and closed are set before down is closed.
+type link struct {
+	down   chan struct{}
+	cause  error
+	closed bool
+}
 
-// err returns why the link is down, nil when it is not.
-func (l *link) err() error {
+func newLink() *link { return &link{down: make(chan struct{})} }
+
+func (l *link) isDown() bool {
 	select {
 	case <-l.down:
-		return l.cause
+		return true
 	default:
+		return false
+	}
+}
+
+// err returns nil while the link is up, Closed when the transport is, and otherwise
+// Unavailable with the cause.
+func (l *link) err(op, topic string) error {
+	switch {
+	case !l.isDown():
 		return nil
+	case l.closed:
+		return closedError(op, topic)
+	default:
+		return failure(driver.Unavailable, op, topic, "the log is disconnected", l.cause)
 	}
 }
 
@@ -147,10 +162,7 @@ func (t *Transport) Ping(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return contextError("ping", "", err)
 	}
-	if cause := t.link.Load().err(); cause != nil {
-		return unreachable("ping", "", cause)
-	}
-	return nil
+	return t.link.Load().err("ping", "")
 }
 
 // Ready waits until the log can be reached. It fails with Unavailable and the cause
@@ -160,12 +172,9 @@ func (t *Transport) Ready(ctx context.Context) error {
 		t.log.mu.Lock()
 		changed := t.changed
 		t.log.mu.Unlock()
-		cause := t.link.Load().err()
-		if cause == nil {
-			return nil
-		}
-		err := unreachable("ready", "", cause)
-		if err.Code == driver.Closed {
+		l := t.link.Load()
+		err := l.err("ready", "")
+		if err == nil || l.closed {
 			return err
 		}
 		select {
@@ -174,12 +183,4 @@ func (t *Transport) Ready(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// unreachable is Closed when that is the cause, otherwise Unavailable.
-func unreachable(op, topic string, cause error) *driver.Error {
-	if driver.CodeOf(cause) == driver.Closed {
-		return closedError(op, topic)
-	}
-	return failure(driver.Unavailable, op, topic, "the log is disconnected", cause)
 }

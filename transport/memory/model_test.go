@@ -52,7 +52,7 @@ func TestRandomProgramsAsTheModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{T: rt, max: rapid.IntRange(1, 5).Draw(rt, "max records")}
-		n := rapid.Int32Range(1, 5).Draw(rt, "partitions")
+		n := rapid.Int32Range(1, 3).Draw(rt, "partitions")
 		var err error
 		m.root, err = memory.New(memory.WithMaxRecords(m.max))
 		require.NoError(rt, err)
@@ -126,6 +126,12 @@ func (m *model) mayTrim(id int32) bool {
 
 func (m *model) publish(rt *rapid.T) {
 	id := rapid.Int32Range(0, int32(len(m.partitions))-1).Draw(rt, "partition")
+	for range rapid.IntRange(1, 6).Draw(rt, "messages") {
+		m.publishOne(rt, id)
+	}
+}
+
+func (m *model) publishOne(rt *rapid.T, id int32) {
 	p := &m.partitions[id]
 	m.published++
 	payload := fmt.Sprint(m.published)

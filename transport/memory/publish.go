@@ -18,6 +18,7 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 	var (
 		found *topic
 		held  backlog
+		now   time.Time // one reading of the clock does for the batch
 	)
 	for i := range batch {
 		o := &batch[i]
@@ -36,7 +37,10 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 			o.Complete(driver.Failed(err))
 			continue
 		}
-		e := newEntry(o)
+		if now.IsZero() && o.Timestamp.IsZero() {
+			now = time.Now().Round(0) // a record has no use for the monotonic clock
+		}
+		e := newEntry(o, now)
 		if e.size > p.limits.maxBytes {
 			o.Complete(driver.Failed(failure(driver.TooLarge, "publish", o.Topic,
 				fmt.Sprintf("the message has %d bytes, the partition keeps %d", e.size, p.limits.maxBytes), nil)))
@@ -60,8 +64,8 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 
 // admit says why o can't go, whatever its topic.
 func (t *Transport) admit(o *driver.Outgoing) error {
-	if cause := t.link.Load().err(); cause != nil {
-		return unreachable("publish", o.Topic, cause)
+	if err := t.link.Load().err("publish", o.Topic); err != nil {
+		return err
 	}
 	if err := o.Context.Err(); err != nil {
 		return contextError("publish", o.Topic, err)
@@ -80,12 +84,13 @@ func complete(o *driver.Outgoing, p *partition, offset int64, err error) {
 	o.Complete(driver.Outcome{Partition: p.id, Offset: offset})
 }
 
-// newEntry copies what o's owner may change or reuse.
-func newEntry(o *driver.Outgoing) entry {
+// newEntry copies what o's owner may change or reuse; now is for a message without
+// a timestamp.
+func newEntry(o *driver.Outgoing, now time.Time) entry {
 	m := o.Message
 	e := entry{uuid: m.UUID, timestamp: o.Timestamp}
 	if e.timestamp.IsZero() {
-		e.timestamp = time.Now().Round(0) // a record has no use for the monotonic clock
+		e.timestamp = now
 	}
 	keyLen := len(o.Key)
 	e.size = int64(keyLen + len(m.Payload))
@@ -172,7 +177,7 @@ func (t *Transport) wait(p *partition, m heldMessage) (int64, error) {
 		case <-p.untilExpiry():
 		case <-link.down:
 			p.giveUp(w)
-			return -1, unreachable("publish", m.out.Topic, link.cause)
+			return -1, link.err("publish", m.out.Topic)
 		case <-ctx.Done():
 			p.giveUp(w)
 			return -1, lagging(p, ctx)

@@ -185,6 +185,21 @@ func TestWhoIsAwayDoesNotHoldRecords(t *testing.T) {
 	require.Equal(t, []string{"3", "4"}, payloads(fetch(t, assigned(t, member)[0])))
 }
 
+func TestLateReaderHoldsRecordsToo(t *testing.T) {
+	t.Parallel()
+	tr := newTransport(t, memory.WithMaxRecords(3))
+	createTopic(t, tr, 1)
+	for i := range 4 { // full, and one was dropped as nobody was there
+		mustPublish(t, tr, fmt.Sprint(i))
+	}
+	p := assigned(t, subscribe(t, tr, driver.Subscription{}))[0]
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	requireCode(t, driver.DeadlineExceeded, publish(ctx, tr, "4").Err)
+	require.Equal(t, []string{"1", "2", "3"}, payloads(fetch(t, p)))
+	mustPublish(t, tr, "4")
+}
+
 func TestRecordsAge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

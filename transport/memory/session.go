@@ -81,6 +81,7 @@ func (s *session) Close(context.Context) error {
 	return nil
 }
 
+// signal never blocks, so it may be called with a lock held.
 func (s *session) signal() {
 	select {
 	case s.wake <- struct{}{}:

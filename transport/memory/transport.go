@@ -37,12 +37,6 @@ var (
 	_ driver.Admin     = (*Transport)(nil)
 )
 
-// link is a connection; cause is set before down is closed.
-type link struct {
-	down  chan struct{}
-	cause error
-}
-
 // New returns a transport on a log of its own, or with [WithLog] on a shared one. It
 // fails with InvalidArgument when an option is out of its range, or is about a log
 // beside WithLog. Close it when done.
@@ -65,7 +59,7 @@ func New(opts ...Option) (*Transport, error) {
 
 func newTransport(l *Log, onClose func()) *Transport {
 	t := &Transport{log: l, onClose: onClose, done: make(chan struct{}), changed: make(chan struct{})}
-	t.link.Store(&link{down: make(chan struct{})})
+	t.link.Store(newLink())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.transports = append(l.transports, t)
