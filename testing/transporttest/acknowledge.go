@@ -126,7 +126,7 @@ func prefix(t *testing.T, e *env) {
 		}
 		acked.add(d)
 		return nil
-	}, bus.Group("g"), bus.Unordered(), bus.Window(n))
+	}, bus.Group(e.name("group")), bus.Unordered(), bus.Window(n))
 	e.publish(t, b, topic, numbered(0, n, nil)...)
 	acked.distinct(t, e, n-1)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -135,7 +135,7 @@ func prefix(t *testing.T, e *env) {
 	e.awaits(t, s.Done(), "the handler's context ends")
 
 	again := newLog()
-	e.consume(t, b, topic, again.handler, bus.Group("g"))
+	e.consume(t, b, topic, again.handler, bus.Group(e.name("group")))
 	e.publish(t, b, topic, numbered(n, 1, nil)...)
 	entries := again.until(t, e, "the message after those", func(es []entry) bool {
 		return len(es) > 0 && es[len(es)-1].number == n
@@ -146,7 +146,7 @@ func prefix(t *testing.T, e *env) {
 func ackThenClose(t *testing.T, e *env) {
 	topic, next := "", 0
 	for round := range 4 {
-		b := e.bus(t, bus.WithSubscribeDefaults(bus.Group("g")))
+		b := e.bus(t, bus.WithSubscribeDefaults(bus.Group(e.name("group"))))
 		if topic == "" {
 			topic = e.topic(t, b, 1)
 		}
@@ -172,7 +172,7 @@ func ackThenClose(t *testing.T, e *env) {
 
 func crash(t *testing.T, e *env) {
 	tr := e.transport(t)
-	b := e.busOver(t, tr, bus.WithSubscribeDefaults(bus.Group("g"), bus.CommitInterval(0)))
+	b := e.busOver(t, tr, bus.WithSubscribeDefaults(bus.Group(e.name("group")), bus.CommitInterval(0)))
 	topic := e.topic(t, b, 1)
 	begun := make(chan struct{}, 1)
 	acked := newLog()
@@ -195,7 +195,7 @@ func crash(t *testing.T, e *env) {
 
 	heir := e.bus(t)
 	again := newLog()
-	e.consume(t, heir, topic, again.handler, bus.Group("g"))
+	e.consume(t, heir, topic, again.handler, bus.Group(e.name("group")))
 	again.distinct(t, e, 2)
 	require.Equal(t, []int{3, 4}, again.numbers(), "what was committed is not delivered again, the rest is")
 }

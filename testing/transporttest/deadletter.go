@@ -24,7 +24,7 @@ func deadLetter(t *testing.T, e *env) {
 	cause := &bus.Error{Code: bus.InvalidArgument, Reason: "no such device"}
 	opts := []bus.SubscribeOption{bus.DeadLetterTopic(letters)}
 	if e.caps.Groups {
-		opts = append(opts, bus.Group("g"))
+		opts = append(opts, bus.Group(e.name("group")))
 	}
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		alive.add(d)
@@ -63,7 +63,7 @@ func deadLetter(t *testing.T, e *env) {
 	require.Equal(t, cause.Error(), headers[bus.DeadLetterCauseHeader])
 	require.Equal(t, "invalid_argument", headers[bus.DeadLetterCodeHeader])
 	if e.caps.Groups {
-		require.Equal(t, "g", headers[bus.DeadLetterGroupHeader])
+		require.Equal(t, e.name("group"), headers[bus.DeadLetterGroupHeader])
 	}
 	if !e.h.NoTimestamps {
 		require.True(t, original.record.Timestamp.Equal(letter.record.Timestamp), "it keeps the original's time")

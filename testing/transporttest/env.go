@@ -21,13 +21,17 @@ type env struct {
 	h       Harness
 	connect Connect
 	caps    bus.Capabilities
+	id      string // makes names unique on a broker that outlives the scenario
 	topics  atomic.Int64
 	first   chan driver.Transport // the transport that capabilities were read from
 }
 
+var environments atomic.Int64
+
 func newEnv(t *testing.T, h Harness) *env {
 	t.Helper()
-	e := &env{h: h, connect: h.New(t), first: make(chan driver.Transport, 1)}
+	e := &env{h: h, connect: h.New(t), first: make(chan driver.Transport, 1),
+		id: strconv.FormatInt(time.Now().UnixNano(), 36) + strconv.FormatInt(environments.Add(1), 36)}
 	tr := e.connect(t)
 	e.caps = tr.Capabilities()
 	e.first <- tr
@@ -106,10 +110,13 @@ func (e *env) subscribeOptions() []bus.SubscribeOption {
 	return append([]bus.SubscribeOption{bus.Backoff(time.Millisecond, 20*time.Millisecond)}, e.h.SubscribeOptions...)
 }
 
+// name makes a name of this scenario's own; the same for the same word.
+func (e *env) name(word string) string { return "conformance-" + e.id + "-" + word }
+
 // topic makes a topic with so many partitions, where there are such things.
 func (e *env) topic(t *testing.T, b *bus.Bus, partitions int32) string {
 	t.Helper()
-	name := fmt.Sprintf("conformance-%d-%d", time.Now().UnixNano(), e.topics.Add(1))
+	name := e.name(fmt.Sprint("topic-", e.topics.Add(1)))
 	ctx, cancel := e.patience(t)
 	defer cancel()
 	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: name, Partitions: partitions}))

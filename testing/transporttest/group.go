@@ -18,8 +18,8 @@ func groupShares(t *testing.T, e *env) {
 	topic := e.topic(t, one, partitions)
 	everything, first, second := newLog(), newLog(), newLog()
 	e.consume(t, apart, topic, everything.handler)
-	s := e.consume(t, one, topic, first.handler, bus.Group("g"))
-	e.consume(t, two, topic, second.handler, bus.Group("g"))
+	s := e.consume(t, one, topic, first.handler, bus.Group(e.name("group")))
+	e.consume(t, two, topic, second.handler, bus.Group(e.name("group")))
 
 	// Members settle on their shares in their own time: publish until both have some.
 	published := 0
@@ -62,7 +62,7 @@ func groupsApart(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 5, nil)...)
-	for _, g := range []string{"a", "b"} {
+	for _, g := range []string{e.name("a"), e.name("b")} {
 		got := newLog()
 		s := e.consume(t, b, topic, got.handler, bus.Group(g))
 		got.count(t, e, 5)

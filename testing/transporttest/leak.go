@@ -37,7 +37,7 @@ func leak(t *testing.T, e *env) {
 			e.consume(t, b, topic, handler, bus.OrderByKey())
 		}
 		if e.caps.Groups {
-			e.consume(t, b, topic, handler, bus.Group("g"))
+			e.consume(t, b, topic, handler, bus.Group(e.name("group")))
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		channel, err := b.Subscribe(ctx, topic)

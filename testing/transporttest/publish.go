@@ -81,7 +81,7 @@ func unsupportedOptions(t *testing.T, e *env) {
 		has   bool
 		opt   bus.SubscribeOption
 	}{
-		{"Group", e.caps.Groups, bus.Group("g")},
+		{"Group", e.caps.Groups, bus.Group(e.name("group"))},
 		{"OnlyPartitions", e.caps.Partitions, bus.OnlyPartitions(0)},
 		{"OrderByPartition", e.caps.Ordered, bus.OrderByPartition()},
 		{"OrderByKey", e.caps.Ordered && e.caps.Keys, bus.OrderByKey()},

@@ -19,8 +19,8 @@ var topicScenarios = []scenario{
 func anyTopic(t *testing.T, e *env) {
 	b := e.bus(t)
 	got := newLog()
-	e.consume(t, b, "never-heard-of", got.handler)
-	e.publish(t, b, "never-heard-of", numbered(0, 1, nil)...)
+	e.consume(t, b, e.name("never-heard-of"), got.handler)
+	e.publish(t, b, e.name("never-heard-of"), numbered(0, 1, nil)...)
 	got.count(t, e, 1)
 }
 
@@ -30,23 +30,23 @@ func unknownTopic(t *testing.T, e *env) {
 	defer cancel()
 	m := message.NewMessage("id", nil)
 	m.SetContext(ctx)
-	requireCode(t, bus.NotFound, b.Publish("never-heard-of", m), "publish")
-	s, err := b.Consume(ctx, "never-heard-of", func(context.Context, *bus.Delivery) error { return nil })
+	requireCode(t, bus.NotFound, b.Publish(e.name("never-heard-of"), m), "publish")
+	s, err := b.Consume(ctx, e.name("never-heard-of"), func(context.Context, *bus.Delivery) error { return nil })
 	if err == nil {
 		err = s.Ready(ctx)
 	}
 	requireCode(t, bus.NotFound, err, "consume")
-	channel, err := b.Subscribe(ctx, "never-heard-of")
+	channel, err := b.Subscribe(ctx, e.name("never-heard-of"))
 	if err == nil {
 		_, open := <-channel
 		require.False(t, open, "there is nothing to subscribe to")
 	}
-	_, err = b.DescribeTopic(ctx, "never-heard-of")
+	_, err = b.DescribeTopic(ctx, e.name("never-heard-of"))
 	requireCode(t, bus.NotFound, err, "describe")
-	requireCode(t, bus.NotFound, b.DeleteTopic(ctx, "never-heard-of"), "delete")
+	requireCode(t, bus.NotFound, b.DeleteTopic(ctx, e.name("never-heard-of")), "delete")
 	names, err := b.ListTopics(ctx)
 	require.NoError(t, err)
-	require.NotContains(t, names, "never-heard-of", "asking for a topic does not create it")
+	require.NotContains(t, names, e.name("never-heard-of"), "asking for a topic does not create it")
 }
 
 func manageTopics(t *testing.T, e *env) {
@@ -72,14 +72,14 @@ func manageTopics(t *testing.T, e *env) {
 func createOnUse(t *testing.T, e *env) {
 	b := e.bus(t, bus.WithCreateTopics(bus.TopicSpec{Partitions: 2}))
 	got := newLog()
-	e.consume(t, b, "made-by-consume", got.handler)
-	e.publish(t, b, "made-by-consume", numbered(0, 1, nil)...)
+	e.consume(t, b, e.name("made-by-consume"), got.handler)
+	e.publish(t, b, e.name("made-by-consume"), numbered(0, 1, nil)...)
 	got.count(t, e, 1)
-	require.NoError(t, b.Publish("made-by-publish", numbered(0, 1, nil)...))
-	require.NoError(t, b.SubscribeInitialize("made-by-initialize"))
+	require.NoError(t, b.Publish(e.name("made-by-publish"), numbered(0, 1, nil)...))
+	require.NoError(t, b.SubscribeInitialize(e.name("made-by-initialize")))
 	if e.caps.Topics {
 		names, err := b.ListTopics(t.Context())
 		require.NoError(t, err)
-		require.Subset(t, names, []string{"made-by-consume", "made-by-publish", "made-by-initialize"})
+		require.Subset(t, names, []string{e.name("made-by-consume"), e.name("made-by-publish"), e.name("made-by-initialize")})
 	}
 }
