@@ -24,7 +24,6 @@ type Bus struct {
 	mu         sync.Mutex
 	subs       map[*Subscription]struct{}
 	closing    bool
-	running    sync.WaitGroup // the subscriptions' goroutines
 	connection Connection
 	closed     chan struct{} // closed when the first Shutdown is done
 	closeErr   error         // set before closed is closed
@@ -140,9 +139,11 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 
 func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	errs := make([]error, len(subs), len(subs)+2)
+	draining, cancel := before(ctx) // the transport needs time to flush, too
+	defer cancel()
 	var drained sync.WaitGroup
 	for i, s := range subs {
-		drained.Go(func() { errs[i] = s.Close(ctx) })
+		drained.Go(func() { errs[i] = s.Close(draining) })
 	}
 	drained.Wait()
 	b.gate.shut()
@@ -154,11 +155,7 @@ func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	if err := b.gate.wait(ctx); err != nil {
 		errs = append(errs, &Error{Code: driver.ContextCode(err), Op: "close", Transport: b.caps.Name, Reason: "publishing was still under way", Err: err})
 	}
-	err := errors.Join(errs...)
-	if err == nil { // otherwise a handler may still run, and is not waited for
-		b.running.Wait()
-	}
-	return err
+	return errors.Join(errs...)
 }
 
 // enter lets a call in, unless the bus is closed or the topic has no name. While
@@ -181,7 +178,7 @@ func (b *Bus) keep(s *Subscription) error {
 		return &Error{Code: Closed, Op: "subscribe", Transport: b.caps.Name, Topic: s.topic, Reason: "the bus is being closed"}
 	}
 	b.subs[s] = struct{}{}
-	b.running.Go(s.run)
+	go s.run() // Subscription.Close waits for it
 	return nil
 }
 

@@ -46,6 +46,11 @@ func (g *gate) wait(ctx context.Context) error {
 	case <-g.empty:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-g.empty: // both: whatever select picked
+		return nil
+	default:
 		return ctx.Err()
 	}
 }

@@ -141,27 +141,47 @@ func (s *Subscription) whyEnded() error {
 }
 
 // Close drains: it takes nothing new, waits for the handlers that run, commits what
-// they acknowledged, and leaves. When ctx ends first the handlers' contexts end too,
-// and the error says so; Done tells when the last of them has returned. Messages
-// that were fetched and not begun are delivered again, to whoever has the partition
-// next. It is idempotent.
+// they acknowledged, and leaves. Shortly before ctx's deadline (a quarter of the time,
+// at most a second) and when ctx is cancelled the handlers' contexts end too; when ctx
+// ends and they have still not returned Close fails, and Done tells when the last of
+// them has. Messages that were fetched and not begun are delivered again, to whoever
+// has the partition next. It is idempotent.
 func (s *Subscription) Close(ctx context.Context) error {
 	s.drain()
+	soft, cancel := before(ctx)
+	defer cancel()
 	select {
 	case <-s.done:
 		return nil
-	case <-ctx.Done():
+	case <-soft.Done():
 	}
-	s.cancel(&Error{Code: driver.ContextCode(ctx.Err()), Op: "close", Topic: s.topic, Reason: "the drain ran out of time", Err: ctx.Err()})
-	// What listens to its context ends now; what doesn't is not waited for.
-	grace := time.NewTimer(time.Second)
-	defer grace.Stop()
+	s.cancel(&Error{Code: DeadlineExceeded, Op: "close", Topic: s.topic, Reason: "the drain ran out of time"})
 	select {
 	case <-s.done:
-	case <-grace.C:
+		return s.cutOff(nil)
+	case <-ctx.Done():
+		return s.cutOff(ctx.Err())
 	}
-	return &Error{Code: driver.ContextCode(ctx.Err()), Op: "close", Transport: s.bus.caps.Name, Topic: s.topic,
-		Reason: "not every handler ended in time: their messages will be delivered again", Err: ctx.Err()}
+}
+
+// cutOff says that handlers were not let finish.
+func (s *Subscription) cutOff(err error) error {
+	e := &Error{Code: DeadlineExceeded, Op: "close", Transport: s.bus.caps.Name, Topic: s.topic,
+		Reason: "handlers were cut off: messages will be delivered again", Err: err}
+	if err != nil {
+		e.Code, e.Reason = driver.ContextCode(err), "handlers still run: their messages will be delivered again"
+	}
+	return e
+}
+
+// before returns a context that ends before ctx does, so that there is time for what
+// follows: a quarter of what is left, at most a second.
+func before(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Second, max(0, time.Until(deadline))/4)))
 }
 
 func (s *Subscription) drain() {
