@@ -66,7 +66,7 @@ func (c *claim) read(fetching context.Context) {
 	for {
 		recs, err := c.part.Fetch(fetching)
 		if err != nil {
-			if fetching.Err() == nil {
+			if fetching.Err() == nil && c.part.Context().Err() == nil {
 				c.sub.bus.cfg.logger.Warn("fetch failed", "topic", c.sub.topic, "partition", c.part.ID(), "error", err)
 				<-fetching.Done()
 			}
