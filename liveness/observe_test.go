@@ -136,6 +136,26 @@ func TestHistoryIsBounded(t *testing.T) {
 	})
 }
 
+func TestANewCauseForTheSameState(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.fake.setPing(silent)
+		r.until(probe.NotReady)
+		silence := r.monitor.State()
+		time.Sleep(time.Minute)
+		require.Equal(t, silence, r.monitor.State(), "the same cause is no news")
+		r.fake.tell(driver.Disconnected, errGone)
+		s, err := r.monitor.Wait(t.Context(), silence.Version)
+		require.NoError(t, err)
+		require.Equal(t, probe.NotReady, s.Status)
+		require.Equal(t, errGone, s.Cause)
+		require.Equal(t, silence.Since, s.Since)
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, r.status())
+	})
+}
+
 func TestDetails(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithServiceName("kafka-east")).start()

@@ -323,6 +323,11 @@ func TestSubscriptions(t *testing.T) {
 			{0, set(sub(false, nil)), probe.Prepared},
 			{100, set(sub(true, nil)), probe.Running},
 		},
+		"none for one that comes later either": {
+			{0, nil, probe.Running},
+			{100, set(sub(false, nil)), probe.NotReady},
+			{200, set(sub(true, nil)), probe.Running},
+		},
 		"a rebalance within the grace": {
 			{0, set(sub(true, nil)), probe.Running},
 			{100, set(sub(false, nil)), probe.Running},
