@@ -57,8 +57,10 @@
 // loss itself when it is silent. The time-out is counted in 20 steps, and a step that
 // comes late, this process being short of CPU, counts as one: so a starved process
 // does not take its own waiting for the broker's. A probe is given twice the time-out
-// at the most, which makes 2500 ms of the 1500. With losses seen by publishing the live interval is
-// not waited for. Live again at the first sign of life after that, at the latest with
+// at the most, which makes 2500 ms of the 1500. With losses seen by publishing the
+// live interval is not waited for.
+//
+// Live again at the first sign of life after that, at the latest with
 // the first probe that succeeds: one begins every 250 ms, or every 500 ms while they
 // time out. While a transport says that it is disconnected, only what began after
 // that counts: an acknowledgement that was on its way does not bring the service back.
