@@ -73,7 +73,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func serve(ctx context.Context, cfg trunkline.Config, adapter devices.AdapterConfig, stdout io.Writer) error {
-	p, cleanup, err := assemble(ctx, cfg, adapter)
+	adapter.Logger = trunkline.NewLogger(cfg)
+	p, cleanup, err := assemble(adapter.Logger, cfg, adapter)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@
 package main
 
 import (
-	"context"
+	"log/slog"
 
 	"github.com/google/wire"
 
@@ -13,9 +13,8 @@ import (
 )
 
 // assemble makes the program. The cleanup undoes what App.Run did not get to close.
-func assemble(ctx context.Context, cfg trunkline.Config, adapter devices.AdapterConfig) (*program, func(), error) {
+func assemble(log *slog.Logger, cfg trunkline.Config, adapter devices.AdapterConfig) (*program, func(), error) {
 	panic(wire.Build(
-		trunkline.NewLogger,
 		devices.KafkaConfig, kafka.Set,
 		trunkline.TransportSet,
 		devices.NewAdapter,

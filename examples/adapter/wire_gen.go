@@ -7,19 +7,18 @@
 package main
 
 import (
-	"context"
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/examples/devices"
 	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/transport/kafka"
+	"log/slog"
 )
 
 // Injectors from wire.go:
 
 // assemble makes the program. The cleanup undoes what App.Run did not get to close.
-func assemble(ctx context.Context, cfg trunkline.Config, adapter devices.AdapterConfig) (*program, func(), error) {
-	logger := trunkline.NewLogger(cfg)
-	config, err := devices.KafkaConfig(cfg, logger)
+func assemble(log *slog.Logger, cfg trunkline.Config, adapter devices.AdapterConfig) (*program, func(), error) {
+	config, err := devices.KafkaConfig(cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -28,18 +27,18 @@ func assemble(ctx context.Context, cfg trunkline.Config, adapter devices.Adapter
 		return nil, nil, err
 	}
 	watcher := liveness.NewWatcher()
-	bus, cleanup2, err := trunkline.NewBusOn(transport, cfg, watcher, logger)
+	bus, cleanup2, err := trunkline.NewBusOn(transport, cfg, watcher, log)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	client, cleanup3, err := trunkline.NewClient(cfg, bus, logger)
+	client, cleanup3, err := trunkline.NewClient(cfg, bus, log)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	server, cleanup4, err := trunkline.NewServer(cfg, bus, logger)
+	server, cleanup4, err := trunkline.NewServer(cfg, bus, log)
 	if err != nil {
 		cleanup3()
 		cleanup2()
@@ -47,7 +46,7 @@ func assemble(ctx context.Context, cfg trunkline.Config, adapter devices.Adapter
 		return nil, nil, err
 	}
 	registry := trunkline.NewRegistry()
-	monitor, cleanup5, err := trunkline.NewMonitor(cfg, bus, watcher, registry, logger)
+	monitor, cleanup5, err := trunkline.NewMonitor(cfg, bus, watcher, registry, log)
 	if err != nil {
 		cleanup4()
 		cleanup3()
@@ -55,7 +54,7 @@ func assemble(ctx context.Context, cfg trunkline.Config, adapter devices.Adapter
 		cleanup()
 		return nil, nil, err
 	}
-	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, logger)
+	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, log)
 	if err != nil {
 		cleanup5()
 		cleanup4()

@@ -83,7 +83,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func serve(ctx context.Context, cfg trunkline.Config, core devices.CoreConfig, stdout io.Writer) error {
-	p, cleanup, err := assemble(ctx, cfg, core)
+	core.Logger = trunkline.NewLogger(cfg)
+	p, cleanup, err := assemble(core.Logger, cfg, core)
 	if err != nil {
 		return err
 	}
