@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
 )
 
@@ -256,171 +254,4 @@ func TestReservedMetadataIsRefused(t *testing.T) {
 	w := inMemory(t)
 	_, err := rpc.Call[number](w.ctx, w.client(), w.topic("t", 1), "m", 1, rpc.Header("trunkline-rpc-id", "forged"))
 	requireError(t, err, codes.InvalidArgument, false)
-}
-
-func TestCallToATopicThatDoesNotExist(t *testing.T) {
-	t.Parallel()
-	w := inMemory(t)
-	_, err := rpc.Call[number](w.ctx, w.client(), "nowhere", "m", &number{})
-	e := requireError(t, err, codes.Unimplemented, false)
-	require.Equal(t, bus.NotFound, bus.CodeOf(err))
-	require.False(t, e.Retryable())
-}
-
-func TestCallThatIsTooLarge(t *testing.T) {
-	everywhere(t, func(w *world) {
-		topic := w.topic("big", 1)
-		s := w.server()
-		handle(w, s, "grow", func(_ context.Context, n *number) (*[]byte, error) { b := make([]byte, n.N); return &b, nil })
-		w.start(s, topic)
-		c := w.client()
-		_, err := rpc.Call[number](w.ctx, c, topic, "grow", make([]byte, 2_000_000))
-		require.False(w, requireError(w, err, codes.ResourceExhausted, false).Retryable())
-		_, err = rpc.Call[[]byte](w.ctx, c, topic, "grow", &number{2_000_000})
-		requireError(w, err, codes.ResourceExhausted, true)
-	})
-}
-
-func TestMaxPending(t *testing.T) {
-	t.Parallel()
-	w := inMemory(t)
-	topic := w.topic("slow", 1)
-	c := w.client(rpc.MaxPending(1))
-	ctx, cancel := context.WithCancel(w.ctx)
-	first := make(chan error, 1)
-	go func() { _, err := rpc.Call[number](ctx, c, topic, "m", &number{}); first <- err }()
-	w.eventually("one call waits", func() bool { return c.Stats().Pending == 1 })
-	_, err := rpc.Call[number](w.ctx, c, topic, "m", &number{})
-	require.True(t, requireError(t, err, codes.ResourceExhausted, false).Retryable())
-	cancel()
-	requireError(t, <-first, codes.Canceled, false)
-	require.Zero(t, c.Stats().Pending)
-}
-
-func TestInterceptors(t *testing.T) {
-	t.Parallel()
-	w := inMemory(t)
-	topic := w.topic("calc", 1)
-	var mu sync.Mutex
-	var trail []string
-	mark := func(name string) rpc.Interceptor {
-		return func(next rpc.Func) rpc.Func {
-			return func(ctx context.Context, r *rpc.Request) (*rpc.Response, error) {
-				mu.Lock()
-				trail = append(trail, name)
-				mu.Unlock()
-				return next(context.WithValue(ctx, markKey(name), name), r)
-			}
-		}
-	}
-	s := w.server(rpc.WithInterceptors(mark("s1"), mark("s2")))
-	handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) {
-		require.Equal(t, "s2", ctx.Value(markKey("s2")))
-		return double(ctx, n)
-	})
-	w.start(s, topic)
-	c := w.client(rpc.WithInterceptors(mark("c1")), rpc.WithInterceptors(mark("c2")))
-	_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
-	require.NoError(t, err)
-	require.Equal(t, []string{"c1", "c2", "s1", "s2"}, trail)
-	ctx, cancel := context.WithCancel(w.ctx)
-	cancel()
-	_, err = rpc.Call[number](ctx, c, topic, "double", &number{1})
-	requireError(t, err, codes.Canceled, false)
-}
-
-type markKey string
-
-func TestOptionsThatMakeNoSense(t *testing.T) {
-	t.Parallel()
-	w := inMemory(t)
-	for _, o := range []rpc.ClientOption{
-		rpc.Name(""), rpc.Name("a b"), rpc.DefaultTimeout(0), rpc.MaxPending(0), rpc.WithWire(nil), rpc.WithLogger(nil),
-		rpc.WithInterceptors(nil), rpc.WithCodecs(nil), rpc.ReplyTopic(bus.TopicSpec{Name: "x"}), rpc.CallDefaults(rpc.Timeout(-1)),
-	} {
-		_, err := rpc.NewClient(w.bus, o)
-		requireError(t, err, codes.InvalidArgument, false)
-	}
-	for _, o := range []rpc.ServerOption{
-		rpc.Group(""), rpc.Concurrency(0), rpc.Window(0), rpc.ReplayCache(-1, 0), rpc.ClockSkew(-1), rpc.DeadLetterTopic(""), rpc.ReplyTopics(nil),
-	} {
-		_, err := rpc.NewServer(w.bus, o)
-		requireError(t, err, codes.InvalidArgument, false)
-	}
-	_, err := rpc.NewClient(nil)
-	requireError(t, err, codes.InvalidArgument, false)
-	_, err = rpc.NewServer(nil)
-	requireError(t, err, codes.InvalidArgument, false)
-	_, err = rpc.Call[number](w.ctx, w.client(), "t", "m", 1, rpc.Timeout(0))
-	requireError(t, err, codes.InvalidArgument, false)
-	_, err = w.client().Invoke(w.ctx, nil)
-	requireError(t, err, codes.InvalidArgument, false)
-}
-
-func TestRegistration(t *testing.T) {
-	t.Parallel()
-	w := inMemory(t)
-	topic := w.topic("calc", 1)
-	s := w.server()
-	handle(w, s, "double", double)
-	w.start(s, topic)
-	requireError(t, rpc.Handle(s, "late", double), codes.FailedPrecondition, false)
-
-	for _, register := range []func(*rpc.Server) error{
-		func(s *rpc.Server) error { return rpc.Handle(s, "double", double) },
-		func(s *rpc.Server) error { return rpc.Handle(s, "", double) },
-		func(s *rpc.Server) error { return rpc.Handle[number, number](s, "nil", nil) },
-		func(s *rpc.Server) error { return s.HandleFunc("nil", nil) },
-	} {
-		s := w.server()
-		handle(w, s, "double", double)
-		err := register(s)
-		requireError(t, err, codes.FailedPrecondition, false)
-		_, again := s.Start(w.ctx, topic)
-		require.ErrorIs(t, again, err, "Start tells what a registration failed with")
-	}
-	requireError(t, w.server().Ready(w.ctx), codes.FailedPrecondition, false)
-}
-
-func TestRetries(t *testing.T) {
-	everywhere(t, func(w *world) {
-		topic := w.topic("flaky", 1)
-		s := w.server()
-		var runs atomic.Int64
-		handle(w, s, "third", func(ctx context.Context, _ *number) (*number, error) {
-			if n := runs.Add(1); n < 3 {
-				return nil, status.Error(codes.Unavailable, "warming up")
-			}
-			info, _ := rpc.FromContext(ctx)
-			return &number{info.Attempt}, nil
-		})
-		handle(w, s, "never", func(context.Context, *number) (*number, error) {
-			return nil, status.Error(codes.Unavailable, "no")
-		})
-		w.start(s, topic)
-		c := w.client()
-		var seen []rpc.RetryEvent
-		retry := rpc.Retry(rpc.RetryPolicy{Max: 5, MinBackoff: time.Millisecond, OnRetry: func(e rpc.RetryEvent) { seen = append(seen, e) }})
-		got, err := rpc.Call[number](w.ctx, c, topic, "third", &number{}, retry)
-		require.NoError(w, err)
-		require.Equal(w, 3, got.N)
-		require.Len(w, seen, 2)
-		require.Equal(w, 2, seen[1].Attempt)
-		require.Equal(w, codes.Unavailable, seen[1].Err.Code())
-		require.EqualValues(w, 2, c.Stats().Retries)
-
-		_, err = rpc.Call[number](w.ctx, c, topic, "never", &number{})
-		requireError(w, err, codes.Unavailable, true)
-		_, err = rpc.Call[number](w.ctx, c, topic, "never", &number{}, rpc.Retry(rpc.RetryPolicy{Max: 2, MinBackoff: time.Millisecond}))
-		requireError(w, err, codes.Unavailable, true)
-		_, err = rpc.Call[number](w.ctx, c, topic, "never", &number{}, rpc.Retry(rpc.RetryPolicy{Max: 2, Codes: []codes.Code{codes.Aborted}}))
-		requireError(w, err, codes.Unavailable, true)
-		// A pause that would outlast the deadline is not begun.
-		_, err = rpc.Call[number](w.ctx, c, topic, "never", &number{}, rpc.Timeout(time.Minute), rpc.Retry(rpc.RetryPolicy{Max: 2, MinBackoff: time.Hour}))
-		requireError(w, err, codes.Unavailable, true)
-		require.EqualValues(w, 4, c.Stats().Retries)
-		resp, err := c.Invoke(w.ctx, &rpc.Request{Topic: topic, Method: "third"}, retry)
-		requireError(w, err, codes.InvalidArgument, true) // no JSON
-		require.Nil(w, resp)
-	})
 }

@@ -104,10 +104,12 @@ func TestCloseEndsEveryWait(t *testing.T) {
 		call("deserted")
 		synctest.Wait()
 		begun = time.Now()
-		err = c.Close()
-		require.Zero(t, time.Since(begun))
-		requireError(t, err, codes.Unavailable, false) // it can't know whether its topic is there
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close() }()
 		requireError(t, <-results, codes.Unavailable, false)
+		require.Zero(t, time.Since(begun))
+		requireError(t, <-closed, codes.Unavailable, false) // it can't know whether its topic is there
+		require.Equal(t, 5*time.Second, time.Since(begun))
 		stop, cancel := context.WithCancel(ctx)
 		cancel()
 		require.Error(t, sub.Close(stop)) // its handler had to be cut off

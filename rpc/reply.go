@@ -12,6 +12,9 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
+// deleteTimeout is how long a client that is closed tries to delete its reply topic.
+const deleteTimeout = 5 * time.Second
+
 // replyPrefix begins the name of every reply topic.
 const replyPrefix = "trunkline.reply."
 
@@ -212,12 +215,23 @@ func (r *replyReader) close(ctx context.Context) error {
 	if !b.Capabilities().Topics {
 		return nil
 	}
-	err := b.DeleteTopic(ctx, r.client.replyTo)
-	if err == nil {
-		return nil
+	// A broker that is away for a moment shall not leave a topic behind for ever.
+	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
+	defer cancel()
+	back := RetryPolicy{MinBackoff: 100 * time.Millisecond, MaxBackoff: time.Second}
+	for attempt := 1; ; attempt++ {
+		err := b.DeleteTopic(ctx, r.client.replyTo)
+		if err == nil {
+			return nil
+		}
+		switch bus.CodeOf(err) {
+		case bus.NotFound, bus.Unsupported:
+			return nil // it is gone, or this transport can only make topics
+		case bus.Unavailable:
+			if sleep(ctx, back.pause(attempt)) {
+				continue
+			}
+		}
+		return newError(publishError(err).Code(), "the reply topic is left behind: "+err.Error(), err)
 	}
-	if code := bus.CodeOf(err); code == bus.NotFound || code == bus.Unsupported {
-		return nil // it is gone, or this transport can only make topics
-	}
-	return newError(publishError(err).Code(), "the reply topic is left behind: "+err.Error(), err)
 }

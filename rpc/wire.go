@@ -65,6 +65,9 @@ const (
 	wireVersion    = "1"
 )
 
+// endOfTime is about where nanoseconds since 1970 end; a deadline after it is none.
+var endOfTime = time.Unix(1<<33, 0)
+
 // frameHeaders are the values of HeaderFrame, so that none is built for each frame.
 var frameHeaders = func() (h [len(kindNames)]string) {
 	for k := KindRequest; int(k) < len(kindNames); k++ {
@@ -117,7 +120,7 @@ func (HeaderWire) Encode(f *Frame) (*message.Message, error) {
 	if f.ReplyTo != "" && f.ReplyPartition >= 0 {
 		h[HeaderReplyPartition] = strconv.Itoa(int(f.ReplyPartition))
 	}
-	if !f.Deadline.IsZero() {
+	if !f.Deadline.IsZero() && f.Deadline.Before(endOfTime) {
 		h[HeaderDeadline] = strconv.FormatInt(f.Deadline.UnixNano(), 10)
 	}
 	if f.Attempt > 1 {

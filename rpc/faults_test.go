@@ -1,0 +1,115 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// publish sends a frame past the client and the server.
+func (w *world) publish(topic string, f *rpc.Frame) {
+	w.Helper()
+	m, err := rpc.HeaderWire{}.Encode(f)
+	require.NoError(w, err)
+	require.NoError(w, w.bus.Publish(topic, m))
+}
+
+// capture subscribes a server that lets the test answer: it returns requests as frames.
+func (w *world) capture(topic string) <-chan rpc.Frame {
+	w.Helper()
+	frames := make(chan rpc.Frame, 100)
+	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
+		var f rpc.Frame
+		err := rpc.HeaderWire{}.Decode(d.Message, &f)
+		frames <- f
+		return err
+	})
+	require.NoError(w, err)
+	require.NoError(w, sub.Ready(w.ctx))
+	w.Cleanup(func() { require.NoError(w, sub.Close(w.ctx)) })
+	return frames
+}
+
+type result struct {
+	n   *number
+	err error
+}
+
+func (w *world) call(ctx context.Context, c *rpc.Client, topic, method string, opts ...rpc.CallOption) <-chan result {
+	r := make(chan result, 1)
+	go func() {
+		n, err := rpc.Call[number](ctx, c, topic, method, &number{}, opts...)
+		r <- result{n, err}
+	}()
+	return r
+}
+
+func reply(f rpc.Frame, body string) *rpc.Frame {
+	return &rpc.Frame{Kind: rpc.KindReply, ID: f.ID, Caller: f.Caller, ReplyPartition: rpc.AnyPartition, Attempt: f.Attempt,
+		ContentType: "application/json", Body: []byte(body)}
+}
+
+// tapped lets a test decide about what is published.
+type tapped struct {
+	driver.Transport
+	driver.Admin
+	tap func(o *driver.Outgoing) (taken bool)
+}
+
+func (t *tapped) Publish(batch []driver.Outgoing) {
+	for i := range batch {
+		if !t.tap(&batch[i]) {
+			t.Transport.Publish(batch[i : i+1])
+		}
+	}
+}
+
+func tappedMemory(t *testing.T, tap func(o *driver.Outgoing) bool) *world {
+	open := onMemory(t)
+	return newWorld(t, func() driver.Transport {
+		m := open().(*memory.Transport)
+		return &tapped{m, m, tap}
+	})
+}
+
+func isReply(o *driver.Outgoing) bool { return o.Message.Metadata.Get(rpc.HeaderFrame) == "1 reply" }
+
+// poisoned makes records with this payload undecodable.
+type poisoned struct {
+	driver.Transport
+	driver.Admin
+}
+
+func (t poisoned) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
+	session, err := t.Transport.Subscribe(ctx, s)
+	return poisonedSession{session}, err
+}
+
+type poisonedSession struct{ driver.Session }
+
+func (s poisonedSession) Next(ctx context.Context) (driver.Event, error) {
+	e, err := s.Session.Next(ctx)
+	for i, p := range e.Added {
+		e.Added[i] = poisonedPartition{p}
+	}
+	return e, err
+}
+
+type poisonedPartition struct{ driver.Partition }
+
+func (p poisonedPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
+	recs, err := p.Partition.Fetch(ctx)
+	for i := range recs {
+		if string(recs[i].Payload) == "poison" {
+			recs[i].DecodeErr = errors.New("injected")
+		}
+	}
+	return recs, err
+}

@@ -1,0 +1,98 @@
+package rpc_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+)
+
+func TestInterceptors(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	var mu sync.Mutex
+	var trail []string
+	mark := func(name string) rpc.Interceptor {
+		return func(next rpc.Func) rpc.Func {
+			return func(ctx context.Context, r *rpc.Request) (*rpc.Response, error) {
+				mu.Lock()
+				trail = append(trail, name)
+				mu.Unlock()
+				return next(context.WithValue(ctx, markKey(name), name), r)
+			}
+		}
+	}
+	s := w.server(rpc.WithInterceptors(mark("s1"), mark("s2")))
+	handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) {
+		require.Equal(t, "s2", ctx.Value(markKey("s2")))
+		return double(ctx, n)
+	})
+	w.start(s, topic)
+	c := w.client(rpc.WithInterceptors(mark("c1")), rpc.WithInterceptors(mark("c2")))
+	_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+	require.NoError(t, err)
+	require.Equal(t, []string{"c1", "c2", "s1", "s2"}, trail)
+	ctx, cancel := context.WithCancel(w.ctx)
+	cancel()
+	_, err = rpc.Call[number](ctx, c, topic, "double", &number{1})
+	requireError(t, err, codes.Canceled, false)
+}
+
+type markKey string
+
+func TestOptionsThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	for _, o := range []rpc.ClientOption{
+		rpc.Name(""), rpc.Name("a b"), rpc.DefaultTimeout(0), rpc.MaxPending(0), rpc.WithWire(nil), rpc.WithLogger(nil),
+		rpc.WithInterceptors(nil), rpc.WithCodecs(nil), rpc.ReplyTopic(bus.TopicSpec{Name: "x"}), rpc.CallDefaults(rpc.Timeout(-1)),
+	} {
+		_, err := rpc.NewClient(w.bus, o)
+		requireError(t, err, codes.InvalidArgument, false)
+	}
+	for _, o := range []rpc.ServerOption{
+		rpc.Group(""), rpc.Concurrency(0), rpc.Window(0), rpc.ReplayCache(-1, 0), rpc.ClockSkew(-1), rpc.DeadLetterTopic(""), rpc.ReplyTopics(nil),
+	} {
+		_, err := rpc.NewServer(w.bus, o)
+		requireError(t, err, codes.InvalidArgument, false)
+	}
+	_, err := rpc.NewClient(nil)
+	requireError(t, err, codes.InvalidArgument, false)
+	_, err = rpc.NewServer(nil)
+	requireError(t, err, codes.InvalidArgument, false)
+	_, err = rpc.Call[number](w.ctx, w.client(), "t", "m", 1, rpc.Timeout(0))
+	requireError(t, err, codes.InvalidArgument, false)
+	_, err = w.client().Invoke(w.ctx, nil)
+	requireError(t, err, codes.InvalidArgument, false)
+}
+
+func TestRegistration(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+	requireError(t, rpc.Handle(s, "late", double), codes.FailedPrecondition, false)
+
+	for _, register := range []func(*rpc.Server) error{
+		func(s *rpc.Server) error { return rpc.Handle(s, "double", double) },
+		func(s *rpc.Server) error { return rpc.Handle(s, "", double) },
+		func(s *rpc.Server) error { return rpc.Handle[number, number](s, "nil", nil) },
+		func(s *rpc.Server) error { return s.HandleFunc("nil", nil) },
+	} {
+		s := w.server()
+		handle(w, s, "double", double)
+		err := register(s)
+		requireError(t, err, codes.FailedPrecondition, false)
+		_, again := s.Start(w.ctx, topic)
+		require.ErrorIs(t, again, err, "Start tells what a registration failed with")
+	}
+	requireError(t, w.server().Ready(w.ctx), codes.FailedPrecondition, false)
+}

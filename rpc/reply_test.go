@@ -1,0 +1,219 @@
+package rpc_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("manual", 1)
+		requests := w.capture(topic)
+		c := w.client()
+
+		answered := w.call(w.ctx, c, topic, "m")
+		f := <-requests
+		require.Equal(w, c.ReplyTopic(), f.ReplyTo)
+		w.publish(f.ReplyTo, reply(f, `{"N":1}`))
+		require.Equal(w, 1, (<-answered).n.N)
+		w.publish(f.ReplyTo, reply(f, `{"N":2}`)) // duplicate
+
+		ctx, cancel := context.WithCancel(w.ctx)
+		gone := w.call(ctx, c, topic, "m")
+		f = <-requests
+		cancel()
+		e := requireError(w, (<-gone).err, codes.Canceled, false)
+		require.ErrorIs(w, e, context.Canceled)
+		w.publish(f.ReplyTo, reply(f, `{"N":3}`)) // late
+		w.publish(f.ReplyTo, reply(f, `{"N":3}`)) // and a duplicate of it
+
+		foreign := reply(f, `{"N":4}`)
+		foreign.Caller = "somebody.else"
+		w.publish(f.ReplyTo, foreign)
+		request := f
+		w.publish(f.ReplyTo, &request)
+		require.NoError(w, w.bus.Publish(f.ReplyTo, message.NewMessage("x", []byte("no frame at all"))))
+
+		w.eventually("all are counted", func() bool {
+			n := c.Stats()
+			return n.DuplicateReplies == 2 && n.LateReplies == 1 && n.ForeignReplies == 2 && n.UndecodableReplies == 1
+		})
+		last := w.call(w.ctx, c, topic, "m")
+		f = <-requests
+		w.publish(f.ReplyTo, reply(f, `{"N":5}`))
+		require.Equal(w, 5, (<-last).n.N)
+	})
+}
+
+func TestUndecodableReplyEndsItsCall(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("manual", 1)
+		requests := w.capture(topic)
+		c := w.client()
+
+		headers := w.call(w.ctx, c, topic, "m")
+		f := <-requests
+		m, err := rpc.HeaderWire{}.Encode(reply(f, `{}`))
+		require.NoError(w, err)
+		m.Metadata.Set(rpc.HeaderFrame, "2 reply")
+		require.NoError(w, w.bus.Publish(f.ReplyTo, m))
+		requireError(w, (<-headers).err, codes.Internal, false)
+
+		body := w.call(w.ctx, c, topic, "m")
+		f = <-requests
+		w.publish(f.ReplyTo, reply(f, `{`))
+		requireError(w, (<-body).err, codes.Internal, false)
+
+		codec := w.call(w.ctx, c, topic, "m")
+		f = <-requests
+		unknown := reply(f, `{}`)
+		unknown.ContentType = "text/x-nobody-knows"
+		w.publish(f.ReplyTo, unknown)
+		requireError(w, (<-codec).err, codes.Internal, false)
+		require.EqualValues(w, 3, c.Stats().UndecodableReplies)
+	})
+}
+
+func TestErrorOfAnEarlierAttemptIsNotTheAnswer(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("manual", 1)
+	requests := w.capture(topic)
+	c := w.client()
+	r := w.call(w.ctx, c, topic, "m", rpc.Retry(rpc.RetryPolicy{Max: 1, MinBackoff: time.Millisecond}))
+	first := <-requests
+	no := reply(first, "")
+	no.Status = status.New(codes.Unavailable, "no")
+	w.publish(first.ReplyTo, no)
+	second := <-requests
+	require.Equal(t, first.ID, second.ID)
+	require.Equal(t, 2, second.Attempt)
+	w.publish(first.ReplyTo, no) // redelivered by a server that answered twice
+	w.publish(first.ReplyTo, reply(second, `{"N":7}`))
+	got := <-r
+	require.NoError(t, got.err)
+	require.Equal(t, 7, got.n.N)
+	require.EqualValues(t, 1, c.Stats().DuplicateReplies)
+}
+
+func TestReplyTopicIsDeletedOnClose(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	c := w.client()
+	require.NoError(t, c.Ready(w.ctx))
+	topics, err := w.bus.ListTopics(w.ctx)
+	require.NoError(t, err)
+	require.Contains(t, topics, c.ReplyTopic())
+	require.NoError(t, c.Close())
+	require.NoError(t, c.Close())
+	topics, err = w.bus.ListTopics(w.ctx)
+	require.NoError(t, err)
+	require.NotContains(t, topics, c.ReplyTopic())
+	_, err = rpc.Call[number](w.ctx, c, "t", "m", 1)
+	require.False(t, requireError(t, err, codes.Unavailable, false).Retryable())
+	requireError(t, c.Ready(w.ctx), codes.Unavailable, false)
+}
+
+func TestReaderComesBackWhenItsTopicIsDeleted(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+	c := w.client()
+	require.NoError(t, c.Ready(w.ctx))
+	require.NoError(t, w.bus.DeleteTopic(w.ctx, c.ReplyTopic()))
+	w.eventually("it is made again", func() bool {
+		_, err := w.bus.DescribeTopic(w.ctx, c.ReplyTopic())
+		return err == nil
+	})
+	got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{4}, rpc.Retry(rpc.RetryPolicy{Max: 3}))
+	require.NoError(t, err)
+	require.Equal(t, 8, got.N)
+}
+
+// The server may have got a request of which nobody knows whether it was sent; and
+// a reply may overtake the outcome.
+func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
+	t.Parallel()
+	for _, code := range []bus.Code{bus.OutcomeUnknown, bus.Unavailable} {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var held atomic.Pointer[driver.Outgoing]
+				w := tappedMemory(t, func(o *driver.Outgoing) bool {
+					if o.Topic != "calc" {
+						return false
+					}
+					kept := *o
+					if code == bus.OutcomeUnknown {
+						kept.Complete(driver.Failed(&bus.Error{Code: code, Op: "publish"}))
+					} else {
+						held.Store(&kept)
+					}
+					return true
+				})
+				topic := w.topic("calc", 1)
+				c := w.client()
+				r := w.call(w.ctx, c, topic, "m")
+				synctest.Wait()
+				require.Equal(t, 1, c.Stats().Pending)
+				// The server's answer, made by hand: the request's id is the client's first.
+				w.publish(c.ReplyTopic(), reply(rpc.Frame{ID: c.ID()[len("client."):] + "-1", Caller: c.ID(), Attempt: 1}, `{"N":1}`))
+				got := <-r
+				require.NoError(t, got.err)
+				if o := held.Load(); o != nil {
+					o.Complete(driver.Failed(&bus.Error{Code: code, Op: "publish"})) // too late to matter
+				} else {
+					require.EqualValues(t, 1, c.Stats().OutcomeUnknown)
+				}
+			})
+		})
+	}
+}
+
+// Records that are no messages end a subscription; the reader goes on after them
+// without losing a reply that stands behind.
+func TestReaderGetsPastPoison(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		open := onMemory(t)
+		w := newWorld(t, func() driver.Transport {
+			m := open().(*memory.Transport)
+			return poisoned{m, m}
+		})
+		topic := w.topic("manual", 1)
+		requests := w.capture(topic)
+		c := w.client()
+		poison := func() *message.Message { return message.NewMessage("", []byte("poison")) }
+		first := w.call(w.ctx, c, topic, "m")
+		f := <-requests
+		require.NoError(t, w.bus.Publish(f.ReplyTo, poison()))
+		w.publish(f.ReplyTo, reply(f, `{"N":1}`))
+		require.NoError(t, (<-first).err)
+
+		second := w.call(w.ctx, c, topic, "m")
+		f = <-requests
+		require.NoError(t, w.bus.Publish(f.ReplyTo, poison(), poison()))
+		w.publish(f.ReplyTo, reply(f, `{"N":2}`))
+		got := <-second
+		require.NoError(t, got.err)
+		require.Equal(t, 2, got.n.N)
+		require.EqualValues(t, 3, c.Stats().UndecodableReplies)
+		require.Zero(t, c.Stats().DuplicateReplies)
+	})
+}

@@ -1,0 +1,299 @@
+package rpc_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/rpc"
+)
+
+func TestUnreadableRequests(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic, dead := w.topic("served", 1), w.topic("dead", 1)
+		letters := make(chan string, 10)
+		sub, err := w.bus.Consume(w.ctx, dead, func(_ context.Context, d *bus.Delivery) error {
+			letters <- string(d.Payload)
+			return nil
+		})
+		require.NoError(w, err)
+		require.NoError(w, sub.Ready(w.ctx))
+		w.Cleanup(func() { require.NoError(w, sub.Close(w.ctx)) })
+		s := w.server(rpc.DeadLetterTopic(dead))
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		c := w.client()
+
+		require.NoError(w, w.bus.Publish(topic, message.NewMessage("x", []byte("poison"))))
+		require.Equal(w, "poison", <-letters)
+
+		// A later version's client is told, since it can be.
+		require.NoError(w, c.Ready(w.ctx))
+		replies := w.capture(c.ReplyTopic())
+		m, err := rpc.HeaderWire{}.Encode(&rpc.Frame{Kind: rpc.KindRequest, ID: "1", Caller: "later.1", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Method: "double"})
+		require.NoError(w, err)
+		m.Metadata.Set(rpc.HeaderFrame, "9 request")
+		require.NoError(w, w.bus.Publish(topic, m))
+		f := <-replies
+		require.Equal(w, "1", f.ID)
+		require.Equal(w, codes.Unimplemented, f.Status.Code())
+		require.Empty(w, <-letters)
+
+		// Frames that are not for a server do no harm.
+		w.publish(topic, &rpc.Frame{Kind: rpc.KindReply, ID: "2", Caller: "x", Attempt: 1})
+		w.publish(topic, &rpc.Frame{Kind: rpc.KindCancel, ID: "3", Caller: "x", Attempt: 1})
+		w.publish(topic, &rpc.Frame{Kind: rpc.KindMessage, ID: "4", Caller: "x", Method: "double", ReplyTo: c.ReplyTopic(), ReplyPartition: -1})
+		require.Equal(w, codes.Unimplemented, (<-replies).Status.Code())
+		_, err = rpc.Call[number](w.ctx, c, topic, "double", "a string")
+		requireError(w, err, codes.InvalidArgument, true)
+		n, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+		require.NoError(w, err)
+		require.Equal(w, 2, n.N)
+		require.EqualValues(w, 2, s.Stats().Undecodable)
+		require.EqualValues(w, 3, s.Stats().Ignored)
+	})
+}
+
+func TestServerAnswersOnlyToReplyTopics(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic, victim := w.topic("served", 1), w.topic("orders", 1)
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+	w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "1", Caller: "x", Method: "double", ReplyTo: victim, ReplyPartition: -1, Body: []byte(`{}`)})
+	w.eventually("refused", func() bool { return s.Stats().RepliesRefused == 1 })
+	require.Zero(t, s.Stats().Handled)
+
+	// A topic that is gone is not made again, and holds nothing up.
+	gone := "trunkline.reply.gone"
+	w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "2", Caller: "x", Method: "double", ReplyTo: gone, ReplyPartition: -1, Body: []byte(`{}`)})
+	w.eventually("dropped", func() bool { return s.Stats().RepliesDropped == 1 })
+	topics, err := w.bus.ListTopics(w.ctx)
+	require.NoError(t, err)
+	require.NotContains(t, topics, gone)
+
+	// Nor is an answer that nobody wants.
+	w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "3", Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`)})
+	w.eventually("handled", func() bool { return s.Stats().Handled == 2 && s.Stats().InFlight == 0 })
+}
+
+func TestExpiredRequestIsNotRun(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 1)
+		s, c := w.server(rpc.ClockSkew(time.Minute)), w.client()
+		require.NoError(w, c.Ready(w.ctx))
+		var ran atomic.Int64
+		handle(w, s, "run", func(ctx context.Context, n *number) (*number, error) { ran.Add(1); return n, nil })
+		w.start(s, topic)
+		for i, ago := range []time.Duration{2 * time.Minute, 30 * time.Second} {
+			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "run", ReplyTo: c.ReplyTopic(), ReplyPartition: -1,
+				Deadline: time.Now().Add(-ago), Body: []byte(`{}`)})
+		}
+		w.eventually("the second, within the skew, is run", func() bool { return s.Stats().Handled == 1 })
+		w.eventually("the first is not", func() bool { return s.Stats().Expired == 1 })
+		require.EqualValues(w, 1, ran.Load())
+	})
+}
+
+func TestHandlerContextEndsAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t)
+		topic := w.topic("slow", 1)
+		s := w.server()
+		ended := make(chan error, 1)
+		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {
+			require.NoError(t, ctx.Err())
+			child, cancel := context.WithCancel(ctx)
+			defer cancel()
+			<-child.Done()
+			ended <- context.Cause(ctx)
+			return nil, ctx.Err()
+		})
+		w.start(s, topic)
+		begun := time.Now()
+		_, err := rpc.Call[number](w.ctx, w.client(), topic, "wait", &number{}, rpc.Timeout(5*time.Second))
+		require.Equal(t, codes.DeadlineExceeded, rpc.CodeOf(err))
+		require.ErrorIs(t, <-ended, context.DeadlineExceeded)
+		require.Equal(t, 5*time.Second, time.Since(begun))
+	})
+}
+
+func TestOrderByKey(t *testing.T) {
+	everywhere(t, func(w *world) {
+		const keys, each = 64, 20
+		topic := w.topic("devices", 4)
+		s := w.server()
+		var mu sync.Mutex
+		next := map[string]int{}
+		handle(w, s, "step", func(ctx context.Context, n *number) (*number, error) {
+			info, _ := rpc.FromContext(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if want := next[info.Key]; n.N != want {
+				return nil, fmt.Errorf("key %s: %d came when %d was due", info.Key, n.N, want)
+			}
+			next[info.Key]++
+			return n, nil
+		})
+		w.start(s, topic)
+		c := w.client()
+		require.NoError(w, c.Ready(w.ctx))
+		// All requests of a key are under way at once, published in order by one
+		// goroutine that does not wait for answers.
+		replyTo := c.ReplyTopic()
+		for i := range each {
+			for k := range keys {
+				f := &rpc.Frame{Kind: rpc.KindRequest, ID: fmt.Sprintf("%d-%d", k, i), Caller: "x", Method: "step", Key: fmt.Sprint("dev", k),
+					ReplyTo: replyTo, ReplyPartition: -1, Body: fmt.Appendf(nil, `{"N":%d}`, i)}
+				w.publish(topic, f)
+			}
+		}
+		w.eventually("all are handled", func() bool { return s.Stats().Handled == keys*each })
+		if w.bus.Capabilities().Ordered {
+			require.Zero(w, s.Stats().Failed)
+		}
+	})
+}
+
+// Two keys of one partition run side by side: each handler waits for the other.
+func TestKeysRunSideBySide(t *testing.T) {
+	everywhere(t, func(w *world) {
+		if caps := w.bus.Capabilities(); !caps.Ordered || !caps.Keys {
+			w.Skipf("%s does not order by key", caps.Name)
+		}
+		topic := w.topic("meeting", 1)
+		s := w.server()
+		var both sync.WaitGroup
+		both.Add(2)
+		handle(w, s, "meet", func(_ context.Context, n *number) (*number, error) {
+			both.Done()
+			both.Wait()
+			return n, nil
+		})
+		w.start(s, topic)
+		c := w.client()
+		a, b := w.call(w.ctx, c, topic, "meet", rpc.Key("a")), w.call(w.ctx, c, topic, "meet", rpc.Key("b"))
+		require.NoError(w, (<-a).err)
+		require.NoError(w, (<-b).err)
+	})
+}
+
+func TestReplyThatIsNotPublishedIsPublishedAgainWithoutRunningTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var failures atomic.Int64
+		failures.Store(2)
+		w := tappedMemory(t, func(o *driver.Outgoing) bool {
+			if !isReply(o) || failures.Add(-1) < 0 {
+				return false
+			}
+			o.Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish", Reason: "injected"}))
+			return true
+		})
+		topic := w.topic("calc", 1)
+		s := w.server()
+		var runs atomic.Int64
+		handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) { runs.Add(1); return double(ctx, n) })
+		w.start(s, topic)
+		got, err := rpc.Call[number](w.ctx, w.client(), topic, "double", &number{3})
+		require.NoError(t, err)
+		require.Equal(t, 6, got.N)
+		require.EqualValues(t, 1, runs.Load())
+		require.EqualValues(t, 2, s.Stats().RepliesFailed)
+		require.EqualValues(t, 2, s.Stats().Replayed)
+	})
+}
+
+func TestRepeatedRequestIsAnsweredWithItsFirstAnswer(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 1)
+		s := w.server(rpc.ReplayCache(2, 1<<20))
+		var runs atomic.Int64
+		release := make(chan struct{})
+		handle(w, s, "count", func(context.Context, *number) (*number, error) {
+			n := runs.Add(1)
+			<-release
+			return &number{int(n)}, nil
+		})
+		handle(w, s, "fail", func(context.Context, *number) (*number, error) {
+			return nil, status.Error(codes.Aborted, fmt.Sprint(runs.Add(1)))
+		})
+		w.start(s, topic)
+		c := w.client()
+		require.NoError(w, c.Ready(w.ctx))
+		replies := w.capture(c.ReplyTopic())
+		send := func(id, method string, attempt int) {
+			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: "x.1", Method: method, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Attempt: attempt, Body: []byte(`{}`)})
+		}
+		// In flight: joined, where the transport lets two run at once.
+		send("a", "count", 1)
+		send("a", "count", 2)
+		w.eventually("the first runs", func() bool { return s.Stats().InFlight > 0 })
+		close(release)
+		require.Equal(w, `{"N":1}`, string((<-replies).Body))
+		require.Equal(w, `{"N":1}`, string((<-replies).Body))
+		// Done: replayed, success to any attempt.
+		send("a", "count", 3)
+		require.Equal(w, `{"N":1}`, string((<-replies).Body))
+		require.EqualValues(w, 1, runs.Load())
+		require.EqualValues(w, 2, s.Stats().Replayed)
+		// An error is replayed to its own attempt, and a later one runs anew.
+		send("b", "fail", 1)
+		require.Equal(w, "2", (<-replies).Status.Message())
+		send("b", "fail", 1)
+		require.Equal(w, "2", (<-replies).Status.Message())
+		send("b", "fail", 2)
+		require.Equal(w, "3", (<-replies).Status.Message())
+		// Bounded: the least recently used is forgotten.
+		send("c", "count", 1)
+		require.Equal(w, `{"N":4}`, string((<-replies).Body))
+		send("a", "count", 1)
+		require.Equal(w, `{"N":5}`, string((<-replies).Body))
+		// Another caller's request of the same id is another request.
+		w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "a", Caller: "x.2", Method: "count", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
+		require.Equal(w, `{"N":6}`, string((<-replies).Body))
+	})
+}
+
+func TestReplayCacheIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	s := w.server(rpc.ReplayCache(100, 3000))
+	var runs atomic.Int64
+	handle(w, s, "grow", func(_ context.Context, n *number) (*[]byte, error) {
+		runs.Add(1)
+		b := make([]byte, n.N)
+		return &b, nil
+	})
+	w.start(s, topic)
+	c := w.client()
+	require.NoError(t, c.Ready(w.ctx))
+	replies := w.capture(c.ReplyTopic())
+	for _, step := range []struct {
+		id   string
+		size int
+		runs int64
+	}{
+		{"small", 1000, 1}, {"small", 1000, 1}, {"other", 1000, 2}, {"small", 1000, 2}, {"other", 1000, 2},
+		{"third", 1000, 3}, {"small", 1000, 4}, // the third made it go
+		{"huge", 5000, 5}, {"huge", 5000, 6}, {"small", 1000, 6}, // never kept, and nobody else's loss
+	} {
+		w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: step.id, Caller: "x", Method: "grow", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: fmt.Appendf(nil, `{"N":%d}`, step.size)})
+		require.Len(t, (<-replies).Body, step.size)
+		require.Equal(t, step.runs, runs.Load(), step.id)
+	}
+}
