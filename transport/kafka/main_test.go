@@ -24,8 +24,13 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	// sarama's metrics library keeps one goroutine for the whole process.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	goleak.VerifyTestMain(m,
+		// sarama's metrics library keeps one goroutine for the whole process.
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// watermill's suite subscribes many times and does not read to the end.
+		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
+		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func3"),
+	)
 }
 
 func bounded(t *testing.T) context.Context {

@@ -2,13 +2,11 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/eapache/go-resiliency/breaker"
 
 	"github.com/trunkline/trunkline/bus/driver"
 )
@@ -44,18 +42,6 @@ type line struct {
 	// under producer.mu
 	handing int           // calls that may send on the input
 	idle    chan struct{} // made when waiting for handing to be 0
-}
-
-// pending is a message that sarama has.
-type pending struct {
-	rec  sarama.ProducerMessage
-	out  *driver.Outgoing
-	line *line
-	// What the line's network looked like when the message was handed over: with no
-	// connection then, and none made since, no request can have carried it.
-	opened int64
-	cold   bool
-	stuck  *partitioner
 }
 
 func newProducer(t *Transport) *producer {
@@ -273,46 +259,6 @@ func (p *producer) newLine() (*line, error) {
 		close(l.done)
 	})
 	return l, nil
-}
-
-func succeeded(rec *sarama.ProducerMessage) {
-	item := rec.Metadata.(*pending)
-	if item.stuck != nil {
-		item.stuck.spent.Store(true)
-	}
-	item.out.Complete(driver.Outcome{Partition: rec.Partition, Offset: rec.Offset})
-}
-
-func (p *producer) failedToSend(e *sarama.ProducerError) {
-	item := e.Msg.Metadata.(*pending)
-	if item.stuck != nil {
-		item.stuck.spent.Store(true)
-	}
-	code := codeOf(e.Err)
-	if code == driver.NotFound {
-		item.line.topics.Delete(item.out.Topic)
-	}
-	if !rejected(code) || errors.Is(e.Err, breaker.ErrBreakerOpen) {
-		item.line.spoilt.Store(true)
-	}
-	item.out.Complete(driver.Failed(item.outcome(e.Err, code)))
-}
-
-// outcome says what is known of a message that sarama gave back.
-func (i *pending) outcome(err error, code driver.Code) error {
-	topic := i.out.Topic
-	switch {
-	case errors.Is(err, errNoSuchPartition):
-		return failCode(driver.InvalidArgument, "publish", topic, "", err)
-	case rejected(code):
-		return fail("publish", topic, err)
-	case errors.Is(err, sarama.ErrShuttingDown):
-		return closedError("publish", topic)
-	case neverSent(err), i.cold && i.line.client.net.opened.Load() == i.opened:
-		return failCode(driver.Unavailable, "publish", topic, "nothing was sent", err)
-	default:
-		return failCode(driver.OutcomeUnknown, "publish", topic, "the log may or may not have the message", err)
-	}
 }
 
 // finish waits until no one can send on the line, then until every outcome is told.
