@@ -1,0 +1,250 @@
+package trunkline_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline"
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/liveness"
+	"github.com/trunkline/trunkline/liveness/probe"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// newApp is what google/wire generates from trunkline.TransportSet and memory.Set.
+func newApp(t *testing.T, memoryLog *memory.Log, change func(*trunkline.Config)) *trunkline.App {
+	t.Helper()
+	cfg := trunkline.DefaultConfig()
+	cfg.ProbeAddr, cfg.ShutdownTimeout = "127.0.0.1:0", 10*time.Second
+	if change != nil {
+		change(&cfg)
+	}
+	transport, done, err := memory.NewTransport(memoryLog)
+	require.NoError(t, err)
+	t.Cleanup(done)
+	app, cleanup, err := assembleOn(cfg, slog.New(slog.DiscardHandler), func(w *liveness.Watcher, l *slog.Logger) (*bus.Bus, func(), error) {
+		return trunkline.NewBusOn(transport, cfg, w, l)
+	})
+	require.NoError(t, err)
+	t.Cleanup(cleanup)
+	return app
+}
+
+func newLog(t *testing.T) *memory.Log {
+	t.Helper()
+	l, err := memory.NewLog()
+	require.NoError(t, err)
+	return l
+}
+
+func readyz(t *testing.T, app *trunkline.App) int {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	resp, err := client.Get("http://" + app.Probe.Addr().String() + "/readyz")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode
+}
+
+func awaitReady(t *testing.T, app *trunkline.App, want bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for snap := range app.Registry.Watch(ctx) {
+		if snap.Ready == want {
+			return
+		}
+	}
+	t.Fatalf("ready did not become %v: %v", want, app.Registry.Snapshot().Err())
+}
+
+type question struct{ N int }
+type answer struct{ N int }
+
+func TestAppRunsAndShutsDown(t *testing.T) {
+	t.Parallel()
+	log := newLog(t)
+	app := newApp(t, log, nil)
+	require.NoError(t, rpc.Handle(app.Server, "double", func(_ context.Context, q *question) (*answer, error) {
+		return &answer{N: 2 * q.N}, nil
+	}))
+	require.NoError(t, app.Bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "doubler"}))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	var partEnded atomic.Bool
+	go func() {
+		ended <- app.Run(ctx, func(ctx context.Context) error {
+			if _, err := app.Server.Start(context.WithoutCancel(ctx), "doubler"); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			// The bus is still there: the parts are waited for before it is closed.
+			_, err := rpc.Call[answer](context.WithoutCancel(ctx), app.Client, "doubler", "double", question{N: 1}, rpc.Timeout(20*time.Second))
+			partEnded.Store(true)
+			return err
+		})
+	}()
+	awaitReady(t, app, true)
+	require.Equal(t, http.StatusOK, readyz(t, app))
+	got, err := rpc.Call[answer](ctx, app.Client, "doubler", "double", question{N: 21})
+	require.NoError(t, err)
+	require.Equal(t, 42, got.N)
+
+	log.Disconnect(nil)
+	awaitReady(t, app, false)
+	require.Equal(t, http.StatusServiceUnavailable, readyz(t, app))
+	log.Connect()
+	awaitReady(t, app, true)
+
+	stop()
+	require.NoError(t, <-ended)
+	require.True(t, partEnded.Load())
+	require.False(t, app.Registry.Ready())
+	_, err = rpc.Call[answer](t.Context(), app.Client, "doubler", "double", question{N: 1})
+	require.Equal(t, codes.Unavailable, rpc.CodeOf(err))
+	require.Equal(t, bus.Closed, bus.CodeOf(app.Bus.Ping(t.Context())))
+}
+
+func TestAppEndsWithAPart(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for name, tc := range map[string]struct {
+		part trunkline.Part
+		want string
+	}{
+		"an error":    {func(context.Context) error { return broken }, "broken"},
+		"no error":    {func(context.Context) error { return nil }, "ended by itself"},
+		"while other": {func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("late: %w", broken) }, "late"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := newApp(t, newLog(t), nil)
+			others := make(chan struct{})
+			parts := []trunkline.Part{tc.part, func(ctx context.Context) error { <-ctx.Done(); close(others); return nil }}
+			if name == "while other" {
+				parts = append(parts, func(context.Context) error { return broken })
+			}
+			err := app.Run(t.Context(), parts...)
+			require.ErrorContains(t, err, tc.want)
+			<-others
+		})
+	}
+}
+
+// What a part is told, and in which order, when the program ends.
+func TestAppShutdownOrder(t *testing.T) {
+	t.Parallel()
+	app := newApp(t, newLog(t), nil)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var seen []string
+	err := app.Run(ctx, func(ctx context.Context) error {
+		awaitReady(t, app, true)
+		stop()
+		<-ctx.Done()
+		awaitReady(t, app, false)
+		snap := app.Registry.Snapshot()
+		service, _ := snap.Service(trunkline.AppService)
+		seen = append(seen, service.Status.String())
+		service, _ = snap.Service(trunkline.BusService)
+		seen = append(seen, service.Status.String())
+		return nil
+	})
+	require.NoError(t, err)
+	require.True(t, slices.Equal([]string{"NotReady", "Running"}, seen), seen)
+	service, _ := app.Registry.Snapshot().Service(trunkline.BusService)
+	require.Equal(t, probe.Stopped, service.Status)
+}
+
+func TestAppShutdownIsBounded(t *testing.T) {
+	t.Parallel()
+	app := newApp(t, newLog(t), func(c *trunkline.Config) { c.ShutdownTimeout = 200 * time.Millisecond })
+	ctx, stop := context.WithCancel(t.Context())
+	release, stuck := make(chan struct{}), make(chan struct{})
+	began := make(chan struct{})
+	go func() { <-began; stop() }()
+	err := app.Run(ctx, func(context.Context) error {
+		defer close(stuck)
+		close(began)
+		<-release
+		return nil
+	})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "a part of the program did not end in time")
+	close(release)
+	<-stuck
+}
+
+func TestProbeAddressTaken(t *testing.T) {
+	t.Parallel()
+	app := newApp(t, newLog(t), nil)
+	cfg := app.Config
+	cfg.ProbeAddr = app.Probe.Addr().String()
+	_, _, err := trunkline.NewProbeServer(cfg, app.Registry, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, cfg.ProbeAddr)
+}
+
+// tryAgain: the server may not have made its topic yet.
+var tryAgain = []codes.Code{codes.Unavailable, codes.Unimplemented}
+
+// assemble is what google/wire generates from trunkline.Set, in short.
+func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*trunkline.App, func(), error) {
+	return assembleOn(cfg, log, func(w *liveness.Watcher, l *slog.Logger) (*bus.Bus, func(), error) {
+		return trunkline.NewBus(ctx, cfg, w, l)
+	})
+}
+
+func assembleOn(cfg trunkline.Config, log *slog.Logger, open func(*liveness.Watcher, *slog.Logger) (*bus.Bus, func(), error)) (*trunkline.App, func(), error) {
+	var cleanups []func()
+	cleanup := func() {
+		for _, done := range slices.Backward(cleanups) {
+			done()
+		}
+	}
+	watcher, reg := liveness.NewWatcher(), trunkline.NewRegistry()
+	b, done, err := open(watcher, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	cleanups = append(cleanups, done)
+	client, done, err := trunkline.NewClient(cfg, b, log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	cleanups = append(cleanups, done)
+	server, done, err := trunkline.NewServer(cfg, b, log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	cleanups = append(cleanups, done)
+	monitor, done, err := trunkline.NewMonitor(cfg, b, watcher, reg, log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	cleanups = append(cleanups, done)
+	probes, done, err := trunkline.NewProbeServer(cfg, reg, log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	cleanups = append(cleanups, done)
+	return &trunkline.App{Config: cfg, Bus: b, Client: client, Server: server, Monitor: monitor, Registry: reg, Probe: probes}, cleanup, nil
+}

@@ -1,0 +1,221 @@
+package trunkline_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline"
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/liveness"
+)
+
+const password = "open sesame"
+
+func load(t *testing.T, args ...string) (trunkline.Config, error) {
+	t.Helper()
+	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	return trunkline.LoadConfig(fs, args, trunkline.DefaultConfig())
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	return name
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, trunkline.DefaultConfig().Validate())
+	c, err := load(t)
+	require.NoError(t, err)
+	require.Equal(t, trunkline.DefaultConfig(), c)
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	secret := writeFile(t, password+"\n")
+	c, err := load(t, "-service", "core", "-bus", "kafka://a:1,b:2", "-probe", ":0", "-grpc", "localhost:7", "-live-interval", "2s",
+		"-not-live-interval", "100ms", "-shutdown-timeout", "3s", "-log-level", "debug",
+		"-kafka-tls", "-kafka-user", "u", "-kafka-password-file", secret)
+	require.NoError(t, err)
+	require.Equal(t, trunkline.Config{Service: "core", BusURL: "kafka://a:1,b:2", ProbeAddr: ":0", GRPCAddr: "localhost:7",
+		LiveInterval: 2 * time.Second, NotLiveInterval: 100 * time.Millisecond, ShutdownTimeout: 3 * time.Second, LogLevel: slog.LevelDebug,
+		Kafka: trunkline.KafkaSecurity{TLS: true, User: "u", PasswordFile: secret}}, c)
+	got, err := c.Kafka.ReadPassword(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, password, got, "without the line's end")
+
+	require.NoError(t, os.WriteFile(secret, []byte("rotated"), 0o600))
+	got, err = c.Kafka.ReadPassword(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "rotated", got)
+	require.NoError(t, os.Remove(secret))
+	_, err = c.Kafka.ReadPassword(t.Context())
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// No flag takes a secret, whatever it is called.
+func TestNoSecretFlags(t *testing.T) {
+	t.Parallel()
+	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	c := trunkline.DefaultConfig()
+	c.RegisterFlags(fs)
+	fs.VisitAll(func(f *flag.Flag) {
+		if strings.Contains(f.Name, "password") {
+			require.True(t, strings.HasSuffix(f.Name, "-file"), f.Name)
+		}
+	})
+	_, err := load(t, "-kafka-password", password)
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), password)
+}
+
+// Not parallel: the environment belongs to the process.
+func TestEnvironmentAndFile(t *testing.T) {
+	file := writeFile(t, "service from-file\nprobe 127.0.0.1:1\nbus memory://from-file\n")
+	t.Setenv("TRUNKLINE_SERVICE", "from-env")
+	t.Setenv("TRUNKLINE_PROBE", "127.0.0.1:2")
+	t.Setenv("TRUNKLINE_KAFKA_TLS", "true")
+	t.Setenv("TRUNKLINE_KAFKA_USER", "u")
+	t.Setenv(trunkline.PasswordEnv, password)
+	c, err := load(t, "-service", "from-flag", "-config", file)
+	require.NoError(t, err)
+	require.Equal(t, "from-flag", c.Service, "a flag comes before the environment")
+	require.Equal(t, "127.0.0.1:2", c.ProbeAddr, "the environment comes before the file")
+	require.Equal(t, "memory://from-file", c.BusURL)
+	got, err := c.Kafka.ReadPassword(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, password, got)
+
+	t.Setenv("TRUNKLINE_LIVE_INTERVAL", "soon")
+	_, err = load(t)
+	require.ErrorContains(t, err, "live-interval")
+}
+
+func TestConfigFileKnowsOnlyFlags(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, "-config", writeFile(t, "kafka-password x\n"))
+	require.ErrorContains(t, err, "kafka-password")
+	_, err = load(t, "-config", filepath.Join(t.TempDir(), "missing"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestHelpIsNoMistake(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, "-help")
+	require.ErrorIs(t, err, flag.ErrHelp)
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	pem := writeFile(t, "no pem")
+	missing := filepath.Join(t.TempDir(), "missing")
+	for name, tc := range map[string]struct {
+		change func(*trunkline.Config)
+		field  string
+		advice string
+	}{
+		"empty service":     {func(c *trunkline.Config) { c.Service = "" }, "Service", "-service"},
+		"odd service":       {func(c *trunkline.Config) { c.Service = "a b" }, "Service", "-service"},
+		"no URL":            {func(c *trunkline.Config) { c.BusURL = "" }, "BusURL", "-bus"},
+		"secret in URL":     {func(c *trunkline.Config) { c.BusURL = "kafka://u:" + password + "@h:1" }, "BusURL", "never in a URL"},
+		"probe address":     {func(c *trunkline.Config) { c.ProbeAddr = "8080" }, "ProbeAddr", "-probe"},
+		"gRPC port":         {func(c *trunkline.Config) { c.GRPCAddr = "h:70000" }, "GRPCAddr", "-grpc"},
+		"live interval":     {func(c *trunkline.Config) { c.LiveInterval = 0 }, "LiveInterval", "-live-interval"},
+		"not-live interval": {func(c *trunkline.Config) { c.NotLiveInterval = -1 }, "NotLiveInterval", "-not-live-interval"},
+		"shutdown timeout":  {func(c *trunkline.Config) { c.ShutdownTimeout = 0 }, "ShutdownTimeout", "-shutdown-timeout"},
+		"user without TLS":  {func(c *trunkline.Config) { c.Kafka.User = "u" }, "Kafka.TLS", "-kafka-tls"},
+		"CA without TLS":    {func(c *trunkline.Config) { c.Kafka.CAFile = pem }, "Kafka.TLS", "-kafka-tls"},
+		"no password": {func(c *trunkline.Config) { c.Kafka = trunkline.KafkaSecurity{TLS: true, User: "u"} },
+			"Kafka.Password", trunkline.PasswordEnv},
+		"no user": {func(c *trunkline.Config) { c.Kafka.Password = trunkline.NewSecret(password) }, "Kafka.User", "-kafka-user"},
+		"half a pair": {func(c *trunkline.Config) { c.Kafka = trunkline.KafkaSecurity{TLS: true, CertFile: pem} },
+			"Kafka.CertFile", "-kafka-key-file"},
+		"missing file": {func(c *trunkline.Config) { c.Kafka = trunkline.KafkaSecurity{TLS: true, CAFile: missing} },
+			"Kafka.CAFile", "can't be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := trunkline.DefaultConfig()
+			tc.change(&c)
+			err := c.Validate()
+			var ce *trunkline.ConfigError
+			require.ErrorAs(t, err, &ce)
+			require.Equal(t, tc.field, ce.Field)
+			require.ErrorContains(t, err, tc.advice)
+			require.NotContains(t, err.Error(), "\n")
+			require.NotContains(t, err.Error(), password)
+		})
+	}
+}
+
+func TestTLSConfig(t *testing.T) {
+	t.Parallel()
+	c, err := trunkline.KafkaSecurity{}.TLSConfig()
+	require.NoError(t, err)
+	require.Nil(t, c)
+	c, err = trunkline.KafkaSecurity{TLS: true}.TLSConfig()
+	require.NoError(t, err)
+	require.NotNil(t, c)
+	require.Nil(t, c.RootCAs, "the system's")
+	noPEM := writeFile(t, "no pem")
+	var ce *trunkline.ConfigError
+	_, err = trunkline.KafkaSecurity{TLS: true, CAFile: noPEM}.TLSConfig()
+	require.ErrorAs(t, err, &ce)
+	require.Equal(t, "Kafka.CAFile", ce.Field)
+	_, err = trunkline.KafkaSecurity{TLS: true, CertFile: noPEM, KeyFile: noPEM}.TLSConfig()
+	require.ErrorAs(t, err, &ce)
+	require.Equal(t, "Kafka.CertFile", ce.Field)
+}
+
+// However a configuration is printed, its secrets are not.
+func TestRedaction(t *testing.T) {
+	t.Parallel()
+	c := trunkline.DefaultConfig()
+	c.BusURL = "kafka://user:" + password + "@h:1"
+	c.Kafka = trunkline.KafkaSecurity{TLS: true, User: "u", Password: trunkline.NewSecret(password)}
+	var logged bytes.Buffer
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("start", "config", c, "password", c.Kafka.Password)
+	c2 := c
+	c2.BusURL = "memory://" // JSON shows the URL as it is; Validate refuses one with a secret
+	asJSON, err := json.Marshal(c2)
+	require.NoError(t, err)
+	for _, text := range []string{
+		fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%v", &c), fmt.Sprintf("%s", c.Kafka.Password),
+		fmt.Sprintf("%#v", c.Kafka), fmt.Sprintf("%+v", c.Kafka), logged.String(), string(asJSON),
+	} {
+		require.NotContains(t, text, password)
+		require.NotContains(t, text, "sesame")
+	}
+	require.Contains(t, c.String(), "kafka-password=[set]")
+	require.Equal(t, password, c.Kafka.Password.Reveal())
+}
+
+func TestURLCarriesNoCredentials(t *testing.T) {
+	t.Parallel()
+	c := trunkline.DefaultConfig()
+	c.Kafka = trunkline.KafkaSecurity{TLS: true}
+	_, _, err := trunkline.NewBus(t.Context(), c, nil, slog.Default())
+	var ce *trunkline.ConfigError
+	require.ErrorAs(t, err, &ce)
+	require.Equal(t, "Kafka", ce.Field)
+
+	c = trunkline.DefaultConfig()
+	c.BusURL = "nowhere://x"
+	w, log := liveness.NewWatcher(), slog.New(slog.DiscardHandler)
+	_, _, err = trunkline.NewBus(t.Context(), c, w, log)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+}
