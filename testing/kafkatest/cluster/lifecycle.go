@@ -32,7 +32,7 @@ func up(ctx context.Context, c *command, stdout io.Writer, progress func(string,
 	if err != nil {
 		return err
 	}
-	s, err := newState(c.dir, c.version, libs, c.nodes)
+	s, err := newState(c.dir, c.version, libs, c.nodes, c.secure)
 	if err != nil {
 		return err
 	}
@@ -43,6 +43,9 @@ func up(ctx context.Context, c *command, stdout io.Writer, progress func(string,
 		return errors.Join(err, down(ctx, s, progress))
 	}
 	fmt.Fprintf(stdout, "export TRUNKLINE_KAFKA=%s\n", s.addrs())
+	if s.secure() {
+		fmt.Fprintf(stdout, "export TRUNKLINE_KAFKA_SECURE=%s\n", shellQuote(s.securePath(secureFile)))
+	}
 	return nil
 }
 
@@ -74,15 +77,23 @@ func write(s *state) error {
 		if err := os.MkdirAll(n.dir, 0o755); err != nil {
 			return fmt.Errorf("make the folder of node %d: %w", n.ID, err)
 		}
-		if err := os.WriteFile(n.propertiesPath(), []byte(properties(n, s.Nodes)), 0o644); err != nil {
+		if err := os.WriteFile(n.propertiesPath(), []byte(properties(n, s)), 0o600); err != nil {
 			return fmt.Errorf("write the configuration of node %d: %w", n.ID, err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, loggingFile), []byte(logging), 0o644); err != nil {
 		return fmt.Errorf("write the logging configuration: %w", err)
 	}
+	if s.secure() {
+		if err := makeSecrets(s); err != nil {
+			return err
+		}
+	}
 	return s.save()
 }
+
+// shellQuote makes a text one word for a shell.
+func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // start launches nodes that are stopped and waits until each of them answers.
 func start(ctx context.Context, s *state, nodes []*node, progress func(string, ...any)) error {

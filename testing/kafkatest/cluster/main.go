@@ -8,12 +8,19 @@
 //	go test ./transport/kafka/...
 //	go run ./testing/kafkatest/cluster down
 //
-// up exports TRUNKLINE_KAFKA, which package kafkatb reads. The other commands
-// are for faults: kill, start, pause and resume take node numbers.
+// up exports TRUNKLINE_KAFKA and TRUNKLINE_KAFKA_SECURE, which package kafkatb
+// reads. The other commands are for faults: kill, start, pause and resume take node
+// numbers.
 //
-// Listeners are on 127.0.0.1 in plain text. Topics are never created by
-// accident. A lost leader is replaced after about three seconds instead of
-// Kafka's nine.
+// Listeners are on 127.0.0.1: one in plain text, which the brokers use among
+// themselves, and, unless -secure=false, one with TLS (SSL), one that requires a
+// client's certificate (MTLS), and two with SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
+// and OAUTHBEARER, without and with TLS. The CA, the certificates, the user's password
+// and the key that signs tokens are made by up and gone with down; the file that
+// TRUNKLINE_KAFKA_SECURE names says where they are (kafkatest.LoadSecure reads it).
+//
+// Topics are never created by accident. A lost leader is replaced after about three
+// seconds instead of Kafka's nine.
 package main
 
 import (
@@ -40,7 +47,7 @@ const usage = `usage: cluster <command> [flags] [node ...]
 
 commands:
   up             fetch Kafka when it is not there, start the cluster, print
-                 export TRUNKLINE_KAFKA=...
+                 export TRUNKLINE_KAFKA=... and TRUNKLINE_KAFKA_SECURE=...
   down           stop the cluster and remove its data; fine when there is none
   status         show each node: stopped, paused, starting, or answering
   kill N ...     stop nodes as a crash does (SIGKILL)
@@ -52,6 +59,7 @@ flags:
   -dir DIR       where state and data are kept (default %s)
   -timeout D     how long a command may take (default 2m0s)
   -nodes N       up: 1 or 3 nodes (default 3)
+  -secure=BOOL   up: listeners with TLS and SASL, too (default true)
   -kafka V       up: the Kafka version (default %s)
   -cache DIR     up: where fetched jars are kept (default: the user's cache folder)
 
@@ -71,6 +79,7 @@ type command struct {
 	cache   string
 	version string
 	nodes   int
+	secure  bool
 	timeout time.Duration
 	ids     []int
 }
@@ -119,6 +128,7 @@ func parse(args []string) (*command, error) {
 		fs.StringVar(&c.cache, "cache", "", "")
 		fs.StringVar(&c.version, "kafka", defaultVersion, "")
 		fs.IntVar(&c.nodes, "nodes", 3, "")
+		fs.BoolVar(&c.secure, "secure", true, "")
 	}
 	for rest := args[1:]; ; {
 		if err := fs.Parse(rest); err != nil {

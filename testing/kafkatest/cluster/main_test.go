@@ -28,10 +28,10 @@ func TestParse(t *testing.T) {
 	}{
 		"up": {
 			[]string{"up", "-dir", dir},
-			command{name: "up", dir: dir, version: defaultVersion, nodes: 3, timeout: 2 * time.Minute},
+			command{name: "up", dir: dir, version: defaultVersion, nodes: 3, secure: true, timeout: 2 * time.Minute},
 		},
 		"up one node": {
-			[]string{"up", "-nodes=1", "-kafka", "3.9.2", "-cache", "/c", "-timeout", "5s", "-dir", dir},
+			[]string{"up", "-nodes=1", "-kafka", "3.9.2", "-cache", "/c", "-secure=false", "-timeout", "5s", "-dir", dir},
 			command{name: "up", dir: dir, cache: "/c", version: "3.9.2", nodes: 1, timeout: 5 * time.Second},
 		},
 		"flags among the nodes": {
@@ -164,7 +164,7 @@ func TestProcessLifeCycle(t *testing.T) {
 	t.Parallel()
 	java := hangingJava(t)
 	dir := t.TempDir()
-	s, err := newState(dir, "9.9.9", dir, 1)
+	s, err := newState(dir, "9.9.9", dir, 1, true)
 	require.NoError(t, err)
 	require.NoError(t, write(s))
 	quiet := func(string, ...any) {}
@@ -198,7 +198,7 @@ func TestDownUsesForceAndSparesWhatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	java := hangingJava(t)
 	dir := t.TempDir()
-	s, err := newState(dir, "9.9.9", dir, 1)
+	s, err := newState(dir, "9.9.9", dir, 1, true)
 	require.NoError(t, err)
 	require.NoError(t, write(s))
 	require.NoError(t, launch(java, s, &s.Nodes[0]))

@@ -26,10 +26,18 @@ const (
 
 // format makes a node's data folder ready for its first start.
 func format(ctx context.Context, java string, s *state, n *node) error {
-	cmd := exec.CommandContext(ctx, java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j2.configurationFile="+filepath.Join(s.dir, loggingFile), "-Dtrunkline.log="+n.logPath(),
+	args := []string{
+		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dlog4j2.configurationFile=" + filepath.Join(s.dir, loggingFile), "-Dtrunkline.log=" + n.logPath(),
 		"-cp", filepath.Join(s.Libs, "*"),
-		"kafka.tools.StorageTool", "format", "-t", s.ClusterID, "-c", n.propertiesPath())
+		"kafka.tools.StorageTool", "format", "-t", s.ClusterID, "-c", n.propertiesPath(),
+	}
+	if s.secure() {
+		for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
+			args = append(args, "--add-scram", fmt.Sprintf("%s=[name=%s,password=%s]", mechanism, user, s.Password))
+		}
+	}
+	cmd := exec.CommandContext(ctx, java, args...)
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("format the storage of node %d: %w\n%s", n.ID, err, bytes.TrimSpace(out))
@@ -46,10 +54,14 @@ func launch(java string, s *state, n *node) error {
 		return fmt.Errorf("start node %d: %w", n.ID, err)
 	}
 	defer output.Close()
-	cmd := exec.Command(java, "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC",
-		"-Dlog4j2.configurationFile="+filepath.Join(s.dir, loggingFile), "-Dtrunkline.log="+n.logPath(),
-		"-cp", filepath.Join(s.Libs, "*"),
-		"kafka.Kafka", n.propertiesPath())
+	args := []string{
+		"-Xms256m", "-Xmx512m", "-XX:+UseSerialGC",
+		"-Dlog4j2.configurationFile=" + filepath.Join(s.dir, loggingFile), "-Dtrunkline.log=" + n.logPath(),
+	}
+	if s.secure() {
+		args = append(args, "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls="+s.jwksURL())
+	}
+	cmd := exec.Command(java, append(args, "-cp", filepath.Join(s.Libs, "*"), "kafka.Kafka", n.propertiesPath())...)
 	cmd.Dir = n.dir
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
 const (
@@ -28,18 +30,78 @@ type listener struct {
 
 func (l listener) url() string { return fmt.Sprintf("%s://127.0.0.1:%d", l.name, l.port) }
 
-func (n node) listeners() []listener {
-	return []listener{
+// listeners returns the ways into a node: the plain one, the controllers', and the
+// secured ones when the cluster has them.
+func (s *state) listeners(n node) []listener {
+	all := []listener{
 		{name: plaintextListener, protocol: "PLAINTEXT", port: n.Port},
 		{name: controllerListener, protocol: "PLAINTEXT", port: n.ControllerPort, internal: true},
 	}
+	if !s.secure() {
+		return all
+	}
+	for _, name := range securedListeners {
+		l := listener{name: name, protocol: name, port: n.SecurePorts[name], settings: make(map[string]string)}
+		switch name {
+		case kafkatest.ListenerSSL:
+			s.encrypt(l, "requested")
+		case kafkatest.ListenerMTLS:
+			l.protocol = "SSL"
+			s.encrypt(l, "required")
+		case kafkatest.ListenerSASLPlaintext:
+			s.authenticate(l)
+		case kafkatest.ListenerSASLSSL:
+			s.encrypt(l, "none")
+			s.authenticate(l)
+		}
+		all = append(all, l)
+	}
+	return all
 }
 
-// properties returns the server.properties of a node among nodes. Whatever
+// securedListeners are the secured ways into a node, in the order of their ports.
+var securedListeners = []string{
+	kafkatest.ListenerSSL, kafkatest.ListenerMTLS, kafkatest.ListenerSASLPlaintext, kafkatest.ListenerSASLSSL,
+}
+
+// encrypt gives a listener its certificate, and says what it wants of a client's.
+func (s *state) encrypt(l listener, clientAuth string) {
+	maps.Copy(l.settings, map[string]string{
+		"ssl.keystore.type":       "PEM",
+		"ssl.keystore.location":   s.securePath(serverFile),
+		"ssl.truststore.type":     "PEM",
+		"ssl.truststore.location": s.securePath(caFile),
+		"ssl.client.auth":         clientAuth,
+	})
+}
+
+// authenticate gives a listener all SASL mechanisms. The users of SCRAM are in the
+// nodes' metadata, put there when their storage is formatted.
+func (s *state) authenticate(l listener) {
+	const (
+		security = "org.apache.kafka.common.security."
+		scram    = security + "scram.ScramLoginModule required;"
+		bearer   = security + "oauthbearer.OAuthBearer"
+	)
+	maps.Copy(l.settings, map[string]string{
+		"sasl.enabled.mechanisms":                        "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+		"plain.sasl.jaas.config":                         fmt.Sprintf(security+"plain.PlainLoginModule required user_%s=%q;", user, s.Password),
+		"scram-sha-256.sasl.jaas.config":                 scram,
+		"scram-sha-512.sasl.jaas.config":                 scram,
+		"oauthbearer.sasl.jaas.config":                   bearer + "LoginModule required;",
+		"oauthbearer.sasl.server.callback.handler.class": bearer + "ValidatorCallbackHandler",
+		"oauthbearer.sasl.oauthbearer.jwks.endpoint.url": s.jwksURL(),
+		"oauthbearer.sasl.oauthbearer.expected.audience": tokenAudience,
+		"oauthbearer.sasl.oauthbearer.expected.issuer":   tokenIssuer,
+	})
+}
+
+// properties returns the server.properties of a node of the cluster. Whatever
 // keeps a small cluster slow for no gain to a test is turned down: start-up
 // delays, the time until a lost broker is noticed, partitions of the internal
 // topics.
-func properties(n node, nodes []node) string {
+func properties(n node, s *state) string {
+	nodes := s.Nodes
 	replicas := strconv.Itoa(len(nodes))
 	inSync := strconv.Itoa(min(2, len(nodes)))
 	p := map[string]string{
@@ -71,7 +133,7 @@ func properties(n node, nodes []node) string {
 		"controller.quorum.fetch.timeout.ms":               "2000",
 	}
 	var all, advertised, protocols []string
-	for _, l := range n.listeners() {
+	for _, l := range s.listeners(n) {
 		all = append(all, l.url())
 		protocols = append(protocols, l.name+":"+l.protocol)
 		if !l.internal {

@@ -24,7 +24,7 @@ func parseProperties(t *testing.T, text string) map[string]string {
 func TestPropertiesOfOneNode(t *testing.T) {
 	t.Parallel()
 	n := node{ID: 1, Port: 1001, ControllerPort: 1002, dir: "/d/node-1"}
-	p := parseProperties(t, properties(n, []node{n}))
+	p := parseProperties(t, properties(n, &state{Nodes: []node{n}}))
 	require.Equal(t, "1@127.0.0.1:1002", p["controller.quorum.voters"])
 	require.Equal(t, "PLAINTEXT://127.0.0.1:1001,CONTROLLER://127.0.0.1:1002", p["listeners"])
 	require.Equal(t, "PLAINTEXT://127.0.0.1:1001", p["advertised.listeners"])
@@ -44,7 +44,7 @@ func TestPropertiesOfThreeNodes(t *testing.T) {
 		{ID: 3, Port: 3001, ControllerPort: 3002, dir: "/d/node-3"},
 	}
 	for _, n := range nodes {
-		p := parseProperties(t, properties(n, nodes))
+		p := parseProperties(t, properties(n, &state{Nodes: nodes}))
 		require.Equal(t, "1@127.0.0.1:1002,2@127.0.0.1:2002,3@127.0.0.1:3002", p["controller.quorum.voters"])
 		require.Equal(t, "3", p["default.replication.factor"])
 		require.Equal(t, "2", p["min.insync.replicas"])
@@ -55,19 +55,23 @@ func TestPropertiesOfThreeNodes(t *testing.T) {
 func TestPropertiesEscapes(t *testing.T) {
 	t.Parallel()
 	n := node{ID: 1, dir: `/a\b`}
-	require.Contains(t, properties(n, []node{n}), `log.dirs=/a\\b/data`)
+	require.Contains(t, properties(n, &state{Nodes: []node{n}}), `log.dirs=/a\\b/data`)
 }
 
 func TestNewState(t *testing.T) {
 	t.Parallel()
-	s, err := newState(t.TempDir(), defaultVersion, "/libs", 3)
+	s, err := newState(t.TempDir(), defaultVersion, "/libs", 3, true)
 	require.NoError(t, err)
 	require.Len(t, s.ClusterID, 22)
 	seen := make(map[int]bool)
 	for _, n := range s.Nodes {
 		seen[n.Port], seen[n.ControllerPort] = true, true
+		require.Len(t, n.SecurePorts, 4)
+		for _, port := range n.SecurePorts {
+			seen[port] = true
+		}
 	}
-	require.Len(t, seen, 6)
+	require.Len(t, seen, 3*6)
 	require.Len(t, strings.Split(s.addrs(), ","), 3)
 
 	nodes, err := s.pick([]int{3, 1})

@@ -27,6 +27,7 @@ type state struct {
 	Kafka     string `json:"kafka"`
 	Libs      string `json:"libs"`
 	ClusterID string `json:"cluster_id"`
+	Password  string `json:"password,omitempty"` // of the secured listeners' one user
 	Nodes     []node `json:"nodes"`
 
 	dir string
@@ -37,6 +38,8 @@ type node struct {
 	Port           int `json:"port"`
 	ControllerPort int `json:"controller_port"`
 	PID            int `json:"pid"`
+	// SecurePorts are those of the secured listeners, by name; none with -secure=false.
+	SecurePorts map[string]int `json:"secure_ports,omitempty"`
 
 	dir string
 }
@@ -48,16 +51,30 @@ func (n node) logPath() string        { return filepath.Join(n.dir, "broker.log"
 func (n node) outputPath() string     { return filepath.Join(n.dir, "output.log") }
 
 // newState makes the plan of a cluster whose ports are free at this moment.
-func newState(dir, version, libs string, nodes int) (*state, error) {
+func newState(dir, version, libs string, nodes int, secure bool) (*state, error) {
 	id := make([]byte, 16)
 	rand.Read(id)
 	s := &state{Kafka: version, Libs: libs, ClusterID: base64.RawURLEncoding.EncodeToString(id), dir: dir}
-	ports, err := freePorts(2 * nodes)
+	var secured []string
+	if secure {
+		s.Password = rand.Text()
+		secured = securedListeners
+	}
+	each := 2 + len(secured)
+	ports, err := freePorts(each * nodes)
 	if err != nil {
 		return nil, err
 	}
 	for i := range nodes {
-		s.Nodes = append(s.Nodes, node{ID: i + 1, Port: ports[2*i], ControllerPort: ports[2*i+1]})
+		own := ports[each*i : each*(i+1)]
+		n := node{ID: i + 1, Port: own[0], ControllerPort: own[1]}
+		for j, name := range secured {
+			if n.SecurePorts == nil {
+				n.SecurePorts = make(map[string]int)
+			}
+			n.SecurePorts[name] = own[2+j]
+		}
+		s.Nodes = append(s.Nodes, n)
 	}
 	s.place()
 	return s, nil
@@ -105,7 +122,7 @@ func (s *state) save() error {
 		return fmt.Errorf("write the cluster's state: %w", err)
 	}
 	path := filepath.Join(s.dir, stateFile)
-	if err := os.WriteFile(path+".new", append(raw, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(path+".new", append(raw, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the cluster's state: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -121,6 +138,7 @@ func (s *state) remove() error {
 	for _, n := range s.Nodes {
 		errs = append(errs, os.RemoveAll(n.dir))
 	}
+	errs = append(errs, os.RemoveAll(filepath.Join(s.dir, secureDir)))
 	for _, name := range []string{loggingFile, lockFile, stateFile} {
 		if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
@@ -132,6 +150,8 @@ func (s *state) remove() error {
 	}
 	return nil
 }
+
+func (s *state) secure() bool { return s.Password != "" }
 
 func (s *state) pick(ids []int) ([]*node, error) {
 	var picked []*node

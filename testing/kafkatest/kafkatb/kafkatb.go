@@ -33,6 +33,10 @@ import (
 // host:port addresses with commas between them.
 const Env = "TRUNKLINE_KAFKA"
 
+// EnvSecure is the environment variable that names the file about a real cluster's
+// secured listeners, which the cluster command has written.
+const EnvSecure = "TRUNKLINE_KAFKA_SECURE"
+
 const setupLimit = 30 * time.Second
 
 // New returns a broker for tb: the cluster that [Env] names, or an embedded
@@ -60,6 +64,26 @@ func Embedded(tb testing.TB, opts ...kafkatest.Option) *kafkatest.Broker {
 	}
 	tb.Cleanup(func() { b.Close() })
 	return b
+}
+
+// Secure returns the secured listeners of the real cluster that [EnvSecure] is about,
+// and what opens them. It skips tb, with the reason, when there is none: the embedded
+// broker knows neither TLS nor SASL. Topics are made through [New], whose broker is
+// the same cluster.
+func Secure(tb testing.TB) *kafkatest.Secure {
+	tb.Helper()
+	file := os.Getenv(EnvSecure)
+	if file == "" {
+		tb.Skipf("needs a real cluster with TLS and SASL, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", EnvSecure)
+	}
+	if os.Getenv(Env) == "" {
+		tb.Fatalf("%s is set and %s is not: both come from the cluster command", EnvSecure, Env)
+	}
+	s, err := kafkatest.LoadSecure(file)
+	if err != nil {
+		tb.Fatalf("%v (%s names it; unset it to go without)", err, EnvSecure)
+	}
+	return s
 }
 
 func attach(tb testing.TB, addrs []string, opts []kafkatest.Option) *kafkatest.Broker {
