@@ -71,7 +71,11 @@ func (c *lazyContext) start() {
 		ctx, stop = context.WithDeadline(ctx, c.deadline)
 	}
 	unwatch := func() bool { return true }
-	if c.also != nil {
+	switch {
+	case c.also == nil:
+	case c.also.Err() != nil:
+		cancel(context.Cause(c.also))
+	default:
 		unwatch = context.AfterFunc(c.also, func() { cancel(context.Cause(c.also)) })
 	}
 	c.real = ctx
@@ -81,24 +85,20 @@ func (c *lazyContext) start() {
 	}
 }
 
-// Err says whether it has ended, watched or not.
+// Err says whether it has ended, watched or not. Once it has, it is watched, so that
+// Done and context.Cause agree.
 func (c *lazyContext) Err() error {
 	c.mu.Lock()
-	real, ended := c.real, c.ended
-	c.mu.Unlock()
-	switch {
-	case real != nil:
-		return real.Err()
-	case c.Context.Err() != nil:
-		return c.Context.Err()
-	case c.also != nil && c.also.Err() != nil:
-		return c.also.Err()
-	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
-		return context.DeadlineExceeded
-	case ended:
-		return context.Canceled
+	defer c.mu.Unlock()
+	if c.real == nil {
+		over := c.ended || c.Context.Err() != nil || c.also != nil && c.also.Err() != nil ||
+			!c.deadline.IsZero() && !time.Now().Before(c.deadline)
+		if !over {
+			return nil
+		}
+		c.start()
 	}
-	return nil
+	return c.real.Err()
 }
 
 // Value asks the watching context, which knows what package context keeps in there.

@@ -318,3 +318,51 @@ func TestHandlersMakeCalls(t *testing.T) {
 		require.NoError(w, errors.Join(errs...))
 	})
 }
+
+// The context of a handler keeps the promises of package context, whatever is asked
+// of it first.
+func TestHandlerContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t)
+		topic := w.topic("calc", 1)
+		s := w.server()
+		seen := make(chan context.Context, 1)
+		handle(w, s, "expire", func(ctx context.Context, n *number) (*number, error) {
+			seen <- ctx
+			time.Sleep(2 * time.Second)
+			require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
+			require.ErrorIs(t, context.Cause(ctx), context.DeadlineExceeded)
+			<-ctx.Done()
+			return n, nil
+		})
+		handle(w, s, "derive", func(ctx context.Context, n *number) (*number, error) {
+			seen <- ctx
+			child, cancel := context.WithTimeoutCause(ctx, time.Second, errors.New("child"))
+			defer cancel()
+			<-child.Done()
+			require.NoError(t, ctx.Err())
+			require.EqualError(t, context.Cause(child), "child")
+			info, ok := rpc.FromContext(child)
+			require.True(t, ok)
+			require.Equal(t, "derive", info.Method)
+			return n, nil
+		})
+		handle(w, s, "nothing", func(ctx context.Context, n *number) (*number, error) { seen <- ctx; return n, nil })
+		w.start(s, topic)
+		c := w.client()
+		_, err := rpc.Call[number](w.ctx, c, topic, "expire", &number{}, rpc.Timeout(time.Second))
+		require.Equal(t, codes.DeadlineExceeded, rpc.CodeOf(err))
+		time.Sleep(2 * time.Second)
+		kept := <-seen
+		require.ErrorIs(t, kept.Err(), context.DeadlineExceeded)
+		for _, method := range []string{"derive", "nothing"} {
+			_, err = rpc.Call[number](w.ctx, c, topic, method, &number{})
+			require.NoError(t, err)
+			kept := <-seen
+			synctest.Wait() // the answer may come before the handler's goroutine has left
+			require.ErrorIs(t, kept.Err(), context.Canceled, "it ends with its handler")
+			<-kept.Done()
+		}
+	})
+}
