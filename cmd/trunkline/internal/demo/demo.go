@@ -76,16 +76,21 @@ type run struct {
 
 // Run runs the demo, and tells out what happens. The error says that it could not be
 // run, or that ctx ended first; what went wrong in a run is in the report.
-func Run(ctx context.Context, cfg Config, out *Printer) (report *Report, err error) {
+func Run(ctx context.Context, cfg Config, out *Printer) (*Report, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, out: out, name: strings.ToLower(rand.Text()[:8]), wasCut: make(chan struct{})}
-	r.net, err = openNetwork(ctx, cfg.BusURL, r.name)
+	name := strings.ToLower(rand.Text()[:8])
+	n, err := openNetwork(ctx, cfg.BusURL, name)
 	if err != nil {
 		return nil, err
 	}
-	defer r.net.close()
+	defer n.close()
+	return runOn(ctx, n, cfg, name, out)
+}
+
+func runOn(ctx context.Context, n *network, cfg Config, name string, out *Printer) (*Report, error) {
+	r := &run{cfg: cfg, out: out, name: name, net: n, wasCut: make(chan struct{})}
 	if err := r.reach(ctx); err != nil {
 		return nil, err
 	}
@@ -94,13 +99,10 @@ func Run(ctx context.Context, cfg Config, out *Printer) (report *Report, err err
 	}
 
 	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
 	var watched sync.WaitGroup
-	defer func() {
-		stopWatching()
-		watched.Wait()
-	}()
 	began := time.Now()
-	err = r.start(ctx)
+	err := r.start(ctx)
 	if err == nil {
 		watched.Go(func() { r.watch.run(watching) })
 		err = r.follow(ctx)

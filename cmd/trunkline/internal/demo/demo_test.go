@@ -1,0 +1,141 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/examples/devices"
+)
+
+func config(url string, n int, cut time.Duration) Config {
+	return Config{BusURL: url, Devices: n, InFlight: 16, Cut: cut, CallTimeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler)}
+}
+
+func bounded(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		cfg Config
+		cut bool
+	}{
+		"memory":            {config("memory://", 60, time.Second), true},
+		"memory with name":  {config("memory://TestDemo?partitions=4", 20, time.Second), true},
+		"memory, no cut":    {config("memory://", 60, 0), false},
+		"a single device":   {config("memory://", 1, time.Second), true},
+		"channels":          {config("chan://", 60, time.Second), false},
+		"kafka":             {config("kafka-embedded://", 60, 2*time.Second), true},
+		"kafka without cut": {config("kafka-embedded://", 20, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			report, err := Run(bounded(t, 100*time.Second), tc.cfg, NewPrinter(&out))
+			require.NoError(t, err)
+			require.Empty(t, report.Problems, out.String())
+			require.True(t, report.OK)
+			require.Equal(t, tc.cfg.Devices, report.Enabled)
+			require.Equal(t, tc.cfg.Devices*3, report.Calls.OK)
+			require.Equal(t, report.Calls.Failed, report.Calls.MadeAgain)
+			require.Equal(t, tc.cut, report.Cut != nil)
+			require.NotContains(t, out.String(), "\r", "not a terminal")
+			if tc.cut {
+				require.Positive(t, report.Cut.NotReady)
+				require.Positive(t, report.Cut.Unavailable)
+				require.Positive(t, report.Cut.ReadyAgain)
+				require.Positive(t, report.Cut.GRPCRefusals)
+				require.Less(t, strings.Index(out.String(), "CUT "), strings.Index(out.String(), "503 "))
+				require.Less(t, strings.Index(out.String(), "503 "), strings.Index(out.String(), "BACK "))
+			}
+			var table bytes.Buffer
+			require.NoError(t, report.WriteTable(&table))
+			require.Contains(t, table.String(), "OK: nothing lost")
+		})
+	}
+}
+
+func TestDemoSaysWhatChannelsCannot(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	report, err := Run(bounded(t, 60*time.Second), config("chan://", 3, time.Second), NewPrinter(&out))
+	require.NoError(t, err)
+	for _, lack := range []string{"no consumer groups", "keeps no log", "other processes", "no connection that could be cut"} {
+		require.Contains(t, out.String(), lack)
+	}
+	require.Len(t, report.Cannot, 5)
+	require.Contains(t, report.NoCut, "no connection that could be cut")
+}
+
+// A cut that does not cut, so that readiness rightly stays: the demo must say that it
+// has not seen what it came for.
+func TestDemoFailsWhenReadinessStays(t *testing.T) {
+	t.Parallel()
+	n, err := openNetwork(t.Context(), "memory://", "stays")
+	require.NoError(t, err)
+	n.cut = func() {}
+	report, err := runOn(bounded(t, 60*time.Second), n, config("", 10, 200*time.Millisecond), "stays", NewPrinter(&bytes.Buffer{}))
+	require.NoError(t, err)
+	require.False(t, report.OK)
+	require.Contains(t, strings.Join(report.Problems, "\n"), "/readyz did not say not ready")
+	require.Contains(t, strings.Join(report.Problems, "\n"), "gRPC did not answer UNAVAILABLE")
+	require.Equal(t, never, report.Cut.NotReady)
+}
+
+// A transport that does not come back: what is missing is said, and the demo ends.
+func TestDemoFailsWhenTheTransportStaysAway(t *testing.T) {
+	t.Parallel()
+	n, err := openNetwork(t.Context(), "memory://", "away")
+	require.NoError(t, err)
+	n.restore = func() {}
+	report, err := runOn(bounded(t, 3*time.Second), n, config("", 10, 200*time.Millisecond), "away", NewPrinter(&bytes.Buffer{}))
+	require.NoError(t, err)
+	require.False(t, report.OK)
+	problems := strings.Join(report.Problems, "\n")
+	require.Contains(t, problems, "readiness did not return")
+	require.Contains(t, problems, "of 10 devices are enabled")
+	require.Contains(t, problems, "a topic is left behind")
+}
+
+func TestDemoRefuses(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"nowhere://", "memory://x?speed=1", "kafka-embedded://host", "kafka-embedded://?x=1", "kafka://", "kafka://h:1?x=1", "chan"} {
+		_, err := Run(t.Context(), config(url, 1, 0), NewPrinter(&bytes.Buffer{}))
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", url, err)
+	}
+	for _, change := range []func(*Config){
+		func(c *Config) { c.Devices = 0 }, func(c *Config) { c.Devices = 100_000 }, func(c *Config) { c.InFlight = 0 },
+		func(c *Config) { c.Cut = -1 }, func(c *Config) { c.Cut = 1 }, func(c *Config) { c.CallTimeout = 1 },
+	} {
+		c := config("memory://", 1, 0)
+		change(&c)
+		_, err := Run(t.Context(), c, NewPrinter(&bytes.Buffer{}))
+		require.ErrorContains(t, err, "-")
+	}
+}
+
+func TestReportAsJSON(t *testing.T) {
+	t.Parallel()
+	r := &Report{OK: true, Problems: []string{}, Cut: &CutReport{NotReady: Millis(1500 * time.Microsecond), ReadyAgain: never},
+		Adapter: devices.Summary{Steps: 3}}
+	var b bytes.Buffer
+	require.NoError(t, r.WriteJSON(&b))
+	var got map[string]any
+	require.NoError(t, json.Unmarshal(b.Bytes(), &got))
+	cut := got["cut"].(map[string]any)
+	require.InDelta(t, 1.5, cut["not_ready_after_ms"], 0)
+	require.InDelta(t, -1, cut["ready_again_after_ms"], 0)
+	require.Equal(t, []any{}, got["problems"])
+}
