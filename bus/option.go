@@ -91,7 +91,8 @@ func WithMaxMessageBytes(n int) Option {
 }
 
 // WithCreateTopics lets Publish, Subscribe and Consume create the topics they are
-// called with, by this template, when they are missing. Without it topics are never
+// called with, by this template, when they are missing. ExistingTopic makes exceptions.
+// Without it topics are never
 // created by accident: a missing one is a NotFound error. Where topics need no
 // making it changes nothing.
 func WithCreateTopics(template TopicSpec) Option {
@@ -147,6 +148,12 @@ func Group(name string) SubscribeOption {
 		c.group = name
 		return nil
 	}
+}
+
+// NoGroup takes back a Group of WithSubscribeDefaults: the subscription sees
+// everything.
+func NoGroup() SubscribeOption {
+	return func(c *subscribeConfig) error { c.group = ""; return nil }
 }
 
 // StartAt says where partitions without a committed position begin. Default: the

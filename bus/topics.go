@@ -14,12 +14,21 @@ type topics struct {
 	m sync.Map // topic → struct{}
 }
 
+type existingTopicKey struct{}
+
+// ExistingTopic returns a context under which publishing creates no topic, whatever
+// WithCreateTopics says: who answers to a topic that somebody else made must not bring
+// it back after it was deleted. Give it to PublishAsync, or to a message's SetContext.
+func ExistingTopic(ctx context.Context) context.Context {
+	return context.WithValue(ctx, existingTopicKey{}, true)
+}
+
 // create sees to it that the topic exists, when the bus is to create topics.
 func (b *Bus) create(ctx context.Context, topic string) error {
 	if b.cfg.create == nil || b.admin == nil {
 		return nil
 	}
-	if _, ok := b.known.m.Load(topic); ok {
+	if _, ok := b.known.m.Load(topic); ok || ctx.Value(existingTopicKey{}) != nil {
 		return nil
 	}
 	spec := *b.cfg.create

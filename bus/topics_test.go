@@ -1,0 +1,63 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestTopicsAreCreatedOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
+	open := func(opts ...bus.Option) *bus.Bus {
+		tr, err := memory.New()
+		require.NoError(t, err)
+		b, err := bus.New(tr, opts...)
+		require.NoError(t, err)
+		return b
+	}
+	plain := open()
+	require.Equal(t, bus.NotFound, bus.CodeOf(plain.Publish("t", msg("a"))))
+	sub, err := plain.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil })
+	if err == nil {
+		<-sub.Done()
+		err = sub.Err()
+	}
+	require.Equal(t, bus.NotFound, bus.CodeOf(err))
+	require.NoError(t, plain.SubscribeInitialize("t"))
+	require.NoError(t, plain.Publish("t", msg("a")))
+	require.NoError(t, plain.Close())
+
+	creating := open(bus.WithCreateTopics(bus.TopicSpec{Partitions: 3}))
+	m := msg("a")
+	m.SetContext(bus.ExistingTopic(t.Context()))
+	require.Equal(t, bus.NotFound, bus.CodeOf(creating.Publish("t", m)), "an exception")
+	require.NoError(t, creating.Publish("t", msg("b")))
+	info, err := creating.DescribeTopic(t.Context(), "t")
+	require.NoError(t, err)
+	require.Equal(t, int32(3), info.Partitions)
+	require.NoError(t, creating.Publish("t", m), "it exists")
+	require.NoError(t, creating.DeleteTopic(t.Context(), "t"))
+	require.Equal(t, bus.NotFound, bus.CodeOf(creating.Publish("t", m)), "and is not brought back")
+	names, err := creating.ListTopics(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, names)
+	require.NoError(t, creating.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t"}))
+	require.Equal(t, bus.AlreadyExists, bus.CodeOf(creating.CreateTopic(t.Context(), bus.TopicSpec{Name: "t"})))
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(creating.EnsureTopic(t.Context(), bus.TopicSpec{})))
+	require.NoError(t, creating.Close())
+	require.Equal(t, bus.Closed, bus.CodeOf(creating.EnsureTopic(t.Context(), bus.TopicSpec{Name: "u"})))
+}
+
+func TestNoGroupTakesBackTheDefault(t *testing.T) {
+	t.Parallel()
+	b := newScript().bus(t, bus.WithSubscribeDefaults(bus.Group("g")))
+	nop := func(context.Context, *bus.Delivery) error { return nil }
+	sub, err := b.Consume(t.Context(), "t", nop, bus.NoGroup())
+	require.NoError(t, err)
+	require.Empty(t, sub.Group())
+	require.NoError(t, b.Close())
+}
