@@ -95,7 +95,7 @@ var brokerCodes = []struct {
 	{sarama.ErrRebalanceInProgress, driver.Revoked},
 	{sarama.ErrFencedInstancedId, driver.Revoked},
 	{sarama.ErrOffsetMetadataTooLarge, driver.TooLarge},
-	{sarama.ErrShuttingDown, driver.Closed},
+	{sarama.ErrShuttingDown, driver.Unavailable},
 	{sarama.ErrLeaderNotAvailable, driver.Unavailable},
 	{sarama.ErrNotLeaderForPartition, driver.Unavailable},
 	{sarama.ErrReplicaNotAvailable, driver.Unavailable},
@@ -142,7 +142,7 @@ func isUntrusted(err error) bool {
 // these errors come from finding the topic, the partition or its leader.
 func neverSent(err error) bool {
 	return errors.Is(err, sarama.ErrOutOfBrokers) || errors.Is(err, breaker.ErrBreakerOpen) ||
-		errors.Is(err, sarama.ErrShuttingDown) || errors.Is(err, errNoSuchPartition)
+		errors.Is(err, errNoSuchPartition)
 }
 
 // rejected says that the broker answered for this message, and that the answer rules

@@ -65,7 +65,7 @@ func (g *groupSession) run() {
 		if err == nil && group == nil {
 			group, drained, err = g.join(c)
 		}
-		h := &groupHandler{session: g}
+		h, began := &groupHandler{session: g}, time.Now()
 		missing := false
 		if err == nil {
 			err = lookup(g.ctx, c, g.sub.Topic)
@@ -80,6 +80,9 @@ func (g *groupSession) run() {
 		}
 		if err == nil {
 			wait = 100 * time.Millisecond
+			if time.Since(began) < wait { // so soon it is no rebalance but a claim that ends at once
+				sleep(g.ctx, wait)
+			}
 			continue // a rebalance: join again at once
 		}
 		g.t.opts.logger.Warn("consumer group session failed", "topic", g.sub.Topic, "group", g.sub.Group, "error", err)

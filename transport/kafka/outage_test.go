@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
@@ -160,4 +163,40 @@ func TestReaderResumesAfterAnOutage(t *testing.T) {
 	send("after")
 	read()
 	require.Equal(t, want, got)
+}
+
+func TestCloseIsBoundedByItsContext(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	topic := kafkatb.Topic(t, b, 1)
+	d := &kafkatest.Dialer{}
+	k, err := kafka.New(b.Addrs(), kafka.WithDialer(d.DialContext))
+	require.NoError(t, err)
+	acked(t, publish(t, k, topic, anyPartition("a")...))
+	d.Stall()
+	outs, s := batch(bounded(t), topic, anyPartition(numbered("", 20)...)...)
+	k.Publish(outs)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(k.Close(ctx)))
+	for i, o := range s.wait() {
+		// Unavailable: it was still waiting for the request before its own to be answered
+		require.Contains(t, []driver.Code{driver.OutcomeUnknown, driver.Unavailable}, driver.CodeOf(o.Err), "%v", o.Err)
+		require.Equal(t, 1, s.n[i])
+	}
+	require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(k.Close(bounded(t))), "a later call tells what the first one did")
+	d.Restore()
+}
+
+// A wrong message is no outage: those around it don't wait for a new connection.
+func TestWrongPartitionKeepsTheProducer(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	acked(t, publish(t, r, r.topic, anyPartition("a")...))
+	before := r.net.Conns()
+	for range 5 {
+		require.Equal(t, driver.InvalidArgument, driver.CodeOf(publish(t, r, r.topic, item{partition: 9})[0].Err))
+	}
+	acked(t, publish(t, r, r.topic, anyPartition("b")...))
+	require.Equal(t, before, r.net.Conns())
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/IBM/sarama"
-	"github.com/eapache/go-resiliency/breaker"
 
 	"github.com/trunkline/trunkline/bus/driver"
 )
@@ -27,6 +26,7 @@ func succeeded(rec *sarama.ProducerMessage) {
 		item.stuck.spent.Store(true)
 	}
 	item.out.Complete(driver.Outcome{Partition: rec.Partition, Offset: rec.Offset})
+	item.line.pending.Done()
 }
 
 func (p *producer) failedToSend(e *sarama.ProducerError) {
@@ -38,10 +38,11 @@ func (p *producer) failedToSend(e *sarama.ProducerError) {
 	if code == driver.NotFound {
 		item.line.topics.Delete(item.out.Topic)
 	}
-	if !rejected(code) || errors.Is(e.Err, breaker.ErrBreakerOpen) {
+	if !rejected(code) && !errors.Is(e.Err, errNoSuchPartition) {
 		item.line.spoilt.Store(true)
 	}
 	item.out.Complete(driver.Failed(item.outcome(e.Err, code)))
+	item.line.pending.Done()
 }
 
 // outcome says what is known of a message that sarama gave back.
@@ -52,8 +53,6 @@ func (i *pending) outcome(err error, code driver.Code) error {
 		return failCode(driver.InvalidArgument, "publish", topic, "", err)
 	case rejected(code):
 		return fail("publish", topic, err)
-	case errors.Is(err, sarama.ErrShuttingDown):
-		return closedError("publish", topic)
 	case neverSent(err), i.cold && i.line.client.net.opened.Load() == i.opened:
 		return failCode(driver.Unavailable, "publish", topic, "nothing was sent", err)
 	default:

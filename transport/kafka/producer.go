@@ -37,7 +37,8 @@ type line struct {
 	spoilt atomic.Bool
 	done   chan struct{} // closed when sarama has told every outcome
 
-	topics sync.Map // names of topics known to exist
+	topics  sync.Map       // names of topics known to exist
+	pending sync.WaitGroup // messages that sarama has; added to while handing only
 
 	// under producer.mu
 	handing int           // calls that may send on the input
@@ -83,13 +84,16 @@ func (p *producer) hand(out *driver.Outgoing) error {
 		return err
 	}
 	item.line = l
+	l.pending.Add(1)
 	item.cold, item.opened = l.client.net.live.Load() == 0, l.client.net.opened.Load()
 	select {
 	case l.sarama.Input() <- &item.rec:
 		return nil
 	case <-ctx.Done():
+		l.pending.Done()
 		return canceled(ctx, "publish", out.Topic)
 	case <-p.stop.Done():
+		l.pending.Done()
 		return closedError("publish", out.Topic)
 	}
 }
@@ -262,6 +266,7 @@ func (p *producer) newLine() (*line, error) {
 }
 
 // finish waits until no one can send on the line, then until every outcome is told.
+// Only then it closes sarama's producer, which would give up on what it is retrying.
 func (p *producer) finish(l *line) {
 	p.mu.Lock()
 	var idle chan struct{}
@@ -273,6 +278,7 @@ func (p *producer) finish(l *line) {
 	if idle != nil {
 		<-idle
 	}
+	l.pending.Wait()
 	l.sarama.AsyncClose()
 	<-l.done
 	p.let(l.client)
