@@ -73,7 +73,7 @@ func runDemo(ctx context.Context, cfg demo.Config, timeout time.Duration, asJSON
 	out.Text("trunkline demo: %d devices, 3 calls each, %d in flight", cfg.Devices, cfg.InFlight)
 	report, err := demo.Run(bounded, cfg, out)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	case err != nil:
 		return cannotRun(err)
@@ -86,8 +86,6 @@ func runDemo(ctx context.Context, cfg demo.Config, timeout time.Duration, asJSON
 	switch {
 	case err != nil:
 		return fmt.Errorf("write the report: %w", err)
-	case ctx.Err() != nil:
-		return &exitError{exitInterrupted, errors.New("interrupted")}
 	case !report.OK:
 		return &exitError{code: exitCheck}
 	default:

@@ -74,7 +74,9 @@ func (r *run) restore(ctx context.Context) error {
 	select {
 	case <-r.wasCut:
 	case <-ctx.Done():
-		return nil
+		if r.cutOnce.Do(func() {}); r.cutTime.IsZero() { // no cut from now on
+			return nil
+		}
 	}
 	t := time.NewTimer(r.cfg.Cut)
 	defer t.Stop()

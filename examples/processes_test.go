@@ -1,0 +1,213 @@
+//go:build unix
+
+// Package examples_test runs the example programs as what they are: processes.
+package examples_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/testing/kafkatest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds every wait; none comes near it.
+const patience = 90 * time.Second
+
+// process is a program that runs, and what it has printed.
+type process struct {
+	t    *testing.T
+	name string
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // of Wait; set before done is closed
+
+	mu      sync.Mutex
+	lines   []string
+	changed chan struct{}
+}
+
+func build(t *testing.T, name string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), name)
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, "./"+name).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return bin
+}
+
+func start(t *testing.T, bin string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: filepath.Base(bin), cmd: exec.Command(bin, args...), done: make(chan struct{}), changed: make(chan struct{})}
+	r, w := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	require.NoError(t, p.cmd.Start())
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for s := bufio.NewScanner(r); s.Scan(); {
+			p.add(s.Text())
+		}
+	})
+	go func() {
+		defer close(p.done)
+		p.err = p.cmd.Wait()
+		w.Close()
+		reading.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // when it has not ended already
+		<-p.done
+		if t.Failed() {
+			t.Logf("%s:\n%s", p.name, p.output())
+		}
+	})
+	return p
+}
+
+func (p *process) add(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lines = append(p.lines, line)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// await returns the first match of pattern in what the process prints.
+func (p *process) await(pattern string) []string {
+	p.t.Helper()
+	re, timeout := regexp.MustCompile(pattern), time.After(patience)
+	for {
+		p.mu.Lock()
+		text, changed := strings.Join(p.lines, "\n"), p.changed
+		p.mu.Unlock()
+		if m := re.FindStringSubmatch(text); m != nil {
+			return m
+		}
+		select {
+		case <-changed:
+		case <-p.done:
+			p.t.Fatalf("%s ended before it printed %q: %v\n%s", p.name, pattern, p.err, p.output())
+		case <-timeout:
+			p.t.Fatalf("%s did not print %q:\n%s", p.name, pattern, p.output())
+		}
+	}
+}
+
+// terminate asks the process to end, and waits for its exit code.
+func (p *process) terminate() int {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.t.Fatalf("%s does not end:\n%s", p.name, p.output())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// awaitProbe waits until the probe answers with this status.
+func awaitProbe(t *testing.T, url string, status int) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var last string
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		require.NoError(t, err)
+		resp, err := client.Do(req)
+		if err == nil {
+			body, _ := io.ReadAll(resp.Body) // for the message only
+			resp.Body.Close()
+			if last = fmt.Sprintf("%s %s", resp.Status, bytes.TrimSpace(body)); resp.StatusCode == status {
+				tick.Stop()
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s did not answer %d: %s %v", url, status, last, err)
+		}
+	}
+}
+
+// Core and adapter in processes of their own adopt every device over Kafka, and end
+// cleanly. The adapter is started first, and the broker last: nothing depends on an
+// order.
+func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
+	t.Parallel()
+	coreBin, adapterBin := build(t, "core"), build(t, "adapter")
+	reserved, err := kafkatest.Start(t.Context())
+	require.NoError(t, err)
+	url := "kafka://" + reserved.Addrs()[0]
+	port := portOf(t, reserved.Addrs()[0])
+	require.NoError(t, reserved.Close())
+
+	adapter := start(t, adapterBin, "-bus", url, "-probe", "127.0.0.1:0")
+	adapterProbe := adapter.await(`probes at (http://\S+)`)[1]
+	core := start(t, coreBin, "-bus", url, "-devices", "100", "-probe", "127.0.0.1:0", "-grpc", "127.0.0.1:0")
+	coreProbe := core.await(`probes at (http://[^,\s]+)`)[1]
+	awaitProbe(t, coreProbe+"/readyz", http.StatusServiceUnavailable)
+	awaitProbe(t, coreProbe+"/livez", http.StatusOK)
+
+	broker, err := kafkatest.Start(t.Context(), kafkatest.Port(port))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = broker.Close() })
+	core.await(`all 100 devices are enabled`)
+	awaitProbe(t, coreProbe+"/readyz", http.StatusOK)
+	awaitProbe(t, adapterProbe+"/readyz", http.StatusOK)
+
+	require.Zero(t, core.terminate(), core.output())
+	require.Zero(t, adapter.terminate(), adapter.output())
+	require.Contains(t, adapter.output(), "100 devices enabled in 300 steps, in order and as sent;")
+	require.Contains(t, adapter.output(), " 0 violations")
+}
+
+// A program whose command line is wrong says so, and does not start.
+func TestProgramsRefuse(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"core", "adapter"} {
+		bin := build(t, name)
+		for _, args := range [][]string{{"-speed", "9"}, {"-bus", "memory://x"}, {"-bus", "kafka://u:p@h:1"}, {"something"}, {"-live-interval", "0s"}} {
+			cmd := exec.CommandContext(t.Context(), bin, append(args, "-probe", "127.0.0.1:0")...)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			require.ErrorAs(t, err, &exit, "%s %v: %s", name, args, out)
+			require.Equal(t, 2, exit.ExitCode(), "%s %v: %s", name, args, out)
+			require.Equal(t, 1, bytes.Count(out, []byte("\n")), "one line: %s", out)
+		}
+		out, err := exec.CommandContext(t.Context(), bin, "-help").CombinedOutput()
+		require.NoError(t, err)
+		require.Contains(t, string(out), "examples:")
+	}
+}
+
+func portOf(t *testing.T, addr string) int {
+	t.Helper()
+	var port int
+	_, err := fmt.Sscanf(addr[strings.LastIndexByte(addr, ':')+1:], "%d", &port)
+	require.NoError(t, err)
+	return port
+}
