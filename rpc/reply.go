@@ -148,7 +148,7 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	opts := []bus.SubscribeOption{bus.StartAt(r.position())}
+	opts := []bus.SubscribeOption{bus.NoGroup(), bus.StartAt(r.position())}
 	if b.Capabilities().Ordered { // the cheapest for a handler that doesn't block
 		opts = append(opts, bus.OrderByPartition())
 	}

@@ -20,7 +20,8 @@ type Server struct {
 	counters serverCounters
 	replies  sync.Pool // of *outgoingReply
 
-	// replying ends when replies are not waited for any more.
+	// replying ends when replies are not waited for any more. Under it no topic is created:
+	// a late reply must not bring a deleted one back.
 	replying    context.Context
 	stopReplies context.CancelCauseFunc
 
@@ -48,7 +49,7 @@ func NewServer(b *bus.Bus, opts ...ServerOption) (*Server, error) {
 		cfg.window = max(64, cfg.concurrency)
 	}
 	s := &Server{bus: b, cfg: cfg, cache: newReplayCache(cfg.replay, cfg.replayBytes), methods: map[string]Func{}}
-	s.replying, s.stopReplies = context.WithCancelCause(context.Background())
+	s.replying, s.stopReplies = context.WithCancelCause(bus.ExistingTopic(context.Background()))
 	return s, nil
 }
 
