@@ -1,0 +1,44 @@
+package bustest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/bustest"
+	"github.com/trunkline/trunkline/testing/transporttest"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// Without faults a transport stays what it was, also when every message is looked at.
+// Not parallel: some scenarios count goroutines.
+func TestTransparentWithoutFaults(t *testing.T) {
+	for name, rules := range map[string][]bustest.Rule{
+		"no rules": nil,
+		"rules that never apply": {
+			bustest.OnPublish("", bustest.Probability(0), bustest.Fail(driver.Internal)),
+			bustest.OnFetch("", bustest.Probability(0), bustest.Delay(time.Hour)),
+		},
+	} {
+		t.Run(name, func(t *testing.T) { transporttest.Run(t, harness(rules)) })
+	}
+}
+
+func harness(rules []bustest.Rule) transporttest.Harness {
+	return transporttest.Harness{
+		New: func(t *testing.T) transporttest.Connect {
+			log, err := memory.NewLog(memory.WithRevokeTimeout(time.Minute))
+			require.NoError(t, err)
+			return func(t *testing.T) driver.Transport {
+				tr, err := memory.New(memory.WithLog(log))
+				require.NoError(t, err)
+				f, err := bustest.NewFaults(tr, 1, rules...)
+				require.NoError(t, err)
+				return f
+			}
+		},
+		Crash: func(_ *testing.T, tr driver.Transport) { tr.(*bustest.Faults).Unwrap().(*memory.Transport).Crash() },
+	}
+}
