@@ -39,6 +39,18 @@ func harness(rules []bustest.Rule) transporttest.Harness {
 				return f
 			}
 		},
-		Crash: func(_ *testing.T, tr driver.Transport) { tr.(*bustest.Faults).Unwrap().(*memory.Transport).Crash() },
+		Crash: func(_ *testing.T, tr driver.Transport) { under(tr).Crash() },
+		// The faults' own, not the transport's: they are to be like it.
+		Disconnect: func(_ *testing.T, tr driver.Transport) func() {
+			tr.(*bustest.Faults).Disconnect(nil)
+			return tr.(*bustest.Faults).Connect
+		},
+		AddPartitions: func(t *testing.T, tr driver.Transport, topic string, n int32) {
+			require.NoError(t, under(tr).Log().AddPartitions(topic, n))
+		},
 	}
+}
+
+func under(tr driver.Transport) *memory.Transport {
+	return tr.(*bustest.Faults).Unwrap().(*memory.Transport)
 }

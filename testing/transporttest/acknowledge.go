@@ -15,16 +15,9 @@ var acknowledgeScenarios = []scenario{
 	{name: "NackIsDeliveredAgainAfterABackoff", run: nackBackoff},
 	{name: "HandlerPanicIsANack", run: panicIsNack},
 	{name: "HandlersControl", run: control},
-	{name: "OnlyTheAcknowledgedPrefixIsCommitted", needs: all(needGroups, needReplay, needRedelivery, needWindow), run: prefix},
-	{name: "AckThenCloseIsNotRedelivered", needs: all(needGroups, needReplay, needRedelivery), run: ackThenClose},
-	{name: "CrashRedeliversWhatWasNotCommitted", needs: all(needGroups, needReplay, needRedelivery, needCrash), run: crash},
-}
-
-func needCrash(e *env) string {
-	if e.h.Crash == nil {
-		return "the harness can't crash it"
-	}
-	return ""
+	{name: "OnlyTheAcknowledgedPrefixIsCommitted", needs: needs{needGroups, needReplay, needRedelivery, needWindow}, run: prefix},
+	{name: "AckThenCloseIsNotRedelivered", needs: needs{needGroups, needReplay, needRedelivery}, run: ackThenClose},
+	{name: "CrashRedeliversWhatWasNotCommitted", needs: needs{needGroups, needReplay, needRedelivery, needCrash}, run: crash},
 }
 
 func nackBackoff(t *testing.T, e *env) {

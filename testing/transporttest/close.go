@@ -14,12 +14,12 @@ import (
 
 var closeScenarios = []scenario{
 	{name: "CloseWaitsForTheHandler", run: closeWaits},
-	{name: "CloseIsBounded", needs: needFreePublish, run: closeBounded},
+	{name: "CloseIsBounded", needs: needs{needFreePublish}, run: closeBounded},
 	{name: "HandlersPublishWhileTheBusDrains", run: publishWhileDraining},
-	{name: "CloseWithAnUnreadChannel", needs: needFreePublish, run: closeUnread},
-	{name: "CloseWhileWaitingForAnAck", needs: needFreePublish, run: closeUnacked},
-	{name: "EndOfContextStopsAtOnce", needs: needFreePublish, run: contextStops},
-	{name: "CloseEndsPublishersThatWait", needs: needFreePublish, run: closeWaitingPublishers},
+	{name: "CloseWithAnUnreadChannel", needs: needs{needFreePublish}, run: closeUnread},
+	{name: "CloseWhileWaitingForAnAck", needs: needs{needFreePublish}, run: closeUnacked},
+	{name: "EndOfContextStopsAtOnce", needs: needs{needFreePublish}, run: contextStops},
+	{name: "CloseEndsPublishersThatWait", needs: needs{needFreePublish}, run: closeWaitingPublishers},
 	{name: "OneSubscriptionClosesAlone", run: closeAlone},
 }
 

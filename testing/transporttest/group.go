@@ -9,8 +9,8 @@ import (
 )
 
 var groupScenarios = []scenario{
-	{name: "GroupSharesAndOthersSeeAll", needs: all(needGroups, needReplay, needPartitions), run: groupShares},
-	{name: "GroupsHaveTheirOwnPositions", needs: all(needGroups, needReplay), run: groupsApart},
+	{name: "GroupSharesAndOthersSeeAll", needs: needs{needGroups, needReplay, needPartitions}, run: groupShares},
+	{name: "GroupsHaveTheirOwnPositions", needs: needs{needGroups, needReplay}, run: groupsApart},
 }
 
 func groupShares(t *testing.T, e *env) {

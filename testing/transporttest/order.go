@@ -13,9 +13,9 @@ import (
 )
 
 var orderScenarios = []scenario{
-	{name: "OrderByPartition", needs: needOrder, run: orderByPartition},
-	{name: "OrderByKeyUnderRedelivery", needs: all(needOrder, needKeys, needWindow), run: orderByKey},
-	{name: "NackedMessageHoldsItsKeyOnly", needs: all(needOrder, needKeys, needWindow), run: nackHoldsKey},
+	{name: "OrderByPartition", needs: needs{needOrder}, run: orderByPartition},
+	{name: "OrderByKeyUnderRedelivery", needs: needs{needOrder, needKeys, needWindow}, run: orderByKey},
+	{name: "NackedMessageHoldsItsKeyOnly", needs: needs{needOrder, needKeys, needWindow}, run: nackHoldsKey},
 }
 
 // errPlease is what handlers nack with.

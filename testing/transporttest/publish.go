@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/testing/bustest"
 )
 
 var publishScenarios = []scenario{
@@ -22,6 +23,7 @@ var publishScenarios = []scenario{
 	{name: "NothingWorksAfterClose", run: afterClose},
 	{name: "PublishRacingClose", run: publishRacingClose},
 	{name: "PublishAsyncTellsOneOutcome", run: publishAsync},
+	{name: "ContextThatEndsAfterSubmissionGivesOutcomeUnknown", run: contextAfterSubmission},
 }
 
 func wrongCalls(t *testing.T, e *env) {
@@ -99,19 +101,10 @@ func unsupportedOptions(t *testing.T, e *env) {
 		e.close(t, s)
 	}
 	if !e.caps.Partitions {
-		m := message.NewMessage("id", nil)
-		bus.SetPartition(m, 0)
-		requireCode(t, bus.Unsupported, b.Publish(topic, m), "publish to a partition")
+		refusesPartition(t, e, b, topic)
 	}
 	if !e.caps.Topics {
-		spec := bus.TopicSpec{Name: "made"}
-		requireCode(t, bus.Unsupported, b.CreateTopic(t.Context(), spec), "create a topic")
-		requireCode(t, bus.Unsupported, b.DeleteTopic(t.Context(), "made"), "delete a topic")
-		_, err := b.DescribeTopic(t.Context(), "made")
-		requireCode(t, bus.Unsupported, err, "describe a topic")
-		_, err = b.ListTopics(t.Context())
-		requireCode(t, bus.Unsupported, err, "list topics")
-		require.NoError(t, b.EnsureTopic(t.Context(), spec), "topics need no making")
+		refusesAdmin(t, e, b, topic)
 	}
 	if err := b.Ping(t.Context()); err != nil {
 		requireCode(t, bus.Unsupported, err, "ping")
@@ -211,4 +204,40 @@ func publishAsync(t *testing.T, e *env) {
 	if e.caps.Ordered {
 		require.Equal(t, sequence(0, n), got.numbers())
 	}
+}
+
+// contextAfterSubmission withholds an outcome, and ends the wait for it when the
+// message has already arrived: it is in the log although the publisher can't know.
+func contextAfterSubmission(t *testing.T, e *env) {
+	faults, err := bustest.NewFaults(e.transport(t), 1)
+	require.NoError(t, err)
+	b := e.busOver(t, faults)
+	topic := e.topic(t, b, 1)
+	require.NoError(t, faults.Inject(bustest.OnPublish(topic, bustest.Nth(1, 2), bustest.HoldOutcome())))
+	got := newLog()
+	e.consume(t, b, topic, got.handler)
+	ms := numbered(0, 2, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, m := range ms {
+		m.SetContext(ctx)
+	}
+	published := make(chan error, 1)
+	go func() { published <- b.Publish(topic, ms...) }()
+	got.distinct(t, e, 2)
+	select {
+	case err := <-published:
+		require.Fail(t, "Publish returned without an outcome", "%v", err)
+	default:
+	}
+	cancel()
+	failed, ok := errors.AsType[*bus.PublishError](<-published)
+	require.True(t, ok)
+	for _, o := range failed.Outcomes {
+		requireCode(t, bus.OutcomeUnknown, o.Err, "the wait ended after the message was handed over")
+		require.ErrorIs(t, o.Err, context.Canceled)
+	}
+	faults.ReleaseOutcomes() // late outcomes change nothing
+	e.publish(t, b, topic, numbered(2, 1, nil)...)
+	got.distinct(t, e, 3)
 }

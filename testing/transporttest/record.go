@@ -1,9 +1,13 @@
 package transporttest
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -11,10 +15,11 @@ import (
 
 var recordScenarios = []scenario{
 	{name: "RecordSaysWhereItStands", run: recordFields},
-	{name: "TimestampOfThePublisher", needs: needTimestamps, run: recordTimestamp},
-	{name: "PartitionOfThePublisher", needs: needPartitions, run: recordPartition},
+	{name: "TimestampOfThePublisher", needs: needs{needTimestamps}, run: recordTimestamp},
+	{name: "PartitionOfThePublisher", needs: needs{needPartitions}, run: recordPartition},
 	{name: "SubscribedMessageHasItsRecord", run: subscribedRecord},
 	{name: "EverySubscriptionSeesAll", run: fanOut},
+	{name: "OversizedMessageIsRefusedAndTheLargestArrives", run: oversized},
 }
 
 func recordFields(t *testing.T, e *env) {
@@ -137,4 +142,42 @@ func fanOut(t *testing.T, e *env) {
 		l.distinct(t, e, n)
 		require.Len(t, l.snapshot(), n, "each once")
 	}
+}
+
+// oversized publishes the largest message that is allowed between two that are a byte
+// over it.
+func oversized(t *testing.T, e *env) {
+	limit := 1_000_000 // a bus's own default
+	if e.caps.MaxMessageBytes > 0 {
+		limit = min(limit, e.caps.MaxMessageBytes)
+	}
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	payload := bytes.Repeat([]byte{0, 0xff, 'x', '\n'}, limit/4+1)
+	of := func(size int) *message.Message { return message.NewMessage("id-0", payload[:size-len("id-0")]) }
+	arrived := make(chan []byte, 16)
+	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
+		arrived <- d.Payload
+		return nil
+	})
+	err := b.Publish(topic, of(limit+1), of(limit), of(limit+1))
+	failed, ok := errors.AsType[*bus.PublishError](err)
+	require.True(t, ok, "%v", err)
+	requireCode(t, bus.TooLarge, failed.Outcomes[0].Err, "a byte too many")
+	require.NoError(t, failed.Outcomes[1].Err, "a message as large as is allowed")
+	requireCode(t, bus.TooLarge, failed.Outcomes[2].Err, "a byte too many")
+	e.publish(t, b, topic, numbered(1, 1, nil)...)
+	var lengths []int
+	for range 2 {
+		select {
+		case got := <-arrived:
+			lengths = append(lengths, len(got))
+			if len(got) > 1 {
+				require.True(t, bytes.Equal(payload[:len(got)], got), "the large message arrives as it was published")
+			}
+		case <-time.After(e.h.Patience):
+			require.Fail(t, "a message did not arrive")
+		}
+	}
+	require.ElementsMatch(t, []int{limit - len("id-0"), 1}, lengths, "what is too large does not arrive")
 }

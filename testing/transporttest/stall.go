@@ -3,6 +3,7 @@ package transporttest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -13,7 +14,55 @@ import (
 )
 
 var stallScenarios = []scenario{
-	{name: "StalledSubscriberCostsNoGoroutines", needs: needBounds, run: stalled, alone: true},
+	{name: "StalledSubscriberCostsNothing", needs: needs{needBounds}, run: stalled, alone: true},
+	{name: "PoisonedKeyKeepsMemoryFlat", needs: needs{needBounds, needOrder, needKeys, needWindow, needFreePublish}, run: poisonFlat, alone: true},
+}
+
+const (
+	floodBatches, floodBatch = 20, 1000
+	// floodGoroutines bounds those that come up while messages pile up. Connections and
+	// timers take a few; one for each message would be thousands.
+	floodGoroutines = 50
+	// floodBytes bounds what 20,000 small messages may take, in a log in this process
+	// too. One goroutine for each would take more for their stacks alone.
+	floodBytes = 32 << 20
+)
+
+// flood publishes 20,000 messages, and checks that they cost memory for themselves at
+// the most, and no goroutines.
+func flood(t *testing.T, b *bus.Bus, topic string) {
+	t.Helper()
+	var goroutines, most int
+	var heap uint64
+	for i := range floodBatches {
+		soon, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ms := numbered(i*floodBatch, floodBatch, func(n int) string { return fmt.Sprint("key-", n%50) })
+		for _, m := range ms {
+			m.SetContext(soon)
+		}
+		// Some of it has no room and is given up on: not what this is about.
+		if err := b.Publish(topic, ms...); err != nil {
+			failed, ok := errors.AsType[*bus.PublishError](err)
+			require.True(t, ok, "%v", err)
+			require.Len(t, failed.Outcomes, floodBatch)
+		}
+		stop()
+		if i == 0 { // connections are made, windows filled
+			goroutines, heap = runtime.NumGoroutine(), heapInUse()
+		}
+		most = max(most, runtime.NumGoroutine())
+	}
+	const n = floodBatches * floodBatch
+	require.Less(t, most-goroutines, floodGoroutines, "goroutines after %d publishes, beside the %d there were", n, goroutines)
+	require.Less(t, int64(heapInUse())-int64(heap), int64(floodBytes), "bytes on the heap after %d publishes", n)
+}
+
+// heapInUse is what is reachable.
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // stalled publishes 20,000 messages to a subscriber that reads none.
@@ -35,28 +84,8 @@ func stalled(t *testing.T, e *env) {
 	e.ready(t, s)
 	got := newLog()
 	e.consume(t, b, other, got.handler)
-
-	before, most := runtime.NumGoroutine(), 0
-	const batches, size = 20, 1000
-	for i := range batches {
-		soon, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		ms := numbered(i*size, size, nil)
-		for _, m := range ms {
-			m.SetContext(soon)
-		}
-		// Some of it has no room and is given up on: not what this is about.
-		if err := b.Publish(topic, ms...); err != nil {
-			failed, ok := errors.AsType[*bus.PublishError](err)
-			require.True(t, ok, "%v", err)
-			require.Len(t, failed.Outcomes, size)
-		}
-		most = max(most, runtime.NumGoroutine())
-		stop()
-	}
+	flood(t, b, topic)
 	e.awaits(t, begun, "the handler begins")
-	// Windows have a goroutine for each message that is being handled, transports a
-	// few of their own. One for each message would be thousands.
-	require.Less(t, most-before, 200, "goroutines after %d publishes", batches*size)
 
 	if e.h.AckToPublish { // one that nobody acknowledges may hold up everything
 		return
@@ -66,4 +95,25 @@ func stalled(t *testing.T, e *env) {
 	e.close(t, e.consume(t, b, topic, got.handler))
 	cancel()
 	e.awaits(t, s.Done(), "the stalled subscription ends")
+}
+
+// poisonFlat publishes 20,000 messages of which one can't be handled: the partition
+// stops at the window, and nothing is gathered behind it.
+func poisonFlat(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	const window, ahead = 16, 64
+	poisoned, others := newLog(), newLog()
+	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
+		if number(d) == 0 {
+			poisoned.add(d)
+			return errPlease
+		}
+		others.add(d)
+		return nil
+	}, bus.OrderByKey(), bus.Window(window), bus.WindowAhead(ahead))
+	flood(t, b, topic)
+	poisoned.count(t, e, len(poisoned.snapshot())+10)
+	require.LessOrEqual(t, len(others.snapshot()), ahead+window, "acknowledged beyond the first that is not")
+	require.NotEmpty(t, others.snapshot(), "other keys go on until then")
 }

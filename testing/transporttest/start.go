@@ -11,15 +11,24 @@ import (
 
 var startScenarios = []scenario{
 	{name: "NothingIsMissedAfterReady", run: newestMissesNothing},
-	{name: "WithoutAGroupTheNewestIsTheDefault", needs: needReplay, run: newestByDefault},
-	{name: "WithAGroupTheOldestIsTheDefault", needs: all(needGroups, needReplay), run: oldestByDefault},
-	{name: "NewestOfAGroupIsFixedWhenReady", needs: all(needGroups, needReplay), run: newestOfGroup},
-	{name: "CommittedPositionGoesBeforeStart", needs: all(needGroups, needReplay), run: committedFirst},
-	{name: "StartAtAnOffset", needs: needReplay, run: startAtOffset},
-	{name: "StartAtATime", needs: all(needReplay, needTimestamps), run: startAtTime},
+	{name: "NothingIsMissedAfterReadyInAGroup", needs: needs{needGroups}, run: newestOfGroupMissesNothing},
+	{name: "NothingIsMissedAfterReadyOnAChannel", run: subscribedMissesNothing},
+	{name: "WithoutAGroupTheNewestIsTheDefault", needs: needs{needReplay}, run: newestByDefault},
+	{name: "WithAGroupTheOldestIsTheDefault", needs: needs{needGroups, needReplay}, run: oldestByDefault},
+	{name: "NewestOfAGroupIsFixedWhenReady", needs: needs{needGroups, needReplay}, run: newestOfGroup},
+	{name: "CommittedPositionGoesBeforeStart", needs: needs{needGroups, needReplay}, run: committedFirst},
+	{name: "StartAtAnOffset", needs: needs{needReplay}, run: startAtOffset},
+	{name: "StartAtATime", needs: needs{needReplay, needTimestamps}, run: startAtTime},
 }
 
-func newestMissesNothing(t *testing.T, e *env) {
+func newestMissesNothing(t *testing.T, e *env) { missesNothing(t, e) }
+
+func newestOfGroupMissesNothing(t *testing.T, e *env) {
+	missesNothing(t, e, bus.Group(e.name("group")))
+}
+
+// missesNothing publishes the moment the subscription is ready.
+func missesNothing(t *testing.T, e *env, opts ...bus.SubscribeOption) {
 	publisher, subscriber := e.bus(t), e.bus(t)
 	topic := e.topic(t, publisher, partitions)
 	if e.caps.Replay {
@@ -27,12 +36,32 @@ func newestMissesNothing(t *testing.T, e *env) {
 	}
 	const n = 1000
 	got := newLog()
-	s, err := subscriber.Consume(t.Context(), topic, got.handler, bus.StartAt(bus.Newest()), bus.Unordered())
+	s, err := subscriber.Consume(t.Context(), topic, got.handler, append(opts, bus.StartAt(bus.Newest()), bus.Unordered())...)
 	require.NoError(t, err)
 	e.ready(t, s)
 	e.publish(t, publisher, topic, numbered(0, n, nil)...)
 	got.distinct(t, e, n)
 	require.ElementsMatch(t, sequence(0, n), got.numbers())
+}
+
+// subscribedMissesNothing is the same for a channel, which is ready when the session
+// hook says so.
+func subscribedMissesNothing(t *testing.T, e *env) {
+	publisher := e.bus(t)
+	topic := e.topic(t, publisher, partitions)
+	subscriber, assigned := e.watchedBus(t, bus.WithSubscribeDefaults(bus.StartAt(bus.Newest())))
+	channel, err := subscriber.Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	e.awaits(t, assigned, "the subscription is assigned")
+	const n = 1000
+	e.publishing(t, publisher, topic, numbered(0, n, nil)...)
+	seen := map[string]bool{}
+	for len(seen) < n {
+		m := e.receive(t, channel)
+		require.False(t, seen[m.UUID], "%s came twice", m.UUID)
+		seen[m.UUID] = true
+		m.Ack()
+	}
 }
 
 func newestByDefault(t *testing.T, e *env) {

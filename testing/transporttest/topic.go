@@ -11,8 +11,8 @@ import (
 )
 
 var topicScenarios = []scenario{
-	{name: "UnknownTopicIsNotFound", needs: needTopics, without: anyTopic, run: unknownTopic},
-	{name: "TopicsAreMadeAndRemoved", needs: needTopics, run: manageTopics},
+	{name: "UnknownTopicIsNotFound", needs: needs{needTopics}, without: anyTopic, run: unknownTopic},
+	{name: "TopicsAreMadeAndRemoved", needs: needs{needTopics}, run: manageTopics},
 	{name: "TopicsAreCreatedOnFirstUseWhenAsked", run: createOnUse},
 }
 

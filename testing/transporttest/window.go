@@ -11,9 +11,9 @@ import (
 )
 
 var windowScenarios = []scenario{
-	{name: "PoisonStopsThePartitionAtTheWindow", needs: all(needWindow, needFreePublish), run: windowAhead},
-	{name: "WindowBoundsWhatIsInFlight", needs: all(needWindow, needFreePublish), run: windowInFlight},
-	{name: "ConcurrencyBoundsHandlers", needs: all(needWindow, needFreePublish), run: concurrency},
+	{name: "PoisonStopsThePartitionAtTheWindow", needs: needs{needWindow, needFreePublish}, run: windowAhead},
+	{name: "WindowBoundsWhatIsInFlight", needs: needs{needWindow, needFreePublish}, run: windowInFlight},
+	{name: "ConcurrencyBoundsHandlers", needs: needs{needWindow, needFreePublish}, run: concurrency},
 }
 
 func windowAhead(t *testing.T, e *env) {

@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,10 +12,14 @@ import (
 )
 
 // Not parallel: some scenarios count goroutines.
-func TestConformance(t *testing.T) {
-	transporttest.Run(t, transporttest.Harness{
+func TestConformance(t *testing.T) { transporttest.Run(t, harness()) }
+
+func harness() transporttest.Harness {
+	of := func(tr driver.Transport) *memory.Transport { return tr.(*memory.Transport) }
+	return transporttest.Harness{
 		New: func(t *testing.T) transporttest.Connect {
-			log, err := memory.NewLog()
+			// Above the suite's patience: nobody is to need it.
+			log, err := memory.NewLog(memory.WithRevokeTimeout(time.Minute))
 			require.NoError(t, err)
 			return func(t *testing.T) driver.Transport {
 				tr, err := memory.New(memory.WithLog(log))
@@ -22,6 +27,13 @@ func TestConformance(t *testing.T) {
 				return tr
 			}
 		},
-		Crash: func(_ *testing.T, tr driver.Transport) { tr.(*memory.Transport).Crash() },
-	})
+		Crash: func(_ *testing.T, tr driver.Transport) { of(tr).Crash() },
+		Disconnect: func(_ *testing.T, tr driver.Transport) func() {
+			of(tr).Disconnect(nil)
+			return of(tr).Connect
+		},
+		AddPartitions: func(t *testing.T, tr driver.Transport, topic string, n int32) {
+			require.NoError(t, of(tr).Log().AddPartitions(topic, n))
+		},
+	}
 }

@@ -1,0 +1,153 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+var outageScenarios = []scenario{
+	{name: "OutageIsToldAndPublishingFails", needs: needs{needDisconnect}, run: outageTold},
+	{name: "ReaderResumesAfterAnOutage", needs: needs{needDisconnect, needReplay}, run: readerResumes},
+	{name: "GroupLosesNothingInAnOutage", needs: needs{needDisconnect, needGroups, needReplay, needRedelivery}, run: groupResumes},
+}
+
+// outage is a bus that can lose its broker, and what its hooks tell.
+type outage struct {
+	*bus.Bus
+	tr          driver.Transport
+	sessions    chan bus.SessionEvent
+	connections chan bus.Connection
+}
+
+func (o *outage) OnSession(ev bus.SessionEvent) { o.sessions <- ev }
+func (o *outage) OnConnection(c bus.Connection) { o.connections <- c }
+func newOutage(t *testing.T, e *env) *outage {
+	t.Helper()
+	o := &outage{tr: e.transport(t), sessions: make(chan bus.SessionEvent, 1000), connections: make(chan bus.Connection, 1000)}
+	o.Bus = e.busOver(t, o.tr, bus.WithHooks(o))
+	return o
+}
+
+// assigned waits until a subscription says so.
+func (o *outage) assigned(t *testing.T, e *env, want bool) {
+	t.Helper()
+	ctx, cancel := e.patience(t)
+	defer cancel()
+	for {
+		select {
+		case ev := <-o.sessions:
+			if ev.Assigned == want {
+				return
+			}
+		case <-ctx.Done():
+			require.FailNow(t, "the assignment did not change", "assigned: %v", want)
+		}
+	}
+}
+
+// state waits until the connection is told to be in it.
+func (o *outage) state(t *testing.T, e *env, want driver.ConnectionState) bus.Connection {
+	t.Helper()
+	ctx, cancel := e.patience(t)
+	defer cancel()
+	for {
+		select {
+		case c := <-o.connections:
+			if c.State == want {
+				return c
+			}
+		case <-ctx.Done():
+			require.FailNow(t, "the connection did not change", "want %v", want)
+		}
+	}
+}
+
+func outageTold(t *testing.T, e *env) {
+	b, watcher := newOutage(t, e), e.bus(t)
+	topic := e.topic(t, watcher, 1)
+	got := newLog()
+	e.consume(t, watcher, topic, got.handler)
+	b.state(t, e, bus.Connected)
+	e.publish(t, b.Bus, topic, numbered(0, 1, nil)...)
+
+	connect := e.h.Disconnect(t, b.tr)
+	require.Error(t, b.state(t, e, bus.Disconnected).Cause)
+	require.Equal(t, bus.Disconnected, b.Connection().State)
+	ctx, cancel := e.patience(t)
+	defer cancel()
+	if err := b.Ping(ctx); bus.CodeOf(err) != bus.Unsupported {
+		requireCode(t, bus.Unavailable, err, "ping")
+	}
+	requireCode(t, bus.Unavailable, b.Publish(topic, numbered(1, 1, nil)...), "publish")
+	ended, end := context.WithCancel(ctx)
+	end()
+	require.Error(t, b.Ready(ended), "it is not ready now")
+
+	connect()
+	require.NoError(t, b.Ready(ctx))
+	b.state(t, e, bus.Connected)
+	e.publish(t, b.Bus, topic, numbered(2, 1, nil)...)
+	got.distinct(t, e, 2)
+	require.ElementsMatch(t, []int{0, 2}, got.numbers(), "what is Unavailable was not sent")
+}
+
+// readerResumes has two outages: the second finds a reader that has resumed before.
+func readerResumes(t *testing.T, e *env) {
+	b, publisher := newOutage(t, e), e.bus(t)
+	topic := e.topic(t, publisher, 1)
+	got := newLog()
+	s := e.consume(t, b.Bus, topic, got.handler)
+	b.assigned(t, e, true)
+	e.publish(t, publisher, topic, numbered(0, 10, nil)...)
+	got.count(t, e, 10)
+	n := 10
+	for range 2 {
+		connect := e.h.Disconnect(t, b.tr)
+		b.assigned(t, e, false)
+		assigned, cause := s.Assigned()
+		require.False(t, assigned)
+		require.Error(t, cause, "why it is not assigned")
+		e.publish(t, publisher, topic, numbered(n, 10, nil)...)
+		connect()
+		b.assigned(t, e, true)
+		n += 10
+		got.count(t, e, n)
+	}
+	e.publish(t, publisher, topic, numbered(n, 1, nil)...)
+	got.count(t, e, n+1)
+	require.Equal(t, sequence(0, n+1), got.numbers(), "reading goes on after the last record, each comes once")
+	require.NoError(t, s.Err())
+}
+
+func groupResumes(t *testing.T, e *env) {
+	b, publisher := newOutage(t, e), e.bus(t)
+	topic := e.topic(t, publisher, partitions)
+	begun, causes := newLog(), make(chan error, 1)
+	acked := newLog()
+	e.consume(t, b.Bus, topic, func(ctx context.Context, d *bus.Delivery) error {
+		if number(d) == 10 && len(causes) == 0 && len(begun.snapshot()) == 0 { // is being handled when the broker goes
+			begun.add(d)
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return ctx.Err()
+		}
+		acked.add(d)
+		return nil
+	}, bus.Group(e.name("group")))
+	b.assigned(t, e, true)
+	e.publish(t, publisher, topic, numbered(0, 11, nil)...)
+	begun.count(t, e, 1)
+	connect := e.h.Disconnect(t, b.tr)
+	b.assigned(t, e, false)
+	require.False(t, errors.Is(e.cause(t, causes), context.Canceled), "the cause says what happened")
+	e.publish(t, publisher, topic, numbered(11, 10, nil)...)
+	connect()
+	b.assigned(t, e, true)
+	acked.distinct(t, e, 21)
+}
