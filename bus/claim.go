@@ -28,6 +28,7 @@ type claim struct {
 
 	mu     sync.Mutex
 	window window
+	once   int // AtMostOnce: records handed out whose handlers have not ended
 	byKey  map[string]*lane
 	room   chan struct{} // holds one token when the window may have got room
 }
@@ -63,6 +64,11 @@ func (c *claim) run() {
 // read hands out records until fetching ends, or Fetch fails, which the session
 // tells the reason of.
 func (c *claim) read(fetching context.Context) {
+	handing := fetching
+	if c.sub.cfg.handOutOnDrain && !c.sub.leaves() {
+		handing = c.ctx
+		defer c.readRest()
+	}
 	for {
 		recs, err := c.part.Fetch(fetching)
 		if err != nil {
@@ -73,31 +79,51 @@ func (c *claim) read(fetching context.Context) {
 			return
 		}
 		for i := range recs {
-			if !c.handOut(fetching, recs[i]) {
+			if !c.handOut(handing, recs[i]) {
 				return
 			}
 		}
 	}
 }
 
+// readRest hands out what the transport has already got, and would drop.
+func (c *claim) readRest() {
+	ctx, cancel := context.WithTimeout(c.ctx, 20*time.Millisecond)
+	defer cancel()
+	recs, err := c.part.Fetch(ctx)
+	if err != nil {
+		return // there is nothing, or it is not ours any more
+	}
+	for i := range recs {
+		if !c.handOut(c.ctx, recs[i]) {
+			return
+		}
+	}
+}
+
 // handOut waits for room in the window and sees to the record's handling. It
 // returns false when nothing more is to be handed out.
-func (c *claim) handOut(fetching context.Context, r Record) bool {
-	if fetching.Err() != nil {
+func (c *claim) handOut(handing context.Context, r Record) bool {
+	if handing.Err() != nil {
 		return false
 	}
 	cfg := c.sub.cfg
 	c.mu.Lock()
-	for c.window.full(cfg.window, cfg.ahead) {
+	for c.window.full(cfg.window, cfg.ahead) || c.once >= cfg.window {
 		c.mu.Unlock()
 		select {
 		case <-c.room:
-		case <-fetching.Done():
+		case <-handing.Done():
 			return false
 		}
 		c.mu.Lock()
 	}
 	e := c.window.admit(r)
+	if cfg.atMostOnce && r.DecodeErr == nil {
+		e.once = true
+		c.once++
+		c.window.ack(e) // handleOnce commits it
+	}
 	if cfg.order == orderPartition {
 		c.mu.Unlock()
 		return c.handle(e)
@@ -141,6 +167,10 @@ func (c *claim) runLane(l *lane) {
 // handle delivers the record until it is acknowledged, and returns true then; false
 // when the claim or the subscription ends first.
 func (c *claim) handle(e *entry) bool {
+	if e.once {
+		c.handleOnce(e)
+		return true
+	}
 	pause := newBackoff(c.sub.cfg.minBackoff, c.sub.cfg.maxBackoff)
 	for attempt := 1; ; attempt++ {
 		if !c.mayBegin() {
@@ -176,11 +206,44 @@ func (c *claim) handle(e *entry) bool {
 	}
 }
 
+// handleOnce delivers a record that is acknowledged already, once that is committed.
+func (c *claim) handleOnce(e *entry) {
+	defer func() {
+		c.mu.Lock()
+		c.once--
+		c.mu.Unlock()
+		c.makeRoom()
+	}()
+	if err := c.commit.through(e.rec.Offset); err != nil {
+		c.sub.bus.cfg.logger.Warn("message not handled: it could not be committed first, and may be lost", "topic", e.rec.Topic,
+			"partition", e.rec.Partition, "offset", e.rec.Offset, "error", err)
+		return
+	}
+	if ctl, ok := controlOf(c.deliver(e, 1)); ok {
+		switch ctl.verb {
+		case verbStop:
+			c.sub.cancel(ctl)
+		case verbDeadLetter:
+			if c.sub.cfg.deadLetter != "" {
+				_ = c.deadLetter(e, ctl.err) // logged; it can't be delivered again
+			}
+		}
+	}
+}
+
+// makeRoom wakes the reader, which may wait for the window.
+func (c *claim) makeRoom() {
+	select {
+	case c.room <- struct{}{}:
+	default:
+	}
+}
+
 // mayBegin says whether a handler may still be started.
 func (c *claim) mayBegin() bool {
 	select {
 	case <-c.sub.draining:
-		return false
+		return c.sub.cfg.handOutOnDrain && c.ctx.Err() == nil
 	default:
 		return c.ctx.Err() == nil
 	}
@@ -202,12 +265,19 @@ func (c *claim) rest(d time.Duration) bool {
 // deliver runs the handler once.
 func (c *claim) deliver(e *entry, attempt int) error {
 	if s := c.sub.slots; s != nil {
+		draining, ended := c.sub.draining, c.ctx.Done()
+		if c.sub.cfg.handOutOnDrain || e.once {
+			draining = nil
+		}
+		if e.once {
+			ended = nil
+		}
 		select {
 		case s <- struct{}{}:
 			defer func() { <-s }()
-		case <-c.ctx.Done():
+		case <-ended:
 			return context.Cause(c.ctx)
-		case <-c.sub.draining:
+		case <-draining:
 			return errDraining
 		}
 	}
@@ -266,10 +336,7 @@ func (c *claim) ack(e *entry) {
 	c.mu.Lock()
 	moved := c.window.ack(e)
 	c.mu.Unlock()
-	select {
-	case c.room <- struct{}{}:
-	default:
-	}
+	c.makeRoom()
 	if moved {
 		c.commit.moved()
 	}

@@ -91,6 +91,26 @@ func (k *committer) last() {
 	}
 }
 
+// through returns nil once everything up to and with offset is committed; it fails
+// when the claim ends first, or a commit fails for good.
+func (k *committer) through(offset int64) error {
+	pause := newBackoff(50*time.Millisecond, time.Second)
+	for {
+		err := k.commit()
+		k.mu.Lock()
+		done := k.committed > offset
+		k.mu.Unlock()
+		switch {
+		case done:
+			return nil
+		case err != nil && !temporary(err):
+			return err
+		case !pause.wait(k.claim.ctx):
+			return context.Cause(k.claim.ctx)
+		}
+	}
+}
+
 // commit commits the position, unless that is done already.
 func (k *committer) commit() error {
 	k.mu.Lock()

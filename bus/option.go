@@ -135,6 +135,8 @@ type subscribeConfig struct {
 	maxBackoff     time.Duration
 	commitInterval *time.Duration
 	deadLetter     string
+	handOutOnDrain bool
+	atMostOnce     bool
 }
 
 // Group makes the subscription a member of a consumer group: members share the

@@ -16,6 +16,7 @@ type window struct {
 type entry struct {
 	rec   Record
 	acked bool
+	once  bool // acknowledged before it is handled: see AtMostOnce
 }
 
 func newWindow() window { return window{next: -1} }

@@ -108,6 +108,7 @@ func (s *session) connect() {
 			return
 		}
 		s.topic.sessions = append(s.topic.sessions, s)
+		s.topic.listeners.Add(1)
 		if s.sub.Group != "" {
 			s.group = s.topic.group(s.sub.Group)
 		}
@@ -266,6 +267,7 @@ func (s *session) finish(err error) {
 	}
 	if s.topic != nil {
 		s.topic.sessions = slices.DeleteFunc(s.topic.sessions, func(o *session) bool { return o == s })
+		s.topic.listeners.Add(-1)
 	}
 	s.transport.sessions = slices.DeleteFunc(s.transport.sessions, func(o *session) bool { return o == s })
 	s.signal()

@@ -22,6 +22,8 @@ type topic struct {
 	groups map[string]*group
 	// sessions are those that found the topic, connected now or not.
 	sessions []*session
+	// listeners is how many sessions there are.
+	listeners atomic.Int32
 }
 
 func newTopic(name string, partitions int32, l limits) *topic {

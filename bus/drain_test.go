@@ -1,0 +1,206 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/transport/gochannel"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func onMemory(t *testing.T) (*bus.Bus, *memory.Log) {
+	tr, err := memory.New()
+	require.NoError(t, err)
+	b, err := bus.New(tr)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	require.NoError(t, b.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t", Partitions: 1}))
+	return b, tr.Log()
+}
+
+func publish(t *testing.T, b *bus.Bus, keys ...string) {
+	for i, k := range keys {
+		m := message.NewMessage(fmt.Sprint(i), []byte(fmt.Sprint(i)))
+		bus.SetKey(m, k)
+		require.NoError(t, b.Publish("t", m))
+	}
+}
+
+// What was fetched and not begun when the subscription is closed is handed out, with
+// a group what waits in the window, without one all of it.
+func TestHandOutOnDrain(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		opts []bus.SubscribeOption
+		want int64
+	}{
+		"left":          {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3)}, 1},
+		"group":         {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3), bus.HandOutOnDrain()}, 3},
+		"without group": {[]bus.SubscribeOption{bus.StartAt(bus.Oldest()), bus.Window(3), bus.HandOutOnDrain()}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, log := onMemory(t)
+				publish(t, b, "a", "a", "a", "a", "a", "a") // one lane: one runs, the others wait
+				var handled atomic.Int64
+				release := make(chan struct{})
+				sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
+					<-release
+					handled.Add(1)
+					return nil
+				}, append(tc.opts, bus.OrderByKey())...)
+				require.NoError(t, err)
+				synctest.Wait()
+				closed := make(chan error, 1)
+				go func() { closed <- sub.Close(context.Background()) }()
+				synctest.Wait()
+				close(release)
+				require.NoError(t, <-closed)
+				require.Equal(t, tc.want, handled.Load())
+				if name == "group" {
+					next, _, ok := log.Committed("g", "t", 0)
+					require.True(t, ok)
+					require.EqualValues(t, 3, next, "the rest is for others")
+				}
+			})
+		})
+	}
+}
+
+// Go channels would drop what is buffered: it is handed out too.
+func TestHandOutOnDrainEmptiesTheBuffer(t *testing.T) {
+	t.Parallel()
+	tr, err := gochannel.New()
+	require.NoError(t, err)
+	b, err := bus.New(tr)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	var handled atomic.Int64
+	begun, release := make(chan struct{}, 20), make(chan struct{})
+	sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
+		begun <- struct{}{}
+		<-release
+		handled.Add(1)
+		return nil
+	}, bus.OrderByPartition(), bus.HandOutOnDrain())
+	require.NoError(t, err)
+	publish(t, b, "")
+	<-begun // what follows stays in the buffer
+	publish(t, b, "", "", "")
+	closed := make(chan error, 1)
+	go func() { closed <- sub.Close(context.Background()) }()
+	close(release)
+	require.NoError(t, <-closed)
+	require.EqualValues(t, 4, handled.Load())
+}
+
+// A message is committed before its handler begins, is not delivered again when the
+// handler fails, and the window bounds what is begun; keys stay in order.
+func TestAtMostOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, log := onMemory(t)
+		publish(t, b, "a", "b", "a", "c", "b", "d")
+		var mu sync.Mutex
+		var order []string
+		running := 0
+		release := make(chan struct{})
+		sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
+			next, _, ok := log.Committed("g", "t", 0)
+			mu.Lock()
+			defer mu.Unlock()
+			if !ok || next <= d.Record.Offset {
+				t.Errorf("offset %d is handled, committed is %d", d.Record.Offset, next)
+			}
+			order = append(order, string(d.Payload))
+			running++
+			mu.Unlock()
+			<-release
+			mu.Lock()
+			return fmt.Errorf("fails")
+		}, bus.Group("g"), bus.OrderByKey(), bus.Window(2), bus.AtMostOnce())
+		require.NoError(t, err)
+		synctest.Wait()
+		mu.Lock()
+		require.Equal(t, 2, running, "the window")
+		mu.Unlock()
+		close(release)
+		time.Sleep(time.Minute) // of the test's clock: time for a redelivery
+		require.NoError(t, sub.Close(t.Context()))
+		require.ElementsMatch(t, []string{"0", "1", "2", "3", "4", "5"}, order)
+		next, _, _ := log.Committed("g", "t", 0)
+		require.EqualValues(t, 6, next)
+	})
+}
+
+// What can't be committed first is not handled.
+func TestAtMostOnceIsNotHandledWithoutItsCommit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, log := onMemory(t)
+		entered, release := make(chan struct{}), make(chan struct{})
+		var handled atomic.Int64
+		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
+			if handled.Add(1) == 1 {
+				close(entered)
+				<-release
+			}
+			return nil
+		}, bus.Group("g"), bus.OrderByKey(), bus.AtMostOnce())
+		require.NoError(t, err)
+		publish(t, b, "a")
+		<-entered
+		require.NoError(t, log.ExpireMembers("g", "t"), "the claim is lost; the handler still runs")
+		publish(t, b, "a")
+		close(release)
+		synctest.Wait()
+		require.EqualValues(t, 2, handled.Load(), "each is handled once, by whichever claim committed it")
+		require.NoError(t, sub.Close(t.Context()))
+	})
+}
+
+func TestListening(t *testing.T) {
+	t.Parallel()
+	b, log := onMemory(t)
+	channels, err := gochannel.New()
+	require.NoError(t, err)
+	chans, err := bus.New(channels)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, chans.Close()) })
+	for _, b := range []*bus.Bus{b, chans} {
+		listening, err := b.Listening("t")
+		require.NoError(t, err)
+		require.False(t, listening)
+		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil })
+		require.NoError(t, err)
+		require.NoError(t, sub.Ready(t.Context()))
+		listening, err = b.Listening("t")
+		require.NoError(t, err)
+		require.True(t, listening)
+		if b.Capabilities().Topics {
+			log.Disconnect(nil)
+			listening, err = b.Listening("t")
+			require.NoError(t, err)
+			require.True(t, listening, "who is away for a moment will be back")
+			log.Connect()
+			_, err = b.Listening("none")
+			require.Equal(t, bus.NotFound, bus.CodeOf(err))
+		}
+		require.NoError(t, sub.Close(t.Context()))
+		listening, err = b.Listening("t")
+		require.NoError(t, err)
+		require.False(t, listening)
+	}
+	_, err = newScript().bus(t).Listening("t")
+	require.Equal(t, bus.Unsupported, bus.CodeOf(err))
+}
