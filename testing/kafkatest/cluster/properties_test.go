@@ -3,6 +3,10 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -56,6 +60,24 @@ func TestPropertiesEscapes(t *testing.T) {
 	t.Parallel()
 	n := node{ID: 1, dir: `/a\b`}
 	require.Contains(t, properties(n, &state{Nodes: []node{n}}), `log.dirs=/a\\b/data`)
+}
+
+// The file for Docker has this command's settings.
+func TestComposeFile(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join("..", "compose.yaml"))
+	require.NoError(t, err)
+	s, err := newState(t.TempDir(), defaultVersion, "/libs", 3, false)
+	require.NoError(t, err)
+	// What is of one node, or has to do with containers.
+	own := regexp.MustCompile(`^(node\.id|log\.dirs|listeners|advertised\.listeners|controller\.quorum\.voters|listener\.security\.protocol\.map)$`)
+	for key, value := range parseProperties(t, properties(s.Nodes[0], s)) {
+		if !own.MatchString(key) {
+			name := "KAFKA_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+			require.Contains(t, string(raw), fmt.Sprintf("  %s: %q\n", name, value))
+		}
+	}
+	require.Contains(t, string(raw), "image: apache/kafka:"+defaultVersion+"\n")
 }
 
 func TestNewState(t *testing.T) {
