@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	if os.Getenv(brokerEnv) != "" {
+		exit(serveBroker(os.Stdin, os.Stdout))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func exit(err error) {
+	switch {
+	case err == nil:
+		os.Exit(0)
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// command is one run of the program.
+func command(ctx context.Context, args []string, out, progress io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	quick := flags.Bool("quick", false, "short measurements and one round: a first look, not a result")
+	only := flags.String("only", strings.Join(groups, ","), "the groups to run, separated by commas")
+	match := flags.String("match", "", "run only the scenarios whose name contains this")
+	rounds := flags.Int("rounds", 3, "how often each peer is measured")
+	brokers := flags.String("brokers", "embedded", "host:port,... of real brokers, or embedded")
+	markdown := flags.String("md", "", "write the tables to this file too")
+	picture := flags.String("svg", "", "draw a picture to this file")
+	asJSON := flags.Bool("json", false, "print JSON instead of tables")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	e := &env{measure: time.Second, warm: 300 * time.Millisecond, records: 400_000, slowRecords: 10_000, keys: 20_000, out: progress}
+	if *quick {
+		*rounds = 1
+		e.measure, e.warm, e.records, e.slowRecords = 100*time.Millisecond, 50*time.Millisecond, 20_000, 1000
+	}
+	if *rounds < 1 {
+		return errors.New("-rounds is less than 1")
+	}
+	chosen := strings.Split(*only, ",")
+	for _, g := range chosen {
+		if !slices.Contains(groups, g) {
+			return fmt.Errorf("-only names %q: the groups are %s", g, strings.Join(groups, ", "))
+		}
+	}
+	todo := slices.DeleteFunc(scenarios(), func(s scenario) bool {
+		return !slices.Contains(chosen, s.group) || !strings.Contains(s.name, *match)
+	})
+	if slices.ContainsFunc(todo, func(s scenario) bool { return s.kafka }) {
+		stop, err := e.connect(ctx, *brokers)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	var results []result
+	for _, s := range todo {
+		r, err := e.run(ctx, s, *rounds)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+		if !*asJSON {
+			if err := writeMarkdown(out, []result{r}); err != nil {
+				return err
+			}
+		}
+	}
+	if *asJSON {
+		j := json.NewEncoder(out)
+		j.SetIndent("", "  ")
+		if err := j.Encode(results); err != nil {
+			return err
+		}
+	}
+	if err := toFile(*markdown, func(w io.Writer) error { return writeMarkdown(w, results) }); err != nil {
+		return err
+	}
+	return toFile(*picture, func(w io.Writer) error { return draw(w, results) })
+}
+
+// toFile has write fill the file of that name; "" is none.
+func toFile(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		_ = f.Close() // the first error tells
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// publisher publishes n messages and returns when all are acknowledged. Callers are
+// numbered, and many may publish at once.
+type publisher func(ctx context.Context, caller, n int) error
+
+// opener makes a publisher to a topic; close ends it.
+type opener func(e *env, d *dialer, topic string, keyed bool) (p publisher, close func() error, err error)
+
+func publishScenarios() []scenario {
+	all := []struct {
+		name string
+		base bool
+		open opener
+	}{
+		{"watermill-kafka", false, openWatermill},
+		{"sarama, its defaults", false, openSarama(saramaDefaults)},
+		{"sarama, like for like", true, openSarama(saramaLikeOurs)},
+		{"franz-go, its defaults (linger 10 ms)", false, openFranz()},
+		{"franz-go, no linger", false, openFranz(kgo.ProducerLinger(0))},
+		{"Trunkline", false, openOurs},
+	}
+	shapes := []struct {
+		name             string
+		callers, atATime int
+		keyed, latency   bool
+	}{
+		{"100 messages at a time", 1, 100, false, false},
+		{"100 messages at a time, each with a key", 1, 100, true, false},
+		{"64 goroutines, one message each", 64, 1, false, true},
+		{"one message at a time", 1, 1, false, true},
+	}
+	var made []scenario
+	for _, shape := range shapes {
+		s := scenario{group: "publish", name: shape.name, unit: "messages/s", kafka: true, latency: shape.latency}
+		for _, p := range all {
+			s.peers = append(s.peers, peer{name: p.name, ours: p.name == "Trunkline", base: p.base,
+				run: func(ctx context.Context, e *env) (sample, error) {
+					return e.publish(ctx, p.open, shape.callers, shape.atATime, shape.keyed)
+				}})
+		}
+		made = append(made, s)
+	}
+	return made
+}
+
+// publish measures a publisher, and compares what the log has with what it was told.
+func (e *env) publish(ctx context.Context, open opener, callers, atATime int, keyed bool) (sample, error) {
+	topic, drop, err := e.topic(ctx, "publish", partitions)
+	if err != nil {
+		return sample{}, err
+	}
+	defer drop()
+	d := &dialer{}
+	publish, shut, err := open(e, d, topic, keyed)
+	if err != nil {
+		return sample{}, err
+	}
+	var acknowledged atomic.Int64
+	s, err := e.drive(ctx, callers, atATime, func(ctx context.Context, caller int) error {
+		if err := publish(ctx, caller, atATime); err != nil {
+			return err
+		}
+		acknowledged.Add(int64(atATime))
+		return nil
+	})
+	if closing := shut(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return s, err
+	}
+	s.PerRequest = float64(acknowledged.Load()) / float64(max(1, d.produced.Load()))
+	have, err := e.count(topic)
+	if err == nil && have != acknowledged.Load() {
+		err = fmt.Errorf("%d messages were acknowledged, the log has %d", acknowledged.Load(), have)
+	}
+	return s, err
+}
+
+// count returns how many records a topic has.
+func (e *env) count(topic string) (int64, error) {
+	c, err := sarama.NewClient(e.brokers, saramaDefaults(&dialer{}))
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	var n int64
+	for p := range int32(partitions) {
+		end, err := c.GetOffset(topic, p, sarama.OffsetNewest)
+		if err != nil {
+			return 0, err
+		}
+		n += end
+	}
+	return n, nil
+}
+
+// keys are those of the records that have one.
+var keys = func() (k [1000]string) {
+	for i := range k {
+		k[i] = "device-" + strconv.Itoa(i)
+	}
+	return k
+}()
+
+// newMessages makes what watermill's and our users publish.
+func newMessages(n int, body []byte, keyed bool) []*message.Message {
+	msgs := make([]*message.Message, n)
+	for i := range msgs {
+		msgs[i] = message.NewMessage(uuid, body)
+		if keyed {
+			bus.SetKey(msgs[i], keys[i%len(keys)])
+		}
+	}
+	return msgs
+}
+
+func openWatermill(e *env, d *dialer, topic string, keyed bool) (publisher, func() error, error) {
+	p, err := watermillPublisher(e, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	body := payload()
+	return func(_ context.Context, _, n int) error {
+		return p.Publish(topic, newMessages(n, body, false)...) // its default marshaler knows no keys
+	}, p.Close, nil
+}
+
+func openOurs(e *env, d *dialer, topic string, keyed bool) (publisher, func() error, error) {
+	b, err := ourKafka(e, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	body := payload()
+	return func(_ context.Context, _, n int) error {
+		return b.Publish(topic, newMessages(n, body, keyed)...)
+	}, b.Close, nil
+}
+
+func openFranz(opts ...kgo.Opt) opener {
+	return func(e *env, d *dialer, topic string, keyed bool) (publisher, func() error, error) {
+		c, err := franz(e, d, append(opts, kgo.DefaultProduceTopic(topic))...)
+		if err != nil {
+			return nil, nil, err
+		}
+		body := payload()
+		return func(ctx context.Context, _, n int) error {
+			records := make([]*kgo.Record, n)
+			for i := range records {
+				records[i] = &kgo.Record{Value: body, Headers: []kgo.RecordHeader{{Key: "_watermill_message_uuid", Value: []byte(uuid)}}}
+				if keyed {
+					records[i].Key = []byte(keys[i%len(keys)])
+				}
+			}
+			return c.ProduceSync(ctx, records...).FirstErr()
+		}, func() error { c.Close(); return nil }, nil
+	}
+}
+
+func openSarama(configure func(*dialer) *sarama.Config) opener {
+	return func(e *env, d *dialer, topic string, keyed bool) (publisher, func() error, error) {
+		p, err := sarama.NewAsyncProducer(e.brokers, configure(d))
+		if err != nil {
+			return nil, nil, err
+		}
+		told := make(chan struct{})
+		go awaitOutcomes(p, told)
+		body := payload()
+		return func(_ context.Context, _, n int) error {
+				w := newAwaited(n)
+				for i := range n {
+					p.Input() <- saramaRecord(topic, body, keyed, i, w)
+				}
+				return w.wait()
+			}, func() error {
+				p.AsyncClose()
+				<-told
+				return nil
+			}, nil
+	}
+}
+
+func saramaRecord(topic string, body []byte, keyed bool, i int, w *awaited) *sarama.ProducerMessage {
+	m := &sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(body), Metadata: w,
+		Headers: []sarama.RecordHeader{{Key: []byte("_watermill_message_uuid"), Value: []byte(uuid)}}}
+	if keyed {
+		m.Key = sarama.StringEncoder(keys[i%len(keys)])
+	}
+	return m
+}
+
+// awaited is how those who submit to an AsyncProducer await what they submitted.
+type awaited struct {
+	left atomic.Int64
+	done chan error
+}
+
+func newAwaited(n int) *awaited {
+	w := &awaited{done: make(chan error, 1)}
+	w.left.Store(int64(n))
+	return w
+}
+
+func (w *awaited) tell(err error) {
+	if err != nil {
+		select {
+		case w.done <- err:
+		default: // an error is told already
+		}
+	}
+	if w.left.Add(-1) == 0 && err == nil {
+		select {
+		case w.done <- nil:
+		default:
+		}
+	}
+}
+
+func (w *awaited) wait() error { return <-w.done }
+
+// awaitOutcomes tells whoever awaits them until the producer is closed.
+func awaitOutcomes(p sarama.AsyncProducer, told chan<- struct{}) {
+	defer close(told)
+	failed := make(chan struct{})
+	go func() {
+		defer close(failed)
+		for e := range p.Errors() {
+			e.Msg.Metadata.(*awaited).tell(e.Err)
+		}
+	}()
+	for m := range p.Successes() {
+		m.Metadata.(*awaited).tell(nil)
+	}
+	<-failed
+}

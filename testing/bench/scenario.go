@@ -1,0 +1,144 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/trunkline/trunkline/testing/kafkatest"
+)
+
+// groups are what -only chooses from.
+var groups = []string{"publish", "consume", "memory", "rpc"}
+
+func scenarios() []scenario {
+	return slices.Concat(publishScenarios(), consumeScenarios(), memoryScenarios(), rpcScenarios())
+}
+
+// env is what a run has in common.
+type env struct {
+	measure, warm time.Duration
+	// records are how many a consumer reads, slowRecords how many one that handles one
+	// message at a time reads with a handler of 1 ms; keys is how many keys they have.
+	records, slowRecords, keys int
+	out                        io.Writer
+
+	brokers []string
+	admin   *kafkatest.Broker
+	// loaded names the topic that consumers read.
+	loaded  string
+	counter atomic.Int64 // for names
+}
+
+// scenario is one thing that several peers do.
+type scenario struct {
+	group, name string
+	unit        string // of what is counted, for a second
+	kafka       bool   // needs brokers
+	latency     bool   // latencies are meaningful
+	peers       []peer
+}
+
+// peer measures once.
+type peer struct {
+	name string
+	ours bool
+	// base marks the one that ours is compared with.
+	base bool
+	run  func(context.Context, *env) (sample, error)
+}
+
+// sample is one measurement.
+type sample struct {
+	Rate           float64 // units a second
+	P50, P99, P999 time.Duration
+	Allocs         float64       // a unit
+	CPU            time.Duration // of this process, a unit
+	PerRequest     float64       // records in each produce request; 0 for not counted
+}
+
+// result is what came of a scenario.
+type result struct {
+	Group, Name, Unit string
+	Latency           bool
+	Rows              []row
+}
+
+// row is a peer's median, by each measure on its own, and its lowest and highest
+// rate.
+type row struct {
+	Peer         string
+	Ours, Base   bool
+	Median       sample
+	Lowest, Most float64
+}
+
+// run measures every peer once a round. Every other round goes backwards, so that
+// nobody always comes after the same other.
+func (e *env) run(ctx context.Context, s scenario, rounds int) (result, error) {
+	samples := make([][]sample, len(s.peers))
+	for round := range rounds {
+		for n := range s.peers {
+			if round%2 == 1 {
+				n = len(s.peers) - 1 - n
+			}
+			p := s.peers[n]
+			fmt.Fprintf(e.out, "%s, %s: round %d of %d, %s\n", s.group, s.name, round+1, rounds, p.name)
+			limited, cancel := context.WithTimeout(ctx, 2*time.Minute)
+			got, err := p.run(limited, e)
+			cancel()
+			if err != nil {
+				return result{}, fmt.Errorf("%s, %s: %s: %w", s.group, s.name, p.name, err)
+			}
+			samples[n] = append(samples[n], got)
+		}
+	}
+	r := result{Group: s.group, Name: s.name, Unit: s.unit, Latency: s.latency}
+	for i, p := range s.peers {
+		rates := median(samples[i], func(s sample) float64 { return s.Rate })
+		lowest := slices.MinFunc(samples[i], func(a, b sample) int { return cmp.Compare(a.Rate, b.Rate) })
+		most := slices.MaxFunc(samples[i], func(a, b sample) int { return cmp.Compare(a.Rate, b.Rate) })
+		r.Rows = append(r.Rows, row{Peer: p.name, Ours: p.ours, Base: p.base, Lowest: lowest.Rate, Most: most.Rate, Median: sample{
+			Rate:       rates,
+			P50:        median(samples[i], func(s sample) time.Duration { return s.P50 }),
+			P99:        median(samples[i], func(s sample) time.Duration { return s.P99 }),
+			P999:       median(samples[i], func(s sample) time.Duration { return s.P999 }),
+			Allocs:     median(samples[i], func(s sample) float64 { return s.Allocs }),
+			CPU:        median(samples[i], func(s sample) time.Duration { return s.CPU }),
+			PerRequest: median(samples[i], func(s sample) float64 { return s.PerRequest }),
+		}})
+	}
+	return r, nil
+}
+
+func median[T cmp.Ordered](samples []sample, of func(sample) T) T {
+	values := make([]T, len(samples))
+	for i, s := range samples {
+		values[i] = of(s)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// name returns one that was not used before.
+func (e *env) name(prefix string) string {
+	return fmt.Sprintf("bench-%s-%d-%d", prefix, time.Now().UnixMilli(), e.counter.Add(1))
+}
+
+// topic makes a topic; drop removes it.
+func (e *env) topic(ctx context.Context, prefix string, partitions int) (name string, drop func(), err error) {
+	name = e.name(prefix)
+	if err := e.admin.CreateTopic(ctx, name, partitions); err != nil {
+		return "", nil, err
+	}
+	return name, func() {
+		// What is left behind disturbs nothing but the next measurement.
+		if err := e.admin.DeleteTopic(context.WithoutCancel(ctx), name); err != nil {
+			fmt.Fprintln(e.out, err)
+		}
+	}, nil
+}
