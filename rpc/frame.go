@@ -58,6 +58,9 @@ type Metadata map[string]string
 // AnyPartition, as a frame's ReplyPartition, leaves the choice to the transport.
 const AnyPartition int32 = -1
 
+// AnyServer, as a request's Server, asks every instance that reads it for an answer.
+const AnyServer = "*"
+
 // Frame is one unit of the protocol, whatever form a [Wire] gives it.
 type Frame struct {
 	Kind Kind
@@ -85,6 +88,12 @@ type Frame struct {
 	// Attempt is 1 for the first sending of a request. A reply carries that of the
 	// request that it answers.
 	Attempt int
+	// Server is AnyServer in a request that every instance answers which reads it, and
+	// in a reply to one the id of the instance that answers; "" otherwise.
+	Server string
+	// IdempotencyKey makes equal requests one: those with the same key, method and
+	// topic are run once while the answer is cached; "" for none. Only requests have one.
+	IdempotencyKey string
 	// ContentType names the codec of Body.
 	ContentType string
 	// Status is the answer's, nil for OK. Only replies have one.

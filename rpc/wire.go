@@ -43,6 +43,8 @@ const (
 	HeaderReplyPartition = "trunkline-rpc-reply-partition"
 	HeaderDeadline       = "trunkline-rpc-deadline"
 	HeaderAttempt        = "trunkline-rpc-attempt"
+	HeaderServer         = "trunkline-rpc-server"
+	HeaderIdempotencyKey = "trunkline-rpc-idempotency-key"
 	HeaderContentType    = "trunkline-rpc-content-type"
 	HeaderStatus         = "trunkline-rpc-status"
 	HeaderMessage        = "trunkline-rpc-message"
@@ -52,7 +54,8 @@ const (
 // What HeaderWire accepts and sends at the most, in bytes.
 const (
 	maxID          = 128
-	maxName        = 255 // method, caller, reply topic
+	maxName        = 255 // method, caller, reply topic, server
+	maxIdempotency = 128
 	maxContentType = 128
 	maxMessage     = 16 << 10
 	maxDetails     = 64 << 10 // as base64
@@ -113,6 +116,8 @@ func (HeaderWire) Encode(f *Frame) (*message.Message, error) {
 	put(HeaderMethod, f.Method)
 	put(HeaderCaller, f.Caller)
 	put(HeaderReplyTo, f.ReplyTo)
+	put(HeaderServer, f.Server)
+	put(HeaderIdempotencyKey, f.IdempotencyKey)
 	put(HeaderContentType, f.ContentType)
 	if f.Stream != 0 {
 		h[HeaderStream] = strconv.FormatUint(f.Stream, 10)
@@ -167,6 +172,7 @@ func (HeaderWire) Decode(m *message.Message, f *Frame) error {
 	h := m.Metadata
 	f.ID, f.Caller, f.ReplyTo = h[HeaderID], h[HeaderCaller], h[HeaderReplyTo]
 	f.Method, f.ContentType = h[HeaderMethod], h[HeaderContentType]
+	f.Server, f.IdempotencyKey = h[HeaderServer], h[HeaderIdempotencyKey]
 	f.Key = bus.Key(m)
 	if err := checkBounds(f, true); err != nil {
 		return err
@@ -305,6 +311,8 @@ func checkBounds(f *Frame, forget bool) error {
 	check(HeaderCaller, &f.Caller, maxName)
 	check(HeaderReplyTo, &f.ReplyTo, maxName)
 	check(HeaderMethod, &f.Method, maxName)
+	check(HeaderServer, &f.Server, maxName)
+	check(HeaderIdempotencyKey, &f.IdempotencyKey, maxIdempotency)
 	check(HeaderContentType, &f.ContentType, maxContentType)
 	return err
 }
