@@ -43,6 +43,7 @@ func up(ctx context.Context, c *command, stdout io.Writer, progress func(string,
 		return errors.Join(err, down(ctx, s, progress))
 	}
 	fmt.Fprintf(stdout, "export TRUNKLINE_KAFKA=%s\n", s.addrs())
+	fmt.Fprintf(stdout, "export TRUNKLINE_KAFKA_CLUSTER=%s\n", shellQuote(s.dir))
 	if s.secure() {
 		fmt.Fprintf(stdout, "export TRUNKLINE_KAFKA_SECURE=%s\n", shellQuote(s.securePath(secureFile)))
 	}
@@ -149,8 +150,9 @@ func awaitAnswer(ctx context.Context, n *node, nodes []*node) error {
 	return nil
 }
 
-func kill(ctx context.Context, nodes []*node, progress func(string, ...any)) error {
-	if err := signalAll(nodes, syscall.SIGKILL, "killed", progress); err != nil {
+// end sends nodes a signal that ends them, and waits until it has.
+func end(ctx context.Context, nodes []*node, sig syscall.Signal, done string, progress func(string, ...any)) error {
+	if err := signalAll(nodes, sig, done, progress); err != nil {
 		return err
 	}
 	return awaitStopped(ctx, nodes)

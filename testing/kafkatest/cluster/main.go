@@ -9,8 +9,8 @@
 //	go run ./testing/kafkatest/cluster down
 //
 // up exports TRUNKLINE_KAFKA and TRUNKLINE_KAFKA_SECURE, which package kafkatb
-// reads. The other commands are for faults: kill, start, pause and resume take node
-// numbers.
+// reads, and TRUNKLINE_KAFKA_CLUSTER, by which package chaos finds what to break. The
+// other commands are for faults: kill, stop, start, pause and resume take node numbers.
 //
 // Listeners are on 127.0.0.1: one in plain text, which the brokers use among
 // themselves, and, unless -secure=false, one with TLS (SSL), one that requires a
@@ -47,10 +47,12 @@ const usage = `usage: cluster <command> [flags] [node ...]
 
 commands:
   up             fetch Kafka when it is not there, start the cluster, print
-                 export TRUNKLINE_KAFKA=... and TRUNKLINE_KAFKA_SECURE=...
+                 export TRUNKLINE_KAFKA=..., TRUNKLINE_KAFKA_CLUSTER=...
+                 and TRUNKLINE_KAFKA_SECURE=...
   down           stop the cluster and remove its data; fine when there is none
   status         show each node: stopped, paused, starting, or answering
   kill N ...     stop nodes as a crash does (SIGKILL)
+  stop N ...     end nodes as an orderly restart does (SIGTERM), and wait for it
   start N ...    start stopped nodes again, on their ports and data
   pause N ...    freeze nodes (SIGSTOP): connections stay open, nothing answers
   resume N ...   let paused nodes go on (SIGCONT)
@@ -156,7 +158,7 @@ func (c *command) check() error {
 		if len(c.ids) > 0 {
 			return fmt.Errorf("%s takes no node numbers: %w", c.name, errUsage)
 		}
-	case "kill", "start", "pause", "resume":
+	case "kill", "stop", "start", "pause", "resume":
 		if len(c.ids) == 0 {
 			return fmt.Errorf("%s needs the number of at least one node: %w", c.name, errUsage)
 		}
@@ -220,7 +222,9 @@ func (c *command) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	switch c.name {
 	case "kill":
-		return kill(ctx, nodes, progress)
+		return end(ctx, nodes, syscall.SIGKILL, "killed", progress)
+	case "stop":
+		return end(ctx, nodes, syscall.SIGTERM, "stopped", progress)
 	case "pause":
 		return signalAll(nodes, syscall.SIGSTOP, "paused", progress)
 	case "resume":

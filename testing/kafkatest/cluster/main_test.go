@@ -60,6 +60,7 @@ func TestUsageErrors(t *testing.T) {
 		"two nodes":       {[]string{"up", "-nodes", "2"}, "want 1 or 3"},
 		"a path":          {[]string{"up", "-kafka", "../x"}, "want a version"},
 		"kill nobody":     {[]string{"kill"}, "at least one node"},
+		"stop nobody":     {[]string{"stop"}, "at least one node"},
 		"kill somebody":   {[]string{"kill", "x"}, `"x" is not a node number`},
 		"kill node zero":  {[]string{"kill", "0"}, `"0" is not a node number`},
 		"down one":        {[]string{"down", "1"}, "no node numbers"},
@@ -190,7 +191,7 @@ func TestProcessLifeCycle(t *testing.T) {
 	eventually(paused)
 	require.NoError(t, signalAll([]*node{n}, syscall.SIGCONT, "resumed", quiet))
 	eventually(running)
-	require.NoError(t, kill(t.Context(), []*node{n}, quiet))
+	require.NoError(t, end(t.Context(), []*node{n}, syscall.SIGKILL, "killed", quiet))
 	require.Equal(t, stopped, n.process())
 }
 
