@@ -21,6 +21,8 @@ type Bus struct {
 	gate  *gate
 	known topics
 
+	attached attachments
+
 	mu         sync.Mutex
 	subs       map[*Subscription]struct{}
 	closing    bool
