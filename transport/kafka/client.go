@@ -17,11 +17,7 @@ func (t *Transport) newClient() (*client, error) { return t.newClientWith(func(*
 
 func (t *Transport) newClientWith(change func(*sarama.Config)) (*client, error) {
 	n := t.newNetwork()
-	c, err := t.configure(n)
-	if err != nil {
-		n.cut()
-		return nil, err
-	}
+	c := t.opts.configure(n)
 	change(c)
 	made, err := sarama.NewClient(t.seeds, c)
 	if err != nil {

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 
@@ -15,14 +14,8 @@ const (
 	maxPayloadBytes = 1_000_000
 )
 
-// sasl is how clients authenticate.
-type sasl struct {
-	user     string
-	password func(context.Context) (string, error)
-}
-
 // configure makes the configuration of one client, whose connections n makes.
-func (o *options) configure(ctx context.Context, n *network) (*sarama.Config, error) {
+func (o *options) configure(n *network) *sarama.Config {
 	c := sarama.NewConfig()
 	c.ClientID = o.clientID
 	c.Version = o.version
@@ -70,18 +63,10 @@ func (o *options) configure(ctx context.Context, n *network) (*sarama.Config, er
 	c.Producer.Return.Errors = true
 	c.Consumer.Return.Errors = true
 	c.Consumer.Offsets.AutoCommit.Enable = false
-	if o.sasl != nil {
-		password, err := o.sasl.password(ctx)
-		if err != nil {
-			return nil, err
-		}
-		c.Net.SASL.Enable = true
-		c.Net.SASL.Mechanism = sarama.SASLTypePlaintext
-		c.Net.SASL.Version = sarama.SASLHandshakeV1
-		c.Net.SASL.User = o.sasl.user
-		c.Net.SASL.Password = password
+	if o.login != nil {
+		o.login.configure(c, n)
 	}
-	return c, nil
+	return c
 }
 
 // jitter returns between half of d and d.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,9 @@ type traffic struct {
 // whatever the client is waiting for.
 type network struct {
 	dial        DialFunc
-	tls         *tls.Config
+	tls         *encryption // nil is none
+	login       *login      // nil is none
+	logger      *slog.Logger
 	dialTimeout time.Duration
 	// patience is added to the read deadline of requests that the broker holds until
 	// other members of the group have answered.
@@ -41,10 +44,11 @@ type network struct {
 	conns map[*conn]struct{}
 }
 
-func newNetwork(dial DialFunc, tlsConfig *tls.Config, dialTimeout, patience time.Duration, t *traffic) *network {
+func newNetwork(o *options, t *traffic) *network {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &network{
-		dial: dial, tls: tlsConfig, dialTimeout: dialTimeout, patience: patience, traffic: t,
+		dial: o.dial, tls: o.tls, login: o.login, logger: o.logger,
+		dialTimeout: o.times.Dial, patience: o.times.Rebalance, traffic: t,
 		ctx: ctx, cancel: cancel, conns: make(map[*conn]struct{}),
 	}
 }
@@ -76,25 +80,23 @@ func (n *network) Dial(netw, addr string) (net.Conn, error) {
 	return c, nil
 }
 
+// opHandshake is the operation of a *net.OpError about TLS.
+const opHandshake = "TLS handshake"
+
 func (n *network) handshake(ctx context.Context, netw, addr string) (net.Conn, error) {
 	raw, err := n.dial(ctx, netw, addr)
 	if err != nil || n.tls == nil {
 		return raw, err
 	}
-	cfg := n.tls
-	if cfg.ServerName == "" {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			_ = raw.Close()
-			return nil, err
-		}
-		cfg = cfg.Clone()
-		cfg.ServerName = host
-	}
-	secured := tls.Client(raw, cfg)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
 		_ = raw.Close()
 		return nil, err
+	}
+	secured := tls.Client(raw, n.tls.config(host, n.logger))
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, &net.OpError{Op: opHandshake, Addr: raw.RemoteAddr(), Err: err}
 	}
 	return secured, nil
 }
@@ -147,11 +149,19 @@ func (c *conn) Write(b []byte) (int, error) {
 		key := binary.BigEndian.Uint16(b[4:])
 		c.patient.Store(key == apiJoinGroup || key == apiSyncGroup)
 	}
-	n, err := c.Conn.Write(b)
+	request := b
+	if l := c.network.login; l != nil {
+		var err error
+		if request, err = l.substitute(b, c.network); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Write(request)
 	if err != nil {
 		c.died()
+		return min(n, len(b)), err
 	}
-	return n, err
+	return len(b), nil
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {

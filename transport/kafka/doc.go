@@ -20,7 +20,44 @@
 //
 // The parameters are client_id, version (of the protocol: 2.8.0 by default),
 // dial_timeout, request_timeout and refresh (see [Timeouts]), besides those of package
-// bus. Credentials have no place in a URL: see [WithTLS] and [WithSASLPlain].
+// bus, and for security
+//
+//	tls=true                   WithTLSFrom; the next four need it
+//	ca, cert, key              PEM files
+//	server_name                what the brokers' certificates must be for
+//	sasl                       plain, scram-sha-256, scram-sha-512 or oauthbearer
+//	user                       who logs in; not with oauthbearer
+//	password_file, token_file  the file with the secret
+//	password_env, token_env    or the environment variable with it
+//	insecure_sasl=true         WithInsecureSASL
+//
+// A secret itself has no place in a URL, and a parameter for it is an unknown one.
+//
+// # Security
+//
+//	t, err := kafka.New(brokers,
+//		kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMFile("/etc/kafka/ca.pem")}),
+//		kafka.WithSASLScramSHA512("orders", password))
+//
+// Without options connections are plain text. [WithTLSFrom] encrypts, verifies the
+// brokers' certificates, and shows one of its own if it has one (mTLS); [WithTLS] takes
+// a configuration from crypto/tls. Logins are by [WithSASLPlain], [WithSASLScramSHA256],
+// [WithSASLScramSHA512] and [WithSASLOAuthBearer]. PLAIN and OAUTHBEARER, which hand the
+// secret to whoever answers, need TLS unless [WithInsecureSASL] says otherwise. SCRAM
+// logins also make the broker prove that it knows the password.
+//
+// A password or token comes from a function that is called for each connection, see
+// [Secret], [SecretFile] and [SecretEnv]; PEM files are read for each as well. So what
+// is rotated is picked up, at the latest when the old one is refused. Secrets appear in
+// no error, no log and no printed value of this package.
+//
+// What is wrong with files and options is an error of New. What the brokers or TLS
+// refuse, a wrong password as well as a certificate that can't be trusted, on either
+// side, is the state Refused, with the code Unauthenticated and what to do about it:
+// Ready and Publish return it, a session's event tells it, and it is tried again every
+// few seconds until it is put right. A broker that just hangs up, as one does that
+// expects TLS or a login and finds none, can't be told from one that goes down; that is
+// Unavailable, with a hint.
 //
 // # Message Delivery Semantics
 //
@@ -54,8 +91,7 @@
 // Disconnected, everything that waits for an answer is cut off, and it goes on trying,
 // with jitter, at least once a second. Publish then waits a short while for a
 // connection and gives up with Unavailable. A message that may have reached a broker
-// when the connection was lost is OutcomeUnknown. Refused credentials are tried again
-// every five seconds.
+// when the connection was lost is OutcomeUnknown.
 //
 // Producing, metadata with offsets, each group session and each session without a
 // group have a client, and so connections, of their own: brokers answer the requests of

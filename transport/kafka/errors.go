@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -28,7 +27,7 @@ func failCode(code driver.Code, op, topic, reason string, err error) error {
 	if e, ok := errors.AsType[*driver.Error](err); ok && reason == "" {
 		return e
 	}
-	return &driver.Error{Code: code, Op: op, Transport: transportName, Topic: topic, Reason: reason, Err: err}
+	return &driver.Error{Code: code, Op: op, Transport: transportName, Topic: topic, Reason: reason, Err: onOneLine(err)}
 }
 
 // codeOf classifies what sarama, the network or a context reported. What a broker
@@ -127,15 +126,6 @@ func isNetwork(err error) bool {
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
-}
-
-// isUntrusted says that TLS came to a verdict: trying again at once won't help.
-func isUntrusted(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[tls.AlertError](err)
-	return ok
 }
 
 // neverSent says that sarama gave a message back before a request with it was made:

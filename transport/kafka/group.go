@@ -90,7 +90,7 @@ func (g *groupSession) run() {
 			g.fail(fail("subscribe", g.sub.Topic, err))
 			return
 		}
-		g.lose(fail("subscribe", g.sub.Topic, err))
+		g.lose(fail("subscribe", g.sub.Topic, g.t.opts.explain(err)))
 		switch {
 		case refused(err):
 			wait = refusedBackoff

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -21,13 +20,15 @@ type options struct {
 	marshaler  Marshaler
 	byTopic    map[string]Marshaler
 	dial       DialFunc
-	tls        *tls.Config
-	sasl       *sasl
+	tls        *encryption
+	login      *login
 	logger     *slog.Logger
 	tune       []func(*sarama.Config)
 	times      Timeouts
 	backoffMin time.Duration
 	backoffMax time.Duration
+	// insecureSASL lets secrets be sent without TLS.
+	insecureSASL bool
 }
 
 // Timeouts bounds what the transport waits for. A field that is 0 keeps its default.
@@ -70,8 +71,10 @@ func defaults() *options {
 	}
 }
 
-func invalid(reason string) error {
-	return &driver.Error{Code: driver.InvalidArgument, Op: "open", Transport: transportName, Reason: reason}
+func invalid(reason string) error { return invalidBecause(reason, nil) }
+
+func invalidBecause(reason string, err error) error {
+	return failCode(driver.InvalidArgument, "open", "", reason, err)
 }
 
 // WithClientID sets the name the brokers see in their logs and quotas: "trunkline".
@@ -169,7 +172,9 @@ func WithReconnect(least, most time.Duration) Option {
 	}
 }
 
-// WithTLS makes connections use TLS, 1.2 or later. The configuration is copied.
+// WithTLS makes connections use TLS, 1.2 or later. The configuration is copied, and its
+// ServerName is the name that a broker is connected to by, unless it is set. See
+// [WithTLSFrom] for certificates in files.
 func WithTLS(cfg *tls.Config) Option {
 	return func(o *options) error {
 		if cfg == nil {
@@ -180,20 +185,7 @@ func WithTLS(cfg *tls.Config) Option {
 		if c.MaxVersion != 0 && c.MaxVersion < c.MinVersion {
 			return invalid("TLS below 1.2 is refused")
 		}
-		o.tls = c
-		return nil
-	}
-}
-
-// WithSASLPlain makes connections authenticate with SASL/PLAIN. password is called
-// for each client that is made, so a rotated secret is picked up; it must not block
-// for long and is called from several goroutines. Use it with TLS only.
-func WithSASLPlain(user string, password func(context.Context) (string, error)) Option {
-	return func(o *options) error {
-		if user == "" || password == nil {
-			return invalid("SASL/PLAIN needs a user and a password function")
-		}
-		o.sasl = &sasl{user: user, password: password}
+		o.tls = &encryption{fixed: c}
 		return nil
 	}
 }

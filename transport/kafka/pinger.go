@@ -12,12 +12,15 @@ import (
 // pinger makes round trips to a broker, on a connection of its own, with no topic
 // involved.
 type pinger struct {
-	net    *network
-	config func() (*sarama.Config, error)
-	addrs  func() []string // seeds first, then what metadata named
+	net     *network
+	config  func() *sarama.Config
+	addrs   func() []string       // seeds first, then what metadata named
+	explain func(err error) error // of a broker that doesn't let us in
+	hungUp  func(err error) error // of a broker that we never had an answer from
 
 	mu     sync.Mutex
 	broker *sarama.Broker // the one that answered last
+	met    bool           // one has answered
 }
 
 // roundTrip asks the broker that answered last, then the others.
@@ -25,54 +28,57 @@ func (p *pinger) roundTrip() error {
 	p.mu.Lock()
 	last := p.broker
 	p.mu.Unlock()
+	conf := p.config()
 	if last != nil {
-		if err := ask(last); err == nil {
+		if err := ask(last, conf.Version); err == nil {
 			return nil
 		}
 		p.drop(last)
-	}
-	conf, err := p.config()
-	if err != nil {
-		return err
 	}
 	addrs := slices.Clone(p.addrs())
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 	var errs []error
 	for _, addr := range addrs {
 		b := sarama.NewBroker(addr)
-		if err = b.Open(conf); err == nil {
-			err = ask(b)
+		err := b.Open(conf)
+		if err == nil {
+			err = ask(b, conf.Version)
 		}
 		if err == nil {
 			p.keep(b)
 			return nil
 		}
 		_ = b.Close()
-		errs = append(errs, err)
-		if refused(err) {
-			break
+		if err = p.explain(err); refused(err) {
+			return err
 		}
+		if !p.hasMet() {
+			err = p.hungUp(err)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func ask(b *sarama.Broker) error {
-	res, err := b.ApiVersions(&sarama.ApiVersionsRequest{
-		Version: 3, ClientSoftwareName: "trunkline", ClientSoftwareVersion: "1",
-	})
-	if err != nil {
-		return err
-	}
-	if code := sarama.KError(res.ErrorCode); code != sarama.ErrNoError && code != sarama.ErrUnsupportedVersion {
-		return code
-	}
-	return nil
+// ask makes a round trip for which the broker must have let us in: a listener that
+// wants a login tells what versions it speaks without one.
+func ask(b *sarama.Broker, v sarama.KafkaVersion) error {
+	request := sarama.NewMetadataRequest(v, []string{}) // of no topic
+	request.AllowAutoTopicCreation = false
+	_, err := b.GetMetadata(request)
+	return err
+}
+
+func (p *pinger) hasMet() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.met
 }
 
 func (p *pinger) keep(b *sarama.Broker) {
 	p.mu.Lock()
 	old := p.broker
-	p.broker = b
+	p.broker, p.met = b, true
 	p.mu.Unlock()
 	if old != nil && old != b {
 		_ = old.Close()

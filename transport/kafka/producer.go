@@ -224,7 +224,7 @@ func (p *producer) replace(made chan struct{}) {
 	}
 	l, err := p.newLine()
 	p.mu.Lock()
-	p.line, p.failed, p.making = l, err, nil
+	p.line, p.failed, p.making = l, p.t.opts.explain(err), nil
 	p.mu.Unlock()
 	close(made)
 }

@@ -21,11 +21,17 @@ type Config struct {
 	Brokers []string
 	// ClientID is what WithClientID sets.
 	ClientID string
-	// TLS is what WithTLS sets; nil is plain text.
-	TLS *tls.Config
-	// User and Password are what WithSASLPlain takes.
+	// TLS is what WithTLS sets, and TLSFrom what WithTLSFrom does. At most one is set;
+	// with neither, connections are plain text.
+	TLS     *tls.Config
+	TLSFrom *TLS
+	// SASL is the mechanism: plain, scram-sha-256, scram-sha-512 or oauthbearer, in
+	// letters of either case. "" is plain when User is set, and no login when it isn't.
+	SASL string
+	// User and Password are those of a login; for oauthbearer Password is the token, and
+	// there is no User.
 	User     string
-	Password func(context.Context) (string, error)
+	Password Secret
 	// Logger is what WithLogger sets.
 	Logger *slog.Logger
 	// Options are applied after the fields.
@@ -42,8 +48,14 @@ func NewTransport(c Config) (*Transport, func(), error) {
 	if c.TLS != nil {
 		opts = append(opts, WithTLS(c.TLS))
 	}
-	if c.User != "" || c.Password != nil {
-		opts = append(opts, WithSASLPlain(c.User, c.Password))
+	if c.TLSFrom != nil {
+		if c.TLS != nil {
+			return nil, nil, invalid("both TLS and TLSFrom are set: leave one out")
+		}
+		opts = append(opts, WithTLSFrom(*c.TLSFrom))
+	}
+	if c.SASL != "" || c.User != "" || c.Password != nil {
+		opts = append(opts, withSASL(c.SASL, c.User, c.Password))
 	}
 	if c.Logger != nil {
 		opts = append(opts, WithLogger(c.Logger))

@@ -78,7 +78,7 @@ func (r *readerSession) run() {
 		case err != nil:
 			r.t.opts.logger.Debug("reader session", "topic", r.sub.Topic, "error", err)
 			if refused(err) {
-				r.lose(fail("subscribe", r.sub.Topic, err))
+				r.lose(fail("subscribe", r.sub.Topic, r.t.opts.explain(err)))
 				wait = refusedBackoff
 			}
 			sleep(r.ctx, jitter(wait))

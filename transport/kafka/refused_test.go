@@ -18,7 +18,7 @@ func TestCredentials(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	with := func(password string, err error) *kafka.Transport {
-		k, failed := kafka.New(c.ListenAddrs(), kafka.WithSASLPlain("ada", func(context.Context) (string, error) { return password, err }))
+		k, failed := kafka.New(c.ListenAddrs(), kafka.WithInsecureSASL(), kafka.WithSASLPlain("ada", func(context.Context) (string, error) { return password, err }))
 		require.NoError(t, failed)
 		t.Cleanup(func() { require.NoError(t, k.Close(context.Background())) })
 		return k

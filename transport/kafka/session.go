@@ -26,6 +26,7 @@ type events struct {
 
 	mu       sync.Mutex
 	assigned bool
+	refused  bool          // that the broker doesn't let us in was told
 	due      *driver.Event // merged of all that happened since the last was taken
 	added    []*claim      // those in due.Added: nobody else knows of them yet
 	final    error
@@ -78,20 +79,22 @@ func (e *events) assign(added []*claim) {
 	if e.assigned && len(added) == 0 {
 		return
 	}
-	e.assigned = true
+	e.assigned, e.refused = true, false
 	e.due = &driver.Event{Assigned: true}
 	e.added = append(e.added, added...)
 	e.signal()
 }
 
-// lose tells that the assignment is lost.
+// lose tells that the assignment is lost, or that there is none because the broker
+// doesn't let us in.
 func (e *events) lose(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.assigned {
+	shutOut := refused(cause)
+	if !e.assigned && (!shutOut || e.refused) {
 		return
 	}
-	e.assigned = false
+	e.assigned, e.refused = false, shutOut
 	e.due = &driver.Event{Cause: cause}
 	e.signal()
 }

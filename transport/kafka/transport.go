@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -59,6 +60,9 @@ func New(brokers []string, opts ...Option) (*Transport, error) {
 			return nil, err
 		}
 	}
+	if o.login != nil && o.login.sendsSecret() && o.tls == nil && !o.insecureSASL {
+		return nil, invalid(fmt.Sprintf("%v without TLS would send the secret in plain text: use TLS, SCRAM, or WithInsecureSASL", o.login))
+	}
 	if len(brokers) == 0 {
 		return nil, invalid("no brokers given")
 	}
@@ -78,8 +82,8 @@ func New(brokers []string, opts ...Option) (*Transport, error) {
 		return nil, err
 	}
 	t.meta.make = t.newClient
-	t.pinger = &pinger{net: t.newNetwork(), addrs: t.addresses}
-	t.pinger.config = func() (*sarama.Config, error) { return t.configure(t.pinger.net) }
+	t.pinger = &pinger{net: t.newNetwork(), addrs: t.addresses, explain: o.explain, hungUp: o.hungUp}
+	t.pinger.config = func() *sarama.Config { return o.configure(t.pinger.net) }
 	t.producer = newProducer(t)
 	t.monitor.ping = t.pingNow
 	t.monitor.onDown = t.resetAll
@@ -90,30 +94,16 @@ func New(brokers []string, opts ...Option) (*Transport, error) {
 // validate lets sarama check what the options make of its configuration, so that a
 // mistake in it is an error of New.
 func (t *Transport) validate() error {
-	o := *t.opts
-	o.sasl = nil // its secret may not be there yet
 	n := t.newNetwork()
 	defer n.cut()
-	c, err := o.configure(t.ctx, n)
-	if err != nil {
-		return err
-	}
-	if err := c.Validate(); err != nil {
+	if err := t.opts.configure(n).Validate(); err != nil {
 		return failCode(driver.InvalidArgument, "open", "", "the sarama configuration is not valid", err)
 	}
 	return nil
 }
 
 func (t *Transport) newNetwork() *network {
-	return newNetwork(t.opts.dial, t.opts.tls, t.opts.times.Dial, t.opts.times.Rebalance, t.traffic)
-}
-
-func (t *Transport) configure(n *network) (*sarama.Config, error) {
-	c, err := t.opts.configure(t.ctx, n)
-	if err != nil {
-		return nil, failCode(driver.Unauthenticated, "connect", "", "the password could not be had", err)
-	}
-	return c, nil
+	return newNetwork(t.opts, t.traffic)
 }
 
 // addresses returns every broker known, so that a cluster whose first brokers are gone

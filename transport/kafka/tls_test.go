@@ -1,0 +1,152 @@
+package kafka_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+func later() time.Time { return time.Now().Add(time.Hour) }
+
+func TestPEMIsNotPrinted(t *testing.T) {
+	t.Parallel()
+	s := kafka.TLS{CA: kafka.PEMFile("/etc/ca.pem"), Cert: kafka.PEMText("hunter2"), Key: kafka.PEMText("hunter2")}
+	hidden := struct{ tls kafka.TLS }{s} // where package fmt can't call methods
+	noSecret(t, "hunter2", s, &s, s.Key, hidden, &hidden, []kafka.TLS{s})
+	text, err := json.Marshal(s)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "hunter2")
+	require.Equal(t, "file /etc/ca.pem and inline text", fmt.Sprintf("%v and %v", s.CA, s.Key))
+}
+
+func TestTLSFaultsAreLocal(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t, later())
+	other, otherKey := certificate(t, later())
+	old, oldKey := certificate(t, time.Now().Add(-time.Minute))
+	unreadable := t.TempDir()
+	broken := filepath.Join(unreadable, "broken.pem")
+	require.NoError(t, os.WriteFile(broken, []byte("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"), 0o600))
+	text, file := kafka.PEMText, kafka.PEMFile
+	for name, c := range map[string]struct {
+		tls  kafka.TLS
+		want string
+	}{
+		"no CA file":           {kafka.TLS{CA: file("/none/ca.pem")}, "the TLS CA can't be read: open /none/ca.pem"},
+		"a folder":             {kafka.TLS{CA: file(unreadable)}, unreadable},
+		"no CA in it":          {kafka.TLS{CA: text(key)}, "the TLS CA (inline text) can't be used: it holds no PEM certificate"},
+		"broken CA":            {kafka.TLS{CA: file(broken)}, "the TLS CA (file " + broken + ") can't be used: x509"},
+		"no key":               {kafka.TLS{Cert: text(cert)}, "go together"},
+		"no certificate":       {kafka.TLS{Key: text(key)}, "go together"},
+		"no key file":          {kafka.TLS{Cert: text(cert), Key: file("/none/key.pem")}, "the TLS key can't be read: open /none/key.pem"},
+		"another's key":        {kafka.TLS{Cert: text(cert), Key: text(otherKey)}, "private key does not match public key"},
+		"certificate as key":   {kafka.TLS{Cert: text(cert), Key: text(other)}, "can't be used"},
+		"key is no PEM":        {kafka.TLS{Cert: text(cert), Key: text("hunter2")}, "the TLS certificate (inline text) and key (inline text) can't be used"},
+		"encrypted key":        {kafka.TLS{Cert: text(cert), Key: text(strings.ReplaceAll(key, "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"))}, "is encrypted"},
+		"expired":              {kafka.TLS{Cert: text(old), Key: text(oldKey)}, "the TLS certificate (inline text) has expired at"},
+		"TLS 1.1":              {kafka.TLS{MinVersion: tls.VersionTLS11}, "neither 1.2 nor 1.3"},
+		"unknown version":      {kafka.TLS{MinVersion: tls.VersionTLS13 + 1}, "neither 1.2 nor 1.3"},
+		"expired as CA passes": {kafka.TLS{CA: text(old)}, ""},
+	} {
+		k, err := kafka.New([]string{"127.0.0.1:1"}, kafka.WithTLSFrom(c.tls))
+		if c.want == "" {
+			require.NoError(t, err, name)
+			require.NoError(t, k.Close(bounded(t)))
+			continue
+		}
+		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.ErrorContains(t, err, c.want, name)
+		require.NotContains(t, err.Error(), "\n")
+		for _, secret := range []string{"hunter2", body(key), body(otherKey), body(oldKey)} {
+			noSecret(t, secret, err)
+		}
+	}
+}
+
+// body is a line of a key that stands in no other.
+func body(key string) string { return strings.Split(key, "\n")[1][20:] }
+
+func TestConfigOfBothKindsOfTLS(t *testing.T) {
+	t.Parallel()
+	_, _, err := kafka.NewTransport(kafka.Config{Brokers: []string{"127.0.0.1:1"}, TLS: &tls.Config{}, TLSFrom: &kafka.TLS{}})
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	k, cleanup, err := kafka.NewTransport(kafka.Config{
+		Brokers: []string{"127.0.0.1:1"}, TLSFrom: &kafka.TLS{}, SASL: "scram-sha-512", User: "me", Password: secret("hunter2"),
+	})
+	require.NoError(t, err)
+	defer cleanup()
+	require.Equal(t, `kafka transport on 127.0.0.1:1, TLS, SASL/SCRAM-SHA-512 as "me"`, k.String())
+}
+
+// A certificate that is renewed is picked up, and files that are broken at the moment of
+// a new connection do not bring the transport down.
+func TestTLSFilesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	server, err := tls.X509KeyPair(leaf(t))
+	require.NoError(t, err)
+	var shown atomic.Pointer[big.Int]
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{
+		Certificates: []tls.Certificate{server}, ClientAuth: tls.RequireAnyClientCert,
+		VerifyConnection: func(c tls.ConnectionState) error {
+			shown.Store(c.PeerCertificates[0].SerialNumber)
+			return nil
+		},
+	}))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+
+	file := filepath.Join(t.TempDir(), "client.pem")
+	write := func(cert, key []byte) *big.Int {
+		t.Helper()
+		require.NoError(t, os.WriteFile(file, append(cert, key...), 0o600))
+		pair, err := tls.X509KeyPair(cert, key)
+		require.NoError(t, err)
+		return pair.Leaf.SerialNumber
+	}
+	first := write(leaf(t))
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[0]}))
+	d, log := &kafkatest.Dialer{}, &journal{}
+	k := enter(t, cluster.ListenAddrs(), kafka.WithDialer(d.DialContext), kafka.WithLogger(log.logger()),
+		kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMText(ca), Cert: kafka.PEMFile(file), Key: kafka.PEMFile(file)}))
+	seen := observe(k)
+	reconnect := func() {
+		d.Cut()
+		seen.await(t, driver.Disconnected)
+		d.Restore()
+		seen.await(t, driver.Connected)
+	}
+	seen.await(t, driver.Connected)
+	require.Equal(t, first, shown.Load())
+
+	second := write(leaf(t))
+	reconnect()
+	require.Equal(t, second, shown.Load())
+	require.Empty(t, log.String())
+
+	require.NoError(t, os.Truncate(file, 100))
+	reconnect()
+	require.Equal(t, second, shown.Load())
+	require.Contains(t, log.String(), "going on with what they were")
+}
+
+// leaf makes a certificate for 127.0.0.1 that is its own CA.
+func leaf(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	c, k := certificate(t, later())
+	return []byte(c), []byte(k)
+}
