@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -19,7 +20,7 @@ import (
 	"github.com/trunkline/trunkline/examples/devices"
 )
 
-// Config is what a run needs to be told; every field must be set.
+// Config is what a run needs to be told; every exported field must be set.
 type Config struct {
 	// BusURL is memory://…, chan://…, kafka-embedded:// or kafka://host:port,….
 	BusURL string
@@ -31,6 +32,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// Log gets what the two programs log.
 	Log *slog.Logger
+
+	shutdown time.Duration // bounds the shutdown of each program; 5 s when 0
 }
 
 // Validate returns what is wrong with the configuration, and what to do.
@@ -203,7 +206,7 @@ func (r *run) assemble(ctx context.Context, service string) (*trunkline.App, err
 		return nil, err
 	}
 	cfg := trunkline.DefaultConfig()
-	cfg.Service, cfg.ProbeAddr = service, "127.0.0.1:0"
+	cfg.Service, cfg.ProbeAddr, cfg.ShutdownTimeout = service, "127.0.0.1:0", cmp.Or(r.cfg.shutdown, 5*time.Second)
 	return assemble(t, cfg, r.cfg.Log.With("program", service))
 }
 

@@ -57,8 +57,12 @@ func TestDemo(t *testing.T) {
 				require.Positive(t, report.Cut.Unavailable)
 				require.Positive(t, report.Cut.ReadyAgain)
 				require.Positive(t, report.Cut.GRPCRefusals)
-				require.Less(t, strings.Index(out.String(), "CUT "), strings.Index(out.String(), "503 "))
-				require.Less(t, strings.Index(out.String(), "503 "), strings.Index(out.String(), "BACK "))
+				_, afterCut, _ := strings.Cut(out.String(), "CUT ")
+				during, after, back := strings.Cut(afterCut, "BACK ")
+				require.True(t, back)
+				require.Contains(t, during, "503 ")
+				require.Contains(t, during, "UNAVAILABLE")
+				require.Contains(t, after, "200 ready")
 			}
 			var table bytes.Buffer
 			require.NoError(t, report.WriteTable(&table))
@@ -100,7 +104,9 @@ func TestDemoFailsWhenTheTransportStaysAway(t *testing.T) {
 	n, err := openNetwork(t.Context(), "memory://", "away")
 	require.NoError(t, err)
 	n.restore = func() {}
-	report, err := runOn(bounded(t, 3*time.Second), n, config("", 10, 200*time.Millisecond), "away", NewPrinter(&bytes.Buffer{}))
+	cfg := config("", 10, 200*time.Millisecond)
+	cfg.shutdown = 500 * time.Millisecond
+	report, err := runOn(bounded(t, 3*time.Second), n, cfg, "away", NewPrinter(&bytes.Buffer{}))
 	require.NoError(t, err)
 	require.False(t, report.OK)
 	problems := strings.Join(report.Problems, "\n")
