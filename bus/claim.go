@@ -285,19 +285,23 @@ func (c *claim) deliver(e *entry, attempt int) error {
 		return c.undecodable(e)
 	}
 	d := &Delivery{Message: newMessage(&e.rec), Record: &e.rec, Attempt: attempt}
-	d.SetContext(c.ctx)
 	hooks := &c.sub.bus.cfg.hooks
+	ctx, end := hooks.traceDelivery(c.ctx, c.sub.bus.caps.Name, c.sub.cfg.group, d)
+	d.SetContext(ctx)
 	if len(hooks.delivery) == 0 {
-		return c.guarded(d)
+		err := c.guarded(ctx, d)
+		end(err)
+		return err
 	}
 	begun := time.Now()
-	err := c.guarded(d)
+	err := c.guarded(ctx, d)
+	end(err)
 	hooks.onDelivery(DeliveryEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Record: &e.rec, Attempt: attempt, Err: err, Duration: time.Since(begun)})
 	return err
 }
 
 // guarded turns a panic of the handler into an error.
-func (c *claim) guarded(d *Delivery) (err error) {
+func (c *claim) guarded(ctx context.Context, d *Delivery) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.sub.bus.cfg.logger.Error("handler panicked", "topic", d.Record.Topic, "partition", d.Record.Partition, "offset", d.Record.Offset,
@@ -305,7 +309,7 @@ func (c *claim) guarded(d *Delivery) (err error) {
 			err = &Error{Code: Internal, Op: "handle", Topic: d.Record.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
 		}
 	}()
-	return c.sub.handler(c.ctx, d)
+	return c.sub.handler(ctx, d)
 }
 
 func newMessage(r *Record) *message.Message {

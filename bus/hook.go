@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -27,6 +28,21 @@ type ConnectionHook interface{ OnConnection(Connection) }
 
 // CommitHook is told of every commit, failed or not.
 type CommitHook interface{ OnCommit(CommitEvent) }
+
+// PublishTracer is told before a message is handed to the transport, with the
+// message's context. The headers it returns travel with the message, beside its
+// metadata, which it does not change; end is told the outcome, exactly once. Either
+// may be nil.
+type PublishTracer interface {
+	StartPublish(ctx context.Context, transport, topic string, m *message.Message) (headers map[string]string, end func(Outcome))
+}
+
+// DeliveryTracer is told before a handler is called. The context it returns, which
+// must come from ctx, is the handler's and the message's; end is told what the handler
+// returned. end may be nil.
+type DeliveryTracer interface {
+	StartDelivery(ctx context.Context, transport, group string, d *Delivery) (handler context.Context, end func(error))
+}
 
 // PublishEvent is one message's outcome.
 type PublishEvent struct {
@@ -81,6 +97,8 @@ type hooks struct {
 	session    []SessionHook
 	connection []ConnectionHook
 	commit     []CommitHook
+	publishes  []PublishTracer
+	deliveries []DeliveryTracer
 }
 
 func (h *hooks) add(hook Hook) bool {
@@ -99,6 +117,12 @@ func (h *hooks) add(hook Hook) bool {
 	}
 	if x, ok := hook.(CommitHook); ok {
 		h.commit, known = append(h.commit, x), true
+	}
+	if x, ok := hook.(PublishTracer); ok {
+		h.publishes, known = append(h.publishes, x), true
+	}
+	if x, ok := hook.(DeliveryTracer); ok {
+		h.deliveries, known = append(h.deliveries, x), true
 	}
 	return known
 }

@@ -100,6 +100,7 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 			p.Published(&out, driver.Failed(err))
 			continue
 		}
+		b.tracePublish(&out)
 		batch = append(batch, out)
 	}
 	if len(batch) > 0 {
@@ -126,6 +127,7 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 		a.Published(&out, driver.Failed(err))
 		return
 	}
+	b.tracePublish(&out)
 	b.t.Publish([]driver.Outgoing{out})
 }
 

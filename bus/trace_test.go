@@ -1,0 +1,64 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+type tracerKey struct{}
+
+// tracer adds a header to what goes out, and finds it in the context of what comes in.
+type tracer struct {
+	journal
+}
+
+func (tr *tracer) StartPublish(_ context.Context, transport, topic string, m *message.Message) (map[string]string, func(bus.Outcome)) {
+	tr.add("publish %s %s %s", transport, topic, m.Payload)
+	return map[string]string{"trace": "1-" + string(m.Payload)}, func(o bus.Outcome) { tr.add("published %d %v", o.Offset, o.Err) }
+}
+
+func (tr *tracer) StartDelivery(ctx context.Context, _, group string, d *bus.Delivery) (context.Context, func(error)) {
+	tr.add("deliver %s %d", group, d.Record.Offset)
+	return context.WithValue(ctx, tracerKey{}, "in"), func(err error) { tr.add("delivered %v", err) }
+}
+
+func TestTracersGoAroundPublishAndDelivery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		var sent []*message.Message
+		s.publish = func(batch []driver.Outgoing) {
+			for i := range batch {
+				sent = append(sent, batch[i].Message)
+				batch[i].Complete(driver.Outcome{Offset: 5})
+			}
+		}
+		tr := &tracer{}
+		b := s.bus(t, bus.WithHooks(tr))
+		m := msg("a")
+		require.NoError(t, b.Publish("t", m))
+		require.Equal(t, "1-a", sent[0].Metadata.Get("trace"))
+		require.Empty(t, m.Metadata.Get("trace"), "the caller's message is not changed")
+		b.PublishAsync(t.Context(), "t", msg("b"), func(bus.Outcome) { tr.add("told") })
+		require.Error(t, b.Publish("t", nil), "what is not handed over is not traced")
+		bad := errors.New("bad")
+		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
+			require.Equal(t, "in", ctx.Value(tracerKey{}))
+			require.Equal(t, "in", d.Context().Value(tracerKey{}))
+			return bus.Drop(bad)
+		}, bus.Group("g"))
+		synctest.Wait()
+		require.Equal(t, []string{"publish script t a", "published 5 <nil>", "publish script t b", "published 5 <nil>", "told",
+			"deliver g 0", "delivered drop: bad"}, tr.all())
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
