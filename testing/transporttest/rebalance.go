@@ -314,7 +314,7 @@ func partitionsAdded(t *testing.T, e *env) {
 	e.consume(t, b, topic, logs[0].handler)
 	if e.caps.Groups {
 		logs = append(logs, newLog())
-		e.consume(t, b, topic, logs[1].handler, bus.Group(e.name("group")), bus.StartAt(bus.Newest()))
+		e.consume(t, b, topic, logs[1].handler, bus.Group(e.name("group")))
 	}
 	e.publish(t, b, topic, numbered(0, 4, nil)...)
 	for _, l := range logs {

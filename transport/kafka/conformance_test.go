@@ -1,10 +1,14 @@
 package kafka_test
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
+	watermillkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -14,27 +18,113 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// Not parallel: some scenarios count goroutines.
-func TestConformance(t *testing.T) {
-	var nets sync.Map // of the transports' dialers
-	transporttest.Run(t, transporttest.Harness{
+// Not parallel, like the others here: some scenarios count goroutines.
+func TestConformance(t *testing.T) { transporttest.Run(t, harness()) }
+
+// TestConformanceOfGroups runs what is about groups by the other protocols in which
+// members share partitions; the default one is eager, by range.
+func TestConformanceOfGroups(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		strategy func() sarama.BalanceStrategy
+		lacking  string
+	}{
+		{name: "sticky", strategy: sarama.NewBalanceStrategySticky},
+		{name: "cooperative-sticky", strategy: sarama.NewBalanceStrategyCooperativeSticky,
+			lacking: "a claim that a cooperative rebalance revokes ends only when Fetch looks"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.lacking != "" {
+				t.Skip(c.lacking)
+			}
+			h := harness(kafka.WithSaramaConfig(func(conf *sarama.Config) {
+				conf.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{c.strategy()}
+			}))
+			h.Only = transporttest.Rebalances()
+			transporttest.Run(t, h)
+		})
+	}
+}
+
+// TestConformanceOfUndecodableRecords has a marshaler that refuses records. The default
+// one takes any.
+func TestConformanceOfUndecodableRecords(t *testing.T) {
+	h := harness(kafka.WithMarshaler(strict{}))
+	h.Only = []string{"UndecodableRecordBecomesADeadLetter", "UndecodableRecordEndsASubscriptionWithoutDeadLetters"}
+	h.Undecodable = undecodable
+	transporttest.Run(t, h)
+}
+
+// link is what the harness has to know of a transport.
+type link struct {
+	broker *kafkatest.Broker
+	net    *kafkatest.Dialer
+}
+
+var links sync.Map // driver.Transport → link
+
+func linkOf(t *testing.T, tr driver.Transport) link {
+	l, ok := links.Load(tr)
+	require.True(t, ok)
+	return l.(link)
+}
+
+func harness(opts ...kafka.Option) transporttest.Harness {
+	return transporttest.Harness{
 		Patience: patience,
-		// To the broker, a process that has died is one that says nothing any more.
-		Crash: func(t *testing.T, tr driver.Transport) {
-			d, ok := nets.Load(tr)
-			require.True(t, ok)
-			d.(*kafkatest.Dialer).Cut()
-		},
 		New: func(t *testing.T) transporttest.Connect {
 			broker := kafkatb.New(t)
 			return func(t *testing.T) driver.Transport {
-				d := &kafkatest.Dialer{}
-				k, err := kafka.New(broker.Addrs(), kafka.WithDialer(d.DialContext),
-					kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second}))
+				l := link{broker, &kafkatest.Dialer{}}
+				k, err := kafka.New(broker.Addrs(), append([]kafka.Option{kafka.WithDialer(l.net.DialContext),
+					kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second, Rebalance: 2 * patience, Refresh: 500 * time.Millisecond})}, opts...)...)
 				require.NoError(t, err)
-				nets.Store(driver.Transport(k), d)
+				links.Store(driver.Transport(k), l)
+				t.Cleanup(func() { links.Delete(driver.Transport(k)) })
 				return k
 			}
 		},
-	})
+		// To the broker, a process that has died is one that says nothing any more.
+		Crash: func(t *testing.T, tr driver.Transport) { linkOf(t, tr).net.Cut() },
+		Disconnect: func(t *testing.T, tr driver.Transport) func() {
+			net := linkOf(t, tr).net
+			net.Cut()
+			return net.Restore
+		},
+		AddPartitions: func(t *testing.T, tr driver.Transport, topic string, n int32) {
+			info, err := tr.(driver.Admin).DescribeTopic(bounded(t), topic)
+			require.NoError(t, err)
+			require.NoError(t, linkOf(t, tr).broker.AddPartitions(bounded(t), topic, int(info.Partitions+n)))
+		},
+	}
+}
+
+// strict is the default marshaler, but for records that have no UUID: it can't decode
+// those.
+type strict struct{ watermillkafka.DefaultMarshaler }
+
+func (s strict) Unmarshal(m *sarama.ConsumerMessage) (*message.Message, error) {
+	for _, h := range m.Headers {
+		if string(h.Key) == watermillkafka.UUIDHeaderKey {
+			return s.DefaultMarshaler.Unmarshal(m)
+		}
+	}
+	return nil, errors.New("the record has no UUID")
+}
+
+// undecodable produces a record without a UUID.
+func undecodable(t *testing.T, tr driver.Transport, topic string, r driver.Record) {
+	c := sarama.NewConfig()
+	c.Version = sarama.V2_8_0_0
+	c.Producer.Return.Successes = true
+	c.Metadata.AllowAutoTopicCreation = false
+	p, err := sarama.NewSyncProducer(linkOf(t, tr).broker.Addrs(), c)
+	require.NoError(t, err)
+	m := &sarama.ProducerMessage{Topic: topic, Partition: 0, Key: sarama.ByteEncoder(r.Key), Value: sarama.ByteEncoder(r.Payload)}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: []byte(h.Value)})
+	}
+	_, _, err = p.SendMessage(m)
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
 }
