@@ -101,7 +101,9 @@ func harness(opts ...kafka.Option) transporttest.Harness {
 
 // strict is the default marshaler, but for records that have no UUID: it can't decode
 // those.
-type strict struct{ watermillkafka.DefaultMarshaler }
+type strict struct {
+	watermillkafka.DefaultMarshaler
+}
 
 func (s strict) Unmarshal(m *sarama.ConsumerMessage) (*message.Message, error) {
 	for _, h := range m.Headers {
