@@ -1,0 +1,133 @@
+package busotel_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/busotel"
+	"github.com/trunkline/trunkline/transport/gochannel"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// run publishes one message under a span of the caller's, has it handled, failed the
+// first time, and returns the spans in the order of their end.
+func run(t *testing.T, b *bus.Bus, rec *tracetest.SpanRecorder, tracer trace.Tracer) []sdk.ReadOnlySpan {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: "t"}))
+	handled := make(chan trace.SpanContext, 1)
+	sub, err := b.Consume(ctx, "t", func(ctx context.Context, d *bus.Delivery) error {
+		if d.Attempt == 1 {
+			return bus.Retry(time.Millisecond, errors.New("not yet"))
+		}
+		handled <- trace.SpanContextFromContext(ctx)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, sub.Ready(ctx))
+	outer, span := tracer.Start(ctx, "outer")
+	m := message.NewMessage("id", []byte("x"))
+	m.SetContext(outer)
+	require.NoError(t, b.Publish("t", m))
+	span.End()
+	require.Empty(t, m.Metadata, "the caller's message is not changed")
+	<-handled
+	require.NoError(t, b.Close())
+	return rec.Ended()
+}
+
+func named(spans []sdk.ReadOnlySpan, name string) (found []sdk.ReadOnlySpan) {
+	for _, s := range spans {
+		if s.Name() == name {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+func TestTraceGoesFromPublisherToHandler(t *testing.T) {
+	t.Parallel()
+	for _, linkOnly := range []bool{false, true} {
+		rec := tracetest.NewSpanRecorder()
+		provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(rec))
+		opts := []busotel.Option{busotel.WithTracerProvider(provider)}
+		if linkOnly {
+			opts = append(opts, busotel.LinkOnly())
+		}
+		tr, err := memory.New()
+		require.NoError(t, err)
+		b, err := bus.New(tr, bus.WithHooks(busotel.New(opts...)))
+		require.NoError(t, err)
+		spans := run(t, b, rec, provider.Tracer("test"))
+
+		outer, send, process := named(spans, "outer"), named(spans, "send t"), named(spans, "process t")
+		require.Len(t, outer, 1)
+		require.Len(t, send, 1)
+		require.Len(t, process, 2, "each attempt has its span")
+		require.Equal(t, trace.SpanKindProducer, send[0].SpanKind())
+		require.Equal(t, outer[0].SpanContext().SpanID(), send[0].Parent().SpanID())
+		require.Contains(t, send[0].Attributes(), attribute.String("messaging.destination.partition.id", "0"))
+		require.Equal(t, codes.Unset, send[0].Status().Code)
+		for _, p := range process {
+			require.Equal(t, trace.SpanKindConsumer, p.SpanKind())
+			require.Len(t, p.Links(), 1)
+			require.Equal(t, send[0].SpanContext().SpanID(), p.Links()[0].SpanContext.SpanID())
+			if linkOnly {
+				require.NotEqual(t, send[0].SpanContext().TraceID(), p.SpanContext().TraceID())
+				require.False(t, p.Parent().IsValid())
+			} else {
+				require.Equal(t, send[0].SpanContext().SpanID(), p.Parent().SpanID())
+			}
+		}
+		require.Equal(t, codes.Error, process[0].Status().Code)
+		require.Equal(t, codes.Unset, process[1].Status().Code)
+	}
+}
+
+func TestAFailedPublishEndsItsSpanWithTheError(t *testing.T) {
+	t.Parallel()
+	rec := tracetest.NewSpanRecorder()
+	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(rec))
+	tr, err := memory.New()
+	require.NoError(t, err)
+	b, err := bus.New(tr, bus.WithHooks(busotel.New(busotel.WithTracerProvider(provider))))
+	require.NoError(t, err)
+	require.Equal(t, bus.NotFound, bus.CodeOf(b.Publish("nowhere", message.NewMessage("id", nil))))
+	require.NoError(t, b.Close())
+	spans := rec.Ended()
+	require.Len(t, spans, 1)
+	require.Equal(t, codes.Error, spans[0].Status().Code)
+	require.Contains(t, spans[0].Attributes(), attribute.String("error.type", "not_found"))
+}
+
+func TestWithoutAProviderNothingIsAdded(t *testing.T) {
+	t.Parallel()
+	tr, err := gochannel.New()
+	require.NoError(t, err)
+	b, err := bus.New(tr, bus.WithHooks(busotel.New()))
+	require.NoError(t, err)
+	got := make(chan message.Metadata, 1)
+	sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
+		got <- d.Metadata
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, sub.Ready(t.Context()))
+	require.NoError(t, b.Publish("t", message.NewMessage("id", nil)))
+	require.Empty(t, <-got)
+	require.NoError(t, b.Close())
+}
