@@ -84,7 +84,7 @@ func (c *check) published() {
 		place                Place
 	}
 	messages := make(map[Message]told)
-	for _, e := range c.h.events {
+	for _, e := range c.h.snapshot() {
 		t := messages[e.Message]
 		switch e.Kind {
 		case Published:

@@ -30,7 +30,7 @@ func (c *check) group(name string) {
 	f := &follower{check: c, group: name, handled: make(map[Place]bool), contiguous: make(map[int32]int),
 		delivered: make(map[Message]bool), first: make(map[string]Message), committed: make(map[int32]int64),
 		claims: make(map[int]*claimState)}
-	for _, e := range c.h.events {
+	for _, e := range c.h.snapshot() {
 		if e.Group == name {
 			f.follow(e)
 		}

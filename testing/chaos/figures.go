@@ -43,7 +43,7 @@ func Count(h *History, groups ...string) Figures {
 		f.Groups[name] = GroupFigures{}
 		handled[name] = make(map[Message]bool)
 	}
-	for _, e := range h.events {
+	for _, e := range h.snapshot() {
 		g, known := f.Groups[e.Group]
 		switch e.Kind {
 		case Published:

@@ -77,6 +77,11 @@ type History struct {
 	// Positions are what the brokers hold as the groups' positions at the end, by group
 	// and partition.
 	Positions map[string]map[int32]int64
+	// Steps are what was done meanwhile, in order, as far as a Run did it.
+	Steps []Step
+	// Reasons counts the errors that publishers and commits met with, by their text, which
+	// is for people to read.
+	Reasons map[string]int
 
 	mu     sync.Mutex
 	began  time.Time
@@ -128,7 +133,7 @@ func (h *History) groups() []string {
 			names = append(names, name)
 		}
 	}
-	for _, e := range h.events {
+	for _, e := range h.snapshot() {
 		add(e.Group)
 	}
 	for name := range h.Positions {

@@ -1,0 +1,293 @@
+package chaos_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/testing/chaos"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+var (
+	long   = flag.Bool("chaos.long", false, "break everything, in rounds, instead of each thing once")
+	rounds = flag.Int("chaos.rounds", 1, "with -chaos.long: how many rounds")
+	logTo  = flag.String("chaos.log", "", "file to which the transports and their clients log")
+)
+
+// envCluster names the folder of the cluster to break; the cluster command prints it.
+const envCluster = "TRUNKLINE_KAFKA_CLUSTER"
+
+const (
+	partitions = 8
+	// target is the broker's session time-out and two seconds: what a leader's loss may
+	// cost. It is printed; what is asserted leaves room for a busy machine.
+	target   = 5 * time.Second
+	asserted = 4 * target
+	// patience bounds each step, and the wait for what is still to be delivered.
+	patience = 3 * time.Minute
+)
+
+// scene is a cluster with a load on it.
+type scene struct {
+	*chaos.Run
+	t       *testing.T
+	cluster chaos.Cluster
+	brokers chaos.Brokers
+	topic   string
+	// targets are the names of the steps in which a leader was lost.
+	targets []string
+}
+
+func newScene(t *testing.T) *scene {
+	dir := os.Getenv(envCluster)
+	if dir == "" {
+		t.Skipf("needs a real cluster that it may break, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
+	}
+	if os.Getenv(kafkatb.Env) == "" {
+		t.Fatalf("%s is set and %s is not: both come from the cluster command", envCluster, kafkatb.Env)
+	}
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { noGoroutineIsLeft(t, before) })
+	broker := kafkatb.New(t, kafkatest.Brokers(3))
+	command := filepath.Join(t.TempDir(), "cluster")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	s := &scene{t: t, cluster: chaos.Cluster{Command: command, Dir: dir}, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, partitions)}
+	ctx := s.bounded()
+	require.NoError(t, s.brokers.InSync(ctx))
+	logger := newLogger(t)
+	s.Run, err = chaos.Start(ctx, chaos.Load{
+		Topic: s.topic, Partitions: partitions, Addrs: broker.Addrs(),
+		Open: func(name string, opts ...bus.Option) (*bus.Bus, func(), error) {
+			d := &kafkatest.Dialer{Timeout: 2 * time.Second}
+			return open(broker.Addrs(), d, logger.With("bus", name), opts)
+		},
+	})
+	require.NoError(t, err)
+	return s
+}
+
+// open makes a bus with the transport's default options, but for a dialer that can be cut.
+func open(addrs []string, d *kafkatest.Dialer, logger *slog.Logger, opts []bus.Option, own ...kafka.Option) (*bus.Bus, func(), error) {
+	t, err := kafka.New(addrs, append(own, kafka.WithDialer(d.DialContext), kafka.WithLogger(logger))...)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := bus.New(t, append(opts, bus.WithLogger(logger))...)
+	return b, d.Cut, err
+}
+
+func newLogger(t *testing.T) *slog.Logger {
+	w := io.Discard
+	if *logTo != "" {
+		f, err := os.OpenFile(*logTo, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+		require.NoError(t, err)
+		t.Cleanup(func() { f.Close() })
+		w = f
+		sarama.Logger = saramaLogger{slog.New(slog.NewTextHandler(w, nil)).With("bus", "sarama")}
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+type saramaLogger struct{ *slog.Logger }
+
+func (l saramaLogger) Print(v ...any)            { l.Info(fmt.Sprint(v...)) }
+func (l saramaLogger) Printf(f string, v ...any) { l.Info(fmt.Sprintf(f, v...)) }
+func (l saramaLogger) Println(v ...any)          { l.Info(fmt.Sprint(v...)) }
+
+func (s *scene) bounded() context.Context {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	s.t.Cleanup(cancel)
+	return ctx
+}
+
+func (s *scene) step(name string, f func(context.Context) error) {
+	s.t.Helper()
+	s.t.Log(name)
+	require.NoError(s.t, s.Step(s.bounded(), name, f))
+}
+
+// leader returns the node that leads most of the topic's partitions.
+func (s *scene) leader() int32 {
+	leaders, err := s.brokers.Leaders(s.bounded(), s.topic)
+	require.NoError(s.t, err)
+	led := make(map[int32]int)
+	for _, n := range leaders {
+		led[n]++
+	}
+	return slices.MaxFunc(leaders, func(a, b int32) int { return led[a] - led[b] })
+}
+
+// lose makes a leader go away and come back. The steps in between are long enough to see
+// what happens when it does not come back at once.
+func (s *scene) lose(node int32, verb string, lose func(context.Context, ...int32) error, back string, restore func(context.Context, ...int32) error, away time.Duration) {
+	s.t.Helper()
+	name := fmt.Sprintf("%s node %d", verb, node)
+	s.targets = append(s.targets, name)
+	s.step(name, func(ctx context.Context) error {
+		if err := lose(ctx, node); err != nil {
+			return err
+		}
+		return rest(ctx, away)
+	})
+	s.step(fmt.Sprintf("%s node %d", back, node), func(ctx context.Context) error {
+		if err := restore(ctx, node); err != nil {
+			return err
+		}
+		return s.brokers.InSync(ctx)
+	})
+	s.step("preferred leaders back", func(ctx context.Context) error {
+		return s.brokers.Balance(ctx, s.topic)
+	})
+}
+
+func (s *scene) kill(node int32, away time.Duration) {
+	s.t.Helper()
+	s.lose(node, "kill", s.cluster.Kill, "restart", s.cluster.Start, away)
+}
+
+func (s *scene) roll(node int32, away time.Duration) {
+	s.t.Helper()
+	s.lose(node, "stop", s.cluster.Stop, "restart", s.cluster.Start, away)
+}
+
+func (s *scene) pause(node int32, away time.Duration) {
+	s.t.Helper()
+	resumed := false
+	s.t.Cleanup(func() { // a broker left paused would be of no use to anyone
+		if !resumed {
+			_ = s.cluster.Resume(context.WithoutCancel(s.t.Context()), node)
+		}
+	})
+	s.lose(node, "pause", s.cluster.Pause, "resume", s.cluster.Resume, away)
+	resumed = true
+}
+
+func (s *scene) killMembers(groups ...string) {
+	s.t.Helper()
+	for _, g := range groups {
+		s.step("kill a member of "+g[len(s.topic):], func(context.Context) error { return s.KillMember(g) })
+	}
+}
+
+func (s *scene) allDown(away time.Duration) {
+	s.t.Helper()
+	s.step(fmt.Sprintf("all brokers down for %v", away), func(ctx context.Context) error {
+		if err := s.cluster.Kill(ctx, 1, 2, 3); err != nil {
+			return err
+		}
+		if err := rest(ctx, away); err != nil {
+			return err
+		}
+		if err := s.cluster.Start(ctx, 1, 2, 3); err != nil {
+			return err
+		}
+		return s.brokers.InSync(ctx)
+	})
+	s.step("preferred leaders back", func(ctx context.Context) error { return s.brokers.Balance(ctx, s.topic) })
+}
+
+func (s *scene) groups() []string { return []string{s.topic + "-a", s.topic + "-b"} }
+
+// verify stops the load, prints the figures and holds the history against the rules.
+func (s *scene) verify() {
+	s.t.Helper()
+	history, err := s.Stop(s.bounded())
+	report := chaos.Report(history, partitions, s.groups()...)
+	for _, f := range report {
+		s.t.Log(f)
+	}
+	s.t.Logf("\n%v", chaos.Count(history, s.groups()...))
+	for reason, n := range history.Reasons {
+		s.t.Logf("%d times: %s", n, reason)
+	}
+	require.NoError(s.t, err)
+	for i, v := range chaos.Check(history, s.groups()...) {
+		if i < 50 {
+			s.t.Error(v)
+		}
+	}
+	for _, f := range report {
+		if !slices.Contains(s.targets, f.Name) {
+			continue
+		}
+		publishing, delivery := f.Longest()
+		if longest := max(publishing, delivery); longest > target {
+			s.t.Logf("%s: %v of silence misses the target of %v", f.Name, longest, target)
+		}
+		require.Less(s.t, max(publishing, delivery), asserted, f.Name)
+	}
+}
+
+// rest waits.
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Not parallel, like everything here that breaks the one cluster there is.
+func TestEachThingOnce(t *testing.T) {
+	if *long {
+		t.Skip("-chaos.long runs TestRounds, which does this and more")
+	}
+	s := newScene(t)
+	s.kill(s.leader(), 8*time.Second)
+	s.pause(s.leader(), 8*time.Second)
+	s.killMembers(s.groups()[0])
+	s.allDown(5 * time.Second)
+	s.verify()
+}
+
+func TestRounds(t *testing.T) {
+	if !*long {
+		t.Skip("takes five minutes a round: run it with -chaos.long")
+	}
+	s := newScene(t)
+	for round := range *rounds {
+		t.Logf("round %d of %d", round+1, *rounds)
+		for _, node := range []int32{1, 2, 3} {
+			s.kill(node, 15*time.Second)
+		}
+		for _, node := range []int32{1, 2, 3} {
+			s.roll(node, time.Second)
+		}
+		for _, node := range []int32{1, 2, 3} {
+			s.pause(node, 15*time.Second)
+		}
+		s.killMembers(s.groups()...)
+	}
+	s.verify()
+}
+
+func TestAllBrokersDown(t *testing.T) {
+	if !*long {
+		t.Skip("takes a minute a round: run it with -chaos.long")
+	}
+	s := newScene(t)
+	for range *rounds {
+		s.allDown(30 * time.Second)
+	}
+	s.verify()
+}

@@ -1,0 +1,108 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// member is one member of a group, with a bus of its own.
+type member struct {
+	run   *Run
+	name  string
+	group string
+	bus   *bus.Bus
+	cut   func()
+	sub   *bus.Subscription
+}
+
+func (r *Run) join(ctx context.Context, group string) (*member, error) {
+	r.joined++
+	m := &member{run: r, name: fmt.Sprintf("%s-%d", group, r.joined), group: group}
+	b, cut, err := r.load.Open(m.name, bus.WithHooks(commits{r}))
+	if err != nil {
+		return nil, fmt.Errorf("chaos: open a bus for %s: %w", m.name, err)
+	}
+	m.bus, m.cut = b, cut
+	m.sub, err = b.Consume(ctx, r.load.Topic, m.handle, bus.Group(group), bus.OrderByKey(), bus.Backoff(20*time.Millisecond, time.Second))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("chaos: subscribe %s: %w", m.name, err), b.Close())
+	}
+	return m, nil
+}
+
+var errOnPurpose = errors.New("chaos: refused once, on purpose")
+
+// handle takes up to 2 ms, so that records wait for each other, and refuses one in 199
+// once.
+func (m *member) handle(ctx context.Context, d *bus.Delivery) error {
+	e := Event{Kind: Begun, Place: Place{d.Record.Partition, d.Record.Offset}, Group: m.group, Claim: m.run.claims.number(ctx)}
+	var err error
+	if e.Message, err = parse(d.Payload); err != nil {
+		return err
+	}
+	m.run.history.record(e)
+	rest(ctx, rand.N(2*time.Millisecond))
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case d.Attempt == 1 && d.Record.Offset%199 == 198:
+		err = errOnPurpose
+	}
+	e.Kind = Handled
+	if err != nil {
+		e.Kind = Refused
+	}
+	m.run.history.record(e)
+	if err == nil {
+		m.run.tally.handle(m.group, e.Place)
+	}
+	return err
+}
+
+// close drains the member and leaves the group.
+func (m *member) close(ctx context.Context) error {
+	if err := m.bus.Shutdown(ctx); err != nil {
+		return fmt.Errorf("chaos: close %s: %w", m.name, err)
+	}
+	return nil
+}
+
+// claims numbers claims. All handlers of a claim get the same context, and no other
+// claim's do: that is what tells them apart.
+type claims struct {
+	mu      sync.Mutex
+	numbers map[context.Context]int
+}
+
+func (c *claims) number(ctx context.Context) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.numbers == nil {
+		c.numbers = make(map[context.Context]int)
+	}
+	n, ok := c.numbers[ctx]
+	if !ok {
+		n = len(c.numbers) + 1
+		c.numbers[ctx] = n
+	}
+	return n
+}
+
+// commits is the hook of the members' buses.
+type commits struct{ run *Run }
+
+// OnCommit implements [bus.CommitHook].
+func (c commits) OnCommit(e bus.CommitEvent) {
+	kind := Committed
+	if e.Err != nil {
+		kind = Uncommitted
+		c.run.tally.failed("commit", e.Err)
+	}
+	c.run.history.record(Event{Kind: kind, Place: Place{e.Partition, e.Next}, Group: e.Group})
+}
