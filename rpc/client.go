@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"maps"
 	"strconv"
 	"strings"
@@ -37,6 +38,8 @@ type Client struct {
 	timers sync.Pool // of *time.Timer
 	idle   sync.Pool // of *pending
 	frames sync.Pool // of *Frame
+
+	watching watching // of servers' announcements, for FailFast
 
 	// closing ends with the client: nobody waits for room or back-off any more.
 	closing context.Context
@@ -75,7 +78,7 @@ func NewClient(b *bus.Bus, opts ...ClientOption) (*Client, error) {
 		cancel(errClosed)
 		ctx, stop := context.WithTimeout(context.Background(), closeTimeout)
 		defer stop()
-		return c.reader.close(ctx)
+		return errors.Join(c.watching.close(ctx), c.reader.close(ctx))
 	})
 	c.reader.start(closing)
 	return c, nil
@@ -219,6 +222,9 @@ func (c *Client) newID() string {
 // attempt sends the request once and waits for its reply.
 func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt int) (*Response, *Error) {
 	if err := c.reader.wait(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.served(ctx, req.Topic); err != nil {
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()

@@ -12,6 +12,8 @@ type CallInfo struct {
 	Topic, Method, Key string
 	// Caller is the id of the calling instance; with ID it is unique.
 	Caller, ID string
+	// IdempotencyKey is the caller's, which makes equal requests one; "" for none.
+	IdempotencyKey string
 	// Attempt is 1 for the first sending of the request. Redelivery by the transport
 	// does not change it.
 	Attempt int
@@ -41,8 +43,9 @@ type lazyContext struct {
 
 	mu     sync.Mutex
 	real   context.Context // made by the first Done
-	cancel context.CancelFunc
+	cancel func(cause error)
 	ended  bool
+	cause  error // why it ended; nil is context.Canceled
 }
 
 // Deadline returns the earlier one of its own and the parent's deadline.
@@ -79,9 +82,9 @@ func (c *lazyContext) start() {
 		unwatch = context.AfterFunc(c.also, func() { cancel(context.Cause(c.also)) })
 	}
 	c.real = ctx
-	c.cancel = func() { unwatch(); stop(); cancel(context.Canceled) }
+	c.cancel = func(cause error) { cancel(cause); unwatch(); stop() }
 	if c.ended {
-		c.cancel()
+		c.cancel(c.cause)
 	}
 }
 
@@ -116,12 +119,17 @@ func (c *lazyContext) Value(key any) any {
 }
 
 // end ends it, like a CancelFunc.
-func (c *lazyContext) end() {
+func (c *lazyContext) end() { c.endWith(nil) }
+
+// endWith ends it, unless it has ended, with a cause for context.Cause.
+func (c *lazyContext) endWith(cause error) {
 	c.mu.Lock()
-	c.ended = true
-	cancel := c.cancel
+	if !c.ended {
+		c.ended, c.cause = true, cause
+	}
+	cause, cancel := c.cause, c.cancel
 	c.mu.Unlock()
 	if cancel != nil {
-		cancel()
+		cancel(cause)
 	}
 }

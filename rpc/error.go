@@ -21,7 +21,9 @@ type Error struct {
 	topic    string
 	remote   bool
 	terminal bool // trying again can't help, whatever the code says
-	cause    error
+	// undecodable: a server could not read the body of a request.
+	undecodable bool
+	cause       error
 }
 
 // NewError returns a local error with this code and cause, for handlers and

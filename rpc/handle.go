@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"google.golang.org/grpc/codes"
 )
@@ -23,24 +22,44 @@ import (
 // At least once: a request may be run again when a server ends before it has
 // acknowledged it, or when its answer is no longer in the replay cache.
 func Handle[Req, Resp any](s *Server, method string, h func(ctx context.Context, req *Req) (*Resp, error)) error {
-	in, out := codecFor(new(Req)), codecFor(new(Resp))
-	if h == nil {
-		return s.register(method, nil)
+	return s.handle(NewMethod(method, h))
+}
+
+// HandleFunc registers f, which decodes and encodes by itself, for method; otherwise
+// it is like [Handle].
+func (s *Server) HandleFunc(method string, f Func) error { return s.handle(NewRawMethod(method, f)) }
+
+func (s *Server) handle(m Method) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ready, err := s.prepare(m)
+	if err != nil {
+		if !s.started {
+			s.invalid = errors.Join(s.invalid, err)
+		}
+		return err
 	}
-	return s.register(method, func(ctx context.Context, r *Request) (*Response, error) {
+	s.methods[m.Name] = ready
+	return nil
+}
+
+// typed decodes for h and encodes what it returns.
+func typed[Req, Resp any](cfg *config, h func(ctx context.Context, req *Req) (*Resp, error)) Func {
+	in, out := codecFor(new(Req)), codecFor(new(Resp))
+	return func(ctx context.Context, r *Request) (*Response, error) {
 		// What came in the default of its type is answered in the default of the
 		// answer's, which may be another; any other codec was the caller's choice.
 		read, write := in, out
 		if r.ContentType != "" && r.ContentType != in.ContentType() {
-			c, err := s.cfg.codecs.of(r.ContentType, nil)
+			c, err := cfg.codecs.of(r.ContentType, nil)
 			if err != nil {
-				return nil, newError(codes.InvalidArgument, "the request can't be decoded: "+err.Error(), err)
+				return nil, undecodable(err)
 			}
 			read, write = c, c
 		}
 		req := new(Req)
 		if err := read.Unmarshal(r.Body, req); err != nil {
-			return nil, newError(codes.InvalidArgument, "the request can't be decoded: "+err.Error(), err)
+			return nil, undecodable(err)
 		}
 		resp, err := h(ctx, req)
 		if err != nil {
@@ -54,33 +73,13 @@ func Handle[Req, Resp any](s *Server, method string, h func(ctx context.Context,
 			return nil, newError(codes.Internal, "the response can't be encoded: "+err.Error(), err)
 		}
 		return &Response{ContentType: write.ContentType(), Body: body}, nil
-	})
+	}
 }
 
-// HandleFunc registers f, which decodes and encodes by itself, for method; otherwise
-// it is like [Handle].
-func (s *Server) HandleFunc(method string, f Func) error { return s.register(method, f) }
-
-func (s *Server) register(method string, f Func) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var reason string
-	switch _, taken := s.methods[method]; {
-	case method == "" || len(method) > maxName:
-		reason = "the name is empty or over 255 bytes"
-	case f == nil:
-		reason = "the handler is nil"
-	case taken:
-		reason = "it is registered already"
-	case s.started:
-		reason = "the server has been started: register before"
-	default:
-		s.methods[method] = chain(f, s.cfg.interceptors)
-		return nil
-	}
-	err := newError(codes.FailedPrecondition, fmt.Sprintf("method %s can't be registered: %s", excerpt(method), reason), nil)
-	if !s.started {
-		s.invalid = errors.Join(s.invalid, err)
-	}
-	return err
+// undecodable is the error of a request whose body can't be read: the caller is told,
+// and the dead-letter topic, where there is one, gets the request.
+func undecodable(err error) *Error {
+	e := newError(codes.InvalidArgument, "the request can't be decoded: "+err.Error(), err)
+	e.undecodable = true
+	return e
 }

@@ -103,6 +103,7 @@ type clientConfig struct {
 	timeout    time.Duration
 	maxPending int
 	calls      []CallOption
+	fast       failFast
 	replyTopic bus.TopicSpec
 }
 
@@ -158,116 +159,6 @@ func ReplyTopic(spec bus.TopicSpec) ClientOption {
 			return invalidOption("the reply topic's name and partitions are the client's choice")
 		}
 		c.replyTopic = spec
-		return nil
-	})
-}
-
-type serverConfig struct {
-	config
-	group       string
-	concurrency int
-	window      int
-	unordered   bool
-	replay      int
-	replayBytes int
-	skew        time.Duration
-	deadLetter  string
-	replyTo     func(topic string) bool
-}
-
-// Group sets the consumer group the server is a member of: members share the
-// requests. Where the transport has no groups it is an Unsupported error. Default:
-// "trunkline.rpc.<topic>" where the transport has groups, and none elsewhere: there
-// every server of a topic runs every request.
-func Group(name string) ServerOption {
-	return serverOption(func(c *serverConfig) error {
-		if name == "" {
-			return invalidOption("the group's name is empty: leave the option out for the default")
-		}
-		c.group = name
-		return nil
-	})
-}
-
-// Concurrency bounds the handlers that run at once for each topic served, replies
-// on their way to the transport's log included. Default 64.
-func Concurrency(n int) ServerOption {
-	return serverOption(func(c *serverConfig) error {
-		if n < 1 {
-			return invalidOption("the concurrency is less than 1")
-		}
-		c.concurrency = n
-		return nil
-	})
-}
-
-// Window bounds, for each partition, the requests that are fetched and not yet
-// acknowledged. Default 64, or Concurrency when that is more.
-func Window(n int) ServerOption {
-	return serverOption(func(c *serverConfig) error {
-		if n < 1 {
-			return invalidOption("the window is less than 1")
-		}
-		c.window = n
-		return nil
-	})
-}
-
-// Unordered runs requests side by side whatever their keys. Default: requests of
-// one key run one at a time, in the order they were published, and all others side
-// by side; on a transport that keeps order but carries no keys, one request of a
-// partition at a time; on one that keeps no order, side by side.
-func Unordered() ServerOption {
-	return serverOption(func(c *serverConfig) error { c.unordered = true; return nil })
-}
-
-// ReplayCache sets how many answers, and how many bytes of them, are kept to answer
-// a request that comes again without running it again. 0 answers keep none; then a
-// redelivered or retried request is run again. Default 4,096 answers, 64 MiB.
-func ReplayCache(answers, bytes int) ServerOption {
-	return serverOption(func(c *serverConfig) error {
-		if answers < 0 || bytes < 0 {
-			return invalidOption("the replay cache's size is negative")
-		}
-		c.replay, c.replayBytes = answers, bytes
-		return nil
-	})
-}
-
-// ClockSkew is how long after its deadline, by the server's clock, a request is
-// still begun. Set it to what the clocks of the callers may be behind. Default 0.
-func ClockSkew(d time.Duration) ServerOption {
-	return serverOption(func(c *serverConfig) error {
-		if d < 0 {
-			return invalidOption("the clock skew is negative")
-		}
-		c.skew = d
-		return nil
-	})
-}
-
-// DeadLetterTopic sets where messages go that can't be read as requests. Default:
-// none; they are acknowledged, counted and logged.
-func DeadLetterTopic(topic string) ServerOption {
-	return serverOption(func(c *serverConfig) error {
-		if topic == "" {
-			return invalidOption("the dead-letter topic's name is empty")
-		}
-		c.deadLetter = topic
-		return nil
-	})
-}
-
-// ReplyTopics sets which topics the server may answer to: a request names its own
-// reply topic, and must not make the server write just anywhere. A request with
-// another one is acknowledged, counted and logged, and not run. Default: those of
-// this package's clients, which begin with "trunkline.reply.".
-func ReplyTopics(allow func(topic string) bool) ServerOption {
-	return serverOption(func(c *serverConfig) error {
-		if allow == nil {
-			return invalidOption("the function that allows reply topics is nil")
-		}
-		c.replyTo = allow
 		return nil
 	})
 }

@@ -5,20 +5,30 @@ import (
 	"context"
 	"sync"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 // answer is what a handler answered; it does not change.
 type answer struct {
+	caller, id  string // of the request it was made for
 	attempt     int
 	contentType string
 	metadata    Metadata
 	body        []byte
 	st          *status.Status // nil for OK
+	letter      *Error         // why the request is a dead letter; nil for none
+	declined    bool           // there is no answer
 }
 
+// errNoAnswer is returned by a handler of this package that does not answer.
+var errNoAnswer = newError(codes.Unimplemented, "no answer", nil)
+
+// errCanceled says that the caller does not wait any more.
+var errCanceled = newError(codes.Canceled, "the caller canceled the call", context.Canceled)
+
 func (a *answer) size() int {
-	n := 256 + len(a.contentType) + len(a.body) + len(a.st.Message())
+	n := 384 + len(a.caller) + len(a.id) + len(a.contentType) + len(a.body) + len(a.st.Message())
 	for k, v := range a.metadata {
 		n += len(k) + len(v)
 	}
@@ -39,41 +49,60 @@ type replayCache struct {
 	entries map[replayKey]*replayEntry
 	done    *list.List // of *replayEntry with an answer, the most recently used first
 	bytes   int
+	// canceled remembers the last notices for requests that were not there yet; ring is
+	// where they are overwritten, next where to go on.
+	canceled map[replayKey]struct{}
+	ring     []replayKey
+	next     int
 }
 
+// maxCanceled bounds what is remembered of requests that are canceled before they begin.
+const maxCanceled = 1024
+
+// replayKey tells requests apart: by caller and id, or, with an idempotency key, by
+// what it is for and that key.
 type replayKey struct{ caller, id string }
+
+func replayKeyOf(topic string, f *Frame) replayKey {
+	if f.IdempotencyKey != "" {
+		return replayKey{"\x00" + topic + "\x00" + f.Method, f.IdempotencyKey}
+	}
+	return replayKey{f.Caller, f.ID}
+}
+
+// errNotBegun says that the request has no answer yet and was not to be begun.
+var errNotBegun = newError(codes.Unavailable, "not begun", nil)
 
 // replayEntry is in flight while answer is nil. Its cache's mutex guards it.
 type replayEntry struct {
 	key     replayKey
+	running *lazyContext // of the handler, while in flight
+	stopped bool         // by its caller
 	answer  *answer
 	place   *list.Element // in done; nil in flight
 	settled chan struct{} // made by the first that joins; closed by finish and give up
 }
 
 func newReplayCache(answers, bytes int) *replayCache {
-	return &replayCache{maxAnswers: answers, maxBytes: bytes, entries: map[replayKey]*replayEntry{}, done: list.New()}
+	return &replayCache{maxAnswers: answers, maxBytes: bytes, entries: map[replayKey]*replayEntry{}, done: list.New(), canceled: map[replayKey]struct{}{}}
 }
 
 // begin returns the answer to replay, or the entry that is the caller's to finish or
-// give up. It waits under ctx while somebody else works on the request.
-func (c *replayCache) begin(ctx context.Context, key replayKey, attempt int) (*answer, *replayEntry, error) {
+// give up, whose handler's context is running. It waits under ctx while somebody else
+// works on the request. It fails with errCanceled when the request's caller has gone,
+// and, unless it may be run, with errNotBegun when it would have to be.
+func (c *replayCache) begin(ctx context.Context, key replayKey, f *Frame, running *lazyContext, mayRun bool) (*answer, *replayEntry, error) {
 	for {
 		c.mu.Lock()
 		e, ok := c.entries[key]
 		switch {
-		case !ok:
-			e = &replayEntry{key: key}
-			c.entries[key] = e
-			c.mu.Unlock()
-			return nil, e, nil
-		case e.answer != nil && e.answer.st != nil && attempt > e.answer.attempt:
-			// The caller knows of the error and asks again.
+		case ok && e.answer != nil && !e.answer.holds(f):
 			c.drop(e)
-			e = &replayEntry{key: key}
-			c.entries[key] = e
+			fallthrough
+		case !ok:
+			e, err := c.enter(key, running, mayRun)
 			c.mu.Unlock()
-			return nil, e, nil
+			return nil, e, err
 		case e.answer != nil:
 			c.done.MoveToFront(e.place)
 			a := e.answer
@@ -93,9 +122,63 @@ func (c *replayCache) begin(ctx context.Context, key replayKey, attempt int) (*a
 	}
 }
 
+// enter makes the entry of a request that is begun. c.mu is held.
+func (c *replayCache) enter(key replayKey, running *lazyContext, mayRun bool) (*replayEntry, error) {
+	if len(c.canceled) > 0 {
+		if _, ok := c.canceled[key]; ok {
+			return nil, errCanceled
+		}
+	}
+	if !mayRun {
+		return nil, errNotBegun
+	}
+	e := &replayEntry{key: key, running: running}
+	c.entries[key] = e
+	return e, nil
+}
+
+// holds says whether the answer is one to f, too. Who knows of an error, and asks
+// again, is to get another chance: a later attempt, or another call that the same
+// idempotency key makes the same request.
+func (a *answer) holds(f *Frame) bool {
+	return a.st == nil || a.caller == f.Caller && a.id == f.ID && f.Attempt <= a.attempt
+}
+
+// cancel ends the handler that runs for key, or keeps it from being begun.
+func (c *replayCache) cancel(key replayKey) {
+	c.mu.Lock()
+	e, ok := c.entries[key]
+	var running *lazyContext
+	switch {
+	case !ok:
+		c.remember(key)
+	case e.answer == nil:
+		e.stopped, running = true, e.running
+	}
+	c.mu.Unlock()
+	if running != nil {
+		running.endWith(errCanceled)
+	}
+}
+
+// remember keeps key among the canceled. c.mu is held.
+func (c *replayCache) remember(key replayKey) {
+	if _, ok := c.canceled[key]; ok {
+		return
+	}
+	if len(c.ring) < maxCanceled {
+		c.ring = append(c.ring, key)
+	} else {
+		delete(c.canceled, c.ring[c.next])
+		c.ring[c.next] = key
+		c.next = (c.next + 1) % maxCanceled
+	}
+	c.canceled[key] = struct{}{}
+}
+
 // finish keeps the answer. Those who joined find it, or run the request again if it
-// does not fit.
-func (c *replayCache) finish(e *replayEntry, a *answer) {
+// does not fit. It returns true when the caller has gone meanwhile.
+func (c *replayCache) finish(e *replayEntry, a *answer) (stopped bool) {
 	size := a.size()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,14 +187,15 @@ func (c *replayCache) finish(e *replayEntry, a *answer) {
 	}
 	if c.maxAnswers == 0 || size > c.maxBytes {
 		delete(c.entries, e.key)
-		return
+		return e.stopped
 	}
-	e.answer = a
+	e.answer, e.running = a, nil
 	e.place = c.done.PushFront(e)
 	c.bytes += size
 	for c.done.Len() > c.maxAnswers || c.bytes > c.maxBytes {
 		c.drop(c.done.Back().Value.(*replayEntry))
 	}
+	return e.stopped
 }
 
 // giveUp lets go of a request that was not answered: whoever comes next runs it.

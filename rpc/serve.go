@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -21,11 +22,10 @@ type exchange struct {
 }
 
 // deliver answers one request. The request is acknowledged, by returning nil, only
-// when the reply is in the transport's log or will never be.
-func (s *Server) deliver(ctx context.Context, d *bus.Delivery) error {
+// when the reply is in the transport's log or will never be. slots bounds how many
+// requests are worked on at once.
+func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct{}) error {
 	s.counters.requests.Add(1)
-	s.counters.inFlight.Add(1)
-	defer s.counters.inFlight.Add(-1)
 	x := &exchange{}
 	f := &x.frame
 	if err := s.cfg.wire.Decode(d.Message, f); err != nil {
@@ -40,30 +40,114 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery) error {
 			"topic", d.Record.Topic, "method", f.Method, "caller", f.Caller, "replyTo", f.ReplyTo)
 		return nil
 	}
-	if !f.Deadline.IsZero() && !time.Now().Before(f.Deadline.Add(s.cfg.skew)) {
-		s.counters.expired.Add(1)
-		return nil
-	}
-	invoke, ok := s.methods[f.Method]
+	m, ok := s.methods[f.Method]
 	if !ok {
 		s.counters.unknownMethods.Add(1)
 		return s.reply(f, failure(f, codes.Unimplemented, "method "+excerpt(f.Method)+" is not served on this topic"))
 	}
-	a, entry, err := s.cache.begin(ctx, replayKey{f.Caller, f.ID}, f.Attempt)
+	key := replayKeyOf(d.Record.Topic, f)
+	refused := s.begin(ctx, slots)
+	if refused == nil {
+		defer func() { <-slots }()
+	}
+	s.counters.inFlight.Add(1)
+	defer s.counters.inFlight.Add(-1)
+	begun := time.Now()
+	if !f.Deadline.IsZero() && !begun.Before(f.Deadline.Add(s.cfg.skew)) {
+		s.counters.expired.Add(1)
+		return nil
+	}
+	a, entry, err := s.cache.begin(ctx, key, f, &x.ctx, refused == nil)
 	switch {
+	case err == errNotBegun:
+		return s.refuse(f, refused)
+	case err == errCanceled:
+		s.counters.canceled.Add(1)
+		return nil
 	case err != nil:
 		return err
 	case a != nil:
 		s.counters.replayed.Add(1)
-		return s.reply(f, a)
+		return s.answer(f, a)
 	}
-	a, err = s.run(ctx, d, x, invoke)
+	a, err = s.run(ctx, d, x, m, begun)
 	if err != nil {
 		s.cache.giveUp(entry)
 		return err
 	}
-	s.cache.finish(entry, a)
-	return s.reply(f, a)
+	if s.cache.finish(entry, a) {
+		s.counters.canceled.Add(1)
+		return nil // nobody waits for it
+	}
+	return s.answer(f, a)
+}
+
+// begin waits for a slot. Its error says why the request is not to be begun.
+func (s *Server) begin(ctx context.Context, slots chan struct{}) error {
+	if s.cfg.atMostOnce && ctx.Err() != nil { // it is nobody else's, for all that
+		return context.Cause(ctx)
+	}
+	select {
+	case <-s.stopping:
+		return errShutdown
+	default:
+	}
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-s.stopping:
+		return errShutdown
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// refuse is what becomes of a request that is not begun, and why: somebody else gets
+// it, or its caller is told that nobody will run it.
+func (s *Server) refuse(f *Frame, why error) error {
+	if f.ReplyTo == "" || !s.refuses(why) {
+		return why
+	}
+	s.counters.refused.Add(1)
+	return s.reply(f, failure(f, codes.Unavailable, "the server is shutting down, or has lost the request's partition: it was not run"))
+}
+
+// refuses says whether what the server does not finish is to be answered.
+func (s *Server) refuses(why error) bool {
+	switch {
+	case s.cfg.atMostOnce:
+		return true
+	case why == nil || !s.isStopping() || bus.CodeOf(why) == bus.Revoked:
+		return false // it is delivered again
+	default:
+		return !s.cfg.leaveOnStop || !s.redelivered()
+	}
+}
+
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// redelivered says whether a request that is not acknowledged comes to another server.
+func (s *Server) redelivered() bool {
+	caps := s.bus.Capabilities()
+	return caps.Redelivery && caps.Groups && !s.cfg.broadcast
+}
+
+// answer replies, and has the dead-letter topic get a request that could not be read.
+func (s *Server) answer(f *Frame, a *answer) error {
+	if err := s.reply(f, a); err != nil {
+		return err
+	}
+	if a.letter != nil && s.cfg.deadLetter != "" {
+		return bus.DeadLetter(a.letter)
+	}
+	return nil
 }
 
 // undecodable answers a frame that can't be read if it says enough to be answered;
@@ -91,6 +175,10 @@ func (s *Server) undecodable(d *bus.Delivery, f *Frame, err error) error {
 // notRequest acknowledges what is not for a server. A stream's opener is told that
 // there are no streams; it alone names a method.
 func (s *Server) notRequest(f *Frame) error {
+	if f.Kind == KindCancel {
+		s.cache.cancel(replayKey{caller: f.Caller, id: f.ID})
+		return nil
+	}
 	s.counters.ignored.Add(1)
 	if f.Kind >= KindMessage && f.Method != "" && f.ReplyTo != "" && s.cfg.replyTo(f.ReplyTo) {
 		return s.reply(f, failure(f, codes.Unimplemented, "this server has no streams"))
@@ -100,35 +188,53 @@ func (s *Server) notRequest(f *Frame) error {
 
 // run runs the handler. Its error is not an answer: the request is not this
 // server's any more, and somebody else runs it again.
-func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, invoke Func) (*answer, error) {
+func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *method, begun time.Time) (*answer, error) {
 	f, ctx := &x.frame, &x.ctx
 	x.info = CallInfo{
-		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, Caller: f.Caller, ID: f.ID, Attempt: f.Attempt,
-		Deadline: f.Deadline, Metadata: f.Metadata,
+		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, Caller: f.Caller, ID: f.ID, IdempotencyKey: f.IdempotencyKey,
+		Attempt: f.Attempt, Deadline: f.Deadline, Metadata: f.Metadata,
 	}
 	x.req = Request{
 		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, ContentType: f.ContentType, Metadata: f.Metadata, Body: f.Body,
 	}
 	ctx.Context, ctx.deadline, ctx.info = claim, f.Deadline, &x.info
-	defer ctx.end()
-	resp, err := s.guarded(ctx, invoke, &x.req)
+	m.stats.requests.Add(1)
+	m.stats.inFlight.Add(1)
+	resp, err := s.guarded(ctx, m.invoke, &x.req)
+	ended := time.Now()
+	ctx.end()
+	m.stats.inFlight.Add(-1)
+	m.stats.latency.add(ended.Sub(begun))
 	if err == nil && resp == nil {
 		err = newError(codes.Internal, "an interceptor returned neither response nor error", nil)
 	}
+	a := &answer{caller: f.Caller, id: f.ID, attempt: f.Attempt}
 	if err == nil {
 		s.counters.handled.Add(1)
-		return &answer{attempt: f.Attempt, contentType: resp.ContentType, metadata: resp.Metadata, body: resp.Body}, nil
+		a.contentType, a.metadata, a.body = resp.ContentType, resp.Metadata, resp.Body
+		return a, nil
 	}
 	if claim.Err() != nil {
-		return nil, context.Cause(claim)
+		why := context.Cause(claim)
+		if f.ReplyTo == "" && !s.cfg.atMostOnce || !s.refuses(why) {
+			return nil, why
+		}
+		err = newError(codes.Unavailable, "the server was shut down, or lost the request's partition, while it ran: "+CodeOf(err).String(), nil)
+	} else if err == errNoAnswer {
+		a.declined = true
+		return a, nil
 	}
 	s.counters.handled.Add(1)
 	s.counters.failed.Add(1)
-	st := statusOf(err)
-	if st.Code() == codes.OK { // an error with the status of none
-		st = status.New(codes.Unknown, err.Error())
+	a.st = statusOf(err)
+	if a.st.Code() == codes.OK { // an error with the status of none
+		a.st = status.New(codes.Unknown, err.Error())
 	}
-	return &answer{attempt: f.Attempt, st: st}, nil
+	m.stats.fail(ended, a.st)
+	if e, ok := errors.AsType[*Error](err); ok && e.undecodable {
+		a.letter = e
+	}
+	return a, nil
 }
 
 // guarded turns a panic into an answer that says nothing of the program.
@@ -147,7 +253,7 @@ func (s *Server) guarded(ctx context.Context, invoke Func, req *Request) (resp *
 // reply publishes the answer and waits until the transport's log has it. An error
 // asks for another try, which finds the answer in the cache.
 func (s *Server) reply(f *Frame, a *answer) error {
-	if f.ReplyTo == "" {
+	if f.ReplyTo == "" || a.declined {
 		return nil
 	}
 	err := s.publish(f, a)
@@ -191,6 +297,9 @@ func (s *Server) publish(f *Frame, a *answer) error {
 	r.frame = Frame{
 		Kind: KindReply, ID: f.ID, Stream: f.Stream, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
 		Key: f.Key, Attempt: f.Attempt, ContentType: a.contentType, Status: a.st, Metadata: a.metadata, Body: a.body,
+	}
+	if f.Server == AnyServer {
+		r.frame.Server = s.id
 	}
 	m, err := s.cfg.wire.Encode(&r.frame)
 	if err != nil {

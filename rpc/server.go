@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,21 +18,28 @@ import (
 type Server struct {
 	bus      *bus.Bus
 	cfg      serverConfig
+	id       string // "<name>.<instance>", unique unless Instance says otherwise
+	made     time.Time
 	cache    *replayCache
 	counters serverCounters
 	replies  sync.Pool // of *outgoingReply
+
+	// stopping is closed when nothing is begun any more.
+	stopping chan struct{}
 
 	// replying ends when replies are not waited for any more. Under it no topic is created:
 	// a late reply must not bring a deleted one back.
 	replying    context.Context
 	stopReplies context.CancelCauseFunc
 
-	mu      sync.Mutex
-	methods map[string]Func // does not change once started
-	invalid error           // of registrations, for Start
-	started bool
-	closed  bool
-	subs    []*bus.Subscription
+	mu        sync.Mutex
+	service   Service            // as registered; does not change once started
+	methods   map[string]*method // does not change once started
+	invalid   error              // of registrations, for Start
+	started   bool
+	closed    bool
+	subs      []*bus.Subscription
+	discovery *discovery // nil unless Discoverable
 }
 
 // NewServer returns a server on b, which it does not take over: shut the server
@@ -45,13 +54,23 @@ func NewServer(b *bus.Bus, opts ...ServerOption) (*Server, error) {
 			return nil, err
 		}
 	}
-	if cfg.window == 0 {
-		cfg.window = max(64, cfg.concurrency)
+	if cfg.broadcast && cfg.group != "" {
+		return nil, invalidOption("Broadcast and Group contradict each other: leave one out")
 	}
-	s := &Server{bus: b, cfg: cfg, cache: newReplayCache(cfg.replay, cfg.replayBytes), methods: map[string]Func{}}
+	if cfg.window == 0 {
+		cfg.window = 64 + cfg.concurrency
+	}
+	if cfg.instance == "" {
+		cfg.instance = "server." + strings.ToLower(rand.Text())
+	}
+	s := &Server{bus: b, cfg: cfg, id: cfg.instance, made: time.Now(), cache: newReplayCache(cfg.replay, cfg.replayBytes),
+		methods: map[string]*method{}, stopping: make(chan struct{})}
 	s.replying, s.stopReplies = context.WithCancelCause(bus.ExistingTopic(context.Background()))
 	return s, nil
 }
+
+// ID returns the id of this instance, see [Instance].
+func (s *Server) ID() string { return s.id }
 
 func isReplyTopic(topic string) bool {
 	return len(topic) > len(replyPrefix) && topic[:len(replyPrefix)] == replyPrefix
@@ -72,12 +91,20 @@ func (s *Server) Start(ctx context.Context, topic string) (*bus.Subscription, er
 	case s.invalid != nil:
 		return nil, s.invalid
 	}
-	sub, err := s.bus.Consume(ctx, topic, s.deliver, s.subscribeOptions(topic)...)
+	if err := s.discover(topic); err != nil {
+		return nil, err
+	}
+	slots := make(chan struct{}, s.cfg.concurrency)
+	deliver := func(ctx context.Context, d *bus.Delivery) error { return s.deliver(ctx, d, slots) }
+	sub, err := s.bus.Consume(ctx, topic, deliver, s.subscribeOptions(topic)...)
 	if err != nil {
 		return nil, newError(publishError(err).Code(), "can't serve "+topic+": "+err.Error(), err)
 	}
 	s.started = true
 	s.subs = append(s.subs, sub)
+	if s.discovery != nil {
+		s.discovery.serves(topic, sub)
+	}
 	return sub, nil
 }
 
@@ -86,8 +113,16 @@ var errShutdown = &Error{st: newError(codes.Unavailable, "the server is shut dow
 // subscribeOptions are what the transport can do of what the server wants.
 func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
 	caps := s.bus.Capabilities()
-	opts := []bus.SubscribeOption{bus.Concurrency(s.cfg.concurrency), bus.Window(s.cfg.window)}
+	opts := []bus.SubscribeOption{bus.Window(s.cfg.window)}
+	if !s.cfg.leaveOnStop {
+		opts = append(opts, bus.HandOutOnDrain())
+	}
+	if s.cfg.atMostOnce {
+		opts = append(opts, bus.AtMostOnce())
+	}
 	switch {
+	case s.cfg.broadcast:
+		opts = append(opts, bus.NoGroup(), bus.StartAt(bus.Newest()))
 	case s.cfg.group != "":
 		opts = append(opts, bus.Group(s.cfg.group))
 	case caps.Groups:
@@ -145,15 +180,20 @@ func (s *Server) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Shutdown takes no more requests, and waits for the handlers that run and for
-// their replies to be acknowledged. What was fetched and not begun is left to be
-// delivered again. When ctx ends first the handlers' contexts end, replies are not
-// waited for any more, and the error says so: those requests will be delivered
-// again. It is idempotent: a later call waits as the first does.
+// Shutdown is graceful: it takes no more requests, and waits for the handlers that
+// run and for their replies to be acknowledged. What was fetched and not begun is
+// answered Unavailable, which says that it did not run, and so is what is cut off when
+// ctx is about to end: then the handlers' contexts end, and the error says so.
+// Requests that want no reply, and with [LeaveOnStop] all that are left, stay
+// unacknowledged: they are delivered again, where the transport does that. It is
+// idempotent: a later call waits as the first does.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.closed = true
-	subs := s.subs
+	if !s.closed {
+		s.closed = true
+		close(s.stopping)
+	}
+	subs, discovery := s.subs, s.discovery
 	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { s.stopReplies(errShutdown) })
 	defer stop()
@@ -162,10 +202,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for i, sub := range subs {
 		all.Go(func() { errs[i] = sub.Close(ctx) })
 	}
+	var told error
+	if discovery != nil {
+		all.Go(func() { told = discovery.close(ctx) })
+	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return newError(codes.DeadlineExceeded, "the server did not end in time: "+err.Error(), err)
 	}
 	s.stopReplies(errShutdown)
+	if told != nil {
+		return newError(codes.DeadlineExceeded, "the server ended, and could not take back its announcement: "+told.Error(), told)
+	}
 	return nil
 }
