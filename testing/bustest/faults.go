@@ -10,7 +10,8 @@ import (
 )
 
 // Faults is a transport that makes another one misbehave. It implements
-// [driver.Transport], and [driver.Admin] for a transport that does. All methods may
+// [driver.Transport], and [driver.Admin] and [driver.Listeners] for a transport that
+// does. All methods may
 // be called from many goroutines at once.
 type Faults struct {
 	inner driver.Transport

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -20,6 +21,13 @@ const (
 	ConfigRetentionBytes = "retention.bytes"
 	// ConfigRetentionMS is WithMaxAge for one topic, in milliseconds; -1 is no limit.
 	ConfigRetentionMS = "retention.ms"
+	// ConfigCleanupPolicy says what goes besides what has no room: "delete" is what is
+	// too old and the default, "compact" what a later record with the same key
+	// supersedes, "compact,delete" both.
+	ConfigCleanupPolicy = "cleanup.policy"
+	// ConfigDeleteRetentionMS is how long a compacted topic keeps a tombstone, in
+	// milliseconds. The default is [DefaultTombstoneRetention].
+	ConfigDeleteRetentionMS = "delete.retention.ms"
 )
 
 // CreateTopic makes a topic. Its name must be one that Kafka takes: 1 to 249 of
@@ -159,26 +167,41 @@ func checkName(topic string) error {
 
 // with returns the limits as a topic's configuration changes them.
 func (l limits) with(spec driver.TopicSpec) (limits, error) {
+	ageless := false
 	for _, key := range slices.Sorted(maps.Keys(spec.Config)) {
 		value := spec.Config[key]
 		n, err := strconv.ParseInt(value, 10, 64)
 		ok := err == nil && n >= 1
+		const most = int64(1<<63-1) / int64(time.Millisecond)
 		switch key {
 		case ConfigRetentionRecords:
 			l.maxRecords = int(n)
 		case ConfigRetentionBytes:
 			l.maxBytes = n
 		case ConfigRetentionMS:
-			const most = int64(1<<63-1) / int64(time.Millisecond)
 			l.maxAge = time.Duration(max(n, 0)) * time.Millisecond
 			ok = ok && n <= most || err == nil && n == -1
+		case ConfigDeleteRetentionMS:
+			l.tombstones = time.Duration(max(n, 0)) * time.Millisecond
+			ok = err == nil && n >= 0 && n <= most
+		case ConfigCleanupPolicy:
+			var policies []string
+			for policy := range strings.SplitSeq(value, ",") {
+				policies = append(policies, strings.TrimSpace(policy))
+			}
+			l.compact = slices.Contains(policies, "compact")
+			ageless = !slices.Contains(policies, "delete")
+			ok = !slices.ContainsFunc(policies, func(p string) bool { return p != "compact" && p != "delete" })
 		default:
-			return l, invalid("create topic", spec.Name, fmt.Sprintf("config %q is not known; known are %s, %s and %s",
-				key, ConfigRetentionBytes, ConfigRetentionMS, ConfigRetentionRecords))
+			return l, invalid("create topic", spec.Name, fmt.Sprintf("config %q is not known; known are %s, %s, %s, %s and %s",
+				key, ConfigCleanupPolicy, ConfigDeleteRetentionMS, ConfigRetentionBytes, ConfigRetentionMS, ConfigRetentionRecords))
 		}
 		if !ok {
 			return l, invalid("create topic", spec.Name, fmt.Sprintf("config %q can't be %q", key, value))
 		}
+	}
+	if ageless { // as with Kafka, whatever retention.ms says
+		l.maxAge = 0
 	}
 	return l, nil
 }

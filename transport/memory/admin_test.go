@@ -43,7 +43,7 @@ func TestTopicSpecIsChecked(t *testing.T) {
 		"slash":         {Name: "a/b"},
 		"long":          {Name: strings.Repeat("x", 250)},
 		"partitions":    {Name: "a", Partitions: -1},
-		"unknown":       {Name: "a", Config: map[string]string{"cleanup.policy": "compact"}},
+		"unknown":       {Name: "a", Config: map[string]string{"compression.type": "zstd"}},
 		"no number":     {Name: "a", Config: map[string]string{memory.ConfigRetentionBytes: "many"}},
 		"zero":          {Name: "a", Config: map[string]string{memory.ConfigRetentionRecords: "0"}},
 		"negative age":  {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "-2"}},

@@ -70,7 +70,7 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 			p.expire()
 			c.next = max(c.next, p.base)
 			if records := p.fetch(c.next, c.maxFetch); records != nil {
-				c.next += int64(len(records))
+				c.next = records[len(records)-1].Offset + 1
 				var room *roomWaiter
 				if c.session.group == nil {
 					c.mark.next = c.next

@@ -69,10 +69,28 @@
 //
 // With a maximum age, records that are older go, whoever has not read them.
 //
+// # The latest record of each key
+//
+// A topic is compacted whose configuration says so:
+//
+//	bus.TopicSpec{Name: "devices", Config: map[string]string{memory.ConfigCleanupPolicy: "compact"}}
+//
+// There a record goes as soon as a later one of its partition has the same key,
+// whoever has not read it; the gap shows in the offsets, and positions in it go on at
+// the next record. A record with an empty payload is a tombstone: it supersedes like
+// any other, is delivered, and goes itself after a day, or [ConfigDeleteRetentionMS].
+// (To Kafka only a null payload is one; a bus does not tell empty from null.) A message
+// without a key is InvalidArgument. The limits for records and bytes hold as they do
+// elsewhere, and drop the oldest; the age holds with "compact,delete" only.
+//
+// Kafka compacts now and then, and never the newest segment; this does it at once. So
+// a program that is right here about what it can't count on is right there too, and
+// one that counts on each key coming once is not.
+//
 // # What it can't do
 //
-// Nothing outlives the process, and nothing leaves it. There are no transactions
-// and no compaction. A group's position is kept for as long as its topic, and so
+// Nothing outlives the process, and nothing leaves it. There are no transactions.
+// A group's position is kept for as long as its topic, and so
 // are the groups themselves. A member is a session on one topic; groups do not
 // balance across topics. Membership is lost at the moment of a disconnect, not
 // after a session timeout.

@@ -46,6 +46,9 @@ type limits struct {
 	maxRecords int
 	maxBytes   int64
 	maxAge     time.Duration
+	// compact: only the latest record of each key is kept, a tombstone for so long.
+	compact    bool
+	tombstones time.Duration
 }
 
 // WithLog puts the transport on a log that others are on too: they are then like
@@ -103,7 +106,7 @@ func configure(opts []Option) (config, error) {
 	c := config{settings: settings{
 		partitions:    DefaultPartitions,
 		revokeTimeout: DefaultRevokeTimeout,
-		limits:        limits{maxRecords: DefaultMaxRecords, maxBytes: DefaultMaxBytes},
+		limits:        limits{maxRecords: DefaultMaxRecords, maxBytes: DefaultMaxBytes, tombstones: DefaultTombstoneRetention},
 	}}
 	for _, o := range opts {
 		o(&c)

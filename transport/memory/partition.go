@@ -22,11 +22,15 @@ type partition struct {
 	// gone is why nothing can be done here any more: the topic was deleted.
 	gone error
 
-	// ring holds the records base to end-1; its length is a power of two, and the
-	// record at offset o is at ring[o & (len-1)].
-	ring      []entry
-	base, end int64
-	bytes     int64
+	// The log holds the records from base to end-1, but for those that compaction has
+	// taken out. ring holds them at the positions lo to hi-1; its length is a power of
+	// two, and position i is at ring[i & (len-1)]. Without compaction positions are
+	// offsets: lo is base, hi is end.
+	ring       []entry
+	base, end  int64
+	lo, hi     int64
+	bytes      int64
+	compaction *compaction // nil for none
 
 	// marks are the positions of everyone who reads here. limit is never above the
 	// lowest of those that are connected: what is below it may be trimmed.
@@ -46,7 +50,8 @@ type entry struct {
 	uuid         string
 	headers      []driver.Header
 	timestamp    time.Time
-	size         int64
+	size         int64 // -1 in a slot of a compacted partition whose record is gone
+	offset       int64 // known in a compacted partition only
 }
 
 // mark is the position of a group, or of one reader without a group, in a
@@ -65,40 +70,62 @@ type mark struct {
 type roomWaiter struct{ signal chan struct{} }
 
 func newPartition(topic string, id int32, l limits) *partition {
-	return &partition{topic: topic, id: id, limits: l, ring: make([]entry, 8)}
+	return &partition{topic: topic, id: id, limits: l, ring: make([]entry, 8), compaction: newCompaction(l)}
 }
 
-func (p *partition) at(offset int64) *entry { return &p.ring[offset&int64(len(p.ring)-1)] }
+func (p *partition) at(position int64) *entry { return &p.ring[position&int64(len(p.ring)-1)] }
 
 func (p *partition) push(e entry) int64 {
-	if n := int(p.end - p.base); n == len(p.ring) {
+	if p.compaction != nil {
+		e.offset = p.end
+		if old := p.superseded(e.key); old != nil {
+			p.remove(old)
+			p.skipEmpty()
+		}
+	}
+	if n := int(p.hi - p.lo); n == len(p.ring) {
 		bigger := make([]entry, 2*n)
-		for o := p.base; o < p.end; o++ {
-			bigger[o&int64(len(bigger)-1)] = *p.at(o)
+		for i := p.lo; i < p.hi; i++ {
+			bigger[i&int64(len(bigger)-1)] = *p.at(i)
 		}
 		p.ring = bigger
 	}
 	offset := p.end
-	*p.at(offset) = e
+	*p.at(p.hi) = e
 	p.bytes += e.size
+	p.hi++
 	p.end++
+	if p.compaction != nil {
+		p.appended(&e)
+	}
 	return offset
 }
 
+// trimOne drops the oldest record.
 func (p *partition) trimOne() {
-	e := p.at(p.base)
+	e := p.at(p.lo)
+	if p.compaction != nil {
+		p.base = e.offset + 1
+		p.remove(e)
+		p.skipEmpty()
+		return
+	}
 	p.bytes -= e.size
 	*e = entry{}
+	p.lo++
 	p.base++
 }
 
 // expire drops what is too old, whoever has not read it.
 func (p *partition) expire() {
+	if p.compaction != nil && len(p.compaction.tombstones) > 0 {
+		p.expireTombstones(time.Now())
+	}
 	if p.limits.maxAge == 0 {
 		return
 	}
 	oldest := time.Now().Add(-p.limits.maxAge)
-	for p.base < p.end && p.at(p.base).timestamp.Before(oldest) {
+	for p.lo < p.hi && p.at(p.lo).timestamp.Before(oldest) {
 		p.trimOne()
 	}
 }
@@ -111,27 +138,40 @@ func (p *partition) untilExpiry() <-chan time.Time {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.base == p.end {
+	if p.lo == p.hi {
 		return time.After(p.limits.maxAge)
 	}
 	// Expired is what is older than the age, so a moment later.
-	return time.After(time.Until(p.at(p.base).timestamp.Add(p.limits.maxAge)) + time.Nanosecond)
+	return time.After(time.Until(p.at(p.lo).timestamp.Add(p.limits.maxAge)) + time.Nanosecond)
 }
 
-// makeRoom trims the oldest records until one of size fits, and says whether it
-// does. It never trims what a connected reader has not passed.
-func (p *partition) makeRoom(size int64) bool {
+// makeRoom trims the oldest records until e fits, and says whether it does. It never
+// trims what a connected reader has not passed.
+func (p *partition) makeRoom(e *entry) bool {
 	p.expire()
-	for int(p.end-p.base) >= p.limits.maxRecords || p.bytes+size > p.limits.maxBytes {
-		if p.base >= p.limit {
+	for p.crowded(e) {
+		if p.oldest() >= p.limit {
 			p.limit = p.lowest()
-			if p.base >= p.limit {
+			if p.oldest() >= p.limit {
 				return false
 			}
 		}
 		p.trimOne()
 	}
 	return true
+}
+
+// crowded says whether e would break a limit.
+func (p *partition) crowded(e *entry) bool {
+	if p.compaction == nil {
+		return int(p.hi-p.lo) >= p.limits.maxRecords || p.bytes+e.size > p.limits.maxBytes
+	}
+	count, bytes := p.count(), p.bytes
+	if old := p.superseded(e.key); old != nil { // goes when e comes
+		count--
+		bytes -= old.size
+	}
+	return count >= p.limits.maxRecords || bytes+e.size > p.limits.maxBytes
 }
 
 // lowest returns the lowest position of a connected reader, or the end.
@@ -161,7 +201,7 @@ func (p *partition) offer(e entry) (offset int64, full bool, err error) {
 		p.mu.Unlock()
 		return -1, false, err
 	}
-	if len(p.queue) > 0 || !p.makeRoom(e.size) {
+	if len(p.queue) > 0 || !p.makeRoom(&e) {
 		p.mu.Unlock()
 		return -1, true, nil
 	}
@@ -188,7 +228,7 @@ func (p *partition) offerFirst(w *roomWaiter, e entry) (offset int64, full bool,
 	switch {
 	case p.gone != nil:
 		offset, err = -1, p.gone
-	case p.queue[0] != w || !p.makeRoom(e.size):
+	case p.queue[0] != w || !p.makeRoom(&e):
 		p.mu.Unlock()
 		return -1, true, nil
 	default:
@@ -283,6 +323,9 @@ func wakeClaims(first *claim, rest []*claim) {
 
 // fetch returns up to n records from offset on, nil when there are none.
 func (p *partition) fetch(offset int64, n int) []driver.Record {
+	if p.compaction != nil {
+		return p.fetchCompacted(offset, n)
+	}
 	count := min(int64(n), p.end-offset)
 	if count <= 0 {
 		return nil
@@ -307,9 +350,9 @@ func (p *partition) resolve(s driver.Start) (int64, error) {
 	case driver.StartNewest:
 		return p.end, nil
 	case driver.StartAtTime:
-		for o := p.base; o < p.end; o++ {
-			if !p.at(o).timestamp.Before(s.Time) {
-				return o, nil
+		for i := p.lo; i < p.hi; i++ {
+			if e := p.at(i); !e.empty() && !e.timestamp.Before(s.Time) {
+				return p.offsetAt(i), nil
 			}
 		}
 		return p.end, nil

@@ -41,6 +41,10 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 			now = time.Now().Round(0) // a record has no use for the monotonic clock
 		}
 		e := newEntry(o, now)
+		if p.limits.compact && o.Key == nil {
+			o.Complete(driver.Failed(invalid("publish", o.Topic, "the topic is compacted, which needs a key on each message")))
+			continue
+		}
 		if e.size > p.limits.maxBytes {
 			o.Complete(driver.Failed(failure(driver.TooLarge, "publish", o.Topic,
 				fmt.Sprintf("the message has %d bytes, the partition keeps %d", e.size, p.limits.maxBytes), nil)))
