@@ -1,0 +1,22 @@
+package gochannel_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/transport/gochannel"
+)
+
+func TestProvider(t *testing.T) {
+	t.Parallel()
+	transport, done, err := gochannel.NewTransport(gochannel.Config{Buffer: 3})
+	require.NoError(t, err)
+	require.NoError(t, transport.Ping(t.Context()))
+	done()
+	require.Equal(t, bus.Closed, bus.CodeOf(transport.Ping(t.Context())))
+	done() // once more does no harm
+	_, _, err = gochannel.NewTransport(gochannel.Config{Buffer: -1})
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+}

@@ -1,0 +1,24 @@
+package memory_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestProvider(t *testing.T) {
+	t.Parallel()
+	log, err := memory.NewLog()
+	require.NoError(t, err)
+	transport, done, err := memory.NewTransport(log)
+	require.NoError(t, err)
+	require.NoError(t, transport.Ping(t.Context()))
+	done()
+	require.Equal(t, bus.Closed, bus.CodeOf(transport.Ping(t.Context())))
+	done() // once more does no harm
+	_, _, err = memory.NewTransport(nil)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+}
