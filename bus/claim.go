@@ -15,33 +15,32 @@ import (
 // claim reads one partition from its assignment until it is revoked or drained.
 //
 // Its goroutine, run, fetches and admits records to the window; with order by
-// partition it handles them itself. Otherwise each lane that has work has a
-// goroutine, at most as many as the window is wide. run waits for all of them, makes
-// the last commit, and releases the partition.
+// partition it handles them itself. Otherwise workers do, at most as many as the
+// window is wide. run waits for all of them, makes the last commit, and releases the
+// partition.
+//
+// A lane is the records of one key that wait or are handled, one at a time: entries
+// linked by behind, the last of them in lanes. A worker has the first.
 type claim struct {
 	sub  *Subscription
 	part driver.Partition
 	// ctx is the handlers': it ends with the subscription's and with the partition's.
 	ctx    context.Context
 	commit *committer
-	lanes  sync.WaitGroup
+
+	workers sync.WaitGroup
+	hired   int         // workers so far; run's own
+	work    chan *entry // to a worker that is free; closed by run
 
 	mu     sync.Mutex
 	window window
 	once   int // AtMostOnce: records handed out whose handlers have not ended
-	byKey  map[string]*lane
+	lanes  map[string]*entry
 	room   chan struct{} // holds one token when the window may have got room
 }
 
-// lane is a sequence of records that are handled one at a time. A lane is in byKey
-// while its goroutine runs.
-type lane struct {
-	key   string
-	queue []*entry
-}
-
 func newClaim(s *Subscription, p driver.Partition) *claim {
-	return &claim{sub: s, part: p, window: newWindow(), byKey: map[string]*lane{}, room: make(chan struct{}, 1)}
+	return &claim{sub: s, part: p, window: newWindow(), lanes: map[string]*entry{}, work: make(chan *entry), room: make(chan struct{}, 1)}
 }
 
 func (c *claim) run() {
@@ -56,7 +55,8 @@ func (c *claim) run() {
 
 	c.commit = newCommitter(c)
 	c.read(fetching)
-	c.lanes.Wait()
+	close(c.work)
+	c.workers.Wait()
 	c.commit.last()
 	c.part.Release()
 }
@@ -79,7 +79,7 @@ func (c *claim) read(fetching context.Context) {
 			return
 		}
 		for i := range recs {
-			if !c.handOut(handing, recs[i]) {
+			if !c.handOut(handing, &recs[i]) {
 				return
 			}
 		}
@@ -95,7 +95,7 @@ func (c *claim) readRest() {
 		return // there is nothing, or it is not ours any more
 	}
 	for i := range recs {
-		if !c.handOut(c.ctx, recs[i]) {
+		if !c.handOut(c.ctx, &recs[i]) {
 			return
 		}
 	}
@@ -103,7 +103,7 @@ func (c *claim) readRest() {
 
 // handOut waits for room in the window and sees to the record's handling. It
 // returns false when nothing more is to be handed out.
-func (c *claim) handOut(handing context.Context, r Record) bool {
+func (c *claim) handOut(handing context.Context, r *Record) bool {
 	if handing.Err() != nil {
 		return false
 	}
@@ -124,43 +124,74 @@ func (c *claim) handOut(handing context.Context, r Record) bool {
 		c.once++
 		c.window.ack(e) // handleOnce commits it
 	}
-	if cfg.order == orderPartition {
-		c.mu.Unlock()
+	waits := cfg.order == orderKey && len(r.Key) > 0 && c.fallIn(e)
+	c.mu.Unlock()
+	switch {
+	case cfg.order == orderPartition:
 		return c.handle(e)
+	case !waits:
+		c.assign(e)
 	}
-	defer c.mu.Unlock()
-	key := string(r.Key)
-	if cfg.order == orderKey && key != "" {
-		if l, ok := c.byKey[key]; ok {
-			l.queue = append(l.queue, e)
-			return true
-		}
-		l := &lane{key: key, queue: []*entry{e}}
-		c.byKey[key] = l
-		c.lanes.Go(func() { c.runLane(l) })
-		return true
-	}
-	c.lanes.Go(func() { c.handle(e) })
 	return true
 }
 
-// runLane handles the lane's records until there are none, or one is not to be
-// acknowledged any more; those after it must not overtake it.
-func (c *claim) runLane(l *lane) {
-	for {
-		c.mu.Lock()
-		if len(l.queue) == 0 {
-			delete(c.byKey, l.key)
-			c.mu.Unlock()
-			return
-		}
-		e := l.queue[0]
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
-		c.mu.Unlock()
-		if !c.handle(e) {
-			return // the lane stays in byKey: nothing of this key is begun any more
-		}
+// fallIn puts the record into its key's lane. It returns whether another is before
+// it there; then the worker that has the lane will come to it.
+func (c *claim) fallIn(e *entry) bool {
+	last := c.lanes[string(e.rec.Key)]
+	if last != nil {
+		last.behind = e
+	}
+	c.lanes[string(e.rec.Key)] = e
+	return last != nil
+}
+
+// next takes e, which was handled, out of its lane and returns the one behind it,
+// nil when there is none.
+func (c *claim) next(e *entry) *entry {
+	if c.sub.cfg.order != orderKey || len(e.rec.Key) == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := e.behind
+	if next == nil {
+		delete(c.lanes, string(e.rec.Key))
+	}
+	e.behind = nil
+	return next
+}
+
+// assign gives the record, and its lane, to a worker that is free, or to a new one
+// as long as there are fewer than the window is wide.
+func (c *claim) assign(e *entry) {
+	if c.hired == c.sub.cfg.window {
+		c.work <- e
+		return
+	}
+	select {
+	case c.work <- e:
+	default:
+		c.hired++
+		c.workers.Go(func() { c.serve(e) })
+	}
+}
+
+// serve is a worker's goroutine. Workers stay for the next record: a new goroutine
+// for each would have to grow its stack each time.
+func (c *claim) serve(e *entry) {
+	c.handleLane(e)
+	for e := range c.work {
+		c.handleLane(e)
+	}
+}
+
+// handleLane handles the record and those behind it until there are none, or one is
+// not to be acknowledged any more. Then the lane stays as it is: nothing of its key
+// is begun any more, as it must not overtake that one.
+func (c *claim) handleLane(e *entry) {
+	for e != nil && c.handle(e) {
+		e = c.next(e)
 	}
 }
 
@@ -284,7 +315,8 @@ func (c *claim) deliver(e *entry, attempt int) error {
 	if e.rec.DecodeErr != nil {
 		return c.undecodable(e)
 	}
-	d := &Delivery{Message: newMessage(&e.rec), Record: &e.rec, Attempt: attempt}
+	d := c.sub.delivery(e, attempt)
+	d.SetContext(c.ctx)
 	hooks := &c.sub.bus.cfg.hooks
 	ctx, end := hooks.traceDelivery(c.ctx, c.sub.bus.caps.Name, c.sub.cfg.group, d)
 	d.SetContext(ctx)
@@ -312,15 +344,28 @@ func (c *claim) guarded(ctx context.Context, d *Delivery) (err error) {
 	return c.sub.handler(ctx, d)
 }
 
-func newMessage(r *Record) *message.Message {
-	m := message.NewMessage(r.UUID, r.Payload)
+// delivery makes what the handler is given: a message of its own for each attempt,
+// whatever the last one did to it.
+func (s *Subscription) delivery(e *entry, attempt int) *Delivery {
+	if s.acks || attempt > 1 {
+		m := message.NewMessage(e.rec.UUID, e.rec.Payload)
+		m.Metadata = metadata(&e.rec)
+		return &Delivery{Message: m, Record: &e.rec, Attempt: attempt}
+	}
+	e.message.UUID, e.message.Payload, e.message.Metadata = e.rec.UUID, e.rec.Payload, metadata(&e.rec)
+	e.delivery = Delivery{Message: &e.message, Record: &e.rec, Attempt: attempt}
+	return &e.delivery
+}
+
+func metadata(r *Record) message.Metadata {
+	all := make(message.Metadata, len(r.Headers)+1)
 	for _, h := range r.Headers {
-		m.Metadata[h.Key] = h.Value
+		all[h.Key] = h.Value
 	}
 	if len(r.Key) > 0 {
-		m.Metadata[driver.KeyDirective] = string(r.Key)
+		all[driver.KeyDirective] = string(r.Key)
 	}
-	return m
+	return all
 }
 
 // undecodable applies the policy for records that are not messages: to the

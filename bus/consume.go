@@ -12,7 +12,8 @@ import (
 type Delivery struct {
 	// Message is what was published. It is the handler's while it runs, except for the
 	// payload's bytes, which other subscriptions may share: read them only. Its Ack
-	// and Nack mean nothing here; the handler's return does.
+	// and Nack mean nothing here, the handler's return does; its Acked and Nacked are
+	// nil channels. Give a Copy to what waits for them.
 	*message.Message
 	// Record says where it stands: topic, partition, offset, key, timestamp, headers.
 	Record *Record

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
@@ -28,7 +30,8 @@ const maxCause = 1024
 // deadLetter publishes the record to the dead-letter topic. nil means that it is
 // acknowledged there, so the original may be.
 func (c *claim) deadLetter(e *entry, cause error) error {
-	m := newMessage(&e.rec)
+	m := message.NewMessage(e.rec.UUID, e.rec.Payload)
+	m.Metadata = metadata(&e.rec)
 	m.SetContext(c.ctx)
 	m.Metadata.Set(DeadLetterTopicHeader, e.rec.Topic)
 	m.Metadata.Set(DeadLetterPartitionHeader, strconv.Itoa(int(e.rec.Partition)))

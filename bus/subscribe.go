@@ -26,6 +26,7 @@ func RecordFromContext(ctx context.Context) (*Record, bool) {
 func (b *Bus) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	out := make(chan *message.Message)
 	_, err := b.consume(ctx, topic, nil, func(s *Subscription) {
+		s.acks = true
 		s.handler = func(ctx context.Context, d *Delivery) error { return s.offer(ctx, d, out) }
 		s.ended = func() { close(out) }
 	})

@@ -15,6 +15,7 @@ type Subscription struct {
 	bus     *Bus
 	topic   string
 	handler Handler
+	acks    bool // somebody waits for a message's Ack or Nack
 	cfg     *subscribeConfig
 	slots   chan struct{} // Concurrency; nil for no bound
 	session driver.Session

@@ -1,30 +1,46 @@
 package bus
 
+import "github.com/ThreeDotsLabs/watermill/message"
+
 // window keeps, for one claim, which records are acknowledged, in the order of the
 // log. Offsets may have gaps, so it knows only those that were handed to it. It is
 // not safe for concurrent use: its claim's mutex guards it.
 //
-// The invariant: everything below next is acknowledged, and the record at the front
-// of entries, if there is one, is not.
+// The invariant: everything below next is acknowledged, and the record at front, if
+// there is one, is not.
 type window struct {
-	entries []*entry // a queue: from the first unacknowledged on
-	unacked int
-	next    int64 // the position to commit; -1 while nothing is acknowledged
+	front, back *entry // a queue, linked by after: from the first unacknowledged on
+	held        int    // how long it is
+	unacked     int
+	next        int64 // the position to commit; -1 while nothing is acknowledged
 }
 
-// entry is a record that was handed out.
+// entry is a record that was handed out, and what its first delivery needs: one
+// allocation for all of it.
 type entry struct {
-	rec   Record
-	acked bool
-	once  bool // acknowledged before it is handled: see AtMostOnce
+	rec      Record
+	delivery Delivery
+	message  message.Message
+	once     bool // acknowledged before it is handled: see AtMostOnce
+
+	// Under the claim's mutex.
+	acked  bool
+	after  *entry // the next one in the window
+	behind *entry // the next one in the lane
 }
 
 func newWindow() window { return window{next: -1} }
 
 // admit puts a record that comes after all others under watch.
-func (w *window) admit(r Record) *entry {
-	e := &entry{rec: r}
-	w.entries = append(w.entries, e)
+func (w *window) admit(r *Record) *entry {
+	e := &entry{rec: *r}
+	if w.front == nil {
+		w.front = e
+	} else {
+		w.back.after = e
+	}
+	w.back = e
+	w.held++
 	w.unacked++
 	return e
 }
@@ -35,10 +51,12 @@ func (w *window) ack(e *entry) bool {
 	e.acked = true
 	w.unacked--
 	moved := false
-	for len(w.entries) > 0 && w.entries[0].acked {
-		w.next = w.entries[0].rec.Offset + 1
-		w.entries[0] = nil
-		w.entries = w.entries[1:]
+	for w.front != nil && w.front.acked {
+		first := w.front
+		w.next = first.rec.Offset + 1
+		// Whoever keeps a message keeps its entry, and must not keep those after it.
+		w.front, first.after = first.after, nil
+		w.held--
 		moved = true
 	}
 	return moved
@@ -48,5 +66,5 @@ func (w *window) ack(e *entry) bool {
 // and at most ahead acknowledged ones that can't be committed, which is what all but
 // the front one may become.
 func (w *window) full(unacked, ahead int) bool {
-	return w.unacked >= unacked || len(w.entries) > ahead
+	return w.unacked >= unacked || w.held > ahead
 }
