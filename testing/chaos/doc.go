@@ -6,7 +6,9 @@
 //	if err != nil {
 //		return err
 //	}
-//	err = run.Step(ctx, "kill the leader", func(ctx context.Context) error { return cluster.Kill(ctx, 2) })
+//	err = run.Step(ctx, "kill node 2", func(ctx context.Context, _ func(string)) error {
+//		return cluster.Kill(ctx, 2)
+//	})
 //	...
 //	history, err := run.Stop(ctx)
 //	for _, v := range chaos.Check(history) {
@@ -64,8 +66,13 @@
 //
 // [Silences] gives, for each partition, the longest time in which nothing was
 // acknowledged to a publisher, and in which no group member handled a message that
-// the group had not handled before. It counts silences that begin or end inside the step
-// in full. Figures depend on the machine; rules do not.
+// the group had not handled before. Figures depend on the machine; rules do not.
+//
+// What the brokers themselves take is the floor. With acks=all a partition whose replica
+// is gone waits, whoever leads it, until that broker is fenced: a session time-out after
+// the active controller heard of it last. When the broker that is lost is the active
+// controller, its successor is elected first (the quorum's fetch time-out, and an
+// election), and only then begins to count the session time-out.
 //
 // # What it does not do
 //

@@ -79,8 +79,8 @@ type History struct {
 	Positions map[string]map[int32]int64
 	// Steps are what was done meanwhile, in order, as far as a Run did it.
 	Steps []Step
-	// Reasons counts the errors that publishers and commits met with, by their text, which
-	// is for people to read.
+	// Reasons counts the errors that publishers and commits met with, by operation, code
+	// and reason, for people to read.
 	Reasons map[string]int
 
 	mu     sync.Mutex

@@ -35,6 +35,9 @@ func (f StepFigures) String() string {
 	publishing, delivery := f.Longest()
 	fmt.Fprintf(&b, "%-32s took %5.1f s: longest silence publishing %5.2f s, delivery %5.2f s; acknowledged %d, unknown %d, failed %d, duplicated %d",
 		f.Name, (f.To - f.From).Seconds(), publishing.Seconds(), delivery.Seconds(), f.Acknowledged, f.Unknown, f.Failed, f.Duplicated)
+	for i, m := range f.Marks {
+		fmt.Fprintf(&b, "%s%s at %+.1f s", [...]string{"\n    ", ", "}[min(i, 1)], m.Name, (m.At - f.From).Seconds())
+	}
 	groups := slices.Sorted(maps.Keys(f.Delivery))
 	for p, s := range f.Publishing {
 		fmt.Fprintf(&b, "\n    partition %d: publishing %s", p, f.silence(s))

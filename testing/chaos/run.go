@@ -35,6 +35,14 @@ type Run struct {
 type Step struct {
 	Name     string
 	From, To time.Duration // since the history began
+	// Marks are the moments worth telling.
+	Marks []Mark
+}
+
+// Mark is a moment in a step.
+type Mark struct {
+	Name string
+	At   time.Duration // since the history began
 }
 
 // Start begins the load and returns when messages come through on every partition, to
@@ -88,15 +96,23 @@ func (r *Run) flow(ctx context.Context) error {
 	return nil
 }
 
+// settling is how long a step goes on when messages flow again, so that the next one does
+// not begin in the middle of a backlog.
+const settling = 2 * time.Second
+
 // Step runs f, waits until messages come through on every partition and to every group
-// again, and takes the time of both together. When f fails, or messages don't flow before
-// ctx ends, its error says so; the run can go on.
-func (r *Run) Step(ctx context.Context, name string, f func(context.Context) error) error {
+// again, and a little longer. It takes the time of all that, and f the moments that it
+// gives to mark. When f fails, or messages don't flow before ctx ends, its error says so;
+// the run can go on.
+func (r *Run) Step(ctx context.Context, name string, f func(ctx context.Context, mark func(string)) error) error {
 	s := Step{Name: name, From: r.history.now()}
-	err := f(ctx)
+	mark := func(name string) { s.Marks = append(s.Marks, Mark{name, r.history.now()}) }
+	err := f(ctx, mark)
 	if err == nil {
 		err = r.flow(ctx)
 	}
+	mark("flowing")
+	rest(ctx, settling)
 	s.To = r.history.now()
 	r.history.Steps = append(r.history.Steps, s)
 	if err != nil {

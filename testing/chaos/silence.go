@@ -16,26 +16,26 @@ type Silence struct {
 // Publishing is the stream of acknowledgements to publishers, for [Silences].
 const Publishing = ""
 
-// Silences returns the longest silence of each of the topic's partitions that touches
-// the time from from to to: of acknowledgements to publishers with [Publishing],
-// otherwise of messages that the group handled for the first time. A silence that begins
-// before from or goes on after to, as far as the history goes, counts in full. They are
-// in the order of partitions.
+// Silences returns the longest silence of each of the topic's partitions between from and
+// to: of acknowledgements to publishers with [Publishing], otherwise of messages that the
+// group handled for the first time. A silence that began before from, or goes on after
+// to, counts from from, and up to to. They are in the order of partitions.
 func Silences(h *History, stream string, partitions int32, from, to time.Duration) []Silence {
 	longest := make([]Silence, partitions)
 	last := make([]time.Duration, partitions)
 	for p := range longest {
 		longest[p].Partition = int32(p)
+		last[p] = from
 	}
 	see := func(p int32, at time.Duration) {
-		if at >= from && last[p] <= to && at-last[p] > longest[p].Length {
+		at = min(max(at, from), to)
+		if at-last[p] > longest[p].Length {
 			longest[p].From, longest[p].Length = last[p], at-last[p]
 		}
 		last[p] = at
 	}
 	seen := make(map[Message]bool)
-	events := h.snapshot()
-	for _, e := range events {
+	for _, e := range h.snapshot() {
 		switch {
 		case e.Place.Partition < 0 || e.Place.Partition >= partitions:
 		case stream == Publishing && e.Kind == Acknowledged:
@@ -45,8 +45,8 @@ func Silences(h *History, stream string, partitions int32, from, to time.Duratio
 			see(e.Place.Partition, e.At)
 		}
 	}
-	for p := range partitions { // what never came
-		see(p, max(to, last[p]))
+	for p := range partitions {
+		see(p, to)
 	}
 	return longest
 }

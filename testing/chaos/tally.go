@@ -2,9 +2,13 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/trunkline/trunkline/bus"
 )
 
 // tally knows how far publishers and groups have come, while the load is at work.
@@ -40,10 +44,15 @@ func (t *tally) handle(group string, at Place) {
 	}
 }
 
+// failed counts an error by what is the same for all of its kind.
 func (t *tally) failed(op string, err error) {
+	reason := err.Error()
+	if e, ok := errors.AsType[*bus.Error](err); ok {
+		reason = strings.TrimSuffix(fmt.Sprintf("%v: %s", e.Code, e.Reason), ": ")
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.reasons[fmt.Sprintf("%s: %v", op, err)]++
+	t.reasons[op+": "+reason]++
 }
 
 // flow waits until something has come through on every partition of every stream since
