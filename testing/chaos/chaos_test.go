@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -27,7 +25,6 @@ import (
 var (
 	long   = flag.Bool("chaos.long", false, "break everything, in rounds, instead of each thing once")
 	rounds = flag.Int("chaos.rounds", 1, "with -chaos.long: how many rounds")
-	logTo  = flag.String("chaos.log", "", "file to which the transports and their clients log")
 )
 
 // envCluster names the folder of the cluster to break; the cluster command prints it.
@@ -76,7 +73,6 @@ func newScene(t *testing.T) *scene {
 	s := &scene{t: t, cluster: chaos.Cluster{Command: command, Dir: dir}, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, partitions)}
 	ctx := s.bounded()
 	require.NoError(t, s.brokers.InSync(ctx))
-	logger := newLogger(t)
 	s.Run, err = chaos.Start(ctx, chaos.Load{
 		Topic: s.topic, Partitions: partitions, Addrs: broker.Addrs(),
 		Open: func(name string, opts ...bus.Option) (*bus.Bus, func(), error) {
@@ -97,24 +93,6 @@ func open(addrs []string, d *kafkatest.Dialer, logger *slog.Logger, opts []bus.O
 	b, err := bus.New(t, append(opts, bus.WithLogger(logger))...)
 	return b, d.Cut, err
 }
-
-func newLogger(t *testing.T) *slog.Logger {
-	w := io.Discard
-	if *logTo != "" {
-		f, err := os.OpenFile(*logTo, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-		require.NoError(t, err)
-		t.Cleanup(func() { f.Close() })
-		w = f
-		sarama.Logger = saramaLogger{slog.New(slog.NewTextHandler(w, nil)).With("bus", "sarama")}
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-type saramaLogger struct{ *slog.Logger }
-
-func (l saramaLogger) Print(v ...any)            { l.Info(fmt.Sprint(v...)) }
-func (l saramaLogger) Printf(f string, v ...any) { l.Info(fmt.Sprintf(f, v...)) }
-func (l saramaLogger) Println(v ...any)          { l.Info(fmt.Sprint(v...)) }
 
 func (s *scene) bounded() context.Context {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -213,7 +191,12 @@ func (s *scene) pause(node int32, away time.Duration) {
 func (s *scene) killMembers(groups ...string) {
 	s.t.Helper()
 	for _, g := range groups {
-		s.step("kill a member of "+g[len(s.topic):], func(context.Context, func(string)) error { return s.KillMember(g) })
+		s.step("kill a member of "+g[len(s.topic):], func(ctx context.Context, _ func(string)) error {
+			if err := s.KillMember(g); err != nil {
+				return err
+			}
+			return rest(ctx, time.Second) // what it has already it may still handle
+		})
 	}
 }
 

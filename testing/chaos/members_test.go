@@ -1,0 +1,78 @@
+package chaos_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/testing/chaos"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// What needs no cluster to break: members that are killed, on an embedded broker. Not
+// parallel: it looks for goroutines that are left.
+func TestMembersAreKilled(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { noGoroutineIsLeft(t, before) })
+	broker := kafkatb.Embedded(t, kafkatest.Topics(4, "orders"), kafkatest.MinSessionTimeout(500*time.Millisecond))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	run, err := chaos.Start(ctx, chaos.Load{
+		Topic: "orders", Partitions: 4, Addrs: broker.Addrs(), Publishers: 4, Groups: []string{"one", "two"},
+		Open: func(_ string, opts ...bus.Option) (*bus.Bus, func(), error) {
+			return open(broker.Addrs(), &kafkatest.Dialer{}, logger, opts,
+				kafka.WithTimeouts(kafka.Timeouts{Session: time.Second}))
+		},
+	})
+	require.NoError(t, err)
+	for _, group := range []string{"one", "two", "one"} {
+		require.NoError(t, run.Step(ctx, "kill a member of "+group, func(context.Context, func(string)) error { return run.KillMember(group) }))
+	}
+	require.Error(t, run.KillMember("nobody"))
+
+	history, err := run.Stop(ctx)
+	for _, f := range chaos.Report(history, 4) {
+		t.Log(f)
+	}
+	figures := chaos.Count(history, "one", "two")
+	t.Logf("\n%v", figures)
+	require.NoError(t, err)
+	require.Empty(t, chaos.Check(history, "one", "two"))
+	require.Zero(t, figures.Lost)
+	require.Equal(t, figures.Published, figures.Acknowledged)
+	require.Equal(t, figures.Published, figures.Groups["one"].Delivered)
+	for _, group := range []string{"one", "two"} {
+		require.GreaterOrEqual(t, figures.Groups[group].Claims, 4)
+		var committed int64
+		for _, next := range history.Positions[group] {
+			committed += next
+		}
+		require.Equal(t, int64(len(history.Log)), committed, "what was handled is committed on Close")
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	t.Parallel()
+	open := func(string, ...bus.Option) (*bus.Bus, func(), error) { panic("opened") }
+	for name, tt := range map[string]struct {
+		load chaos.Load
+		want string
+	}{
+		"no topic":      {chaos.Load{Partitions: 1, Addrs: []string{"127.0.0.1:1"}, Open: open}, "no topic"},
+		"no partitions": {chaos.Load{Topic: "a", Addrs: []string{"127.0.0.1:1"}, Open: open}, "no partitions"},
+		"no brokers":    {chaos.Load{Topic: "a", Partitions: 1, Open: open}, "no brokers"},
+		"no bus":        {chaos.Load{Topic: "a", Partitions: 1, Addrs: []string{"127.0.0.1:1"}}, "can't open"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := chaos.Start(t.Context(), tt.load)
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
