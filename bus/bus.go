@@ -14,12 +14,13 @@ import (
 // Bus publishes and consumes over one transport. It is a watermill Publisher and
 // Subscriber. All methods are safe for concurrent use.
 type Bus struct {
-	t     driver.Transport
-	admin driver.Admin // nil where topics need no making
-	caps  Capabilities
-	cfg   config
-	gate  *gate
-	known topics
+	t      driver.Transport
+	admin  driver.Admin // nil where topics need no making
+	caps   Capabilities
+	cfg    config
+	gate   *gate
+	known  topics
+	timers sync.Pool // of *time.Timer
 
 	attached attachments
 

@@ -22,6 +22,7 @@ type committer struct {
 
 	mu        sync.Mutex // held during a commit, so that commits never overlap
 	committed int64      // position of the last commit that took
+	ctx       *deadlineContext
 }
 
 func newCommitter(c *claim) *committer {
@@ -85,6 +86,7 @@ func (k *committer) last() {
 	for temporary(err) && pause.wait(k.claim.ctx) {
 		err = k.commit()
 	}
+	k.release()
 	if err != nil {
 		k.claim.sub.bus.cfg.logger.Warn("last commit failed: messages will be delivered again", "topic", k.claim.sub.topic,
 			"partition", k.claim.part.ID(), "position", k.claim.position(), "error", err)
@@ -111,6 +113,24 @@ func (k *committer) through(offset int64) error {
 	}
 }
 
+// bounded returns the context of a commit. One does for many, until a transport has
+// waited for it or half its time is over: most commits of a transport that does not
+// wait come one after the other. mu is held.
+func (k *committer) bounded() context.Context {
+	d := k.claim.sub.bus.cfg.closeTimeout
+	if k.ctx == nil || k.ctx.waitedFor() || time.Until(k.ctx.deadline) < d/2 {
+		k.release()
+		k.ctx = newDeadline(k.base, d)
+	}
+	return k.ctx
+}
+
+func (k *committer) release() {
+	if k.ctx != nil {
+		k.ctx.release()
+	}
+}
+
 // commit commits the position, unless that is done already.
 func (k *committer) commit() error {
 	k.mu.Lock()
@@ -120,9 +140,7 @@ func (k *committer) commit() error {
 		return nil
 	}
 	s := k.claim.sub
-	ctx := newDeadline(k.base, s.bus.cfg.closeTimeout)
-	defer ctx.release()
-	err := k.claim.part.Commit(ctx, next, "")
+	err := k.claim.part.Commit(k.bounded(), next, "")
 	if err == nil {
 		k.committed = next
 	}

@@ -19,13 +19,18 @@ type deadlineContext struct {
 
 // newDeadline bounds ctx by d, unless it has a deadline of its own.
 func newDeadline(ctx context.Context, d time.Duration) *deadlineContext {
-	c := &deadlineContext{Context: ctx}
+	c := &deadlineContext{}
+	c.set(ctx, time.Now().Add(d))
+	return c
+}
+
+// set makes it ctx, bounded by deadline unless ctx has one of its own. It comes
+// before everything else.
+func (c *deadlineContext) set(ctx context.Context, deadline time.Time) {
+	c.Context, c.deadline = ctx, deadline
 	if own, ok := ctx.Deadline(); ok {
 		c.deadline = own
-	} else {
-		c.deadline = time.Now().Add(d)
 	}
-	return c
 }
 
 // Deadline returns the caller's deadline, or that of the delivery time-out.
@@ -69,4 +74,26 @@ func (c *deadlineContext) release() {
 	if cancel != nil {
 		cancel()
 	}
+}
+
+// waitedFor says whether somebody has waited for it.
+func (c *deadlineContext) waitedFor() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timed != nil
+}
+
+// timer returns a timer that fires after d. The bus has timers of its own, so that a
+// test's clock owns them.
+func (b *Bus) timer(d time.Duration) *time.Timer {
+	if t, ok := b.timers.Get().(*time.Timer); ok {
+		t.Reset(d)
+		return t
+	}
+	return time.NewTimer(d)
+}
+
+func (b *Bus) putTimer(t *time.Timer) {
+	t.Stop()
+	b.timers.Put(t)
 }

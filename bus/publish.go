@@ -82,18 +82,14 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 	if len(msgs) == 0 {
 		return nil
 	}
-	p := &publication{bus: b, topic: topic, begun: time.Now(), results: make([]result, len(msgs)), left: len(msgs), done: make(chan struct{})}
-	batch := make([]driver.Outgoing, 0, len(msgs))
-	var deadline *deadlineContext // shared by neighbours with the same context
+	p := b.newPublication(topic, len(msgs))
+	defer p.release()
 	for i, m := range msgs {
 		ctx := context.Background()
 		if m != nil {
 			ctx = m.Context()
 		}
-		if deadline == nil || deadline.Context != ctx {
-			deadline = newDeadline(ctx, b.cfg.deliveryTimeout)
-			defer deadline.release()
-		}
+		deadline := p.deadline(ctx)
 		out, err := b.prepare(deadline, topic, m)
 		out.Context, out.Index, out.Sink = deadline, i, p
 		if err != nil {
@@ -101,12 +97,12 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 			continue
 		}
 		b.tracePublish(&out)
-		batch = append(batch, out)
+		p.batch = append(p.batch, out)
 	}
-	if len(batch) > 0 {
-		b.t.Publish(batch)
+	if len(p.batch) > 0 {
+		b.t.Publish(p.batch)
 	}
-	p.wait(batch)
+	p.wait()
 	return p.err()
 }
 
@@ -120,15 +116,17 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 		done(driver.Failed(err))
 		return
 	}
-	a := &asyncPublication{bus: b, begun: time.Now(), deadline: newDeadline(ctx, b.cfg.deliveryTimeout), done: done}
-	out, err := b.prepare(a.deadline, topic, m)
-	out.Context, out.Sink = a.deadline, a
+	a := &asyncPublication{bus: b, begun: time.Now(), done: done}
+	a.deadline.set(ctx, a.begun.Add(b.cfg.deliveryTimeout))
+	out, err := b.prepare(&a.deadline, topic, m)
+	out.Context, out.Sink = &a.deadline, a
 	if err != nil {
 		a.Published(&out, driver.Failed(err))
 		return
 	}
 	b.tracePublish(&out)
-	b.t.Publish([]driver.Outgoing{out})
+	a.batch[0] = out
+	b.t.Publish(a.batch[:])
 }
 
 // prepare checks the message and reads its directives.
@@ -166,21 +164,64 @@ func (b *Bus) published(m *message.Message, topic string, r Outcome, begun time.
 	}
 }
 
-// publication gathers the outcomes of one Publish.
+// publication gathers the outcomes of one Publish. What one message needs is part of
+// it, so that publishing it costs one allocation.
 type publication struct {
 	bus   *Bus
 	topic string
 	begun time.Time
+	batch []driver.Outgoing
+	first deadlineContext
+	more  []*deadlineContext // of messages with another context than the one before
 
 	mu      sync.Mutex
 	results []result
 	left    int
-	done    chan struct{} // closed when left is 0
+	done    chan struct{} // made when somebody waits, closed when left is 0
+
+	oneOut    [1]driver.Outgoing
+	oneResult [1]result
 }
 
 type result struct {
 	Outcome
 	told bool
+}
+
+func (b *Bus) newPublication(topic string, n int) *publication {
+	p := &publication{bus: b, topic: topic, begun: time.Now(), left: n}
+	if n == 1 {
+		p.batch, p.results = p.oneOut[:0], p.oneResult[:]
+	} else {
+		p.batch, p.results = make([]driver.Outgoing, 0, n), make([]result, n)
+	}
+	return p
+}
+
+// deadline returns the bounded form of a message's context; neighbours with the same
+// context share it.
+func (p *publication) deadline(ctx context.Context) *deadlineContext {
+	last := &p.first
+	if n := len(p.more); n > 0 {
+		last = p.more[n-1]
+	}
+	switch last.Context {
+	case ctx:
+		return last
+	case nil:
+	default:
+		last = &deadlineContext{}
+		p.more = append(p.more, last)
+	}
+	last.set(ctx, p.begun.Add(p.bus.cfg.deliveryTimeout))
+	return last
+}
+
+func (p *publication) release() {
+	p.first.release()
+	for _, d := range p.more {
+		d.release()
+	}
 }
 
 // Published is the transport's call. What comes after the caller has been told
@@ -197,24 +238,37 @@ func (p *publication) tell(i int, r Outcome) {
 		return
 	}
 	p.results[i] = result{r, true}
-	if p.left--; p.left == 0 {
+	if p.left--; p.left == 0 && p.done != nil {
 		close(p.done)
 	}
 }
 
 // wait returns when every message has an outcome, its context's end among them.
-func (p *publication) wait(batch []driver.Outgoing) {
-	select {
-	case <-p.done: // the transport told all of them at once: no timers needed
-		return
-	default:
+func (p *publication) wait() {
+	p.mu.Lock()
+	if p.left == 0 {
+		p.mu.Unlock()
+		return // the transport told all of them at once: no timers needed
 	}
-	var last *deadlineContext
-	for i := range batch {
-		if d := batch[i].Context.(*deadlineContext); d != last {
-			last = d
-			defer context.AfterFunc(d.start(), func() { p.giveUp(d, batch) })()
+	p.done = make(chan struct{})
+	p.mu.Unlock()
+	if len(p.more) > 0 {
+		for _, d := range append(p.more, &p.first) {
+			defer context.AfterFunc(d.start(), func() { p.giveUp(d, d.Err()) })()
 		}
+		<-p.done
+		return
+	}
+	d := &p.first
+	t := p.bus.timer(time.Until(d.deadline))
+	defer p.bus.putTimer(t)
+	select {
+	case <-p.done:
+		return
+	case <-d.Context.Done():
+		p.giveUp(d, d.Context.Err())
+	case <-t.C:
+		p.giveUp(d, context.DeadlineExceeded)
 	}
 	<-p.done
 }
@@ -222,14 +276,14 @@ func (p *publication) wait(batch []driver.Outgoing) {
 // giveUp says of the messages with this context, which has ended, that their
 // outcome is unknown. A transport may be about to say that nothing was sent; what
 // the caller is told is weaker and still true.
-func (p *publication) giveUp(ctx *deadlineContext, batch []driver.Outgoing) {
+func (p *publication) giveUp(ctx *deadlineContext, cause error) {
 	err := &Error{Code: OutcomeUnknown, Op: "publish", Transport: p.bus.caps.Name, Topic: p.topic,
-		Reason: "the message was handed over and the wait for its outcome ended: it may or may not be in the log", Err: ctx.Err()}
+		Reason: "the message was handed over and the wait for its outcome ended: it may or may not be in the log", Err: cause}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := range batch {
-		if batch[i].Context == ctx {
-			p.tell(batch[i].Index, driver.Failed(err))
+	for i := range p.batch {
+		if p.batch[i].Context == ctx {
+			p.tell(p.batch[i].Index, driver.Failed(err))
 		}
 	}
 }
@@ -252,8 +306,9 @@ func (p *publication) err() error {
 type asyncPublication struct {
 	bus      *Bus
 	begun    time.Time
-	deadline *deadlineContext
+	deadline deadlineContext
 	done     func(Outcome)
+	batch    [1]driver.Outgoing
 }
 
 // Published is the transport's call.
