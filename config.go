@@ -2,8 +2,6 @@ package trunkline
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -71,12 +69,16 @@ type KafkaSecurity struct {
 	// CertFile and KeyFile hold the program's own PEM certificate and key, for brokers
 	// that ask for one. Flags -kafka-cert-file and -kafka-key-file.
 	CertFile, KeyFile string
-	// User authenticates with SASL/PLAIN; it needs TLS and a password. Flag -kafka-user.
+	// SASL is how the program authenticates: plain, scram-sha-256, scram-sha-512 or
+	// oauthbearer. Flag -kafka-sasl. "" is plain when User is set, and not at all when
+	// it isn't. plain and oauthbearer need TLS.
+	SASL string
+	// User is who authenticates; for oauthbearer the token says it. Flag -kafka-user.
 	User string
-	// PasswordFile holds User's password; it is read whenever a password is needed, so
+	// PasswordFile holds User's password, or the token of oauthbearer; it is read whenever a password is needed, so
 	// a rotated one is picked up. Flag -kafka-password-file.
 	PasswordFile string
-	// Password is User's password, from the environment variable TRUNKLINE_KAFKA_PASSWORD.
+	// Password is the same, from the environment variable TRUNKLINE_KAFKA_PASSWORD.
 	Password Secret
 }
 
@@ -93,32 +95,6 @@ func (k KafkaSecurity) ReadPassword(context.Context) (string, error) {
 		return "", fmt.Errorf("read the Kafka password: %w", err)
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
-}
-
-// TLSConfig returns what CAFile, CertFile and KeyFile say, nil without TLS.
-func (k KafkaSecurity) TLSConfig() (*tls.Config, error) {
-	if !k.TLS {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if k.CAFile != "" {
-		pem, err := os.ReadFile(k.CAFile)
-		if err != nil {
-			return nil, &ConfigError{Field: "Kafka.CAFile", Reason: "names a file that can't be read", Err: err}
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &ConfigError{Field: "Kafka.CAFile", Reason: "names a file without a PEM certificate"}
-		}
-	}
-	if k.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(k.CertFile, k.KeyFile)
-		if err != nil {
-			return nil, &ConfigError{Field: "Kafka.CertFile", Reason: "and Kafka.KeyFile are no pair of PEM certificate and key", Err: err}
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // DefaultConfig returns the defaults, which are valid.
@@ -150,6 +126,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Kafka.CAFile, "kafka-ca-file", c.Kafka.CAFile, "PEM `file` of the certificates to trust instead of the system's")
 	fs.StringVar(&c.Kafka.CertFile, "kafka-cert-file", c.Kafka.CertFile, "PEM `file` of this program's certificate")
 	fs.StringVar(&c.Kafka.KeyFile, "kafka-key-file", c.Kafka.KeyFile, "PEM `file` of this program's key")
+	fs.StringVar(&c.Kafka.SASL, "kafka-sasl", c.Kafka.SASL, "`mechanism` to authenticate to Kafka with: plain, scram-sha-256, scram-sha-512 or oauthbearer; plain when there is a user")
 	fs.StringVar(&c.Kafka.User, "kafka-user", c.Kafka.User, "`name` to authenticate to Kafka with; the password comes from "+PasswordEnv+" or -kafka-password-file")
 	fs.StringVar(&c.Kafka.PasswordFile, "kafka-password-file", c.Kafka.PasswordFile, "`file` that holds the Kafka password")
 }
@@ -230,12 +207,9 @@ func (k KafkaSecurity) validate() error {
 		return &ConfigError{Field: "Kafka.CertFile", Reason: "and Kafka.KeyFile go together: set both -kafka-cert-file and -kafka-key-file, or neither"}
 	case !k.TLS && (k.CAFile != "" || k.CertFile != ""):
 		return &ConfigError{Field: "Kafka.TLS", Reason: "is off although certificates are given: set -kafka-tls, or leave them out"}
-	case k.User != "" && !k.TLS:
-		return &ConfigError{Field: "Kafka.TLS", Reason: "is off although a user is given, whose password would travel in plain text: set -kafka-tls"}
-	case k.User != "" && k.PasswordFile == "" && !k.Password.IsSet():
-		return &ConfigError{Field: "Kafka.Password", Reason: "is missing: set " + PasswordEnv + " in the environment, or -kafka-password-file"}
-	case k.User == "" && (k.PasswordFile != "" || k.Password.IsSet()):
-		return &ConfigError{Field: "Kafka.User", Reason: "is missing although a password is given: set -kafka-user"}
+	}
+	if err := k.validateLogin(); err != nil {
+		return err
 	}
 	for _, f := range []struct{ field, file string }{
 		{"Kafka.CAFile", k.CAFile}, {"Kafka.CertFile", k.CertFile}, {"Kafka.KeyFile", k.KeyFile}, {"Kafka.PasswordFile", k.PasswordFile},
@@ -246,6 +220,33 @@ func (k KafkaSecurity) validate() error {
 		if err := readable(f.file); err != nil {
 			return &ConfigError{Field: f.field, Reason: "names a file that can't be read", Err: err}
 		}
+	}
+	return nil
+}
+
+func (k KafkaSecurity) validateLogin() error {
+	mechanism := strings.ToLower(k.SASL)
+	secret := k.PasswordFile != "" || k.Password.IsSet()
+	if mechanism == "" {
+		if k.User == "" && !secret {
+			return nil
+		}
+		mechanism = "plain"
+	}
+	switch mechanism {
+	case "plain", "scram-sha-256", "scram-sha-512", "oauthbearer":
+	default:
+		return &ConfigError{Field: "Kafka.SASL", Reason: "is no mechanism: set -kafka-sasl to plain, scram-sha-256, scram-sha-512 or oauthbearer"}
+	}
+	switch {
+	case mechanism == "oauthbearer" && k.User != "":
+		return &ConfigError{Field: "Kafka.User", Reason: "is given although the token of oauthbearer says who it is: leave -kafka-user out"}
+	case mechanism != "oauthbearer" && k.User == "":
+		return &ConfigError{Field: "Kafka.User", Reason: "is missing: set -kafka-user"}
+	case !secret:
+		return &ConfigError{Field: "Kafka.Password", Reason: "is missing: set " + PasswordEnv + " in the environment, or -kafka-password-file"}
+	case !k.TLS && !strings.HasPrefix(mechanism, "scram-"):
+		return &ConfigError{Field: "Kafka.TLS", Reason: "is off although " + mechanism + " sends the secret itself: set -kafka-tls"}
 	}
 	return nil
 }

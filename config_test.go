@@ -137,8 +137,18 @@ func TestValidate(t *testing.T) {
 		"live interval":     {func(c *trunkline.Config) { c.LiveInterval = 0 }, "LiveInterval", "-live-interval"},
 		"not-live interval": {func(c *trunkline.Config) { c.NotLiveInterval = -1 }, "NotLiveInterval", "-not-live-interval"},
 		"shutdown timeout":  {func(c *trunkline.Config) { c.ShutdownTimeout = 0 }, "ShutdownTimeout", "-shutdown-timeout"},
-		"user without TLS":  {func(c *trunkline.Config) { c.Kafka.User = "u" }, "Kafka.TLS", "-kafka-tls"},
-		"CA without TLS":    {func(c *trunkline.Config) { c.Kafka.CAFile = pem }, "Kafka.TLS", "-kafka-tls"},
+		"user without TLS": {func(c *trunkline.Config) {
+			c.Kafka = trunkline.KafkaSecurity{User: "u", Password: trunkline.NewSecret(password)}
+		}, "Kafka.TLS", "-kafka-tls"},
+		"token without TLS": {func(c *trunkline.Config) {
+			c.Kafka = trunkline.KafkaSecurity{SASL: "OAUTHBEARER", Password: trunkline.NewSecret(password)}
+		}, "Kafka.TLS", "-kafka-tls"},
+		"token and user": {func(c *trunkline.Config) {
+			c.Kafka = trunkline.KafkaSecurity{TLS: true, SASL: "oauthbearer", User: "u", Password: trunkline.NewSecret(password)}
+		}, "Kafka.User", "-kafka-user"},
+		"mechanism":          {func(c *trunkline.Config) { c.Kafka.SASL = "gssapi" }, "Kafka.SASL", "-kafka-sasl"},
+		"mechanism, no user": {func(c *trunkline.Config) { c.Kafka.SASL = "scram-sha-256" }, "Kafka.User", "-kafka-user"},
+		"CA without TLS":     {func(c *trunkline.Config) { c.Kafka.CAFile = pem }, "Kafka.TLS", "-kafka-tls"},
 		"no password": {func(c *trunkline.Config) { c.Kafka = trunkline.KafkaSecurity{TLS: true, User: "u"} },
 			"Kafka.Password", trunkline.PasswordEnv},
 		"no user": {func(c *trunkline.Config) { c.Kafka.Password = trunkline.NewSecret(password) }, "Kafka.User", "-kafka-user"},
@@ -162,25 +172,6 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-func TestTLSConfig(t *testing.T) {
-	t.Parallel()
-	c, err := trunkline.KafkaSecurity{}.TLSConfig()
-	require.NoError(t, err)
-	require.Nil(t, c)
-	c, err = trunkline.KafkaSecurity{TLS: true}.TLSConfig()
-	require.NoError(t, err)
-	require.NotNil(t, c)
-	require.Nil(t, c.RootCAs, "the system's")
-	noPEM := writeFile(t, "no pem")
-	var ce *trunkline.ConfigError
-	_, err = trunkline.KafkaSecurity{TLS: true, CAFile: noPEM}.TLSConfig()
-	require.ErrorAs(t, err, &ce)
-	require.Equal(t, "Kafka.CAFile", ce.Field)
-	_, err = trunkline.KafkaSecurity{TLS: true, CertFile: noPEM, KeyFile: noPEM}.TLSConfig()
-	require.ErrorAs(t, err, &ce)
-	require.Equal(t, "Kafka.CertFile", ce.Field)
-}
-
 // However a configuration is printed, its secrets are not.
 func TestRedaction(t *testing.T) {
 	t.Parallel()
@@ -194,7 +185,7 @@ func TestRedaction(t *testing.T) {
 	asJSON, err := json.Marshal(c2)
 	require.NoError(t, err)
 	for _, text := range []string{
-		fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%v", &c), fmt.Sprintf("%s", c.Kafka.Password),
+		fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%v", &c), c.Kafka.Password.String(),
 		fmt.Sprintf("%#v", c.Kafka), fmt.Sprintf("%+v", c.Kafka), logged.String(), string(asJSON),
 	} {
 		require.NotContains(t, text, password)
@@ -204,7 +195,21 @@ func TestRedaction(t *testing.T) {
 	require.Equal(t, password, c.Kafka.Password.Reveal())
 }
 
-func TestURLCarriesNoCredentials(t *testing.T) {
+func TestLoginsThatAreValid(t *testing.T) {
+	t.Parallel()
+	secret := trunkline.NewSecret(password)
+	for _, k := range []trunkline.KafkaSecurity{
+		{TLS: true}, {TLS: true, User: "u", Password: secret}, {TLS: true, SASL: "plain", User: "u", Password: secret},
+		{SASL: "SCRAM-SHA-512", User: "u", Password: secret}, {TLS: true, SASL: "oauthbearer", Password: secret},
+	} {
+		c := trunkline.DefaultConfig()
+		c.Kafka = k
+		require.NoError(t, c.Validate(), "%v", k)
+	}
+}
+
+// What secures the connection is never ignored.
+func TestURLAlone(t *testing.T) {
 	t.Parallel()
 	c := trunkline.DefaultConfig()
 	c.Kafka = trunkline.KafkaSecurity{TLS: true}

@@ -20,8 +20,8 @@
 //	}
 //
 // [Set] opens the bus from Config.BusURL. [TransportSet] takes a transport instead,
-// which the Set beside each transport provides: the way to Kafka's TLS and
-// authentication, since a URL carries no credentials. The providers are plain
+// which the Set beside each transport provides: the way for what a URL can't say, and to
+// have Config.Kafka secure the connection; examples/devices shows how. The providers are plain
 // constructors with a cleanup, and work without wire. Nothing here is needed to use
 // packages bus, rpc or liveness, which know nothing of it.
 //

@@ -18,8 +18,9 @@ import (
 
 // Set provides the whole, for google/wire: from a context.Context, a Config and a
 // *slog.Logger an *App, and each of its parts. The bus is opened from Config.BusURL,
-// so the program imports the transports it wants for their schemes. A URL carries no
-// credentials: with Config.Kafka set it fails, and TransportSet is the one to use.
+// so the program imports the transports it wants for their schemes. The URL then says
+// how the connection is secured; with Config.Kafka set it fails rather than ignore that,
+// and TransportSet is the one to use.
 var Set = wire.NewSet(NewBus, parts)
 
 // TransportSet is Set with a driver.Transport in the place of Config.BusURL; the set
@@ -45,7 +46,7 @@ func NewLogger(c Config) *slog.Logger {
 // Config.ShutdownTimeout at most. It does not wait for a broker.
 func NewBus(ctx context.Context, c Config, w *liveness.Watcher, l *slog.Logger) (*bus.Bus, func(), error) {
 	if c.Kafka.Enabled() {
-		return nil, nil, &ConfigError{Field: "Kafka", Reason: "is set, and a bus URL carries no credentials: make the transport from it, see TransportSet"}
+		return nil, nil, &ConfigError{Field: "Kafka", Reason: "is set, and this program opens its bus by the URL alone: say it in parameters of -bus, or make the transport from it, see TransportSet"}
 	}
 	b, err := bus.Open(ctx, c.BusURL, bus.WithHooks(w), bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout))
 	if err != nil {

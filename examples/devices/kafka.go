@@ -23,13 +23,19 @@ func KafkaConfig(c trunkline.Config, log *slog.Logger) (kafka.Config, error) {
 		return kafka.Config{}, &trunkline.ConfigError{Field: "BusURL",
 			Reason: "is " + strconv.Quote(u.Scheme) + "://: this program talks to other processes, set -bus to kafka://host:port,host:port"}
 	}
-	tls, err := c.Kafka.TLSConfig()
-	if err != nil {
-		return kafka.Config{}, err
+	k := kafka.Config{Brokers: u.Hosts(), ClientID: c.Service, SASL: c.Kafka.SASL, User: c.Kafka.User, Logger: log}
+	if c.Kafka.TLS {
+		k.TLSFrom = &kafka.TLS{CA: pem(c.Kafka.CAFile), Cert: pem(c.Kafka.CertFile), Key: pem(c.Kafka.KeyFile)}
 	}
-	k := kafka.Config{Brokers: u.Hosts(), ClientID: c.Service, TLS: tls, Logger: log}
-	if c.Kafka.User != "" {
-		k.User, k.Password = c.Kafka.User, c.Kafka.ReadPassword
+	if c.Kafka.PasswordFile != "" || c.Kafka.Password.IsSet() {
+		k.Password = c.Kafka.ReadPassword
 	}
 	return k, nil
+}
+
+func pem(file string) kafka.PEM {
+	if file == "" {
+		return kafka.PEM{}
+	}
+	return kafka.PEMFile(file)
 }
