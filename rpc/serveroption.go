@@ -123,11 +123,11 @@ func ReplyTopics(allow func(topic string) bool) ServerOption {
 // Instance sets the id of this server among all that serve the topic: discovery,
 // presence and the answers to broadcasts name it. It must be unique; one that stays the
 // same over restarts suits a named replica. Letters, digits, '.', '_' and '-', at most
-// 200. Default: "server." and random letters.
+// 120. Default: "server." and random letters.
 func Instance(id string) ServerOption {
 	return serverOption(func(c *serverConfig) error {
-		if !validName(id, 200) {
-			return invalidOption("the instance's id is empty, over 200 bytes, or has other characters than letters, digits, '.', '_' and '-'")
+		if !validName(id, 120) {
+			return invalidOption("the instance's id is empty, over 120 bytes, or has other characters than letters, digits, '.', '_' and '-'")
 		}
 		c.instance = id
 		return nil
