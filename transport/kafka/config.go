@@ -7,13 +7,6 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// maxMessageBytes is what brokers take by default, and maxPayloadBytes what is left of
-// it for a message, as package bus counts, with room for the record's framing.
-const (
-	maxMessageBytes = 1_048_576
-	maxPayloadBytes = 1_000_000
-)
-
 // configure makes the configuration of one client, whose connections n makes.
 func (o *options) configure(n *network) *sarama.Config {
 	c := sarama.NewConfig()
@@ -29,27 +22,19 @@ func (o *options) configure(n *network) *sarama.Config {
 	c.Metadata.Retry.Backoff = 50 * time.Millisecond
 	c.Metadata.Timeout = o.times.Request + o.times.Dial
 
-	c.Producer.MaxMessageBytes = maxMessageBytes
 	c.Producer.Timeout = o.times.Request * 4 / 5
-	c.Producer.Retry.Max = 100
-	// Half a minute of a partition without a leader, most of it at a calm pace.
-	c.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
-		if retries < 20 {
-			return 50 * time.Millisecond
-		}
-		return 300 * time.Millisecond
-	}
+	o.publishing.apply(c)
 
-	c.Consumer.MaxWaitTime = 250 * time.Millisecond
+	o.consuming.apply(c)
 	c.Consumer.Retry.BackoffFunc = func(retries int) time.Duration {
 		return jitter(min(time.Second, 100*time.Millisecond<<min(retries, 4)))
 	}
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
-	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
+	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{byOption{sarama.NewBalanceStrategyRange()}}
 	c.Consumer.Group.Rebalance.Retry.Backoff = 100 * time.Millisecond
 	c.Consumer.Group.Rebalance.Timeout = o.times.Rebalance
 	c.Consumer.Group.Session.Timeout = o.times.Session
-	c.Consumer.Group.Heartbeat.Interval = min(time.Second, o.times.Session/4)
+	c.Consumer.Group.Heartbeat.Interval = min(o.times.Heartbeat, o.times.Session/4)
 
 	for _, change := range o.tune {
 		change(c)

@@ -207,7 +207,7 @@ func TestRebalanceLosesNothing(t *testing.T) {
 
 func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	t.Parallel()
-	r := setup(t, 1)
+	r := setup(t, 1, kafka.WithBalance(kafka.Range)) // others let the claim stay where it is
 	group := kafkatb.Name(t)
 	acked(t, publish(t, r, r.topic, anyPartition("a", "b")...))
 	sub := driver.Subscription{Topic: r.topic, Group: group}
@@ -215,7 +215,7 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	p := assigned(t, one)[0]
 	fetch(t, p, 2)
 
-	two := subscribe(t, open(t, r.broker), sub)
+	two := subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub)
 	<-p.Context().Done()
 	require.Equal(t, driver.Revoked, driver.CodeOf(context.Cause(p.Context())))
 	_, err := p.Fetch(bounded(t))

@@ -35,6 +35,7 @@ func listOffsetsOnce(c *client, topic string, partitions []int32, at int64) (map
 		}
 		if requests[leader] == nil {
 			requests[leader] = sarama.NewOffsetRequest(c.Config().Version)
+			requests[leader].IsolationLevel = c.Config().Consumer.IsolationLevel
 		}
 		requests[leader].AddBlock(topic, p, at, 1)
 		asked[leader] = append(asked[leader], p)
@@ -180,6 +181,7 @@ func committedOffsets(ctx context.Context, c *client, group, topic string, parti
 type member struct {
 	id         string
 	generation int32
+	instance   string // "" when it is not static
 }
 
 // commitOffsets makes the positions the group's, and returns nil when the broker said
@@ -191,8 +193,8 @@ func commitOffsets(ctx context.Context, c *client, group, topic string, who memb
 	return coordinate(ctx, c, group, func(b *sarama.Broker) error {
 		req := sarama.NewOffsetCommitRequest(c.Config(), group)
 		req.ConsumerID, req.ConsumerGroupGeneration = who.id, who.generation
-		if id := c.Config().Consumer.Group.InstanceId; id != "" && req.Version >= 7 {
-			req.GroupInstanceId = &id
+		if who.instance != "" && req.Version >= 7 {
+			req.GroupInstanceId = &who.instance
 		}
 		for p, next := range at {
 			req.AddBlockWithLeaderEpoch(topic, p, next, -1, sarama.ReceiveTime, metadata)

@@ -27,6 +27,8 @@ type options struct {
 	times      Timeouts
 	backoffMin time.Duration
 	backoffMax time.Duration
+	publishing publishing
+	consuming  consuming
 	// insecureSASL lets secrets be sent without TLS.
 	insecureSASL bool
 }
@@ -53,6 +55,9 @@ type Timeouts struct {
 	Rebalance time.Duration
 	// Session is how long a group waits for a silent member: 10 s.
 	Session time.Duration
+	// Heartbeat is how often a member says that it is there, and so how soon it learns
+	// of a rebalance: 1 s, and at most a quarter of Session.
+	Heartbeat time.Duration
 }
 
 func defaults() *options {
@@ -66,8 +71,10 @@ func defaults() *options {
 		dial:       (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
 		times: Timeouts{
 			Dial: 2 * time.Second, Request: 3 * time.Second, Room: 2 * time.Second, KeepAlive: time.Second,
-			Refresh: 10 * time.Second, Rebalance: 30 * time.Second, Session: 10 * time.Second,
+			Refresh: 10 * time.Second, Rebalance: 30 * time.Second, Session: 10 * time.Second, Heartbeat: time.Second,
 		},
+		publishing: publishing{maxBytes: 1 << 20, delivery: 30 * time.Second},
+		consuming:  consuming{fetch: Fetch{MinBytes: 1, Bytes: 1 << 20, Wait: 250 * time.Millisecond}},
 	}
 }
 
@@ -146,7 +153,7 @@ func WithTimeouts(t Timeouts) Option {
 		for _, f := range []struct{ to, from *time.Duration }{
 			{&o.times.Dial, &t.Dial}, {&o.times.Request, &t.Request}, {&o.times.Room, &t.Room},
 			{&o.times.KeepAlive, &t.KeepAlive}, {&o.times.Refresh, &t.Refresh},
-			{&o.times.Rebalance, &t.Rebalance}, {&o.times.Session, &t.Session},
+			{&o.times.Rebalance, &t.Rebalance}, {&o.times.Session, &t.Session}, {&o.times.Heartbeat, &t.Heartbeat},
 		} {
 			if *f.from < 0 || (*f.from > 0 && *f.from < 10*time.Millisecond) {
 				return invalid("a timeout is below 10ms")
@@ -205,6 +212,7 @@ func WithLogger(l *slog.Logger) Option {
 // WithSaramaConfig changes the configuration of every sarama client just before it
 // is made: the way to what has no option of its own. What the transport relies on
 // (acks, idempotence, return channels, manual commits, its dialer) is set after it.
+// GroupStrategies that it sets come before [WithBalance].
 func WithSaramaConfig(change func(*sarama.Config)) Option {
 	return func(o *options) error {
 		if change == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ type Transport struct {
 	seeds   []string
 	wire    wire
 	traffic *traffic
+	limit   int // of a message, as package bus counts
 	monitor *monitor
 	pinger  *pinger
 
@@ -96,9 +98,14 @@ func New(brokers []string, opts ...Option) (*Transport, error) {
 func (t *Transport) validate() error {
 	n := t.newNetwork()
 	defer n.cut()
-	if err := t.opts.configure(n).Validate(); err != nil {
+	c := t.opts.configure(n)
+	if c.Consumer.MaxWaitTime >= c.Net.ReadTimeout/2 {
+		return invalid("the wait of a fetch is not below half of the request time-out")
+	}
+	if err := c.Validate(); err != nil {
 		return failCode(driver.InvalidArgument, "open", "", "the sarama configuration is not valid", err)
 	}
+	t.limit = payloadLimit(c.Producer.MaxMessageBytes)
 	return nil
 }
 
@@ -135,7 +142,7 @@ func (t *Transport) Capabilities() driver.Capabilities {
 	return driver.Capabilities{
 		Name: transportName, Ordered: true, Keys: true, Partitions: true, Groups: true, Replay: true,
 		Redelivery: true, CrossProcess: true, Durable: true, Topics: true,
-		CommitInterval: 100 * time.Millisecond, MaxMessageBytes: maxPayloadBytes,
+		CommitInterval: 100 * time.Millisecond, MaxMessageBytes: t.limit,
 	}
 }
 
@@ -177,7 +184,12 @@ func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (drive
 	}
 	var made session
 	if s.Group != "" {
-		made = newGroupSession(t, s)
+		g := newGroupSession(t, s)
+		if err := t.enlist(g); err != nil {
+			g.stop()
+			return nil, err
+		}
+		made = g
 	} else {
 		made = newReaderSession(t, s)
 	}
@@ -189,6 +201,22 @@ func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (drive
 		t.mu.Unlock()
 	})
 	return made, nil
+}
+
+// enlist gives a static member a number that no other has. t.mu is held.
+func (t *Transport) enlist(g *groupSession) error {
+	if t.opts.consuming.instance == "" {
+		return nil
+	}
+	number := 1
+	taken := func(s session) bool {
+		other, ok := s.(*groupSession)
+		return ok && other.sub.Topic == g.sub.Topic && other.sub.Group == g.sub.Group && other.number == number
+	}
+	for slices.ContainsFunc(slices.Collect(maps.Keys(t.sessions)), taken) {
+		number++
+	}
+	return g.static(t.opts.consuming.instance, number)
 }
 
 // Ready implements [driver.Transport].

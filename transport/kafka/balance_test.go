@@ -1,0 +1,216 @@
+package kafka_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// holder follows what a session holds, and releases nothing by itself.
+type holder struct {
+	session driver.Session
+	wg      sync.WaitGroup
+	stop    context.CancelFunc
+
+	mu     sync.Mutex
+	held   map[int32]driver.Partition
+	events []driver.Event
+	err    error
+}
+
+func hold(t *testing.T, s driver.Session) *holder {
+	t.Helper()
+	h := &holder{session: s, held: make(map[int32]driver.Partition)}
+	ctx, cancel := context.WithCancel(bounded(t))
+	h.stop = cancel
+	h.wg.Go(func() {
+		for {
+			ev, err := s.Next(ctx)
+			h.mu.Lock()
+			if err != nil {
+				h.err = err
+				h.mu.Unlock()
+				return
+			}
+			h.events = append(h.events, ev)
+			for _, p := range ev.Added {
+				h.held[p.ID()] = p
+			}
+			h.mu.Unlock()
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		h.wg.Wait()
+		for _, p := range h.partitions() {
+			p.Release()
+		}
+	})
+	return h
+}
+
+func (h *holder) partitions() map[int32]driver.Partition {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.held)
+}
+
+// awaitLive waits until n of the held partitions are not revoked.
+func (h *holder) awaitLive(t *testing.T, n int) []driver.Partition {
+	t.Helper()
+	var live []driver.Partition
+	require.Eventually(t, func() bool {
+		live = nil
+		for _, id := range slices.Sorted(maps.Keys(h.partitions())) {
+			if p := h.partitions()[id]; p.Context().Err() == nil {
+				live = append(live, p)
+			}
+		}
+		return len(live) == n
+	}, patience, 10*time.Millisecond)
+	return live
+}
+
+// A member that joins takes some partitions; the others go on undisturbed, and what is
+// taken is committed until it is released, though nobody fetches from it.
+func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 4)
+	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
+	for p := range int32(4) {
+		acked(t, publish(t, r, r.topic, item{payload: "a", partition: p}, item{payload: "b", partition: p}))
+	}
+	one := hold(t, subscribe(t, r, sub))
+	all := one.awaitLive(t, 4)
+	for _, p := range all {
+		require.Equal(t, "a", string(fetch(t, p, 1)[0].Payload))
+	}
+	two := hold(t, subscribe(t, open(t, r.broker), sub))
+	kept := one.awaitLive(t, 2)
+	for _, p := range all {
+		if p.Context().Err() != nil {
+			require.Equal(t, driver.Revoked, driver.CodeOf(context.Cause(p.Context())))
+			require.NoError(t, p.Commit(bounded(t), 1, ""), "a revoked claim commits until it is released")
+			require.Empty(t, two.partitions(), "it is not given away before it is released")
+		}
+	}
+	for _, p := range all {
+		if p.Context().Err() != nil {
+			p.Release()
+		}
+	}
+	moved := two.awaitLive(t, 2)
+	for _, p := range moved {
+		require.Equal(t, "b", string(fetch(t, p, 1)[0].Payload))
+		require.NoError(t, p.Commit(bounded(t), 2, ""))
+		require.Equal(t, driver.Revoked, driver.CodeOf(all[p.ID()].Commit(bounded(t), 2, "")))
+	}
+	for _, p := range kept {
+		require.NoError(t, p.Context().Err())
+		require.Same(t, all[p.ID()], p)
+		require.NoError(t, p.Commit(bounded(t), 1, ""), "in the new generation")
+	}
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	for _, ev := range one.events {
+		require.True(t, ev.Assigned, "it was assigned all the while")
+	}
+}
+
+func TestMixedGroup(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 4)
+	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
+	old := work(bounded(t), subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub), func(driver.Record) {})
+	require.Eventually(t, func() bool { return old.partitions() == 4 }, patience, 10*time.Millisecond)
+	one := work(bounded(t), subscribe(t, r, sub), func(driver.Record) {})
+	require.Eventually(t, func() bool { return old.partitions() == 2 && one.partitions() == 2 }, patience, 10*time.Millisecond)
+	two := work(bounded(t), subscribe(t, open(t, r.broker), sub), func(driver.Record) {})
+	require.Eventually(t, func() bool { return one.partitions()+two.partitions() >= 2 && two.partitions() > 0 }, patience, 10*time.Millisecond)
+	old.stop(t)
+	require.Eventually(t, func() bool { return one.partitions() == 2 && two.partitions() == 2 }, patience, 10*time.Millisecond)
+	one.stop(t)
+	require.Eventually(t, func() bool { return two.partitions() == 4 }, patience, 10*time.Millisecond)
+	two.stop(t)
+}
+
+func TestGroupsThatOfferNothingInCommon(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1, kafka.WithBalance(kafka.RoundRobin))
+	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
+	one := hold(t, subscribe(t, r, sub))
+	one.awaitLive(t, 1)
+	two := subscribe(t, open(t, r.broker), sub)
+	_, err := two.Next(bounded(t))
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), "%v", err)
+}
+
+// A static member that comes back has its partitions without a rebalance.
+func TestStaticMemberComesBack(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 2)
+	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
+	other := hold(t, subscribe(t, open(t, r.broker, kafka.WithStaticMembership("b")), sub))
+	other.awaitLive(t, 2)
+
+	k := open(t, r.broker, kafka.WithStaticMembership("a"))
+	s := subscribe(t, k, sub)
+	moving := hold(t, s)
+	require.Eventually(t, func() bool {
+		for _, p := range other.partitions() {
+			if p.Context().Err() != nil {
+				p.Release()
+			}
+		}
+		return len(moving.partitions()) == 1
+	}, patience, 10*time.Millisecond)
+	mine := moving.awaitLive(t, 1)[0]
+	theirs := other.awaitLive(t, 1)[0]
+	require.NoError(t, mine.Commit(bounded(t), 0, ""))
+	leave(t, s, mine)
+	require.NoError(t, k.Close(bounded(t)))
+
+	s = subscribe(t, open(t, r.broker, kafka.WithStaticMembership("a")), sub)
+	back := assigned(t, s)
+	for len(back) == 0 {
+		back = assigned(t, s)
+	}
+	require.Len(t, back, 1)
+	require.Equal(t, mine.ID(), back[0].ID())
+	require.NoError(t, theirs.Context().Err(), "nobody else noticed")
+	leave(t, s, back...)
+}
+
+func TestStaticMemberIDs(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 2, kafka.WithStaticMembership("pod-0"))
+	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
+	one := hold(t, subscribe(t, r, sub))
+	one.awaitLive(t, 2)
+	two := hold(t, subscribe(t, r, sub)) // the same process, topic and group: another member, not the same once more
+	require.Eventually(t, func() bool {
+		for _, p := range one.partitions() {
+			if p.Context().Err() != nil {
+				p.Release()
+			}
+		}
+		return len(two.partitions()) == 1
+	}, patience, 10*time.Millisecond)
+	one.awaitLive(t, 1)
+	long := make([]byte, 249)
+	for i := range long {
+		long[i] = 'x'
+	}
+	k := open(t, r.broker, kafka.WithStaticMembership(string(long)))
+	_, err := k.Subscribe(t.Context(), driver.Subscription{Topic: r.topic, Group: "g"})
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+}
