@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/grpc/codes"
 )
@@ -55,61 +54,6 @@ func chain(f Func, is []Interceptor) Func {
 	return f
 }
 
-// CallOption configures one call.
-type CallOption func(*callSettings)
-
-type callSettings struct {
-	key      string
-	timeout  time.Duration
-	metadata Metadata
-	codec    Codec
-	retry    *RetryPolicy
-	err      *Error // of an option that makes no sense; the call fails with it
-}
-
-// Key orders the call among others with the same key: they land on one partition,
-// and a server runs them one at a time in the order they were made. "" is no key.
-func Key(key string) CallOption { return func(s *callSettings) { s.key = key } }
-
-// Timeout bounds the call, retries included; the context's deadline holds too.
-// Default: the client's DefaultTimeout when the context has no deadline.
-func Timeout(d time.Duration) CallOption {
-	return func(s *callSettings) {
-		if d <= 0 {
-			s.err = invalidOption("the timeout is not over zero")
-		}
-		s.timeout = d
-	}
-}
-
-// Header adds an entry to the metadata that travels with the request. Names that
-// begin with "trunkline-" are reserved and fail the call.
-func Header(name, value string) CallOption {
-	return func(s *callSettings) {
-		if s.metadata == nil {
-			s.metadata = Metadata{}
-		}
-		s.metadata[name] = value
-	}
-}
-
-// WithCodec encodes the request with c instead of its type's default, and the server
-// answers alike.
-func WithCodec(c Codec) CallOption {
-	return func(s *callSettings) {
-		if c == nil {
-			s.err = invalidOption("the codec is nil")
-		}
-		s.codec = c
-	}
-}
-
-// Retry has the call made again when it fails as the policy says. Default: never.
-func Retry(p RetryPolicy) CallOption {
-	p = p.withDefaults()
-	return func(s *callSettings) { s.retry = &p }
-}
-
 // Call calls method of the server that listens on topic, and waits for its answer:
 // non-nil if and only if the error is nil. It is safe for concurrent use.
 //
@@ -117,33 +61,56 @@ func Retry(p RetryPolicy) CallOption {
 // as Raw, anything else as JSON, unless WithCodec says otherwise. Resp is chosen by
 // the caller alike. The end of ctx, or of the call's timeout, ends the call at once,
 // with codes.Canceled or codes.DeadlineExceeded; whether the server ran the request
-// is then unknown. Every error is an *Error.
+// is then unknown. When ctx is cancelled the server is told, as well as that can be
+// done, and the handler's context ends; of a deadline it knows. Every error is an
+// *Error.
 func Call[Resp any](ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) (*Resp, error) {
-	x, err := c.outgoing(opts)
+	x, err := c.outgoing(topic, method, req, opts)
 	if err != nil {
-		return nil, err.of(method, topic)
+		return nil, err
 	}
-	codec := x.settings.codec
-	if codec == nil {
-		codec = codecFor(req)
+	return finish[Resp](ctx, c, x)
+}
+
+// finish makes the call and decodes its answer.
+func finish[Resp any](ctx context.Context, c *Client, x *outgoingCall) (*Resp, error) {
+	topic, method := x.req.Topic, x.req.Method
+	answer, err := c.call(ctx, x)
+	if err != nil {
+		return nil, err
 	}
-	body, failure := codec.Marshal(req)
+	resp, failure := decode[Resp](c, answer.ContentType, answer.Body)
 	if failure != nil {
-		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+failure.Error(), failure).of(method, topic)
-	}
-	x.req = Request{Topic: topic, Method: method, ContentType: codec.ContentType(), Body: body}
-	answer, failure := c.call(ctx, x)
-	if failure != nil {
-		return nil, failure
-	}
-	resp := new(Resp)
-	codec, failure = c.cfg.codecs.of(answer.ContentType, resp)
-	if failure == nil {
-		failure = codec.Unmarshal(answer.Body, resp)
-	}
-	if failure != nil {
-		c.counters.undecodable.Add(1)
-		return nil, newError(codes.Internal, "the reply can't be decoded: "+failure.Error(), failure).of(method, topic)
+		return nil, failure.of(method, topic)
 	}
 	return resp, nil
+}
+
+func decode[Resp any](c *Client, contentType string, body []byte) (*Resp, *Error) {
+	resp := new(Resp)
+	codec, err := c.cfg.codecs.of(contentType, resp)
+	if err == nil {
+		err = codec.Unmarshal(body, resp)
+	}
+	if err != nil {
+		c.counters.undecodable.Add(1)
+		return nil, newError(codes.Internal, "the reply can't be decoded: "+err.Error(), err)
+	}
+	return resp, nil
+}
+
+// Send sends a request that is not answered: it returns nil when the transport's log
+// has it, and says nothing of a server, which may come later. It does not wait for the reply reader. When
+// it fails nothing was sent, except that after codes.Unknown, and after the end of ctx
+// or the call's timeout, that is not known: errors.Is tells by bus.OutcomeUnknown
+// being bus.CodeOf of the error. With a retry policy it is sent again, under the same
+// id, so that a server that got both runs one. Interceptors see an empty response.
+func Send(ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) error {
+	x, err := c.outgoing(topic, method, req, opts)
+	if err != nil {
+		return err
+	}
+	x.settings.kind = forOutcome
+	_, err = c.call(ctx, x)
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
@@ -19,15 +20,17 @@ import (
 // closeTimeout bounds Client.Close.
 const closeTimeout = 10 * time.Second
 
-// Client makes calls. It has one reply topic of its own, which one reader reads for
-// its life. All methods, and Call, are safe for concurrent use; a program needs few
-// clients.
+// Client makes calls. All methods, and Call and its like, are safe for concurrent use.
+//
+// The clients of one bus share one reply topic and one reader of it, so that many
+// clients in a process cost neither connections nor topics; the last one that is
+// closed deletes the topic. See [ReplyTopic] and [SharedReplies] for other addresses.
 type Client struct {
 	bus      *bus.Bus
 	cfg      clientConfig
 	id       string // "<name>.<instance>", unique
 	prefix   string // of the ids of its calls
-	replyTo  string
+	keyed    bool   // keys pick partitions
 	invoke   Func
 	calls    *calls
 	reader   *replyReader
@@ -37,13 +40,13 @@ type Client struct {
 	// What calls use again; the client's own, so that a test's clock owns the timers.
 	timers sync.Pool // of *time.Timer
 	idle   sync.Pool // of *pending
-	frames sync.Pool // of *Frame
 
 	watching watching // of servers' announcements, for FailFast
 
 	// closing ends with the client: nobody waits for room or back-off any more.
-	closing context.Context
-	close   func() error
+	closing    context.Context
+	background background
+	close      func() error
 }
 
 // NewClient returns a client on b, which it does not take over: close the client
@@ -61,28 +64,35 @@ func NewClient(b *bus.Bus, opts ...ClientOption) (*Client, error) {
 		}
 	}
 	for _, o := range cfg.calls {
-		s := callSettings{}
+		s := newSettings()
 		if o(&s); s.err != nil {
 			return nil, s.err
 		}
 	}
-	instance := strings.ToLower(rand.Text())
+	caps := b.Capabilities()
+	if err := cfg.checkReplies(caps); err != nil {
+		return nil, err
+	}
+	instance := newInstance()
 	c := &Client{bus: b, cfg: cfg, id: cfg.name + "." + instance, prefix: instance + "-", calls: newCalls(cfg.maxPending)}
-	c.replyTo = replyPrefix + c.id
+	c.keyed = caps.Keys && caps.Partitions
 	c.invoke = chain(c.send, cfg.interceptors)
 	closing, cancel := context.WithCancelCause(context.Background())
 	c.closing = closing
-	c.reader = newReplyReader(c)
+	c.reader = acquireReader(c)
 	c.close = sync.OnceValue(func() error {
 		c.calls.close(errClosed)
 		cancel(errClosed)
+		c.background.close()
 		ctx, stop := context.WithTimeout(context.Background(), closeTimeout)
 		defer stop()
-		return errors.Join(c.watching.close(ctx), c.reader.close(ctx))
+		return errors.Join(c.watching.close(ctx), c.reader.release(ctx, c))
 	})
-	c.reader.start(closing)
 	return c, nil
 }
+
+// newInstance returns a name that nobody else has.
+func newInstance() string { return strings.ToLower(rand.Text()) }
 
 var errClosed = &Error{st: newError(codes.Unavailable, "the client is closed", nil).st, terminal: true}
 
@@ -90,7 +100,7 @@ var errClosed = &Error{st: newError(codes.Unavailable, "the client is closed", n
 func (c *Client) ID() string { return c.id }
 
 // ReplyTopic returns the topic that replies to this client go to.
-func (c *Client) ReplyTopic() string { return c.replyTo }
+func (c *Client) ReplyTopic() string { return c.reader.topic }
 
 // Ready waits until replies can be received, or ctx ends: then it says why not yet.
 // Calls do that by themselves.
@@ -98,14 +108,15 @@ func (c *Client) Ready(ctx context.Context) error {
 	if c.closing.Err() != nil {
 		return errClosed
 	}
-	if err := c.reader.wait(ctx); err != nil {
+	if err := c.reader.wait(ctx, c.closing); err != nil {
 		return err
 	}
 	return nil
 }
 
-// Close ends every pending call with codes.Unavailable at once, and every later
-// one, stops the reply reader, and deletes the reply topic where topics are created.
+// Close ends every pending call with codes.Unavailable at once, and every later one.
+// The last client of a reply topic stops its reader too, and deletes the topic where
+// topics are created. Servers are not told that the calls have ended.
 // It is idempotent, takes at most about ten seconds, and fails with what it could not
 // do: then the reply topic may be left behind.
 func (c *Client) Close() error { return c.close() }
@@ -117,11 +128,10 @@ func (c *Client) Invoke(ctx context.Context, req *Request, opts ...CallOption) (
 	if req == nil {
 		return nil, invalidOption("the request is nil")
 	}
-	x, err := c.outgoing(opts)
-	if err != nil {
+	x := &outgoingCall{settings: newSettings(), req: *req}
+	if err := c.configure(x, opts); err != nil {
 		return nil, err.of(req.Method, req.Topic)
 	}
-	x.req = *req
 	return c.call(ctx, x)
 }
 
@@ -132,8 +142,25 @@ type outgoingCall struct {
 	req      Request
 }
 
-func (c *Client) outgoing(opts []CallOption) (*outgoingCall, *Error) {
-	x := &outgoingCall{}
+// outgoing prepares a typed call.
+func (c *Client) outgoing(topic, method string, req any, opts []CallOption) (*outgoingCall, error) {
+	x := &outgoingCall{settings: newSettings()}
+	if err := c.configure(x, opts); err != nil {
+		return nil, err.of(method, topic)
+	}
+	codec := x.settings.codec
+	if codec == nil {
+		codec = codecFor(req)
+	}
+	body, err := codec.Marshal(req)
+	if err != nil {
+		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+err.Error(), err).of(method, topic)
+	}
+	x.req = Request{Topic: topic, Method: method, ContentType: codec.ContentType(), Body: body}
+	return x, nil
+}
+
+func (c *Client) configure(x *outgoingCall, opts []CallOption) *Error {
 	s := &x.settings
 	for _, o := range c.cfg.calls {
 		o(s)
@@ -141,10 +168,10 @@ func (c *Client) outgoing(opts []CallOption) (*outgoingCall, *Error) {
 	for _, o := range opts {
 		o(s)
 	}
-	if s.err != nil {
-		return nil, s.err
+	if s.err == nil && s.partition >= 0 && !c.bus.Capabilities().Partitions {
+		return invalidOption("this transport's topics have no partitions: leave Partition out")
 	}
-	return x, nil
+	return s.err
 }
 
 // call runs the interceptors under the call's deadline.
@@ -155,18 +182,22 @@ func (c *Client) call(parent context.Context, x *outgoingCall) (*Response, error
 	if s.key != "" {
 		req.Key = s.key
 	}
+	if req.Key == "" {
+		req.Key = s.idempotency
+	}
 	if len(s.metadata) > 0 {
 		all := make(Metadata, len(req.Metadata)+len(s.metadata))
 		maps.Copy(all, req.Metadata)
 		maps.Copy(all, s.metadata)
 		req.Metadata = all
 	}
+	s.begun = time.Now()
 	ctx.Context, ctx.also = parent, c.closing
 	switch _, bounded := parent.Deadline(); {
 	case s.timeout > 0:
-		ctx.deadline = time.Now().Add(s.timeout)
+		ctx.deadline = s.begun.Add(s.timeout)
 	case !bounded:
-		ctx.deadline = time.Now().Add(c.cfg.timeout)
+		ctx.deadline = s.begun.Add(c.cfg.timeout)
 	}
 	defer ctx.end()
 	resp, err := c.invoke(ctx, req)
@@ -187,20 +218,25 @@ func (c *Client) call(parent context.Context, x *outgoingCall) (*Response, error
 // to be followed by another.
 func (c *Client) send(ctx context.Context, req *Request) (*Response, error) {
 	if req.settings == nil {
-		req.settings = &callSettings{}
+		s := newSettings()
+		s.begun = time.Now()
+		req.settings = &s
 	}
 	policy := req.settings.retry
 	id := c.newID()
 	for attempt := 1; ; attempt++ {
-		resp, err := c.attempt(ctx, req, id, attempt)
+		resp, again, err := c.attempt(ctx, req, id, attempt)
 		if err == nil {
 			resp.Attempts = attempt
 			return resp, nil
 		}
-		if !policy.wants(attempt, err) || ctx.Err() != nil {
+		if !again && !policy.wants(attempt, err) || ctx.Err() != nil {
 			return nil, err
 		}
-		pause := policy.pause(attempt)
+		pause := time.Duration(0)
+		if !again {
+			pause = policy.pause(attempt)
+		}
 		if d, ok := ctx.Deadline(); ok && time.Until(d) <= pause {
 			return nil, err // what failed tells more than that the time ran out
 		}
@@ -219,40 +255,82 @@ func (c *Client) newID() string {
 	return string(strconv.AppendUint(append(buf[:0], c.prefix...), c.seq.Add(1), 36))
 }
 
-// attempt sends the request once and waits for its reply.
-func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt int) (*Response, *Error) {
-	if err := c.reader.wait(ctx); err != nil {
-		return nil, err
+// attempt sends the request once and waits for what the call waits for. again says
+// that it took longer than the retry policy lets this attempt take.
+func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt int) (resp *Response, again bool, failure *Error) {
+	s := req.settings
+	if s.kind != forOutcome {
+		if err := c.reader.wait(ctx, c.closing); err != nil {
+			return nil, false, err
+		}
 	}
-	if err := c.served(ctx, req.Topic); err != nil {
-		return nil, err
-	}
-	deadline, _ := ctx.Deadline()
-	p := c.newPending(id, attempt)
+	p := c.newPending(id, attempt, s)
 	defer p.release()
-	p.request = Frame{
-		Kind: KindRequest, ID: id, Method: req.Method, Caller: c.id, ReplyTo: c.replyTo, ReplyPartition: AnyPartition,
-		Topic: req.Topic, Key: req.Key, Deadline: deadline, Attempt: attempt,
-		ContentType: req.ContentType, Metadata: req.Metadata, Body: req.Body,
+	m, err := c.encode(ctx, req, p)
+	if err == nil && s.kind != forOutcome {
+		err = c.served(ctx, req.Topic)
 	}
-	m, err := c.cfg.wire.Encode(&p.request)
+	if err == nil {
+		err = c.calls.add(p)
+	}
 	if err != nil {
 		p.release() // nothing is published
-		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+statusOf(err).Message(), err)
+		return nil, false, err
 	}
-	if err := c.calls.add(p); err != nil {
-		p.release()
-		return nil, err
+	bounded := ctx
+	if limit := s.retry.limit(attempt); limit > 0 && s.kind == forReply {
+		short, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		bounded = short
 	}
-	c.bus.PublishAsync(ctx, req.Topic, m, p.published)
-	end, ok := c.await(ctx, p)
+	c.bus.PublishAsync(bounded, req.Topic, m, p.published)
+	if p.progress != nil {
+		p.progress.isHanded()
+	}
+	if p.gather != nil {
+		resp, err := c.gather(ctx, p)
+		return resp, false, err
+	}
+	end, ok := c.await(bounded, p)
 	if !ok && c.calls.abandon(p) {
-		return nil, c.ended(ctx, "no reply came before the call ended")
-	}
-	if !ok {
+		end.err = c.ended(bounded, "no reply came before the call ended")
+		if end.err.Code() == codes.Canceled {
+			p.cancel()
+		}
+	} else if !ok {
 		end = <-p.done // it was being ended while ctx was
 	}
-	return end.resp, end.err
+	again = bounded != ctx && bounded.Err() != nil && ctx.Err() == nil
+	return end.resp, again && end.err != nil && !end.err.remote, end.err
+}
+
+// encode makes p's request and its message.
+func (c *Client) encode(ctx context.Context, req *Request, p *pending) (*message.Message, *Error) {
+	s := req.settings
+	deadline, _ := ctx.Deadline()
+	p.request = Frame{
+		Kind: KindRequest, ID: p.id, Method: req.Method, Caller: c.id, ReplyPartition: AnyPartition,
+		Topic: req.Topic, Key: req.Key, Deadline: deadline, Attempt: p.attempt, IdempotencyKey: s.idempotency,
+		ContentType: req.ContentType, Metadata: req.Metadata, Body: req.Body,
+	}
+	f := &p.request
+	if s.kind != forOutcome {
+		f.ReplyTo, f.ReplyPartition = c.reader.topic, c.reader.partition.Load()
+	}
+	if s.kind == forReplies {
+		f.Server = AnyServer
+	}
+	if f.Key == "" && s.retry != nil && c.keyed {
+		f.Key = p.id // all attempts to one partition
+	}
+	m, err := c.cfg.wire.Encode(f)
+	if err != nil {
+		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+statusOf(err).Message(), err)
+	}
+	if s.partition >= 0 {
+		bus.SetPartition(m, s.partition)
+	}
+	return m, nil
 }
 
 // await returns false when ctx ends first. For the call's own context, which no
@@ -301,43 +379,33 @@ func (c *Client) ended(ctx context.Context, doing string) *Error {
 	return contextError(ctx, doing)
 }
 
-// receive is the reply reader's handler. It only matches and completes.
-func (c *Client) receive(d *bus.Delivery) {
-	f, ok := c.frames.Get().(*Frame)
-	if !ok {
-		f = new(Frame)
-	}
-	c.complete(f, c.cfg.wire.Decode(d.Message, f))
-	*f = Frame{}
-	c.frames.Put(f)
-}
-
 // complete ends the call that f answers; err is what was wrong with it.
 func (c *Client) complete(f *Frame, err error) {
-	if f.Caller != c.id || f.Kind != KindReply && f.Kind != 0 || !strings.HasPrefix(f.ID, c.prefix) {
-		if err != nil && f.Caller == "" {
-			c.counters.undecodable.Add(1)
-			return
-		}
+	if f.Kind != KindReply && f.Kind != 0 || !strings.HasPrefix(f.ID, c.prefix) {
 		c.counters.foreign.Add(1)
 		return
 	}
+	r := reply{server: f.Server, contentType: f.ContentType, body: f.Body}
 	if err != nil {
 		c.counters.undecodable.Add(1)
 		f.Status = nil
+		r.err = newError(codes.Internal, "the reply can't be decoded: "+statusOf(err).Message(), err)
+	} else if f.Status != nil {
+		r.err = &Error{st: f.Status, remote: true}
 	}
-	p, late := c.calls.match(f)
-	switch {
-	case p == nil && err != nil:
-	case p == nil && late:
-		c.counters.late.Add(1)
-	case p == nil:
-		c.counters.duplicate.Add(1)
-	case err != nil:
-		p.done <- ending{err: newError(codes.Internal, "the reply can't be decoded: "+statusOf(err).Message(), err)}
-	case f.Status != nil:
-		p.done <- ending{err: &Error{st: f.Status, remote: true}}
-	default:
+	switch p, g, late := c.calls.match(f); {
+	case g != nil:
+		if !g.add(r) {
+			c.counters.duplicate.Add(1)
+		}
+	case p != nil && r.err != nil:
+		p.done <- ending{err: r.err}
+	case p != nil:
 		p.done <- ending{resp: &Response{ContentType: f.ContentType, Metadata: f.Metadata, Body: f.Body}}
+	case err != nil:
+	case late:
+		c.counters.late.Add(1)
+	default:
+		c.counters.duplicate.Add(1)
 	}
 }

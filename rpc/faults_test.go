@@ -28,7 +28,9 @@ func (w *world) capture(topic string) <-chan rpc.Frame {
 	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
 		var f rpc.Frame
 		err := rpc.HeaderWire{}.Decode(d.Message, &f)
-		frames <- f
+		if f.Kind != rpc.KindCancel {
+			frames <- f
+		}
 		return err
 	})
 	require.NoError(w, err)

@@ -66,7 +66,7 @@ func TestCloseEndsEveryWait(t *testing.T) {
 		for _, topic := range []string{"deserted", "full"} {
 			require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
 		}
-		c, err := rpc.NewClient(b)
+		c, err := rpc.NewClient(b, rpc.WaitForServer())
 		require.NoError(t, err)
 		require.NoError(t, c.Ready(ctx))
 		// Somebody who reads nothing more keeps "full" full.
@@ -96,7 +96,7 @@ func TestCloseEndsEveryWait(t *testing.T) {
 
 		// And for a reader that never gets ready.
 		tr.Disconnect(nil)
-		c, err = rpc.NewClient(b)
+		c, err = rpc.NewClient(b, rpc.WaitForServer())
 		require.NoError(t, err)
 		call = func(topic string, _ ...rpc.CallOption) {
 			go func() { _, err := rpc.Call[number](ctx, c, topic, "m", 1); results <- err }()
@@ -123,7 +123,7 @@ func TestBusIsClosedUnderACall(t *testing.T) {
 	tr := w.open()
 	b, err := bus.New(tr)
 	require.NoError(t, err)
-	c, err := rpc.NewClient(b)
+	c, err := rpc.NewClient(b, rpc.WaitForServer())
 	require.NoError(t, err)
 	r := w.call(w.ctx, c, topic, "m")
 	w.eventually("it waits", func() bool { return c.Stats().Pending == 1 })

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-
-	"github.com/trunkline/trunkline/bus"
 )
 
 // ClientOption configures a [Client].
@@ -104,7 +102,7 @@ type clientConfig struct {
 	maxPending int
 	calls      []CallOption
 	fast       failFast
-	replyTopic bus.TopicSpec
+	replies    repliesConfig
 }
 
 // Name names the client: it is part of its instance id and of its reply topic.
@@ -147,18 +145,6 @@ func MaxPending(n int) ClientOption {
 func CallDefaults(opts ...CallOption) ClientOption {
 	return clientOption(func(c *clientConfig) error {
 		c.calls = append(c.calls, opts...)
-		return nil
-	})
-}
-
-// ReplyTopic sets replication and configuration of the client's reply topic, where
-// topics are created. Name and Partitions must be left zero: the client chooses.
-func ReplyTopic(spec bus.TopicSpec) ClientOption {
-	return clientOption(func(c *clientConfig) error {
-		if spec.Name != "" || spec.Partitions != 0 {
-			return invalidOption("the reply topic's name and partitions are the client's choice")
-		}
-		c.replyTopic = spec
 		return nil
 	})
 }

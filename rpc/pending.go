@@ -3,16 +3,18 @@ package rpc
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
 )
 
-// pending is a call that waits for its reply.
+// pending is a call that waits for its reply, or for what it waits for instead.
 //
 // Whoever removes it from its calls, and nobody else, ends it: by sending to done,
-// which has room for one, so that nobody ever waits to end a call.
+// which has room for one, so that nobody ever waits to end a call. One that gathers
+// stays until its caller removes it; whoever else does ends it alike.
 //
 // It is used again once both who hold it have let go: the caller, and the publishing
 // of the request, which may be told its outcome after the reply has come.
@@ -20,26 +22,39 @@ type pending struct {
 	client    *Client
 	id        string
 	attempt   int
+	kind      callKind
+	gather    *gathering // for replies
+	progress  *progress  // of an asynchronous call
+	begun     time.Time  // the call, not the attempt
 	done      chan ending
 	published func(bus.Outcome) // settle, bound once
 	holders   atomic.Int32
 	request   Frame
+
+	// A cancel notice goes out once both are known, whichever is second: where the
+	// request is (its partition + 2), and that it is not wanted any more.
+	place     atomic.Int64
+	cancelled atomic.Bool
+	noticed   atomic.Bool
 }
 
-func (c *Client) newPending(id string, attempt int) *pending {
+func (c *Client) newPending(id string, attempt int, s *callSettings) *pending {
 	p, ok := c.idle.Get().(*pending)
 	if !ok {
 		p = &pending{client: c, done: make(chan ending, 1)}
 		p.published = p.settle
 	}
-	p.id, p.attempt = id, attempt
+	p.id, p.attempt, p.kind, p.gather, p.progress, p.begun = id, attempt, s.kind, s.gather, s.progress, s.begun
 	p.holders.Store(2)
 	return p
 }
 
 func (p *pending) release() {
 	if p.holders.Add(-1) == 0 {
-		p.request = Frame{}
+		p.request, p.gather, p.progress = Frame{}, nil, nil
+		p.place.Store(0)
+		p.cancelled.Store(false)
+		p.noticed.Store(false)
 		p.client.idle.Put(p)
 	}
 }
@@ -55,11 +70,43 @@ func (p *pending) settle(o bus.Outcome) {
 	defer p.release()
 	switch {
 	case o.Err == nil:
+		p.isSent(o.Partition)
 	case bus.CodeOf(o.Err) == bus.OutcomeUnknown:
-		// The server may have got it: wait for the reply, or the deadline.
 		p.client.counters.outcomeUnknown.Add(1)
+		// The server may have got it: wait for the reply, or the deadline.
+		if p.kind == forOutcome && p.client.calls.remove(p) {
+			p.done <- ending{err: publishError(o.Err)}
+		}
 	case p.client.calls.remove(p):
 		p.done <- ending{err: publishError(o.Err)}
+	}
+}
+
+func (p *pending) isSent(partition int32) {
+	p.place.Store(int64(partition) + 2)
+	if p.progress != nil {
+		p.progress.isSent()
+	}
+	if p.kind == forOutcome && p.client.calls.remove(p) {
+		p.done <- ending{resp: &Response{}}
+	}
+	p.notify()
+}
+
+// cancel has the server told that nobody waits for the answer, as soon as the request
+// is known to be sent. The caller still holds p. A request with an idempotency key
+// may be somebody else's, too.
+func (p *pending) cancel() {
+	if p.kind == forOutcome || p.request.IdempotencyKey != "" {
+		return
+	}
+	p.cancelled.Store(true)
+	p.notify()
+}
+
+func (p *pending) notify() {
+	if place := p.place.Load(); place != 0 && p.cancelled.Load() && p.noticed.CompareAndSwap(false, true) {
+		p.client.reader.sendCancel(p.client, &p.request, int32(place-2))
 	}
 }
 
@@ -128,21 +175,25 @@ func (c *calls) abandon(p *pending) bool {
 }
 
 // match removes and returns the call that a reply is for. An error that answers an
-// earlier attempt is for nobody: that attempt has failed already. Otherwise late
-// tells whether the caller had gone away; if not, the call was answered before.
-func (c *calls) match(f *Frame) (p *pending, late bool) {
+// earlier attempt is for nobody: that attempt has failed already. A gathering that
+// it is for is returned without being removed. Otherwise late tells whether the caller
+// had gone away; if not, the call was answered before.
+func (c *calls) match(f *Frame) (p *pending, g *gathering, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p, ok := c.waiting[f.ID]; ok {
-		if f.Status != nil && f.Attempt < p.attempt {
-			return nil, false
+	if p, ok := c.waiting[f.ID]; ok && p.kind != forOutcome {
+		switch {
+		case p.gather != nil:
+			return nil, p.gather, false
+		case f.Status != nil && f.Attempt < p.attempt:
+			return nil, nil, false
 		}
 		delete(c.waiting, f.ID)
-		return p, false
+		return p, nil, false
 	}
 	_, late = c.abandoned[f.ID]
 	delete(c.abandoned, f.ID)
-	return nil, late
+	return nil, nil, late
 }
 
 func (c *calls) pending() int {

@@ -10,8 +10,9 @@ import (
 )
 
 // RetryPolicy says when a call that failed is made again, within its deadline. All
-// attempts have one id, so a server that ran an earlier one answers with what it
-// answered then; only an error it answered with makes it run a later attempt anew.
+// attempts have one id and land on one partition, so a server that ran an earlier one
+// answers with what it answered then, and one that is still at it answers once; only an
+// error it answered with makes it run a later attempt anew.
 type RetryPolicy struct {
 	// Max is how many attempts follow the first at the most. 0 is none.
 	Max int
@@ -22,6 +23,11 @@ type RetryPolicy struct {
 	// Codes are those that are retried. Default: Unavailable alone. A failure of which
 	// it is known that another attempt can't help is not retried whatever its code.
 	Codes []codes.Code
+	// AttemptTimeout is how long an attempt waits for its reply when another may follow;
+	// the last one waits until the call's deadline. The next attempt then follows at
+	// once, whatever Codes says, and the answer to an earlier one counts as well.
+	// 0: no limit but the deadline.
+	AttemptTimeout time.Duration
 	// OnRetry, when set, is told before each pause. It must not block.
 	OnRetry func(RetryEvent)
 }
@@ -38,6 +44,7 @@ type RetryEvent struct {
 }
 
 func (p RetryPolicy) withDefaults() RetryPolicy {
+	p.AttemptTimeout = max(p.AttemptTimeout, 0)
 	if p.MinBackoff <= 0 {
 		p.MinBackoff = 50 * time.Millisecond
 	}
@@ -54,6 +61,14 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 // wants says whether another attempt is to follow this one.
 func (p *RetryPolicy) wants(attempt int, err *Error) bool {
 	return p != nil && attempt <= p.Max && !err.terminal && slices.Contains(p.Codes, err.Code())
+}
+
+// limit is how long an attempt may take; 0 for as long as the call.
+func (p *RetryPolicy) limit(attempt int) time.Duration {
+	if p == nil || attempt > p.Max {
+		return 0
+	}
+	return p.AttemptTimeout
 }
 
 // pause is the time after an attempt.

@@ -13,16 +13,19 @@ type ClientStats struct {
 	Retries uint64
 	// OutcomeUnknown is how many requests may or may not have been sent.
 	OutcomeUnknown uint64
+	// Cancels is how many notices that a call was cancelled were handed to the transport.
+	Cancels uint64
 	// LateReplies came after their callers had gone; DuplicateReplies after an earlier
-	// reply, or too late to remember which; ForeignReplies were for other clients, or
-	// no replies. All were dropped.
+	// reply, or too late to remember which; ForeignReplies were for nobody on this reply
+	// topic, or no replies. All were dropped.
 	LateReplies, DuplicateReplies, ForeignReplies uint64
-	// UndecodableReplies could not be read, headers or body.
+	// UndecodableReplies could not be read, headers or body. Those, and foreign ones, that
+	// name no caller here are counted by every client that shares the reply topic.
 	UndecodableReplies uint64
 }
 
 type clientCounters struct {
-	calls, failed, retries, outcomeUnknown, late, duplicate, foreign, undecodable atomic.Uint64
+	calls, failed, retries, outcomeUnknown, cancels, late, duplicate, foreign, undecodable atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -30,7 +33,9 @@ func (c *Client) Stats() ClientStats {
 	n := &c.counters
 	return ClientStats{
 		Calls: n.calls.Load(), Failed: n.failed.Load(), Pending: c.calls.pending(), Retries: n.retries.Load(),
-		OutcomeUnknown: n.outcomeUnknown.Load(), LateReplies: n.late.Load(), DuplicateReplies: n.duplicate.Load(),
-		ForeignReplies: n.foreign.Load(), UndecodableReplies: n.undecodable.Load(),
+		OutcomeUnknown: n.outcomeUnknown.Load(), Cancels: n.cancels.Load(),
+		LateReplies: n.late.Load(), DuplicateReplies: n.duplicate.Load(),
+		ForeignReplies:     n.foreign.Load() + c.reader.foreign.Load(),
+		UndecodableReplies: n.undecodable.Load() + c.reader.undecodable.Load(),
 	}
 }

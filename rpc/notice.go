@@ -1,0 +1,82 @@
+package rpc
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+const (
+	maxNotices    = 4096            // that wait to be published
+	noticeTimeout = 5 * time.Second // to publish one
+)
+
+// notices publishes what nobody waits for, one after the other, so that whoever sends
+// one is not held up: cancels, and answers to those who ask whether somebody is alive.
+// Beyond its bound they are dropped. It has a goroutine while there is something to do.
+type notices struct {
+	bus  *bus.Bus
+	ctx  context.Context // ended by close
+	stop context.CancelFunc
+
+	mu      sync.Mutex
+	queue   []notice
+	running bool
+	closed  bool
+	all     sync.WaitGroup
+}
+
+type notice struct {
+	topic string
+	m     *message.Message
+}
+
+func newNotices(b *bus.Bus) *notices {
+	n := &notices{bus: b}
+	n.ctx, n.stop = context.WithCancel(bus.ExistingTopic(context.Background()))
+	return n
+}
+
+// send takes the message, and returns whether there was room for it.
+func (n *notices) send(topic string, m *message.Message) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed || len(n.queue) >= maxNotices {
+		return false
+	}
+	n.queue = append(n.queue, notice{topic, m})
+	if !n.running {
+		n.running = true
+		n.all.Go(n.run)
+	}
+	return true
+}
+
+func (n *notices) run() {
+	for {
+		n.mu.Lock()
+		if len(n.queue) == 0 || n.closed {
+			n.queue, n.running = nil, false
+			n.mu.Unlock()
+			return
+		}
+		next := n.queue[0]
+		n.queue = n.queue[1:]
+		n.mu.Unlock()
+		ctx, cancel := context.WithTimeout(n.ctx, noticeTimeout)
+		n.bus.PublishAsync(ctx, next.topic, next.m, func(bus.Outcome) { cancel() })
+	}
+}
+
+// close drops what is left and waits for the goroutine.
+func (n *notices) close() {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.stop()
+	n.all.Wait()
+}
