@@ -206,7 +206,9 @@ func (s *session) follow(ctx context.Context, inner driver.Session, epoch contex
 	}
 	e, err := inner.Next(either)
 	if err != nil {
-		if ctx.Err() == nil && epoch.Err() != nil && either.Err() != nil {
+		s.f.mu.Lock()
+		defer s.f.mu.Unlock()
+		if ctx.Err() == nil && (s.inner != inner || either.Err() != nil) { // it was made to look
 			return driver.Event{}, false, nil
 		}
 		return driver.Event{}, false, err
