@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -85,6 +86,10 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 		p.mu.Unlock()
 		select {
 		case <-c.wake:
+			// Those who are about to publish go first. Otherwise a caller, this reader
+			// and whoever answers hand the processor to each other for as long as they
+			// may keep it, 10 ms, and all others wait; and each batch is of one record.
+			runtime.Gosched()
 		case <-c.ctx.Done():
 			return nil, context.Cause(c.ctx)
 		case <-ctx.Done():
