@@ -59,6 +59,13 @@ type Harness struct {
 	Only []string
 }
 
+func (h Harness) withDefaults() Harness {
+	if h.Patience == 0 {
+		h.Patience = 20 * time.Second
+	}
+	return h
+}
+
 const partitions = 4
 
 // scenario is one property of a transport.
@@ -90,9 +97,7 @@ func Rebalances() []string {
 // with each other.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	if h.Patience == 0 {
-		h.Patience = 20 * time.Second
-	}
+	h = h.withDefaults()
 	left := slices.Clone(h.Only)
 	for _, group := range [][]scenario{
 		leakScenarios, stallScenarios, publishScenarios, recordScenarios, orderScenarios, windowScenarios,

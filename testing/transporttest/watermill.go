@@ -24,10 +24,7 @@ import (
 // to read the same messages again.
 func RunWatermill(t *testing.T, h Harness) {
 	t.Helper()
-	if h.Patience == 0 {
-		h.Patience = 20 * time.Second
-	}
-	e := newEnv(t, h)
+	e := newEnv(t, h.withDefaults())
 	w := &watermillRun{env: e}
 	features := tests.Features{
 		ConsumerGroups:                   e.caps.Groups && e.caps.Replay,

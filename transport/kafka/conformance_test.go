@@ -46,6 +46,12 @@ func TestConformanceOfGroups(t *testing.T) {
 	}
 }
 
+// The programs that are run on the in-memory log, a few of them.
+func TestRandomProgramsOverABus(t *testing.T) {
+	t.Parallel()
+	transporttest.RunPrograms(t, harness(), 6)
+}
+
 // TestConformanceOfUndecodableRecords has a marshaler that refuses records. The default
 // one takes any.
 func TestConformanceOfUndecodableRecords(t *testing.T) {

@@ -14,6 +14,12 @@ import (
 // Not parallel: some scenarios count goroutines.
 func TestConformance(t *testing.T) { transporttest.Run(t, harness()) }
 
+// The programs that Kafka runs a few of.
+func TestRandomProgramsOverABus(t *testing.T) {
+	t.Parallel()
+	transporttest.RunPrograms(t, harness(), 100)
+}
+
 func harness() transporttest.Harness {
 	of := func(tr driver.Transport) *memory.Transport { return tr.(*memory.Transport) }
 	return transporttest.Harness{

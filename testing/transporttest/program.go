@@ -1,0 +1,315 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/bustest"
+)
+
+// RunPrograms runs this many random programs of publishing, joining and leaving a
+// group, crashing, forced rebalances, Nacks and reading from an offset, and compares
+// what is delivered with a naive model of a log: that every record is where the
+// publisher was told, that a group gets each message at least once and in the order of
+// its key, that what it has committed is not delivered again, and that who reads from
+// an offset gets exactly what follows. A program is drawn from its number, so that the
+// same ones run on every transport; when one fails its steps are printed.
+//
+// It needs a transport with groups, replay, order, keys and partitions, and says so
+// when it is skipped. Crashes are in it when the harness can do them.
+func RunPrograms(t *testing.T, h Harness, programs int) {
+	t.Helper()
+	h = h.withDefaults()
+	for n := range programs {
+		t.Run(fmt.Sprint("program ", n), func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, h)
+			needed := append(needs{needOrder, needKeys, needWindow, needRedelivery}, movable...)
+			if lacking := needed.check(t, e); lacking != "" {
+				t.Skipf("%s: %s", e.caps.Name, lacking)
+			}
+			steps := programOf(h.Crash != nil).Example(n)
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("program %d: %s", n, strings.Join(texts(steps), "; "))
+				}
+			})
+			p := newProgram(t, e)
+			for _, s := range steps {
+				p.do(t, s)
+			}
+			p.finish(t)
+		})
+	}
+}
+
+// step is one instruction.
+type step struct {
+	verb string
+	// n is how many messages, or which member or offset, as the verb has it.
+	n int
+}
+
+func texts(steps []step) []string {
+	var all []string
+	for _, s := range steps {
+		all = append(all, fmt.Sprint(s.verb, " ", s.n))
+	}
+	return all
+}
+
+// programOf draws programs. What changes the group comes with messages that are in the
+// middle of being handled.
+func programOf(crashes bool) *rapid.Generator[[]step] {
+	verbs := []string{"publish", "publish", "publish", "join", "join", "leave", "rebalance", "seek", "settle"}
+	if crashes {
+		verbs = append(verbs, "crash")
+	}
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+		return step{rapid.SampledFrom(verbs).Draw(t, "verb"), rapid.IntRange(0, 30).Draw(t, "n")}
+	}), 5, 20)
+}
+
+const programKeys, programMembers = 6, 3
+
+// program is a group on a topic, and the model: what was published, where it stands,
+// what was acknowledged and what was committed.
+type program struct {
+	e         *env
+	topic     string
+	publisher *bus.Bus
+	handled   *log
+	members   []*programMember
+
+	mu sync.Mutex
+	// The model.
+	log       map[int32][]int // by partition: the numbers of the messages, by offset
+	place     map[int]bus.Record
+	acked     map[int]bool
+	committed map[int32]int64
+	faults    []string
+}
+
+type programMember struct {
+	tr     driver.Transport
+	faults *bustest.Faults
+	sub    *bus.Subscription
+	dead   bool // guarded by program.mu
+}
+
+func newProgram(t *testing.T, e *env) *program {
+	p := &program{e: e, publisher: e.bus(t), handled: newLog(), log: map[int32][]int{}, place: map[int]bus.Record{},
+		acked: map[int]bool{}, committed: map[int32]int64{}}
+	p.topic = e.topic(t, p.publisher, partitions)
+	return p
+}
+
+func (p *program) do(t *testing.T, s step) {
+	t.Helper()
+	switch s.verb {
+	case "publish":
+		p.publish(t, s.n+1)
+	case "join":
+		if len(p.members) < programMembers {
+			p.join(t)
+		}
+	case "leave":
+		if m := p.pick(s.n); m != nil {
+			ctx, cancel := p.e.patience(t)
+			defer cancel()
+			require.NoError(t, m.sub.Close(ctx))
+		}
+	case "crash":
+		if m := p.pick(s.n); m != nil {
+			p.mu.Lock()
+			m.dead = true
+			p.mu.Unlock()
+			p.e.h.Crash(t, m.tr)
+		}
+	case "rebalance":
+		if len(p.members) > 0 {
+			require.NoError(t, p.members[s.n%len(p.members)].faults.Rebalance(p.e.name("group"), p.topic))
+		}
+	case "seek":
+		p.seek(t, int32(s.n%partitions), s.n)
+	case "settle":
+		if len(p.members) > 0 {
+			p.settle(t)
+		}
+	}
+}
+
+// pick takes a member out.
+func (p *program) pick(n int) *programMember {
+	if len(p.members) == 0 {
+		return nil
+	}
+	i := n % len(p.members)
+	m := p.members[i]
+	p.members = slices.Delete(p.members, i, i+1)
+	return m
+}
+
+// publish publishes a batch, and notes where it stands before anybody may look.
+func (p *program) publish(t *testing.T, n int) {
+	t.Helper()
+	p.mu.Lock()
+	first := len(p.place)
+	p.mu.Unlock()
+	ms := numbered(first, n, func(i int) string { return fmt.Sprint("key-", i%programKeys) })
+	outcomes := make([]bus.Outcome, n)
+	var wg sync.WaitGroup
+	wg.Add(n)
+	for i, m := range ms {
+		p.publisher.PublishAsync(t.Context(), p.topic, m, func(o bus.Outcome) {
+			outcomes[i] = o
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, o := range outcomes {
+		require.NoError(t, o.Err)
+		require.EqualValues(t, len(p.log[o.Partition]), o.Offset, "records of a partition are numbered one after the other")
+		p.log[o.Partition] = append(p.log[o.Partition], first+i)
+		p.place[first+i] = bus.Record{Partition: o.Partition, Offset: o.Offset}
+	}
+}
+
+func (p *program) join(t *testing.T) {
+	t.Helper()
+	m := &programMember{tr: p.e.transport(t)}
+	var err error
+	m.faults, err = bustest.NewFaults(m.tr, 1)
+	require.NoError(t, err)
+	b := p.e.busOver(t, m.faults, bus.WithHooks(&programHook{p, m}))
+	m.sub, err = b.Consume(context.WithoutCancel(t.Context()), p.topic,
+		func(_ context.Context, d *bus.Delivery) error { return p.handle(m, d) },
+		bus.Group(p.e.name("group")), bus.OrderByKey(), bus.Window(8), bus.CommitInterval(0))
+	require.NoError(t, err)
+	p.members = append(p.members, m)
+}
+
+// programHook learns what was committed.
+type programHook struct {
+	p *program
+	m *programMember
+}
+
+func (h *programHook) OnCommit(c bus.CommitEvent) {
+	p := h.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.Err != nil {
+		return
+	}
+	// Everything below was acknowledged: the contiguous prefix, and no more.
+	if c.Next > p.committed[c.Partition] {
+		p.committed[c.Partition] = c.Next
+	}
+	for offset, n := range p.log[c.Partition] {
+		if int64(offset) < c.Next && !p.acked[n] {
+			p.faults = append(p.faults, fmt.Sprintf("partition %d was committed up to %d, and message %d at %d was not acknowledged", c.Partition, c.Next, n, offset))
+		}
+	}
+}
+
+// handle checks the delivery against the model, and nacks now and then.
+func (p *program) handle(m *programMember, d *bus.Delivery) error {
+	n := number(d)
+	nack := n%5 == 2 && d.Attempt == 1
+	p.mu.Lock()
+	if !m.dead {
+		p.check(n, d)
+	}
+	p.acked[n] = p.acked[n] || !nack
+	p.mu.Unlock()
+	if nack {
+		return errPlease
+	}
+	p.handled.add(d)
+	return nil
+}
+
+// check is called with mu held.
+func (p *program) check(n int, d *bus.Delivery) {
+	fault := func(format string, args ...any) { p.faults = append(p.faults, fmt.Sprintf(format, args...)) }
+	r := d.Record
+	if at, ok := p.place[n]; ok && (at.Partition != r.Partition || at.Offset != r.Offset) {
+		fault("message %d is at %d:%d, the publisher was told %d:%d", n, r.Partition, r.Offset, at.Partition, at.Offset)
+	}
+	if before := n - programKeys; before >= 0 && !p.acked[before] {
+		fault("message %d was begun before message %d of its key was acknowledged", n, before)
+	}
+	if r.Offset < p.committed[r.Partition] && d.Attempt == 1 {
+		fault("message %d at %d:%d was delivered although the group had committed %d", n, r.Partition, r.Offset, p.committed[r.Partition])
+	}
+}
+
+// seek reads one partition from an offset to its present end.
+func (p *program) seek(t *testing.T, partition int32, from int) {
+	t.Helper()
+	p.mu.Lock()
+	all := slices.Clone(p.log[partition])
+	p.mu.Unlock()
+	from = min(from, len(all))
+	got := newLog()
+	b := p.e.bus(t)
+	s := p.e.consume(t, b, p.topic, got.handler, bus.OnlyPartitions(partition), bus.StartAt(bus.AtOffset(int64(from))))
+	want := all[from:]
+	got.count(t, p.e, len(want))
+	p.e.close(t, s)
+	require.NoError(t, b.Close())
+	require.Equal(t, append([]int{}, want...), append([]int{}, got.numbers()...), "partition %d from %d on", partition, from)
+}
+
+// settle waits until the group has handled everything.
+func (p *program) settle(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	n := len(p.place)
+	p.mu.Unlock()
+	p.handled.distinct(t, p.e, n)
+	p.judge(t)
+}
+
+func (p *program) judge(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	require.Empty(t, p.faults)
+}
+
+// finish has a last member handle what is left.
+func (p *program) finish(t *testing.T) {
+	t.Helper()
+	p.publish(t, programKeys)
+	if len(p.members) == 0 {
+		p.join(t)
+	}
+	p.settle(t)
+	for partition := range int32(partitions) {
+		p.seek(t, partition, 0)
+	}
+	for _, m := range p.members {
+		p.e.close(t, m.sub)
+	}
+	p.judge(t)
+	// Everything is committed: nobody who comes later gets any of it again.
+	last := len(p.handled.snapshot())
+	p.members = nil
+	p.join(t)
+	p.publish(t, programKeys)
+	p.settle(t)
+	require.Len(t, p.handled.snapshot(), last+programKeys, "what was committed before the last member joined is not delivered to it")
+}
