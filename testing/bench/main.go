@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,8 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	quick := flags.Bool("quick", false, "short measurements and one round: a first look, not a result")
 	only := flags.String("only", strings.Join(groups, ","), "the groups to run, separated by commas")
 	match := flags.String("match", "", "run only the scenarios whose name contains this")
+	party := flags.String("peer", "", "run only the peers whose name contains this")
+	profile := flags.String("cpuprofile", "", "write a CPU profile to this file; best with -match and -peer")
 	rounds := flags.Int("rounds", 3, "how often each peer is measured")
 	brokers := flags.String("brokers", "embedded", "host:port,... of real brokers, or embedded")
 	markdown := flags.String("md", "", "write the tables to this file too")
@@ -67,6 +70,21 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	todo := slices.DeleteFunc(scenarios(), func(s scenario) bool {
 		return !slices.Contains(chosen, s.group) || !strings.Contains(s.name, *match)
 	})
+	for i := range todo {
+		todo[i].peers = slices.DeleteFunc(todo[i].peers, func(p peer) bool { return !strings.Contains(p.name, *party) })
+	}
+	todo = slices.DeleteFunc(todo, func(s scenario) bool { return len(s.peers) == 0 })
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if slices.ContainsFunc(todo, func(s scenario) bool { return s.kafka }) {
 		stop, err := e.connect(ctx, *brokers)
 		if err != nil {
