@@ -17,8 +17,10 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // traffic is what all connections of a transport together tell its monitor.
 type traffic struct {
-	read atomic.Uint64 // successful reads
-	lost func()        // called when a connection dies or can't be made; does not block
+	read     atomic.Uint64 // successful reads
+	requests atomic.Uint64 // produce requests written
+	produced atomic.Uint64 // records acknowledged
+	lost     func()        // called when a connection dies or can't be made; does not block
 }
 
 // network makes and counts the connections of one sarama client. It is the client's
@@ -129,6 +131,7 @@ type conn struct {
 }
 
 const (
+	apiProduce   = 0
 	apiJoinGroup = 11
 	apiSyncGroup = 14
 )
@@ -148,6 +151,9 @@ func (c *conn) Write(b []byte) (int, error) {
 		// sarama writes a request with one call: size, API key, …
 		key := binary.BigEndian.Uint16(b[4:])
 		c.patient.Store(key == apiJoinGroup || key == apiSyncGroup)
+		if key == apiProduce {
+			c.network.traffic.requests.Add(1)
+		}
 	}
 	request := b
 	if l := c.network.login; l != nil {

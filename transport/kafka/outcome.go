@@ -17,23 +17,21 @@ type pending struct {
 	// connection then, and none made since, no request can have carried it.
 	opened int64
 	cold   bool
-	stuck  *partitioner
+	with   *together
+	stuck  *partitioner // that chose a sticky partition for it
 }
 
 func succeeded(rec *sarama.ProducerMessage) {
 	item := rec.Metadata.(*pending)
-	if item.stuck != nil {
-		item.stuck.spent.Store(true)
-	}
+	item.settle()
+	item.line.client.net.traffic.produced.Add(1)
 	item.out.Complete(driver.Outcome{Partition: rec.Partition, Offset: rec.Offset})
 	item.line.pending.Done()
 }
 
 func (p *producer) failedToSend(e *sarama.ProducerError) {
 	item := e.Msg.Metadata.(*pending)
-	if item.stuck != nil {
-		item.stuck.spent.Store(true)
-	}
+	item.settle()
 	code := codeOf(e.Err)
 	if code == driver.NotFound {
 		item.line.topics.Delete(item.out.Topic)
@@ -43,6 +41,12 @@ func (p *producer) failedToSend(e *sarama.ProducerError) {
 	}
 	item.out.Complete(driver.Failed(item.outcome(e.Err, code)))
 	item.line.pending.Done()
+}
+
+func (i *pending) settle() {
+	if i.stuck != nil {
+		i.stuck.underway.Add(-1)
+	}
 }
 
 // outcome says what is known of a message that sarama gave back.

@@ -12,13 +12,31 @@ import (
 
 var errNoSuchPartition = errors.New("the topic has no such partition")
 
+// stickyBytes is how much goes to one partition before another is chosen, as with Java's
+// producer: enough that requests are worth their while.
+const stickyBytes = 16 << 10
+
 // partitioner chooses the partitions of one topic's records: the one that is named,
-// else the one Java's default partitioner chooses for the key, else any, and then the
-// same one until a batch with it is done, so that batches form.
+// else the one Java's default partitioner chooses for the key, else the sticky one.
+// Records that are published together go to the same; so do those that come while some
+// are still under way, up to stickyBytes: they will share a request.
 type partitioner struct {
-	sticky int32       // used by sarama's goroutine for the topic alone
-	spent  atomic.Bool // a batch to the sticky partition is done: choose another
+	// used by sarama's goroutine for the topic alone
+	sticky int32
+	bytes  int
+
+	underway atomic.Int64 // records without an outcome that went to a sticky partition
 }
+
+// together is what the keyless records of one Publish to one topic share, up to
+// togetherBytes. It is used by sarama's goroutine for the topic alone.
+type together struct {
+	chosen    bool
+	partition int32
+	bytes     int
+}
+
+const togetherBytes = 512 << 10
 
 func newPartitioner(string) sarama.Partitioner { return &partitioner{sticky: -1} }
 
@@ -38,11 +56,19 @@ func (p *partitioner) Partition(msg *sarama.ProducerMessage, n int32) (int32, er
 		}
 		return javaPartition(key, n), nil
 	}
-	if p.sticky < 0 || p.sticky >= n || p.spent.Swap(false) {
-		p.sticky = another(p.sticky, n)
+	with := item.with
+	if !with.chosen || with.partition >= n || with.bytes >= togetherBytes {
+		if p.sticky < 0 || p.sticky >= n || p.bytes >= stickyBytes || p.underway.Load() == 0 {
+			p.sticky, p.bytes = another(p.sticky, n), 0
+		}
+		*with = together{chosen: true, partition: p.sticky}
 	}
+	size := msg.ByteSize(2)
+	p.bytes += size
+	with.bytes += size
+	p.underway.Add(1)
 	item.stuck = p
-	return p.sticky, nil
+	return with.partition, nil
 }
 
 // another returns any of n but last, when there is another.

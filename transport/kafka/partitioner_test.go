@@ -26,9 +26,9 @@ func TestMurmur2IsJavas(t *testing.T) {
 	require.EqualValues(t, (-973932308&0x7fffffff)%10, javaPartition([]byte("21"), 10))
 }
 
-func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32) (int32, *pending) {
+func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, with *together) (int32, *pending) {
 	t.Helper()
-	item := &pending{out: &out}
+	item := &pending{out: &out, with: with}
 	item.rec.Metadata = item
 	if out.Key != nil {
 		item.rec.Key = sarama.ByteEncoder(out.Key)
@@ -38,20 +38,33 @@ func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32) (i
 	return got, item
 }
 
-func TestPartitionerSticksUntilABatchIsDone(t *testing.T) {
+func TestPartitionerSticks(t *testing.T) {
 	t.Parallel()
 	p := newPartitioner("topic")
 	free := driver.Outgoing{Partition: driver.AnyPartition}
-	first, item := choose(t, p, free, 8)
-	for range 100 {
-		again, _ := choose(t, p, free, 8)
-		require.Equal(t, first, again)
+	batch := &together{}
+	first, item := choose(t, p, free, 8, batch)
+	for range 1000 {
+		again, other := choose(t, p, free, 8, batch)
+		require.Equal(t, first, again, "what is published together stays together")
+		other.settle()
 	}
-	named, _ := choose(t, p, driver.Outgoing{Partition: 3, Key: []byte("k")}, 8)
+	named, _ := choose(t, p, driver.Outgoing{Partition: 3, Key: []byte("k")}, 8, batch)
 	require.EqualValues(t, 3, named, "a named partition goes before the key")
-	item.stuck.spent.Store(true)
-	next, _ := choose(t, p, free, 8)
-	require.NotEqual(t, first, next)
-	only, _ := choose(t, p, free, 1)
+
+	next, lone := choose(t, p, free, 8, &together{})
+	require.NotEqual(t, first, next, "the partition has had its share")
+	company, last := choose(t, p, free, 8, &together{})
+	require.Equal(t, next, company, "they will share a request")
+	for _, i := range []*pending{item, lone, last} {
+		i.settle()
+	}
+	idle, _ := choose(t, p, free, 8, &together{})
+	require.NotEqual(t, next, idle, "no request to share: any partition is as good")
+
+	large := &together{bytes: togetherBytes, chosen: true, partition: next}
+	moved, _ := choose(t, p, free, 8, large)
+	require.Equal(t, idle, moved, "a very large batch is many requests anyway")
+	only, _ := choose(t, p, free, 1, batch)
 	require.Zero(t, only)
 }

@@ -51,14 +51,22 @@ func newProducer(t *Transport) *producer {
 	return p
 }
 
-// publish hands one message over, or completes it with why not.
-func (p *producer) publish(out *driver.Outgoing) {
-	if err := p.hand(out); err != nil {
-		out.Complete(driver.Failed(err))
+// publish hands a batch over, and completes what can't be with why not.
+func (p *producer) publish(batch []driver.Outgoing) {
+	var topic string
+	var with *together
+	for i := range batch {
+		out := &batch[i]
+		if with == nil || out.Topic != topic {
+			topic, with = out.Topic, &together{}
+		}
+		if err := p.hand(out, with); err != nil {
+			out.Complete(driver.Failed(err))
+		}
 	}
 }
 
-func (p *producer) hand(out *driver.Outgoing) error {
+func (p *producer) hand(out *driver.Outgoing, with *together) error {
 	ctx := out.Context
 	if ctx.Err() != nil {
 		return canceled(ctx, "publish", out.Topic)
@@ -66,7 +74,7 @@ func (p *producer) hand(out *driver.Outgoing) error {
 	if out.Topic == "" {
 		return failCode(driver.InvalidArgument, "publish", "", "the topic is empty", nil)
 	}
-	item := &pending{out: out}
+	item := &pending{out: out, with: with}
 	item.rec.Metadata = item
 	item.rec.Offset = -1 // stays so when the broker only says that it had the message already
 	if err := p.t.wire.encode(&item.rec, out); err != nil {

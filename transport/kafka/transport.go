@@ -148,9 +148,22 @@ func (t *Transport) Capabilities() driver.Capabilities {
 
 // Publish implements [driver.Transport].
 func (t *Transport) Publish(batch []driver.Outgoing) {
-	for i := range batch {
-		t.producer.publish(&batch[i])
-	}
+	t.producer.publish(batch)
+}
+
+// Stats counts what a transport has done since it was made.
+type Stats struct {
+	// ProduceRequests is how many produce requests were sent, those that were repeated
+	// included. Records in a request are what makes publishing fast or slow: compare it
+	// with Produced.
+	ProduceRequests uint64
+	// Produced is how many records brokers have acknowledged.
+	Produced uint64
+}
+
+// Stats returns the counts as they are now.
+func (t *Transport) Stats() Stats {
+	return Stats{ProduceRequests: t.traffic.requests.Load(), Produced: t.traffic.produced.Load()}
 }
 
 // Subscribe implements [driver.Transport].
