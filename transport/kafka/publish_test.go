@@ -1,0 +1,174 @@
+package kafka_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// What is published together, without keys, goes to one partition, and so in very few
+// requests: sarama sends the first record at once, and the others when that is answered.
+func TestKeylessBatchGoesTogether(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 8)
+	acked(t, publish(t, r, r.topic, anyPartition("first")...))
+	before := r.Stats()
+	const rounds = 20
+	used := make(map[int32]bool)
+	for range rounds {
+		outs := publish(t, r, r.topic, anyPartition(numbered("", 100)...)...)
+		acked(t, outs)
+		for _, o := range outs {
+			require.Equal(t, outs[0].Partition, o.Partition)
+		}
+		used[outs[0].Partition] = true
+	}
+	after := r.Stats()
+	require.EqualValues(t, rounds*100, after.Produced-before.Produced)
+	requests := after.ProduceRequests - before.ProduceRequests
+	t.Logf("%d records in %d requests, to %d partitions", rounds*100, requests, len(used))
+	require.LessOrEqual(t, requests, uint64(rounds*10))
+	require.Greater(t, len(used), 2, "batches go round")
+}
+
+func TestLoneMessagesGoRound(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 4)
+	used := make(map[int32]bool)
+	for range 40 {
+		outs := publish(t, r, r.topic, anyPartition("x")...)
+		acked(t, outs)
+		used[outs[0].Partition] = true
+	}
+	require.Greater(t, len(used), 1)
+}
+
+func TestCompressionAndLinger(t *testing.T) {
+	t.Parallel()
+	for name, codec := range map[string]sarama.CompressionCodec{
+		"gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t, 4, kafka.WithCompression(codec), kafka.WithLinger(20*time.Millisecond))
+			acked(t, publish(t, r, r.topic, anyPartition("first")...))
+			before := r.Stats().ProduceRequests
+			want := make([]string, 100)
+			for i := range want {
+				want[i] = strings.Repeat(name, 100+i)
+			}
+			outs := publish(t, r, r.topic, anyPartition(want...)...)
+			acked(t, outs)
+			t.Logf("%d requests", r.Stats().ProduceRequests-before)
+			s := subscribe(t, r, driver.Subscription{
+				Topic: r.topic, Partitions: []int32{outs[0].Partition},
+				Start: driver.Start{Kind: driver.StartAtOffset, Offset: outs[0].Offset},
+			})
+			require.Equal(t, want, payloads(fetch(t, assigned(t, s)[0], 100)))
+		})
+	}
+}
+
+func TestMaxMessageBytes(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1, kafka.WithMaxMessageBytes(100<<10))
+	limit := r.Capabilities().MaxMessageBytes
+	require.Equal(t, 97_656, limit)
+	acked(t, publish(t, r, r.topic, item{payload: string(make([]byte, limit-100))}))
+	require.Equal(t, driver.TooLarge, driver.CodeOf(publish(t, r, r.topic, item{payload: string(make([]byte, 100<<10))})[0].Err))
+	usual := setup(t, 1)
+	require.Equal(t, 1_000_000, usual.Capabilities().MaxMessageBytes)
+	tuned := setup(t, 1, kafka.WithSaramaConfig(func(c *sarama.Config) { c.Producer.MaxMessageBytes = 100 << 10 }))
+	require.Equal(t, limit, tuned.Capabilities().MaxMessageBytes)
+}
+
+// Publishers that never pause find the broker again as one that is idle does, and an
+// outcome without an error is a message in the log.
+func TestBusyPublisherReconnects(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	seen := observe(r)
+	seen.await(t, driver.Connected)
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	var mu sync.Mutex
+	var stored []string
+	failed := make(chan struct{}, 1)
+	again := make(chan struct{}, 1)
+	restored := false
+	var wg sync.WaitGroup
+	for _, worker := range []string{"a", "b", "c", "d"} {
+		wg.Go(func() {
+			for _, p := range numbered(worker, 100_000) {
+				if ctx.Err() != nil {
+					return
+				}
+				short, done := context.WithTimeout(ctx, 20*time.Millisecond)
+				outs, s := batch(short, r.topic, anyPartition(p)...)
+				r.Publish(outs)
+				o := s.wait()[0]
+				done()
+				mu.Lock()
+				notify := failed
+				if o.Err == nil {
+					stored = append(stored, p)
+					notify = nil
+					if restored {
+						notify = again
+					}
+				}
+				mu.Unlock()
+				select {
+				case notify <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range 2 {
+		r.net.Cut()
+		seen.await(t, driver.Disconnected)
+		<-failed
+		r.net.Restore()
+		mu.Lock()
+		restored = true
+		mu.Unlock()
+		select {
+		case <-again:
+		case <-ctx.Done():
+			t.Fatal("the publishers never got through again")
+		}
+		mu.Lock()
+		restored = false
+		mu.Unlock()
+		seen.await(t, driver.Connected)
+		select { // of this round
+		case <-again:
+		default:
+		}
+		select {
+		case <-failed:
+		default:
+		}
+	}
+	cancel()
+	wg.Wait()
+	last := publish(t, r, r.topic, anyPartition("last")...)
+	acked(t, last)
+	s := subscribe(t, r, driver.Subscription{Topic: r.topic})
+	log := make(map[string]int)
+	for _, rec := range fetch(t, assigned(t, s)[0], int(last[0].Offset)+1) {
+		log[string(rec.Payload)]++
+	}
+	for _, p := range stored {
+		require.Equal(t, 1, log[p], "%s was acknowledged", p)
+	}
+}
