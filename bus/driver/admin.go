@@ -32,4 +32,29 @@ type TopicSpec struct {
 type TopicInfo struct {
 	Name       string
 	Partitions int32
+	// Layout says where the partitions are, in the order of their ids; nil where a
+	// transport has no such thing as replicas.
+	Layout []PartitionInfo
+	// Config holds the topic's settings as they apply, by name, without those that the
+	// broker keeps secret; nil where there are none, or where they may not be read.
+	Config map[string]string
+}
+
+// PartitionInfo says which brokers have a partition.
+type PartitionInfo struct {
+	ID int32
+	// Leader is the broker that serves it, -1 when there is none now.
+	Leader int32
+	// Replicas are the brokers that should have a copy, InSync those whose copy is
+	// complete, both sorted.
+	Replicas []int32
+	InSync   []int32
+}
+
+// PartitionAdder is implemented by a transport whose topics may grow.
+type PartitionAdder interface {
+	// AddPartitions raises the topic's number of partitions to total and waits under ctx
+	// until all can be used. InvalidArgument when it has as many or more; NotFound when it
+	// isn't there. From then on most keys go to other partitions than before.
+	AddPartitions(ctx context.Context, topic string, total int32) error
 }

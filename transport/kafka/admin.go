@@ -1,7 +1,10 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +46,7 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 		if err := admin.CreateTopic(spec.Name, detail, false); err != nil {
 			return err
 		}
-		return visible(ctx, c, spec.Name)
+		return visible(ctx, c, spec.Name, 1)
 	})
 }
 
@@ -56,14 +59,15 @@ func legal(topic string) bool {
 	})
 }
 
-// visible waits until every broker names a leader for every partition of the topic.
-func visible(ctx context.Context, c *client, topic string) error {
+// visible waits until every broker names a leader for every partition of the topic, of
+// which there are n at least.
+func visible(ctx context.Context, c *client, topic string, n int) error {
 	for {
 		err := c.RefreshMetadata(topic)
 		if err == nil {
 			for _, b := range c.Brokers() {
 				_ = b.Open(c.Config())
-				if !led(b, c.Config().Version, topic) {
+				if !led(b, c.Config().Version, topic, n) {
 					err = sarama.ErrLeaderNotAvailable
 				}
 			}
@@ -79,13 +83,13 @@ func visible(ctx context.Context, c *client, topic string) error {
 
 // led is false only when the broker answered that the topic is not complete there: one
 // that does not answer holds nobody up.
-func led(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
+func led(b *sarama.Broker, v sarama.KafkaVersion, topic string, n int) bool {
 	res, err := b.GetMetadata(sarama.NewMetadataRequest(v, []string{topic}))
 	if err != nil {
 		return true
 	}
 	for _, found := range res.Topics {
-		if found.Name == topic && found.Err == sarama.ErrNoError && len(found.Partitions) > 0 {
+		if found.Name == topic && found.Err == sarama.ErrNoError && len(found.Partitions) >= n {
 			return !slices.ContainsFunc(found.Partitions, func(p *sarama.PartitionMetadata) bool {
 				return p.Err != sarama.ErrNoError && p.Err != sarama.ErrReplicaNotAvailable
 			})
@@ -121,26 +125,112 @@ func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 	})
 }
 
-// DescribeTopic implements [driver.Admin].
+// AddPartitions implements [driver.PartitionAdder]. It returns when every broker that
+// answers names a leader for each of them.
+func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32) error {
+	switch {
+	case topic == "":
+		return failCode(driver.InvalidArgument, "add partitions", "", "the topic is empty", nil)
+	case total < 1:
+		return failCode(driver.InvalidArgument, "add partitions", topic, "the number of partitions is below 1", nil)
+	}
+	return t.administer(ctx, "add partitions", topic, func(c *client) error {
+		if err := c.RefreshMetadata(topic); err != nil {
+			return err
+		}
+		admin, err := sarama.NewClusterAdminFromClient(c)
+		if err != nil {
+			return err
+		}
+		there, err := c.Partitions(topic)
+		if err != nil {
+			return err
+		}
+		if int(total) <= len(there) {
+			return failCode(driver.InvalidArgument, "add partitions", topic, fmt.Sprintf("it has %d partitions already", len(there)), nil)
+		}
+		if err := admin.CreatePartitions(topic, total, nil, false); err != nil {
+			if e, ok := errors.AsType[*sarama.TopicPartitionError](err); ok {
+				return e.Err
+			}
+			return err
+		}
+		return visible(ctx, c, topic, int(total))
+	})
+}
+
+// DescribeTopic implements [driver.Admin]. Config is nil when the credentials don't
+// allow to read it.
 func (t *Transport) DescribeTopic(ctx context.Context, topic string) (driver.TopicInfo, error) {
 	if topic == "" {
 		return driver.TopicInfo{}, failCode(driver.InvalidArgument, "describe topic", "", "the topic is empty", nil)
 	}
-	info := driver.TopicInfo{Name: topic}
-	found := make(chan int32, 1)
+	found := make(chan driver.TopicInfo, 1)
 	err := t.administer(ctx, "describe topic", topic, func(c *client) error {
 		if err := c.RefreshMetadata(topic); err != nil {
 			return err
 		}
-		partitions, err := c.Partitions(topic)
-		found <- int32(len(partitions))
-		return err
+		b := c.LeastLoadedBroker()
+		if b == nil {
+			return sarama.ErrOutOfBrokers
+		}
+		res, err := b.GetMetadata(sarama.NewMetadataRequest(c.Config().Version, []string{topic}))
+		if err != nil {
+			_ = b.Close()
+			return err
+		}
+		if len(res.Topics) != 1 {
+			return sarama.ErrIncompleteResponse
+		}
+		if res.Topics[0].Err != sarama.ErrNoError {
+			return res.Topics[0].Err
+		}
+		info := driver.TopicInfo{Name: topic, Layout: layout(res.Topics[0])}
+		info.Partitions = int32(len(info.Layout))
+		if info.Config, err = topicConfig(c, topic); err != nil {
+			return err
+		}
+		found <- info
+		return nil
 	})
 	if err != nil {
 		return driver.TopicInfo{}, err
 	}
-	info.Partitions = <-found
-	return info, nil
+	return <-found, nil
+}
+
+// layout returns where the partitions of a topic are.
+func layout(topic *sarama.TopicMetadata) []driver.PartitionInfo {
+	parts := make([]driver.PartitionInfo, 0, len(topic.Partitions))
+	for _, p := range topic.Partitions {
+		parts = append(parts, driver.PartitionInfo{
+			ID: p.ID, Leader: p.Leader, Replicas: slices.Sorted(slices.Values(p.Replicas)), InSync: slices.Sorted(slices.Values(p.Isr)),
+		})
+	}
+	slices.SortFunc(parts, func(a, b driver.PartitionInfo) int { return cmp.Compare(a.ID, b.ID) })
+	return parts
+}
+
+// topicConfig returns the settings of a topic as they apply; nil when they may not be read.
+func topicConfig(c *client, topic string) (map[string]string, error) {
+	admin, err := sarama.NewClusterAdminFromClient(c)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
+	if err != nil {
+		if codeOf(err) == driver.PermissionDenied {
+			return nil, nil
+		}
+		return nil, err
+	}
+	config := make(map[string]string, len(entries))
+	for _, e := range entries {
+		if !e.Sensitive {
+			config[e.Name] = e.Value
+		}
+	}
+	return config, nil
 }
 
 // ListTopics implements [driver.Admin].

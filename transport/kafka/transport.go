@@ -44,8 +44,10 @@ type Transport struct {
 }
 
 var (
-	_ driver.Transport = (*Transport)(nil)
-	_ driver.Admin     = (*Transport)(nil)
+	_ driver.Transport      = (*Transport)(nil)
+	_ driver.Admin          = (*Transport)(nil)
+	_ driver.PartitionAdder = (*Transport)(nil)
+	_ driver.Checker        = (*Transport)(nil)
 )
 
 // New returns a transport on the cluster that brokers ("host:port") belong to. It

@@ -1,0 +1,104 @@
+package kafka_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 3)
+	h := r.Check(bounded(t), driver.CheckSpec{Topics: []string{r.topic}})
+	require.Equal(t, driver.HealthOK, h.Status, h.Message)
+	require.NotEmpty(t, h.Brokers)
+	for _, b := range h.Brokers {
+		require.NoError(t, b.Err)
+		require.NotEmpty(t, b.Addr)
+		require.GreaterOrEqual(t, b.ID, int32(0))
+	}
+	require.Len(t, h.Topics, 1)
+	require.Len(t, h.Topics[0].Partitions, 3)
+
+	h = r.Check(bounded(t), driver.CheckSpec{})
+	require.Equal(t, driver.HealthOK, h.Status, h.Message)
+	require.Empty(t, h.Topics)
+
+	missing := kafkatb.Name(t)
+	h = r.Check(bounded(t), driver.CheckSpec{Topics: []string{r.topic, missing}})
+	require.Equal(t, driver.HealthCritical, h.Status)
+	require.Contains(t, h.Message, missing)
+	require.Equal(t, driver.HealthOK, h.Topics[0].Status)
+	require.Equal(t, driver.HealthCritical, h.Topics[1].Status)
+
+	h = r.Check(bounded(t), driver.CheckSpec{MinBrokers: 100})
+	require.Equal(t, driver.HealthCritical, h.Status)
+	h = r.Check(bounded(t), driver.CheckSpec{Topics: []string{r.topic}, MinInSync: 100})
+	require.Equal(t, driver.HealthCritical, h.Status)
+	names, err := r.ListTopics(bounded(t))
+	require.NoError(t, err)
+	require.NotContains(t, names, missing, "looking makes no topic")
+	require.NotContains(t, names, ".")
+}
+
+// A broker that does not answer costs its own time-out, and not the check of the others.
+func TestCheckOfASilentBroker(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.Embedded(t, kafkatest.Brokers(3))
+	topic := kafkatb.Topic(t, b, 3)
+	silent := b.Addrs()[1]
+	stalled := &kafkatest.Dialer{}
+	stalled.Stall()
+	k := open(t, b, kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr == silent {
+			return stalled.DialContext(ctx, network, addr)
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}))
+	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{topic}, MinBrokers: 2, BrokerTimeout: 500 * time.Millisecond})
+	require.Equal(t, driver.HealthWarning, h.Status, h.Message)
+	require.Contains(t, h.Message, silent)
+	require.NotContains(t, h.Message, "\n")
+	failed := 0
+	for _, broker := range h.Brokers {
+		if broker.Err != nil {
+			require.Equal(t, silent, broker.Addr)
+			require.Equal(t, driver.Unavailable, driver.CodeOf(broker.Err))
+			failed++
+		}
+	}
+	require.Equal(t, 1, failed)
+	h = k.Check(bounded(t), driver.CheckSpec{MinBrokers: 3, BrokerTimeout: 500 * time.Millisecond})
+	require.Equal(t, driver.HealthCritical, h.Status, h.Message)
+}
+
+func TestCheckWithoutABroker(t *testing.T) {
+	t.Parallel()
+	addr, _ := unused(t)
+	k, err := kafka.New([]string{addr})
+	require.NoError(t, err)
+	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{"t"}})
+	require.Equal(t, driver.HealthCritical, h.Status)
+	require.Len(t, h.Brokers, 1)
+	require.Error(t, h.Brokers[0].Err)
+	require.Equal(t, driver.HealthCritical, h.Topics[0].Status)
+	require.NotContains(t, h.Message, "\n")
+	b, err := bus.New(k)
+	require.NoError(t, err)
+	h, err = b.Check(bounded(t), bus.CheckSpec{})
+	require.NoError(t, err)
+	require.Equal(t, bus.HealthCritical, h.Status)
+	require.NoError(t, b.Close())
+	_, err = b.Check(bounded(t), bus.CheckSpec{})
+	require.Equal(t, bus.Closed, bus.CodeOf(err))
+	require.Equal(t, driver.HealthCritical, k.Check(bounded(t), driver.CheckSpec{}).Status)
+}
