@@ -140,7 +140,7 @@ func TestServerIsStoppedUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 8)
-	servers := [2]*rpc.Server{w.server(), w.server()}
+	servers := [2]*rpc.Server{w.server(rpc.LeaveOnStop()), w.server()}
 	for _, s := range servers {
 		handle(w, s, "double", double)
 		w.start(s, topic)
@@ -202,7 +202,7 @@ func TestShutdownThatRunsOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
 		topic := w.topic("slow", 1)
-		s, err := rpc.NewServer(w.bus)
+		s, err := rpc.NewServer(w.bus, rpc.LeaveOnStop())
 		require.NoError(t, err)
 		causes := make(chan error, 1)
 		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {

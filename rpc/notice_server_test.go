@@ -1,0 +1,136 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/rpc"
+)
+
+// A cancel notice ends the context of the handler that runs, and nobody is answered;
+// one for a request that is not begun yet keeps it from being begun.
+func TestCancelNotice(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 1)
+		s := w.server(rpc.Concurrency(1))
+		c := w.client()
+		require.NoError(w, c.Ready(w.ctx))
+		begun, ended := make(chan string, 10), make(chan error, 10)
+		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {
+			info, _ := rpc.FromContext(ctx)
+			begun <- info.ID
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+			return nil, ctx.Err()
+		})
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		request := func(id string) {
+			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: "x", Method: "wait", Key: "k" + id, ReplyTo: "trunkline.reply.nobody", ReplyPartition: -1, Body: []byte(`{}`)})
+		}
+		cancel := func(id string) {
+			w.publish(topic, &rpc.Frame{Kind: rpc.KindCancel, ID: id, Caller: "x", ReplyPartition: -1})
+		}
+		request("1")
+		require.Equal(w, "1", <-begun)
+		request("2")
+		cancel("2") // waits for a slot
+		cancel("other")
+		cancel("1")
+		require.ErrorIs(w, <-ended, context.Canceled)
+		_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+		require.NoError(w, err)
+		w.eventually("both were canceled", func() bool { return s.Stats().Canceled == 2 })
+		require.Empty(w, begun)
+		require.Zero(w, s.Stats().RepliesDropped, "nobody was answered")
+		require.Zero(w, s.Stats().Ignored)
+	})
+}
+
+// What is remembered of requests that have not come is bounded.
+func TestCancelNoticesAreBounded(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+	for i := range 3000 {
+		w.publish(topic, &rpc.Frame{Kind: rpc.KindCancel, ID: fmt.Sprint(i), Caller: "x", ReplyPartition: -1})
+	}
+	for i := range 3000 {
+		w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`), Deadline: w.deadline()})
+	}
+	w.eventually("all are over", func() bool { n := s.Stats(); return n.Handled+n.Canceled == 3000 })
+	require.EqualValues(t, 1024, s.Stats().Canceled)
+}
+
+// Requests that have an idempotency key are one, whoever sends them; an error is
+// answered to its own request only.
+func TestIdempotencyKey(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 1)
+		s := w.server()
+		c := w.client()
+		require.NoError(w, c.Ready(w.ctx))
+		replies := w.capture(c.ReplyTopic())
+		runs := 0
+		handle(w, s, "count", func(ctx context.Context, _ *number) (*number, error) {
+			info, _ := rpc.FromContext(ctx)
+			require.NotEmpty(w, info.IdempotencyKey)
+			if runs++; runs == 1 {
+				return nil, errors.New("first")
+			}
+			return &number{runs}, nil
+		})
+		handle(w, s, "other", func(context.Context, *number) (*number, error) { return &number{-1}, nil })
+		w.start(s, topic)
+		send := func(caller, id, method, key string) rpc.Frame {
+			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: caller, Method: method, Key: "k", IdempotencyKey: key, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
+			return <-replies
+		}
+		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message())
+		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message(), "the same request")
+		for _, caller := range []string{"a", "b", "c"} {
+			f := send(caller, "2", "count", "K")
+			require.Equal(w, `{"N":2}`, string(f.Body))
+			require.Equal(w, caller, f.Caller, "each gets a reply of its own")
+		}
+		require.Equal(w, `{"N":3}`, string(send("a", "3", "count", "L").Body))
+		require.Equal(w, `{"N":-1}`, string(send("a", "4", "other", "K").Body))
+	})
+}
+
+// Every instance of a broadcast server gets every request, and names itself.
+func TestBroadcastServers(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 2)
+		c := w.client()
+		require.NoError(w, c.Ready(w.ctx))
+		replies := w.capture(c.ReplyTopic())
+		for i := range 3 {
+			s := w.server(rpc.Broadcast(), rpc.Instance(fmt.Sprint("i", i)))
+			require.Equal(w, fmt.Sprint("i", i), s.ID())
+			handle(w, s, "double", double)
+			w.start(s, topic)
+		}
+		send := func(id, server string) {
+			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: "x", Method: "double", Server: server, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
+		}
+		send("1", rpc.AnyServer)
+		who := []string{(<-replies).Server, (<-replies).Server, (<-replies).Server}
+		require.ElementsMatch(w, []string{"i0", "i1", "i2"}, who)
+		send("2", "")
+		for range 3 {
+			f := <-replies
+			require.Equal(w, "2", f.ID)
+			require.Empty(w, f.Server)
+		}
+	})
+	_, err := rpc.NewServer(inMemory(t).bus, rpc.Broadcast(), rpc.Group("g"))
+	require.Error(t, err)
+}

@@ -1,0 +1,257 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// A server that stops finishes what it began, and tells the callers of what it fetched
+// and will not begin that it did not run: those that wait for a slot, and those behind
+// their key.
+func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 1)
+		s := w.server(rpc.Concurrency(2), rpc.Window(20))
+		begun, release := make(chan struct{}, 20), make(chan struct{})
+		var ran atomic.Int64
+		handle(w, s, "slow", func(_ context.Context, n *number) (*number, error) {
+			ran.Add(1)
+			begun <- struct{}{}
+			<-release
+			return n, nil
+		})
+		sub := w.start(s, topic)
+		c := w.client()
+		var results []<-chan result
+		for _, key := range []string{"a", "b"} {
+			results = append(results, w.call(w.ctx, c, topic, "slow", rpc.Key(key)))
+			<-begun
+		}
+		for _, key := range []string{"a", "a", "b", "c", "d", "e"} { // two lanes, and three that wait for a slot
+			results = append(results, w.call(w.ctx, c, topic, "slow", rpc.Key(key)))
+		}
+		w.eventually("all were sent", func() bool { return c.Stats().Pending == 8 })
+		if w.bus.Capabilities().Groups {
+			// What was not fetched yet is for others, and not told of.
+			w.eventually("three wait for a slot", func() bool { return s.Stats().Requests == 5 })
+		}
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(w.ctx) }()
+		select {
+		case <-down:
+			w.Fatal("it did not wait for its handlers")
+		case <-sub.Done():
+			w.Fatal("it did not wait for its handlers")
+		case r := <-results[7]: // while the first ones still run
+			requireError(w, r.err, codes.Unavailable, true)
+		}
+		close(release)
+		require.NoError(w, <-down)
+		for i, r := range results[:7] {
+			got := <-r
+			if i < 2 {
+				require.NoError(w, got.err)
+				continue
+			}
+			e := requireError(w, got.err, codes.Unavailable, true)
+			require.True(w, e.Retryable())
+		}
+		require.EqualValues(w, 2, ran.Load())
+		require.EqualValues(w, 6, s.Stats().Refused)
+	})
+}
+
+// With LeaveOnStop another server of the group gets them.
+func TestLeaveOnStop(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	serve := func() (*rpc.Server, chan struct{}, chan struct{}) {
+		s := w.server(rpc.Concurrency(1), rpc.LeaveOnStop())
+		begun, release := make(chan struct{}, 20), make(chan struct{})
+		handle(w, s, "slow", func(_ context.Context, n *number) (*number, error) {
+			begun <- struct{}{}
+			<-release
+			return n, nil
+		})
+		w.start(s, topic)
+		return s, begun, release
+	}
+	first, begun, release := serve()
+	c := w.client()
+	var results []<-chan result
+	for range 4 {
+		results = append(results, w.call(w.ctx, c, topic, "slow"))
+	}
+	<-begun
+	w.eventually("all were sent", func() bool { return c.Stats().Pending == 4 })
+	_, _, others := serve()
+	close(others)
+	close(release)
+	require.NoError(t, first.Shutdown(w.ctx))
+	for _, r := range results {
+		require.NoError(t, (<-r).err)
+	}
+	require.Zero(t, first.Stats().Refused)
+}
+
+// A handler that does not end within Shutdown's time is cut off; its caller is told.
+func TestShutdownCutsOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t)
+		topic := w.topic("calc", 1)
+		s, err := rpc.NewServer(w.bus)
+		require.NoError(t, err)
+		handle(w, s, "hang", func(ctx context.Context, _ *number) (*number, error) { <-ctx.Done(); return nil, ctx.Err() })
+		w.start(s, topic)
+		c := w.client()
+		r := w.call(w.ctx, c, topic, "hang")
+		synctest.Wait()
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
+		defer cancel()
+		requireError(t, s.Shutdown(ctx), codes.DeadlineExceeded, false)
+		got := <-r
+		requireError(t, got.err, codes.Unavailable, true)
+		require.Less(t, time.Since(begun), 5*time.Second)
+	})
+}
+
+// A server stopped under load: every call ends with its answer or a truthful error,
+// and with another server of the group and a retry none fails.
+func TestServerStoppedUnderLoad(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 4)
+		start := func() *rpc.Server {
+			s := w.server(rpc.Concurrency(4))
+			handle(w, s, "double", double)
+			w.start(s, topic)
+			return s
+		}
+		first, second := start(), start()
+		c := w.client()
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		var errs []error
+		stop := make(chan struct{})
+		for i := range 8 {
+			all.Go(func() {
+				for n := 0; ; n++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{n}, rpc.Key(fmt.Sprint(i)), rpc.Timeout(20*time.Second),
+						rpc.Retry(rpc.RetryPolicy{Max: 20, MinBackoff: 50 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}))
+					if err == nil && got.N != 2*n {
+						err = errors.New("another's answer")
+					}
+					if err != nil {
+						mu.Lock()
+						errs = append(errs, err)
+						mu.Unlock()
+					}
+				}
+			})
+		}
+		w.eventually("calls are answered", func() bool { return first.Stats().Handled > 20 })
+		require.NoError(w, first.Shutdown(w.ctx))
+		done := second.Stats().Handled
+		w.eventually("the other one goes on", func() bool { return second.Stats().Handled > done+50 })
+		close(stop)
+		all.Wait()
+		require.NoError(w, errors.Join(errs...))
+	})
+}
+
+// At most once: a request is committed before it runs, and no other server runs it
+// when this one dies; at least once, another does.
+func TestAtMostOnce(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		opts []rpc.ServerOption
+		runs int64
+	}{"at most once": {[]rpc.ServerOption{rpc.AtMostOnce()}, 1}, "at least once": {nil, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log, err := memory.NewLog()
+			require.NoError(t, err)
+			w := newWorld(t, onMemoryLog(t, log))
+			topic := w.topic("calc", 1)
+			var runs atomic.Int64
+			begun, hang := make(chan struct{}), make(chan struct{})
+			doomed, err := memory.New(memory.WithLog(log))
+			require.NoError(t, err)
+			b, err := bus.New(doomed)
+			require.NoError(t, err)
+			first, err := rpc.NewServer(b, tc.opts...)
+			require.NoError(t, err)
+			handle(w, first, "run", func(context.Context, *number) (*number, error) {
+				runs.Add(1)
+				close(begun)
+				<-hang
+				return nil, errors.New("dead")
+			})
+			w.start(first, topic)
+			c := w.client()
+			r := w.call(w.ctx, c, topic, "run", rpc.Timeout(time.Second))
+			<-begun
+			second := w.server(tc.opts...)
+			handle(w, second, "run", func(_ context.Context, n *number) (*number, error) { runs.Add(1); return n, nil })
+			w.start(second, topic)
+			doomed.Crash()
+			got := <-r
+			if tc.runs == 1 {
+				requireError(t, got.err, codes.DeadlineExceeded, false)
+			} else {
+				require.NoError(t, got.err)
+			}
+			// The next one is answered, so there was nothing before it any more.
+			_, err = rpc.Call[number](w.ctx, c, topic, "run", &number{})
+			require.NoError(t, err)
+			close(hang)
+			require.Equal(t, tc.runs+1, runs.Load())
+			_ = first.Shutdown(w.ctx) // its transport is dead
+			_ = b.Close()
+		})
+	}
+}
+
+func TestAtMostOnceEverywhere(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("calc", 2)
+		s := w.server(rpc.AtMostOnce())
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		c := w.client()
+		var all sync.WaitGroup
+		errs := make([]error, 100)
+		for i := range errs {
+			all.Go(func() {
+				got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{i}, rpc.Key(fmt.Sprint(i%7)))
+				if err == nil && got.N != 2*i {
+					err = errors.New("another's answer")
+				}
+				errs[i] = err
+			})
+		}
+		all.Wait()
+		require.NoError(w, errors.Join(errs...))
+		require.EqualValues(w, 100, s.Stats().Handled)
+	})
+}
