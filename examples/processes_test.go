@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -25,7 +26,25 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// bin is the folder with the programs, built once.
+var bin string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "trunkline-examples")
+	if err != nil {
+		panic(err)
+	}
+	bin = dir
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(os.PathSeparator), "./core", "./adapter").CombinedOutput()
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		panic(string(out))
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
 
 // patience bounds every wait; none comes near it.
 const patience = 90 * time.Second
@@ -43,17 +62,9 @@ type process struct {
 	changed chan struct{}
 }
 
-func build(t *testing.T, name string) string {
+func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), name)
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, "./"+name).CombinedOutput()
-	require.NoError(t, err, string(out))
-	return bin
-}
-
-func start(t *testing.T, bin string, args ...string) *process {
-	t.Helper()
-	p := &process{t: t, name: filepath.Base(bin), cmd: exec.Command(bin, args...), done: make(chan struct{}), changed: make(chan struct{})}
+	p := &process{t: t, name: name, cmd: exec.Command(filepath.Join(bin, name), args...), done: make(chan struct{}), changed: make(chan struct{})}
 	r, w := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	require.NoError(t, p.cmd.Start())
@@ -158,16 +169,15 @@ func awaitProbe(t *testing.T, url string, status int) {
 // order.
 func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	t.Parallel()
-	coreBin, adapterBin := build(t, "core"), build(t, "adapter")
 	reserved, err := kafkatest.Start(t.Context())
 	require.NoError(t, err)
 	url := "kafka://" + reserved.Addrs()[0]
 	port := portOf(t, reserved.Addrs()[0])
 	require.NoError(t, reserved.Close())
 
-	adapter := start(t, adapterBin, "-bus", url, "-probe", "127.0.0.1:0")
+	adapter := start(t, "adapter", "-bus", url, "-probe", "127.0.0.1:0")
 	adapterProbe := adapter.await(`probes at (http://\S+)`)[1]
-	core := start(t, coreBin, "-bus", url, "-devices", "100", "-probe", "127.0.0.1:0", "-grpc", "127.0.0.1:0")
+	core := start(t, "core", "-bus", url, "-devices", "100", "-probe", "127.0.0.1:0", "-grpc", "127.0.0.1:0")
 	coreProbe := core.await(`probes at (http://[^,\s]+)`)[1]
 	awaitProbe(t, coreProbe+"/readyz", http.StatusServiceUnavailable)
 	awaitProbe(t, coreProbe+"/livez", http.StatusOK)
@@ -189,16 +199,16 @@ func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 func TestProgramsRefuse(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"core", "adapter"} {
-		bin := build(t, name)
+		program := filepath.Join(bin, name)
 		for _, args := range [][]string{{"-speed", "9"}, {"-bus", "memory://x"}, {"-bus", "kafka://u:p@h:1"}, {"something"}, {"-live-interval", "0s"}} {
-			cmd := exec.CommandContext(t.Context(), bin, append(args, "-probe", "127.0.0.1:0")...)
+			cmd := exec.CommandContext(t.Context(), program, append(args, "-probe", "127.0.0.1:0")...)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
 			require.ErrorAs(t, err, &exit, "%s %v: %s", name, args, out)
 			require.Equal(t, 2, exit.ExitCode(), "%s %v: %s", name, args, out)
 			require.Equal(t, 1, bytes.Count(out, []byte("\n")), "one line: %s", out)
 		}
-		out, err := exec.CommandContext(t.Context(), bin, "-help").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), program, "-help").CombinedOutput()
 		require.NoError(t, err)
 		require.Contains(t, string(out), "examples:")
 	}
