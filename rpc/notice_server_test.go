@@ -40,6 +40,7 @@ func TestCancelNotice(t *testing.T) {
 		request("2")
 		cancel("2") // waits for a slot
 		cancel("other")
+		w.eventually("both are known", func() bool { return s.Stats().CancelNotices == 2 })
 		cancel("1")
 		require.ErrorIs(w, <-ended, context.Canceled)
 		_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
@@ -62,6 +63,7 @@ func TestCancelNoticesAreBounded(t *testing.T) {
 	for i := range 3000 {
 		w.publish(topic, &rpc.Frame{Kind: rpc.KindCancel, ID: fmt.Sprint(i), Caller: "x", ReplyPartition: -1})
 	}
+	w.eventually("all are read", func() bool { return s.Stats().CancelNotices == 3000 })
 	for i := range 3000 {
 		w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`), Deadline: w.deadline()})
 	}

@@ -176,7 +176,8 @@ func (s *Server) undecodable(d *bus.Delivery, f *Frame, err error) error {
 // there are no streams; it alone names a method.
 func (s *Server) notRequest(f *Frame) error {
 	if f.Kind == KindCancel {
-		s.cache.cancel(replayKey{caller: f.Caller, id: f.ID})
+		s.cache.cancel(replayKey{f.Caller, f.ID})
+		s.counters.notices.Add(1)
 		return nil
 	}
 	s.counters.ignored.Add(1)

@@ -16,6 +16,9 @@ type ServerStats struct {
 	// Canceled were given up by their callers, before or while they ran: they were not
 	// begun, or not answered.
 	Canceled uint64
+	// CancelNotices is how many notices were read and have taken effect, of requests that
+	// are not here, or over, too.
+	CancelNotices uint64
 	// Refused were answered Unavailable without being run, since the server was being
 	// shut down.
 	Refused uint64
@@ -39,7 +42,7 @@ type ServerStats struct {
 type serverCounters struct {
 	requests, handled, failed, panics, expired, replayed, unknownMethods atomic.Uint64
 	undecodable, ignored, repliesRefused, repliesDropped, repliesFailed  atomic.Uint64
-	canceled, refused                                                    atomic.Uint64
+	canceled, refused, notices                                           atomic.Uint64
 	inFlight                                                             atomic.Int64
 }
 
@@ -49,7 +52,7 @@ func (s *Server) Stats() ServerStats {
 	return ServerStats{
 		Requests: n.requests.Load(), Handled: n.handled.Load(), Failed: n.failed.Load(), Panics: n.panics.Load(),
 		InFlight: int(n.inFlight.Load()), Expired: n.expired.Load(), Replayed: n.replayed.Load(),
-		Canceled: n.canceled.Load(), Refused: n.refused.Load(),
+		Canceled: n.canceled.Load(), CancelNotices: n.notices.Load(), Refused: n.refused.Load(),
 		UnknownMethods: n.unknownMethods.Load(), Undecodable: n.undecodable.Load(), Ignored: n.ignored.Load(),
 		RepliesRefused: n.repliesRefused.Load(), RepliesDropped: n.repliesDropped.Load(), RepliesFailed: n.repliesFailed.Load(),
 	}

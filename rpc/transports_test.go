@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/transport/foreign"
 	"github.com/trunkline/trunkline/transport/gochannel"
@@ -73,10 +75,18 @@ func onForeign(t *testing.T) func() driver.Transport {
 	}
 }
 
-func onKafka(t *testing.T) func() driver.Transport {
-	broker := kafkatb.Embedded(t)
+// onKafka is an embedded broker, or the real cluster that TRUNKLINE_KAFKA names.
+func onKafka(t *testing.T) func() driver.Transport { return onKafkaThrough(t, nil) }
+
+// onKafkaThrough makes transports whose network net can take away; nil is any.
+func onKafkaThrough(t *testing.T, net *kafkatest.Dialer) func() driver.Transport {
+	broker := kafkatb.New(t)
+	var opts []kafka.Option
+	if net != nil {
+		opts = append(opts, kafka.WithDialer(net.DialContext))
+	}
 	return func() driver.Transport {
-		tr, err := kafka.New(broker.Addrs())
+		tr, err := kafka.New(broker.Addrs(), opts...)
 		require.NoError(t, err)
 		return tr
 	}
@@ -121,9 +131,28 @@ func (w *world) newBus(opts ...bus.Option) *bus.Bus {
 	return b
 }
 
+// topic makes a topic and returns its name, which is the test's own on a broker that
+// may be others', too.
 func (w *world) topic(name string, partitions int32) string {
 	w.Helper()
+	name = w.name(name)
 	require.NoError(w, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: name, Partitions: partitions}))
+	if w.bus.Capabilities().Durable {
+		w.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			if err := w.bus.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.NotFound {
+				w.Log(err) // the broker may have been taken away
+			}
+		})
+	}
+	return name
+}
+
+func (w *world) name(name string) string {
+	if w.bus.Capabilities().Durable {
+		return name + "-" + strings.ToLower(rand.Text()[:10])
+	}
 	return name
 }
 
@@ -157,6 +186,9 @@ func handle[Req, Resp any](w *world, s *rpc.Server, method string, h func(contex
 	require.NoError(w, rpc.Handle(s, method, h))
 }
 
+// deadline is the test's.
+func (w *world) deadline() time.Time { d, _ := w.ctx.Deadline(); return d }
+
 // eventually waits for what other goroutines are about to make true.
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
@@ -178,12 +210,14 @@ func (r *logRecorder) WithGroup(string) slog.Handler          { return r }
 
 func (r *logRecorder) Handle(_ context.Context, rec slog.Record) error {
 	var b strings.Builder
-	b.WriteString(rec.Message)
+	b.WriteString(rec.Message + " level=" + rec.Level.String())
 	rec.Attrs(func(a slog.Attr) bool { b.WriteString(" " + a.String()); return true })
 	text := b.String()
 	r.text.Store(&text)
 	return nil
 }
+
+func (r *logRecorder) logger() *slog.Logger { return slog.New(r) }
 
 func (r *logRecorder) last() string {
 	if p := r.text.Load(); p != nil {
