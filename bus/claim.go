@@ -316,7 +316,6 @@ func (c *claim) deliver(e *entry, attempt int) error {
 		return c.undecodable(e)
 	}
 	d := c.sub.delivery(e, attempt)
-	d.SetContext(c.ctx)
 	hooks := &c.sub.bus.cfg.hooks
 	ctx, end := hooks.traceDelivery(c.ctx, c.sub.bus.caps.Name, c.sub.cfg.group, d)
 	d.SetContext(ctx)
@@ -358,7 +357,11 @@ func (s *Subscription) delivery(e *entry, attempt int) *Delivery {
 }
 
 func metadata(r *Record) message.Metadata {
-	all := make(message.Metadata, len(r.Headers)+1)
+	n := len(r.Headers)
+	if len(r.Key) > 0 {
+		n++
+	}
+	all := make(message.Metadata, n)
 	for _, h := range r.Headers {
 		all[h.Key] = h.Value
 	}

@@ -91,7 +91,8 @@ type Error struct {
 	Err error
 }
 
-// Error returns one line: operation, topic, reason, cause, and the code.
+// Error returns one line: operation, topic, reason, cause, and the code. A cause of
+// several lines, as errors.Join makes it, becomes one.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Transport != "" {
@@ -110,15 +111,17 @@ func (e *Error) Error() string {
 	}
 	switch {
 	case e.Reason != "" && e.Err != nil:
-		b.WriteString(e.Reason + ": " + e.Err.Error())
+		b.WriteString(e.Reason + ": " + oneLine(e.Err))
 	case e.Reason != "":
 		b.WriteString(e.Reason)
 	case e.Err != nil:
-		b.WriteString(e.Err.Error())
+		b.WriteString(oneLine(e.Err))
 	}
 	b.WriteString(" (" + e.Code.String() + ")")
 	return b.String()
 }
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
