@@ -26,7 +26,8 @@ const (
 	ListenerMTLS = "MTLS"
 	// ListenerSASLPlaintext authenticates by SASL and does not encrypt.
 	ListenerSASLPlaintext = "SASL_PLAINTEXT"
-	// ListenerSASLSSL authenticates by SASL and encrypts.
+	// ListenerSASLSSL authenticates by SASL and encrypts. A login with PLAIN lasts 5 s
+	// and must then be renewed, on the same connection (KIP-368).
 	ListenerSASLSSL = "SASL_SSL"
 )
 

@@ -38,6 +38,7 @@ func (p *pinger) roundTrip() error {
 	addrs := slices.Clone(p.addrs())
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 	var errs []error
+	var shutOut error
 	for _, addr := range addrs {
 		b := sarama.NewBroker(addr)
 		err := b.Open(conf)
@@ -49,13 +50,19 @@ func (p *pinger) roundTrip() error {
 			return nil
 		}
 		_ = b.Close()
-		if err = p.explain(err); refused(err) {
-			return err
-		}
-		if !p.hasMet() {
+		err = p.explain(err)
+		switch {
+		case refused(err) && !isUntrusted(err):
+			return err // the others know no other password: asking them may lock the user out
+		case refused(err):
+			shutOut = err // each broker has a certificate of its own
+		case !p.hasMet():
 			err = p.hungUp(err)
 		}
 		errs = append(errs, err)
+	}
+	if shutOut != nil {
+		return shutOut
 	}
 	return errors.Join(errs...)
 }

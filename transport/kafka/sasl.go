@@ -39,6 +39,9 @@ func withPassword(mechanism sarama.SASLMechanism, user string, password Secret) 
 		if user == "" || password == nil {
 			return invalid("SASL/" + string(mechanism) + " needs a user and a password")
 		}
+		if strings.ContainsRune(user, 0) {
+			return invalid("the user's name holds a zero byte")
+		}
 		o.login = &login{mechanism: mechanism, user: user, password: password, stand: rand.Text()}
 		return nil
 	}

@@ -83,6 +83,7 @@ func TestSASLOptions(t *testing.T) {
 	}{
 		"no user":               {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA256("", secret("x"))}},
 		"no password":           {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA512("me", nil)}},
+		"a user with a zero":    {"zero byte", []kafka.Option{kafka.WithSASLScramSHA512("me\x00", secret("x"))}},
 		"no token":              {"needs a source of tokens", []kafka.Option{kafka.WithSASLOAuthBearer(nil)}},
 		"nil token":             {"needs a source of tokens", []kafka.Option{kafka.WithSASLOAuthBearer(kafka.Secret(nil))}},
 		"PLAIN in the open":     {"without TLS would send the secret in plain text", []kafka.Option{kafka.WithSASLPlain("me", secret("hunter2"))}},

@@ -416,6 +416,37 @@ func TestRotatedPassword(t *testing.T) {
 	noSecret(t, second, k, log.String())
 }
 
+// A login that the broker limits is renewed with the secret as it is then, on the
+// connection that it is for.
+func TestLoginIsRenewed(t *testing.T) {
+	t.Parallel()
+	s := kafkatb.Secure(t)
+	b := kafkatb.New(t)
+	topic := kafkatb.Topic(t, b, 1)
+	var asked, opened atomic.Int64
+	var dialer net.Dialer
+	k := enter(t, s.Addrs(kafkatest.ListenerSASLSSL),
+		kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			opened.Add(1)
+			return dialer.DialContext(ctx, network, addr)
+		}),
+		kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMFile(s.CAFile)}),
+		kafka.WithSASLPlain(s.User, func(context.Context) (string, error) {
+			asked.Add(1)
+			return s.Password, nil
+		}))
+	seen := observe(k)
+	seen.await(t, driver.Connected)
+	ctx, sent := bounded(t), 0
+	for asked.Load() < opened.Load()+3 {
+		require.NoError(t, ctx.Err(), "the password was asked for %d times on %d connections", asked.Load(), opened.Load())
+		acked(t, publish(t, k, topic, anyPartition("x")...))
+		sent++
+	}
+	t.Logf("%d messages, %d connections, %d logins", sent, opened.Load(), asked.Load())
+	require.NotContains(t, seen.String(), "connected disconnected")
+}
+
 func adminConfig() *sarama.Config {
 	c := sarama.NewConfig()
 	c.Version = sarama.V2_8_0_0

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
@@ -53,11 +54,16 @@ func (s *state) listeners(n node) []listener {
 		case kafkatest.ListenerSASLSSL:
 			s.encrypt(l, "none")
 			s.authenticate(l)
+			l.settings["plain.connections.max.reauth.ms"] = strconv.Itoa(int(shortSession.Milliseconds()))
 		}
 		all = append(all, l)
 	}
 	return all
 }
+
+// shortSession is how long a login with PLAIN lasts at the SASL_SSL listener: a test
+// sees it renewed.
+const shortSession = 5 * time.Second
 
 // securedListeners are the secured ways into a node, in the order of their ports.
 var securedListeners = []string{

@@ -25,6 +25,7 @@ func TestSecuredListeners(t *testing.T) {
 	require.Equal(t, "required", p["listener.name.mtls.ssl.client.auth"])
 	require.Contains(t, p["listener.security.protocol.map"], "MTLS:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL")
 	require.Contains(t, p["listener.name.sasl_ssl.plain.sasl.jaas.config"], s.Password)
+	require.Equal(t, "5000", p["listener.name.sasl_ssl.plain.connections.max.reauth.ms"])
 	for _, plain := range []string{"listener.name.sasl_plaintext.ssl.keystore.location", "listener.name.plaintext.sasl.enabled.mechanisms"} {
 		require.NotContains(t, p, plain)
 	}
