@@ -229,11 +229,18 @@ func (s *scene) verify() {
 	for reason, n := range history.Reasons {
 		s.t.Logf("%d times: %s", n, reason)
 	}
-	require.NoError(s.t, err)
 	for i, v := range chaos.Check(history, s.groups()...) {
 		if i < 50 {
 			s.t.Error(v)
 		}
+	}
+	require.NoError(s.t, err)
+	ends := make(map[int32]int64)
+	for _, e := range history.Log {
+		ends[e.Place.Partition] = max(ends[e.Place.Partition], e.Place.Offset+1)
+	}
+	for group, positions := range history.Positions {
+		require.Equal(s.t, ends, positions, "what %s has handled is committed when it has been closed", group)
 	}
 	for _, f := range report {
 		i := slices.IndexFunc(s.losses, func(l loss) bool { return l.step == f.Name })
