@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"container/list"
 	"context"
 	"sync"
 
@@ -47,7 +46,7 @@ type replayCache struct {
 
 	mu      sync.Mutex
 	entries map[replayKey]*replayEntry
-	done    *list.List // of *replayEntry with an answer, the most recently used first
+	done    recency
 	bytes   int
 	// canceled remembers the last notices for requests that were not there yet; ring is
 	// where they are overwritten, next where to go on.
@@ -79,12 +78,14 @@ type replayEntry struct {
 	running *lazyContext // of the handler, while in flight
 	stopped bool         // by its caller
 	answer  *answer
-	place   *list.Element // in done; nil in flight
 	settled chan struct{} // made by the first that joins; closed by finish and give up
+	own     answer        // becomes answer; before that it is of who began the entry
+	// The neighbours in done; nil in flight.
+	newer, older *replayEntry
 }
 
 func newReplayCache(answers, bytes int) *replayCache {
-	return &replayCache{maxAnswers: answers, maxBytes: bytes, entries: map[replayKey]*replayEntry{}, done: list.New(), canceled: map[replayKey]struct{}{}}
+	return &replayCache{maxAnswers: answers, maxBytes: bytes, entries: map[replayKey]*replayEntry{}, canceled: map[replayKey]struct{}{}}
 }
 
 // begin returns the answer to replay, or the entry that is the caller's to finish or
@@ -104,7 +105,8 @@ func (c *replayCache) begin(ctx context.Context, key replayKey, f *Frame, runnin
 			c.mu.Unlock()
 			return nil, e, err
 		case e.answer != nil:
-			c.done.MoveToFront(e.place)
+			c.done.remove(e)
+			c.done.add(e)
 			a := e.answer
 			c.mu.Unlock()
 			return a, nil, nil
@@ -190,10 +192,10 @@ func (c *replayCache) finish(e *replayEntry, a *answer) (stopped bool) {
 		return e.stopped
 	}
 	e.answer, e.running = a, nil
-	e.place = c.done.PushFront(e)
+	c.done.add(e)
 	c.bytes += size
-	for c.done.Len() > c.maxAnswers || c.bytes > c.maxBytes {
-		c.drop(c.done.Back().Value.(*replayEntry))
+	for c.done.len > c.maxAnswers || c.bytes > c.maxBytes {
+		c.drop(c.done.oldest)
 	}
 	return e.stopped
 }
@@ -210,7 +212,41 @@ func (c *replayCache) giveUp(e *replayEntry) {
 
 // drop forgets an answer; c.mu is held.
 func (c *replayCache) drop(e *replayEntry) {
-	c.done.Remove(e.place)
+	c.done.remove(e)
 	c.bytes -= e.answer.size()
 	delete(c.entries, e.key)
+}
+
+// recency is a list of entries with an answer, the most recently used first, linked
+// through them: a list of its own elements would cost each request an allocation.
+type recency struct {
+	newest, oldest *replayEntry
+	len            int
+}
+
+// add makes e, which is not in the list, the newest.
+func (l *recency) add(e *replayEntry) {
+	e.older = l.newest
+	if l.newest != nil {
+		l.newest.newer = e
+	} else {
+		l.oldest = e
+	}
+	l.newest = e
+	l.len++
+}
+
+func (l *recency) remove(e *replayEntry) {
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		l.newest = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		l.oldest = e.newer
+	}
+	e.newer, e.older = nil, nil
+	l.len--
 }

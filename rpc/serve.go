@@ -70,7 +70,7 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct
 		s.counters.replayed.Add(1)
 		return s.answer(f, a)
 	}
-	a, err = s.run(ctx, d, x, m, begun)
+	a, err = s.run(ctx, d, x, m, &entry.own, begun)
 	if err != nil {
 		s.cache.giveUp(entry)
 		return err
@@ -189,7 +189,7 @@ func (s *Server) notRequest(f *Frame) error {
 
 // run runs the handler. Its error is not an answer: the request is not this
 // server's any more, and somebody else runs it again.
-func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *method, begun time.Time) (*answer, error) {
+func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *method, a *answer, begun time.Time) (*answer, error) {
 	f, ctx := &x.frame, &x.ctx
 	x.info = CallInfo{
 		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, Caller: f.Caller, ID: f.ID, IdempotencyKey: f.IdempotencyKey,
@@ -209,7 +209,7 @@ func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *met
 	if err == nil && resp == nil {
 		err = newError(codes.Internal, "an interceptor returned neither response nor error", nil)
 	}
-	a := &answer{caller: f.Caller, id: f.ID, attempt: f.Attempt}
+	*a = answer{caller: f.Caller, id: f.ID, attempt: f.Attempt}
 	if err == nil {
 		s.counters.handled.Add(1)
 		a.contentType, a.metadata, a.body = resp.ContentType, resp.Metadata, resp.Body

@@ -93,7 +93,8 @@ func (HeaderWire) Encode(f *Frame) (*message.Message, error) {
 	if err := checkBounds(f, false); err != nil {
 		return nil, err
 	}
-	m := message.NewMessage(f.ID, f.Body)
+	// Nobody acknowledges what is only published, so it needs no channels for that.
+	m := &message.Message{UUID: f.ID, Payload: f.Body, Metadata: make(message.Metadata, 8)}
 	h := m.Metadata
 	size := 0
 	for k, v := range f.Metadata {
