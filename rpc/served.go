@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -10,6 +11,10 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc/presence"
 )
+
+// ErrNoServer is the cause of the Unavailable error of a call that was not sent, since
+// it is known that nobody serves its topic: errors.Is finds it.
+var ErrNoServer = errors.New("nobody serves the topic")
 
 // failFast is how a client learns that nobody serves a topic.
 type failFast struct {
@@ -64,7 +69,7 @@ func (c *Client) served(ctx context.Context, topic string) *Error {
 	if listening, err := c.bus.Listening(topic); listening || err != nil {
 		return nil // what is wrong with the topic is for publishing to say
 	}
-	return newError(codes.Unavailable, "nobody listens to the topic", nil)
+	return newError(codes.Unavailable, "nobody listens to the topic", ErrNoServer)
 }
 
 // announced waits, as long as FailFast says and no longer than ctx, to hear of
@@ -86,7 +91,7 @@ func (c *Client) announced(ctx context.Context, topic string) *Error {
 			return nil
 		}
 		if !since.IsZero() && time.Since(since) >= c.cfg.fast.within {
-			return newError(codes.Unavailable, "nobody has announced to serve the topic for "+c.cfg.fast.within.String(), nil)
+			return newError(codes.Unavailable, "nobody has announced to serve the topic for "+c.cfg.fast.within.String(), ErrNoServer)
 		}
 		// The watcher began to hear later than this call came: that time counts.
 		var known <-chan time.Time

@@ -1,0 +1,168 @@
+package discovery_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/discovery"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/gochannel"
+	"github.com/trunkline/trunkline/transport/kafka"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"),
+		goleak.IgnoreAnyFunction("github.com/IBM/sarama.(*Broker).responseReceiver"))
+}
+
+var transports = map[string]func(t *testing.T) (driver.Transport, error){
+	"memory":    func(*testing.T) (driver.Transport, error) { return memory.New() },
+	"gochannel": func(*testing.T) (driver.Transport, error) { return gochannel.New() },
+	"kafka":     func(t *testing.T) (driver.Transport, error) { return kafka.New(kafkatb.Embedded(t).Addrs()) },
+}
+
+type number struct{ N int }
+
+// Everybody who is there tells about itself, those who are meant and nobody else.
+func TestDiscovery(t *testing.T) {
+	t.Parallel()
+	for name, open := range transports {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			tr, err := open(t)
+			require.NoError(t, err)
+			b, err := bus.New(tr)
+			require.NoError(t, err)
+			defer b.Close()
+			c, err := rpc.NewClient(b)
+			require.NoError(t, err)
+			defer c.Close()
+			none, err := discovery.Ping(ctx, c, discovery.Filter{Timeout: 10 * time.Second}) // fails at once, but for Kafka, which looks twice
+			require.NoError(t, err)
+			require.Empty(t, none)
+
+			for _, topic := range []string{"adder", "failer"} {
+				require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
+			}
+			begun := time.Now()
+			for i := range 2 {
+				s, err := rpc.NewServer(b, rpc.Discoverable(), rpc.Instance(fmt.Sprint("adder-", i)))
+				require.NoError(t, err)
+				require.NoError(t, s.Register(rpc.Service{Name: "adder", Version: "1.2", Description: "adds", Metadata: map[string]string{"zone": "a"},
+					Methods: []rpc.Method{rpc.NewMethod("Inc", func(_ context.Context, n *number) (*number, error) { return &number{n.N + 1}, nil })}}))
+				_, err = s.Start(ctx, "adder")
+				require.NoError(t, err)
+				require.NoError(t, s.Ready(ctx))
+				defer func() { require.NoError(t, s.Shutdown(ctx)) }()
+			}
+			failer, err := rpc.NewServer(b, rpc.Discoverable())
+			require.NoError(t, err)
+			require.NoError(t, rpc.Handle(failer, "Fail", func(context.Context, *number) (*number, error) { return nil, errors.New("always") }))
+			_, err = failer.Start(ctx, "failer")
+			require.NoError(t, err)
+			require.NoError(t, failer.Ready(ctx))
+			defer func() { require.NoError(t, failer.Shutdown(ctx)) }()
+
+			for range 7 {
+				_, err := rpc.Call[number](ctx, c, "adder", "Inc", &number{1})
+				require.NoError(t, err)
+			}
+			_, err = rpc.Call[number](ctx, c, "failer", "Fail", &number{1})
+			require.Equal(t, codes.Unknown, rpc.CodeOf(err))
+
+			// They get ready to be asked in the background.
+			var pongs []rpc.Pong
+			for len(pongs) < 3 {
+				require.NoError(t, ctx.Err())
+				pongs, err = discovery.Ping(ctx, c, discovery.Filter{Timeout: 2 * time.Second}, rpc.Expect(3))
+				if err != nil {
+					require.Equal(t, codes.DeadlineExceeded, rpc.CodeOf(err), err)
+				}
+			}
+			require.Equal(t, []rpc.Pong{{Service: "adder", Instance: "adder-0", Version: "1.2"}, {Service: "adder", Instance: "adder-1", Version: "1.2"},
+				{Service: "failer", Instance: failer.ID()}}, pongs)
+
+			infos, err := discovery.Info(ctx, c, discovery.Filter{Instance: "adder-1"}, rpc.Expect(1))
+			require.NoError(t, err)
+			require.Len(t, infos, 1)
+			require.False(t, infos[0].Started.Before(begun.Add(-time.Second)))
+			infos[0].Started = time.Time{}
+			require.Equal(t, rpc.ServiceInfo{Service: "adder", Instance: "adder-1", Version: "1.2", Description: "adds", Metadata: map[string]string{"zone": "a"},
+				Topics: []string{"adder"}, Methods: []rpc.MethodInfo{{Name: "Inc", Request: "discovery_test.number", Response: "discovery_test.number"}}}, infos[0])
+
+			stats, err := discovery.Stats(ctx, c, discovery.Filter{Service: "failer"}, rpc.Expect(1))
+			require.NoError(t, err)
+			require.Len(t, stats, 1)
+			require.Equal(t, map[string]uint64{"Unknown": 1}, stats[0].Methods[0].Errors)
+			require.Equal(t, "always", stats[0].Methods[0].LastError.Message)
+			stats, err = discovery.Stats(ctx, c, discovery.Filter{Service: "adder"}, rpc.Expect(2))
+			require.NoError(t, err)
+			sum := uint64(0)
+			for _, s := range stats {
+				sum += s.Methods[0].Requests
+				require.Equal(t, s.Methods[0].Requests, s.Total.Handled)
+			}
+			want := uint64(7)
+			if !b.Capabilities().Groups {
+				want = 14 // every server runs every request
+			}
+			require.Equal(t, want, sum)
+		})
+	}
+}
+
+func Example() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	tr, err := memory.New()
+	if err != nil {
+		panic(err)
+	}
+	b, err := bus.New(tr)
+	if err != nil {
+		panic(err)
+	}
+	defer b.Close()
+	if err := b.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
+		panic(err)
+	}
+	s, err := rpc.NewServer(b, rpc.Discoverable(), rpc.Instance("greeter-0"))
+	if err != nil {
+		panic(err)
+	}
+	defer s.Shutdown(ctx)
+	if _, err := s.Start(ctx, "greeter"); err != nil {
+		panic(err)
+	}
+	c, err := rpc.NewClient(b)
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	for {
+		pongs, err := discovery.Ping(ctx, c, discovery.Filter{}, rpc.Expect(1))
+		if err != nil {
+			panic(err)
+		}
+		if len(pongs) > 0 { // it gets ready to be asked in the background
+			fmt.Println(pongs[0].Service, pongs[0].Instance)
+			return
+		}
+	}
+	// Output: greeter greeter-0
+}
