@@ -30,7 +30,7 @@ func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Hea
 	if t.ctx.Err() != nil {
 		return driver.Health{Status: driver.HealthCritical, Message: closedError("check", "").Error()}
 	}
-	x := &examination{t: t, spec: spec, net: newNetwork(t.opts, &traffic{lost: func() {}})}
+	x := &examination{t: t, spec: spec, net: t.newQuietNetwork()}
 	defer x.net.cut()
 
 	answers := x.ask(ctx, t.addresses())

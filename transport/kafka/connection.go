@@ -36,20 +36,23 @@ type network struct {
 	// other members of the group have answered.
 	patience time.Duration
 	traffic  *traffic
+	guard    *guard // nil when nobody guards it
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	opened atomic.Int64 // connections made so far
 	live   atomic.Int64
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	failed map[string]time.Time // when the last dial to an address failed
 }
 
 func newNetwork(o *options, t *traffic) *network {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &network{
-		dial: o.dial, tls: o.tls, login: o.login, logger: o.logger,
+		failed: make(map[string]time.Time),
+		dial:   o.dial, tls: o.tls, login: o.login, logger: o.logger,
 		dialTimeout: o.times.Dial, patience: o.times.Rebalance, traffic: t,
 		ctx: ctx, cancel: cancel, conns: make(map[*conn]struct{}),
 	}
@@ -57,10 +60,16 @@ func newNetwork(o *options, t *traffic) *network {
 
 // Dial implements the proxy dialer of sarama.
 func (n *network) Dial(netw, addr string) (net.Conn, error) {
+	if err := n.admit(netw, addr); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, n.dialTimeout)
 	defer cancel()
 	raw, err := n.handshake(ctx, netw, addr)
 	if err != nil {
+		n.mu.Lock()
+		n.failed[addr] = time.Now()
+		n.mu.Unlock()
 		if n.ctx.Err() == nil {
 			n.traffic.lost()
 		}
@@ -69,17 +78,37 @@ func (n *network) Dial(netw, addr string) (net.Conn, error) {
 		}
 		return nil, err
 	}
-	c := &conn{Conn: raw, network: n}
+	c := &conn{Conn: raw, network: n, addr: addr}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ctx.Err() != nil {
 		_ = raw.Close()
 		return nil, net.ErrClosed
 	}
+	delete(n.failed, addr)
 	n.conns[c] = struct{}{}
 	n.opened.Add(1)
 	n.live.Add(1)
 	return c, nil
+}
+
+// admit makes a dial wait that comes right after one that failed, and refuses one to a
+// broker that is kept out.
+func (n *network) admit(netw, addr string) error {
+	n.mu.Lock()
+	wait := dialPause - time.Since(n.failed[addr])
+	n.mu.Unlock()
+	out := n.guard != nil && n.guard.keptOut(addr)
+	if out {
+		wait = dialPause
+	}
+	if wait > 0 {
+		sleep(n.ctx, wait)
+	}
+	if out {
+		return refuse(netw)
+	}
+	return nil
 }
 
 // opHandshake is the operation of a *net.OpError about TLS.
@@ -104,11 +133,16 @@ func (n *network) handshake(ctx context.Context, netw, addr string) (net.Conn, e
 }
 
 // reset closes every connection; new ones may be made.
-func (n *network) reset() {
+func (n *network) reset() { n.resetTo("") }
+
+// resetTo closes the connections to one address, or all.
+func (n *network) resetTo(addr string) {
 	n.mu.Lock()
 	conns := make([]*conn, 0, len(n.conns))
 	for c := range n.conns {
-		conns = append(conns, c)
+		if addr == "" || c.addr == addr {
+			conns = append(conns, c)
+		}
 	}
 	n.mu.Unlock()
 	for _, c := range conns {
@@ -116,9 +150,23 @@ func (n *network) reset() {
 	}
 }
 
+// slow adds the addresses of which an answer has been due for longer than d.
+func (n *network) slow(d time.Duration, found map[string]bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if since := c.waiting.Load(); since != 0 && time.Since(time.Unix(0, since)) > d {
+			found[c.addr] = true
+		}
+	}
+}
+
 // cut closes every connection and refuses new ones, for good.
 func (n *network) cut() {
 	n.cancel()
+	if n.guard != nil {
+		n.guard.remove(n)
+	}
 	n.reset()
 }
 
@@ -126,8 +174,10 @@ func (n *network) cut() {
 type conn struct {
 	net.Conn
 	network *network
+	addr    string
 	patient atomic.Bool
 	gone    atomic.Bool
+	waiting atomic.Int64 // when the request was sent that nothing has been read after, 0 for none
 }
 
 const (
@@ -141,6 +191,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	if err != nil {
 		c.died()
 	} else {
+		c.waiting.Store(0)
 		c.network.traffic.read.Add(1)
 	}
 	return n, err
@@ -150,7 +201,11 @@ func (c *conn) Write(b []byte) (int, error) {
 	if len(b) >= 6 {
 		// sarama writes a request with one call: size, API key, …
 		key := binary.BigEndian.Uint16(b[4:])
-		c.patient.Store(key == apiJoinGroup || key == apiSyncGroup)
+		patient := key == apiJoinGroup || key == apiSyncGroup
+		c.patient.Store(patient)
+		if !patient {
+			c.waiting.CompareAndSwap(0, time.Now().UnixNano())
+		}
 		if key == apiProduce {
 			c.network.traffic.requests.Add(1)
 		}

@@ -36,7 +36,7 @@ func newGroupSession(t *Transport, s driver.Subscription) *groupSession {
 	g.client.make = func() (*client, error) {
 		return t.newClientWith(func(c *sarama.Config) {
 			c.ChannelBufferSize = min(s.MaxFetch, 256)
-			c.Metadata.Retry.Max = 3 // of heartbeats too: a member outlives a hiccup of its coordinator
+			c.Metadata.Retry.Max = 10 // of heartbeats too: a member outlives a hiccup of its coordinator
 			c.Metadata.Retry.Backoff = 100 * time.Millisecond
 			c.Consumer.Group.InstanceId = g.instance
 		})

@@ -92,8 +92,8 @@ type Fetch struct {
 	// comes all the same, alone.
 	Bytes int32
 	// Wait is how long a broker waits for MinBytes: 250 ms. It is no delay for a record
-	// that comes, but for what is done on the same connection meanwhile. It must be
-	// below half of [Timeouts].Request.
+	// that comes, but for what is done on the same connection meanwhile. It must not
+	// be over three quarters of [Timeouts].Request.
 	Wait time.Duration
 }
 

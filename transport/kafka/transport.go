@@ -22,6 +22,7 @@ type Transport struct {
 	seeds   []string
 	wire    wire
 	traffic *traffic
+	guard   *guard
 	limit   int // of a message, as package bus counts
 	monitor *monitor
 	pinger  *pinger
@@ -77,7 +78,7 @@ func New(brokers []string, opts ...Option) (*Transport, error) {
 	}
 	t := &Transport{
 		opts: o, seeds: slices.Clone(brokers), wire: wire{marshaler: o.marshaler, byTopic: o.byTopic},
-		traffic: &traffic{}, sessions: make(map[session]struct{}), closed: make(chan struct{}),
+		traffic: &traffic{}, guard: newGuard(), sessions: make(map[session]struct{}), closed: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.monitor = newMonitor(o, t.traffic)
@@ -92,6 +93,11 @@ func New(brokers []string, opts ...Option) (*Transport, error) {
 	t.monitor.ping = t.pingNow
 	t.monitor.onDown = t.resetAll
 	t.tasks.start(func() { t.monitor.run(t.ctx) })
+	w := &warden{
+		open: t.newQuietNetwork, config: o.configure, addrs: t.addresses, guard: t.guard, logger: o.logger,
+		after: max(time.Second, 2*o.consuming.fetch.Wait), probe: min(time.Second, o.times.Request),
+	}
+	t.tasks.start(func() { w.run(t.ctx) })
 	return t, nil
 }
 
@@ -101,8 +107,8 @@ func (t *Transport) validate() error {
 	n := t.newNetwork()
 	defer n.cut()
 	c := t.opts.configure(n)
-	if c.Consumer.MaxWaitTime >= c.Net.ReadTimeout/2 {
-		return invalid("the wait of a fetch is not below half of the request time-out")
+	if c.Consumer.MaxWaitTime > c.Net.ReadTimeout*3/4 {
+		return invalid("the wait of a fetch is over three quarters of the request time-out")
 	}
 	if err := c.Validate(); err != nil {
 		return failCode(driver.InvalidArgument, "open", "", "the sarama configuration is not valid", err)
@@ -112,7 +118,16 @@ func (t *Transport) validate() error {
 }
 
 func (t *Transport) newNetwork() *network {
-	return newNetwork(t.opts, t.traffic)
+	n := newNetwork(t.opts, t.traffic)
+	n.guard = t.guard
+	t.guard.add(n)
+	return n
+}
+
+// newQuietNetwork makes one that nobody watches: what comes over it says nothing of the
+// transport's own connection.
+func (t *Transport) newQuietNetwork() *network {
+	return newNetwork(t.opts, &traffic{lost: func() {}})
 }
 
 // addresses returns every broker known, so that a cluster whose first brokers are gone

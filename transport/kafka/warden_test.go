@@ -1,0 +1,110 @@
+package kafka_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// heard is a slog handler that lets a test wait for what is said.
+type heard struct {
+	slog.Handler
+	mu   sync.Mutex
+	said []string
+	more chan struct{}
+}
+
+func newHeard() *heard {
+	return &heard{Handler: slog.DiscardHandler, more: make(chan struct{})}
+}
+
+func (h *heard) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *heard) Handle(_ context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.said = append(h.said, r.Message)
+	close(h.more)
+	h.more = make(chan struct{})
+	return nil
+}
+
+func (h *heard) await(t *testing.T, part string) {
+	t.Helper()
+	ctx := bounded(t)
+	for {
+		h.mu.Lock()
+		more := h.more
+		for _, s := range h.said {
+			if strings.Contains(s, part) {
+				h.mu.Unlock()
+				return
+			}
+		}
+		h.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			t.Fatalf("nobody said %q", part)
+		}
+	}
+}
+
+// A broker that hangs is found out and left alone, others are used on, and it is used
+// again when it has come back. The transport stays connected all the while.
+func TestHangingBrokerIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.Embedded(t, kafkatest.Brokers(3))
+	topic := kafkatb.Topic(t, b, 3)
+	hanging := &kafkatest.Dialer{}
+	addr := b.Addrs()[2]
+	log := newHeard()
+	k := open(t, b, kafka.WithLogger(slog.New(log)), kafka.WithDialer(func(ctx context.Context, network, to string) (net.Conn, error) {
+		if to == addr {
+			return hanging.DialContext(ctx, network, to)
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, to)
+	}))
+	seen := observe(k)
+	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{topic}})
+	var id int32 = -1
+	for _, broker := range h.Brokers {
+		if broker.Addr == addr {
+			id = broker.ID
+		}
+	}
+	var there, elsewhere []int32
+	for _, p := range h.Topics[0].Partitions {
+		acked(t, publish(t, k, topic, item{payload: "before", partition: p.ID}))
+		if p.Leader == id {
+			there = append(there, p.ID)
+		} else {
+			elsewhere = append(elsewhere, p.ID)
+		}
+	}
+	if len(there) == 0 || len(elsewhere) == 0 {
+		t.Fatalf("the partitions of %v are not spread: %v", h.Brokers, h.Topics)
+	}
+	hanging.Stall()
+	outs, s := batch(bounded(t), topic, item{payload: "meanwhile", partition: there[0]})
+	k.Publish(outs)
+	log.await(t, "has stopped answering")
+	for range 3 {
+		acked(t, publish(t, k, topic, item{payload: "meanwhile", partition: elsewhere[0]}))
+	}
+	hanging.Restore()
+	log.await(t, "is asked again")
+	acked(t, s.wait()) // it was tried again all the time
+	acked(t, publish(t, k, topic, item{payload: "after", partition: there[0]}))
+	require.Equal(t, "connected", seen.String())
+}
