@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,29 +22,27 @@ import (
 // Not parallel, like the others here: some scenarios count goroutines.
 func TestConformance(t *testing.T) { transporttest.Run(t, harness()) }
 
-// TestConformanceOfGroups runs what is about groups by the other protocols in which
-// members share partitions; the default one is eager, by range.
+// TestConformanceOfGroups runs what is about groups by each protocol in which members
+// share partitions, and with a rebalance time-out above the suite's patience: a claim
+// that is not let go is not just waited out. Members that die are for TestConformance:
+// while a group rebalances, the embedded broker waits so long for them as well.
 func TestConformanceOfGroups(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		strategy func() sarama.BalanceStrategy
-		lacking  string
-	}{
-		{name: "sticky", strategy: sarama.NewBalanceStrategySticky},
-		{name: "cooperative-sticky", strategy: sarama.NewBalanceStrategyCooperativeSticky,
-			lacking: "a claim that a cooperative rebalance revokes ends only when Fetch looks"},
+	for name, balance := range map[string]kafka.Balance{
+		"cooperative-sticky": kafka.CooperativeSticky, "sticky": kafka.Sticky, "range": kafka.Range,
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			if c.lacking != "" {
-				t.Skip(c.lacking)
-			}
-			h := harness(kafka.WithSaramaConfig(func(conf *sarama.Config) {
-				conf.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{c.strategy()}
-			}))
-			h.Only = transporttest.Rebalances()
+		t.Run(name, func(t *testing.T) {
+			h := harness(kafka.WithBalance(balance), kafka.WithTimeouts(kafka.Timeouts{Rebalance: 2 * patience}))
+			h.Only = slices.DeleteFunc(transporttest.Rebalances(), func(s string) bool { return s == "MembersDieUnderLoad" })
 			transporttest.Run(t, h)
 		})
 	}
+}
+
+// Members die where all give everything up at a rebalance, too.
+func TestConformanceOfDyingEagerMembers(t *testing.T) {
+	h := harness(kafka.WithBalance(kafka.Range))
+	h.Only = []string{"MembersDieUnderLoad"}
+	transporttest.Run(t, h)
 }
 
 // The programs that are run on the in-memory log, a few of them.
@@ -83,7 +82,7 @@ func harness(opts ...kafka.Option) transporttest.Harness {
 			return func(t *testing.T) driver.Transport {
 				l := link{broker, &kafkatest.Dialer{}}
 				k, err := kafka.New(broker.Addrs(), append([]kafka.Option{kafka.WithDialer(l.net.DialContext),
-					kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second, Rebalance: 2 * patience, Refresh: 500 * time.Millisecond})}, opts...)...)
+					kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second, Rebalance: 10 * time.Second, Refresh: 500 * time.Millisecond})}, opts...)...)
 				require.NoError(t, err)
 				links.Store(driver.Transport(k), l)
 				t.Cleanup(func() { links.Delete(driver.Transport(k)) })
