@@ -466,7 +466,13 @@ func TestAssignmentIsToldAsItChanges(t *testing.T) {
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, sub.Ready(ctx), lost, "it says why not")
+		synctest.Wait()
+		refusal := &bus.Error{Code: bus.Unauthenticated, Op: "connect"}
+		s.session.events <- driver.Event{Cause: refusal}
+		synctest.Wait()
+		require.Equal(t, bus.Unauthenticated, bus.CodeOf(sub.Ready(t.Context())), "told at once, without a deadline")
 		s.session.events <- driver.Event{Assigned: true}
+		synctest.Wait()
 		require.NoError(t, sub.Ready(t.Context()))
 		s.session.end = &bus.Error{Code: bus.NotFound, Op: "consume", Topic: "t"}
 		close(s.session.events)
@@ -476,7 +482,7 @@ func TestAssignmentIsToldAsItChanges(t *testing.T) {
 		for _, e := range seen.events {
 			states = append(states, fmt.Sprintf("%t %t", e.Assigned, e.Ended))
 		}
-		require.Equal(t, []string{"true false", "false false", "true false", "false true"}, states)
+		require.Equal(t, []string{"true false", "false false", "false false", "true false", "false true"}, states)
 		require.NoError(t, b.Close())
 	})
 }

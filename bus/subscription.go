@@ -109,8 +109,9 @@ func (s *Subscription) Assigned() (bool, error) {
 }
 
 // Ready waits until the subscription is assigned and positioned: what is published
-// after it returned nil is seen. It fails with why the subscription ended, or when
-// ctx ends with why it is not ready yet.
+// after it returned nil is seen. It fails with why the subscription ended, at once
+// when the broker refuses the credentials, which are tried again slowly, or when ctx
+// ends with why it is not ready yet.
 func (s *Subscription) Ready(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -123,6 +124,9 @@ func (s *Subscription) Ready(ctx context.Context) error {
 		}
 		if assigned {
 			return nil
+		}
+		if code := CodeOf(cause); cause != nil && (code == Unauthenticated || code == PermissionDenied) {
+			return &Error{Code: code, Op: "wait for the subscription", Transport: s.bus.caps.Name, Topic: s.topic, Err: cause}
 		}
 		select {
 		case <-changed:
@@ -288,12 +292,12 @@ func (s *Subscription) why(err error) error {
 }
 
 func (s *Subscription) setAssigned(assigned bool, cause error) {
-	s.mu.Lock()
-	same := s.assigned == assigned && !(cause != nil && s.cause == nil)
-	s.assigned, s.cause = assigned, cause
 	if assigned {
-		s.cause = nil
+		cause = nil
 	}
+	s.mu.Lock()
+	same := s.assigned == assigned && (cause == nil) == (s.cause == nil) && CodeOf(cause) == CodeOf(s.cause)
+	s.assigned, s.cause = assigned, cause
 	if !same {
 		close(s.changed)
 		s.changed = make(chan struct{})
