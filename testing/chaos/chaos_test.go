@@ -35,7 +35,7 @@ const (
 	// target is the broker's session time-out and two seconds: what a leader's loss may
 	// cost. It is printed; what is asserted leaves room for a busy machine.
 	target   = 5 * time.Second
-	asserted = 4 * target
+	asserted = 6 * target
 	// patience bounds each step, and the wait for what is still to be delivered.
 	patience = 3 * time.Minute
 )
