@@ -1,8 +1,11 @@
-// Command trunkline shows what Trunkline does, and runs a broker to try it on.
+// Command trunkline shows what Trunkline does, runs a broker to try it on, lists the
+// services on a bus, and calls them.
 //
 //	go run ./cmd/trunkline demo
 //	go run ./cmd/trunkline demo -bus kafka-embedded://
 //	go run ./cmd/trunkline dev
+//	go run ./cmd/trunkline services
+//	go run ./cmd/trunkline call greeter Greet '{"Name": "Ada"}'
 //
 // Every command explains itself with -help.
 package main
@@ -121,16 +124,18 @@ func wantsHelp(args []string) bool {
 func rootCommand(stdout, stderr io.Writer) *ffcli.Command {
 	root := &ffcli.Command{
 		ShortUsage: "trunkline <command> [flags]",
-		ShortHelp:  "Show what Trunkline does, and run a broker to try it on.",
+		ShortHelp:  "Show what Trunkline does, run a broker to try it on, and look into a bus.",
 		LongHelp: `EXAMPLES
   trunkline demo                          a core and an adapter on the in-memory log
   trunkline demo -bus kafka-embedded://   the same over the Kafka protocol
   trunkline dev                           a broker for examples/core and examples/adapter
+  trunkline services                      who serves what on a bus, and how that goes
+  trunkline call greeter Greet '{}'       a call with JSON
   trunkline demo -help                    more about a command
 
 ` + exitHelp,
 		FlagSet:     flag.NewFlagSet("trunkline", flag.ContinueOnError),
-		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), versionCommand(stdout)},
+		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), servicesCommand(stdout), callCommand(stdout), versionCommand(stdout)},
 	}
 	root.Exec = func(_ context.Context, args []string) error {
 		if len(args) > 0 {

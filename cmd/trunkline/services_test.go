@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+)
+
+type greeting struct {
+	Text   string
+	Key    string `json:",omitempty"`
+	Tenant string `json:",omitempty"`
+}
+
+// serveGreeter runs a server on the bus until the test ends.
+func serveGreeter(t *testing.T, url string) *bus.Bus {
+	t.Helper()
+	ctx := t.Context()
+	b, err := bus.Open(ctx, url)
+	require.NoError(t, err)
+	t.Cleanup(func() { b.Close() })
+	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter", Partitions: 1}))
+	s, err := rpc.NewServer(b, rpc.Discoverable(), rpc.Instance("greeter-0"))
+	require.NoError(t, err)
+	require.NoError(t, s.Register(rpc.Service{Name: "greeter", Version: "1.2.3", Methods: []rpc.Method{
+		rpc.NewMethod("Greet", func(ctx context.Context, req *struct{ Name string }) (*greeting, error) {
+			if req.Name == "" {
+				return nil, status.Error(codes.NotFound, "nobody\x1b[31m there")
+			}
+			call, _ := rpc.FromContext(ctx)
+			return &greeting{"hello " + req.Name, call.Key, call.Metadata["tenant"]}, nil
+		}),
+		rpc.NewRawMethod("Raw", func(context.Context, *rpc.Request) (*rpc.Response, error) {
+			return &rpc.Response{Body: []byte("no JSON")}, nil
+		}),
+		rpc.NewMethod("Hang", func(ctx context.Context, _ *struct{}) (*greeting, error) { <-ctx.Done(); return nil, ctx.Err() }),
+	}}))
+	_, err = s.Start(context.Background(), "greeter")
+	require.NoError(t, err)
+	require.NoError(t, s.Ready(ctx))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		require.NoError(t, s.Shutdown(ctx))
+	})
+	return b
+}
+
+func TestServicesAndCall(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(t *testing.T) string{
+		"memory": func(*testing.T) string { return "memory://services-and-call" },
+		"kafka":  func(t *testing.T) string { return "kafka://" + kafkatb.Embedded(t).Addrs()[0] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := open(t)
+			code, stdout, stderr := command(t, "services", "-bus", url, "-wait", "100ms")
+			if name == "memory" { // Kafka takes longer to say that the topic is not there
+				require.Equal(t, exitOK, code, stderr)
+				require.Contains(t, stdout, "no service announces itself")
+			}
+			serveGreeter(t, url)
+
+			code, stdout, stderr = command(t, "call", "-bus", url, "-key", "k", "-header", "tenant=blue", "greeter", "Greet", `{"Name": "Ada"}`)
+			require.Equal(t, exitOK, code, stderr)
+			require.JSONEq(t, `{"Text": "hello Ada", "Key": "k", "Tenant": "blue"}`, stdout)
+			code, stdout, _ = command(t, "call", "-bus", url, "greeter", "Raw")
+			require.Equal(t, exitOK, code)
+			require.Equal(t, "no JSON", stdout)
+
+			code, stdout, stderr = command(t, "call", "-bus", url, "greeter", "Greet")
+			require.Equal(t, exitCheck, code, "the server answered with an error")
+			require.Empty(t, stdout)
+			require.Contains(t, stderr, "NotFound")
+			code, _, stderr = command(t, "call", "-bus", url, "greeter", "Greeet", `{}`)
+			require.Equal(t, exitCheck, code)
+			require.Contains(t, stderr, "Unimplemented")
+			code, _, stderr = command(t, "call", "-bus", url, "-timeout", "300ms", "greeter", "Hang")
+			require.Equal(t, exitUnavailable, code, "no time left: "+stderr)
+
+			var list []listed
+			for len(list) == 0 || list[0].State != "serving" { // it gets ready to be asked in the background
+				code, stdout, stderr = command(t, "services", "-bus", url, "-json", "-wait", "1s")
+				require.Equal(t, exitOK, code, stderr)
+				require.NoError(t, json.Unmarshal([]byte(stdout), &list))
+			}
+			require.Len(t, list, 1)
+			require.Equal(t, "greeter/greeter-0/1.2.3", fmt.Sprintf("%s/%s/%s", list[0].Service, list[0].Instance, list[0].Version))
+			require.Equal(t, []string{"greeter"}, list[0].Topics)
+			require.EqualValues(t, 2, list[0].Methods[0].Requests)
+			require.Equal(t, map[string]uint64{"NotFound": 1}, list[0].Methods[0].Errors)
+			code, stdout, _ = command(t, "services", "-bus", url, "-service", "greeter", "-wait", "1s")
+			require.Equal(t, exitOK, code)
+			for _, part := range []string{"SERVICE", "greeter-0", "1.2.3", "serving", "Greet", "NotFound:1", "NotFound: nobody [31m there"} {
+				require.Contains(t, stdout, part)
+			}
+			code, stdout, _ = command(t, "services", "-bus", url, "-service", "other", "-wait", "100ms")
+			require.Equal(t, exitOK, code)
+			require.NotContains(t, stdout, "greeter")
+		})
+	}
+}
+
+// Nobody serves: at once where the transport knows, by what is announced elsewhere.
+func TestCallToNobody(t *testing.T) {
+	t.Parallel()
+	memory := "memory://call-to-nobody"
+	kafka := "kafka://" + kafkatb.Embedded(t).Addrs()[0]
+	for _, url := range []string{memory, kafka} {
+		b, err := bus.Open(t.Context(), url)
+		require.NoError(t, err)
+		t.Cleanup(func() { b.Close() })
+		require.NoError(t, b.EnsureTopic(t.Context(), bus.TopicSpec{Name: "deserted", Partitions: 1}))
+	}
+	code, _, stderr := command(t, "call", "-bus", memory, "-timeout", "50s", "deserted", "m")
+	require.Equal(t, exitUnavailable, code)
+	require.Contains(t, stderr, "Unavailable: nobody listens")
+	code, _, stderr = command(t, "call", "-bus", kafka, "-timeout", "50s", "-fail-fast", "1s", "deserted", "m")
+	require.Equal(t, exitUnavailable, code)
+	require.Contains(t, stderr, "Unavailable: nobody has announced")
+}
+
+func TestCallAndServicesUsage(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"no method": {"call", "topic"}, "too much": {"call", "a", "b", "{}", "c"}, "no JSON": {"call", "a", "b", "{"},
+		"late flag": {"call", "a", "-key", "{}"}, "header": {"call", "-header", "x", "a", "b"}, "timeout": {"call", "-timeout", "-1s", "a", "b"},
+		"fail-fast": {"call", "-bus", "memory://x", "-fail-fast", "1ms", "a", "b"}, "scheme": {"call", "-bus", "x://", "a", "b"},
+		"reserved header": {"call", "-bus", "memory://", "-header", "trunkline-x=1", "a", "b"},
+		"argument":        {"services", "x"}, "wait": {"services", "-wait", "0s"}, "services scheme": {"services", "-bus", "x://"},
+	} {
+		code, stdout, stderr := command(t, args...)
+		require.Equal(t, exitUsage, code, "%s: %s%s", name, stdout, stderr)
+		require.NotEmpty(t, stderr)
+	}
+	for _, c := range []string{"call", "services"} {
+		code, stdout, _ := command(t, c, "-help")
+		require.Equal(t, exitOK, code)
+		require.Contains(t, stdout, "EXAMPLES")
+		require.Contains(t, stdout, "EXIT CODES")
+	}
+}
