@@ -69,6 +69,9 @@ type KafkaSecurity struct {
 	// CertFile and KeyFile hold the program's own PEM certificate and key, for brokers
 	// that ask for one. Flags -kafka-cert-file and -kafka-key-file.
 	CertFile, KeyFile string
+	// ServerName is the name to expect in the brokers' certificates instead of their
+	// host's. Flag -kafka-server-name.
+	ServerName string
 	// SASL is how the program authenticates: plain, scram-sha-256, scram-sha-512 or
 	// oauthbearer. Flag -kafka-sasl. "" is plain when User is set, and not at all when
 	// it isn't. plain and oauthbearer need TLS.
@@ -126,6 +129,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Kafka.CAFile, "kafka-ca-file", c.Kafka.CAFile, "PEM `file` of the certificates to trust instead of the system's")
 	fs.StringVar(&c.Kafka.CertFile, "kafka-cert-file", c.Kafka.CertFile, "PEM `file` of this program's certificate")
 	fs.StringVar(&c.Kafka.KeyFile, "kafka-key-file", c.Kafka.KeyFile, "PEM `file` of this program's key")
+	fs.StringVar(&c.Kafka.ServerName, "kafka-server-name", c.Kafka.ServerName, "`name` to expect in the certificates of Kafka's brokers instead of their host's")
 	fs.StringVar(&c.Kafka.SASL, "kafka-sasl", c.Kafka.SASL, "`mechanism` to authenticate to Kafka with: plain, scram-sha-256, scram-sha-512 or oauthbearer; plain when there is a user")
 	fs.StringVar(&c.Kafka.User, "kafka-user", c.Kafka.User, "`name` to authenticate to Kafka with; the password comes from "+PasswordEnv+" or -kafka-password-file")
 	fs.StringVar(&c.Kafka.PasswordFile, "kafka-password-file", c.Kafka.PasswordFile, "`file` that holds the Kafka password")
@@ -205,7 +209,7 @@ func (k KafkaSecurity) validate() error {
 	switch {
 	case (k.CertFile == "") != (k.KeyFile == ""):
 		return &ConfigError{Field: "Kafka.CertFile", Reason: "and Kafka.KeyFile go together: set both -kafka-cert-file and -kafka-key-file, or neither"}
-	case !k.TLS && (k.CAFile != "" || k.CertFile != ""):
+	case !k.TLS && (k.CAFile != "" || k.CertFile != "" || k.ServerName != ""):
 		return &ConfigError{Field: "Kafka.TLS", Reason: "is off although certificates are given: set -kafka-tls, or leave them out"}
 	}
 	if err := k.validateLogin(); err != nil {

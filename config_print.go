@@ -42,7 +42,7 @@ func (c Config) attrs() []slog.Attr {
 	}
 	for _, a := range []slog.Attr{
 		slog.String("kafka-ca-file", k.CAFile), slog.String("kafka-cert-file", k.CertFile), slog.String("kafka-key-file", k.KeyFile),
-		slog.String("kafka-sasl", k.SASL), slog.String("kafka-user", k.User), slog.String("kafka-password-file", k.PasswordFile), slog.String("kafka-password", k.Password.String()),
+		slog.String("kafka-server-name", k.ServerName), slog.String("kafka-sasl", k.SASL), slog.String("kafka-user", k.User), slog.String("kafka-password-file", k.PasswordFile), slog.String("kafka-password", k.Password.String()),
 	} {
 		if a.Value.String() != "" {
 			attrs = append(attrs, a)

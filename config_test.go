@@ -148,6 +148,7 @@ func TestValidate(t *testing.T) {
 		}, "Kafka.User", "-kafka-user"},
 		"mechanism":          {func(c *trunkline.Config) { c.Kafka.SASL = "gssapi" }, "Kafka.SASL", "-kafka-sasl"},
 		"mechanism, no user": {func(c *trunkline.Config) { c.Kafka.SASL = "scram-sha-256" }, "Kafka.User", "-kafka-user"},
+		"name without TLS":   {func(c *trunkline.Config) { c.Kafka.ServerName = "kafka" }, "Kafka.TLS", "-kafka-tls"},
 		"CA without TLS":     {func(c *trunkline.Config) { c.Kafka.CAFile = pem }, "Kafka.TLS", "-kafka-tls"},
 		"no password": {func(c *trunkline.Config) { c.Kafka = trunkline.KafkaSecurity{TLS: true, User: "u"} },
 			"Kafka.Password", trunkline.PasswordEnv},

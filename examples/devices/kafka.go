@@ -25,7 +25,7 @@ func KafkaConfig(c trunkline.Config, log *slog.Logger) (kafka.Config, error) {
 	}
 	k := kafka.Config{Brokers: u.Hosts(), ClientID: c.Service, SASL: c.Kafka.SASL, User: c.Kafka.User, Logger: log}
 	if c.Kafka.TLS {
-		k.TLSFrom = &kafka.TLS{CA: pem(c.Kafka.CAFile), Cert: pem(c.Kafka.CertFile), Key: pem(c.Kafka.KeyFile)}
+		k.TLSFrom = &kafka.TLS{CA: pem(c.Kafka.CAFile), Cert: pem(c.Kafka.CertFile), Key: pem(c.Kafka.KeyFile), ServerName: c.Kafka.ServerName}
 	}
 	if c.Kafka.PasswordFile != "" || c.Kafka.Password.IsSet() {
 		k.Password = c.Kafka.ReadPassword
