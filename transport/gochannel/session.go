@@ -2,6 +2,7 @@ package gochannel
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -133,6 +134,9 @@ func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
 		}
 		select {
 		case <-p.arrived:
+			// Those who are about to publish go first; otherwise a caller and whoever
+			// answers it hand the processor to each other while all others wait.
+			runtime.Gosched()
 		case <-ctx.Done():
 		case <-p.ctx.Done():
 		}
