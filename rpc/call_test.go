@@ -201,7 +201,7 @@ func TestErrorsTravel(t *testing.T) {
 		require.Len(w, requireError(w, call("long"), codes.Unknown, true).Message(), 16<<10)
 		requireError(w, call("nothing"), codes.Internal, true)
 		e = requireError(w, call("nobody"), codes.Unimplemented, true)
-		require.Contains(w, e.Error(), `nobody on faults: Unimplemented: method "nobody"`)
+		require.Contains(w, e.Error(), "nobody on "+topic+`: Unimplemented: method "nobody"`)
 		e = requireError(w, call("panic"), codes.Internal, true)
 		require.NotContains(w, e.Error(), "secret")
 		require.Contains(w, w.log.last(), "secret")

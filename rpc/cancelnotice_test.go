@@ -1,0 +1,138 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/rpc"
+)
+
+// Cancelling a call ends it at once, and the handler of its request soon, though a
+// request of the same key waits behind it; and what waits is not begun.
+func TestCancelReachesTheHandler(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("slow", 4)
+		s := w.server()
+		begun, causes := make(chan string, 10), make(chan error, 10)
+		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {
+			info, _ := rpc.FromContext(ctx)
+			begun <- info.ID
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return nil, ctx.Err()
+		})
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		c := w.client()
+		ctx, cancel := context.WithCancel(w.ctx)
+		first := rpc.CallAsync[number](ctx, c, topic, "wait", &number{}, rpc.Key("k"))
+		<-begun
+		canceled := 1
+		if w.bus.Capabilities().Ordered {
+			second := rpc.CallAsync[number](w.ctx, c, topic, "wait", &number{}, rpc.Key("k"))
+			require.NoError(w, second.Sent(w.ctx))
+			second.Cancel()
+			_, err := second.Reply(w.ctx)
+			requireError(w, err, codes.Canceled, false)
+			require.ErrorIs(w, err, context.Canceled)
+			w.eventually("the server has the notice", func() bool { return s.Stats().Requests == 2 }) // the other is the first
+			canceled++
+		}
+		cancel()
+		_, err := first.Reply(w.ctx)
+		requireError(w, err, codes.Canceled, false)
+		require.ErrorIs(w, <-causes, context.Canceled)
+		_, err = rpc.Call[number](w.ctx, c, topic, "double", &number{1}, rpc.Key("k"))
+		require.NoError(w, err, "the key is free again")
+		w.eventually("they were canceled", func() bool { return int(s.Stats().Canceled) == canceled })
+		require.Empty(w, begun, "the second was not begun")
+		require.Zero(w, c.Stats().LateReplies, "nobody was answered")
+	})
+}
+
+// The end of a deadline needs no notice, nor does the end of the client; and a request
+// that others may wait for gets none.
+func TestNoCancelNotice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var notices atomic.Int64
+		w := tappedMemory(t, func(o *driver.Outgoing) bool {
+			if o.Message.Metadata.Get(rpc.HeaderFrame) == "1 cancel" {
+				notices.Add(1)
+			}
+			return false
+		})
+		topic, c := w.topic("deserted", 1), w.client(rpc.WaitForServer())
+		_, err := rpc.Call[number](w.ctx, c, topic, "m", 1, rpc.Timeout(time.Second))
+		requireError(t, err, codes.DeadlineExceeded, false)
+		a := rpc.CallAsync[number](w.ctx, c, topic, "m", 1, rpc.IdempotencyKey("i"))
+		a.Cancel()
+		_, err = a.Reply(w.ctx)
+		requireError(t, err, codes.Canceled, false)
+		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
+		synctest.Wait()
+		require.Zero(t, notices.Load())
+		b := rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
+		b.Cancel()
+		synctest.Wait()
+		require.EqualValues(t, 1, notices.Load())
+		require.NoError(t, c.Close())
+		_, err = a.Reply(w.ctx)
+		requireError(t, err, codes.Unavailable, false)
+		require.EqualValues(t, 1, notices.Load())
+		require.EqualValues(t, 1, c.Stats().Cancels)
+	})
+}
+
+// The notice goes where the request went, has no key to wait in line by, and waits
+// for the request's outcome.
+func TestCancelNoticeFollowsItsRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var request, notice atomic.Pointer[driver.Outgoing]
+		w := tappedMemory(t, func(o *driver.Outgoing) bool {
+			kept := *o
+			switch o.Message.Metadata.Get(rpc.HeaderFrame) {
+			case "1 request":
+				request.Store(&kept)
+				return true
+			case "1 cancel":
+				notice.Store(&kept)
+			}
+			return false
+		})
+		topic, c := w.topic("deserted", 4), w.client(rpc.WaitForServer())
+		a := rpc.CallAsync[number](w.ctx, c, topic, "m", 1, rpc.Key("k"))
+		a.Cancel()
+		_, err := a.Reply(w.ctx)
+		requireError(t, err, codes.Canceled, false)
+		synctest.Wait()
+		require.Nil(t, notice.Load(), "it must not overtake its request")
+		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9})
+		synctest.Wait()
+		require.EqualValues(t, 3, notice.Load().Partition)
+		require.Empty(t, notice.Load().Key)
+		f := frameOf(t, notice.Load())
+		require.Equal(t, rpc.KindCancel, f.Kind)
+		require.Equal(t, frameOf(t, request.Load()).ID, f.ID)
+		require.Equal(t, c.ID(), f.Caller)
+
+		// What was not sent is not called back.
+		notice.Store(nil)
+		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
+		a.Cancel()
+		<-a.Done()
+		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Err: errors.New("injected")}))
+		synctest.Wait()
+		require.Nil(t, notice.Load())
+	})
+}
