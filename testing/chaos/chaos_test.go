@@ -288,7 +288,7 @@ func TestEachThingOnce(t *testing.T) {
 
 func TestRounds(t *testing.T) {
 	if !*long {
-		t.Skip("takes five minutes a round: run it with -chaos.long")
+		t.Skip("takes five to ten minutes a round: run it with -chaos.long")
 	}
 	s := newScene(t)
 	for round := range *rounds {
