@@ -35,6 +35,7 @@ type claim struct {
 	mu     sync.Mutex
 	window window
 	once   int // AtMostOnce: records handed out whose handlers have not ended
+	ahead  int // records fetched and not handed out yet
 	lanes  map[string]*entry
 	room   chan struct{} // holds one token when the window may have got room
 }
@@ -54,6 +55,8 @@ func (c *claim) run() {
 	defer context.AfterFunc(revoked, func() { stop(context.Cause(revoked)) })()
 
 	c.commit = newCommitter(c)
+	c.sub.hold(c)
+	defer c.sub.letGo(c)
 	c.read(fetching)
 	close(c.work)
 	c.workers.Wait()
@@ -78,6 +81,7 @@ func (c *claim) read(fetching context.Context) {
 			}
 			return
 		}
+		c.fetched(len(recs))
 		for i := range recs {
 			if !c.handOut(handing, &recs[i]) {
 				return
@@ -94,6 +98,7 @@ func (c *claim) readRest() {
 	if err != nil {
 		return // there is nothing, or it is not ours any more
 	}
+	c.fetched(len(recs))
 	for i := range recs {
 		if !c.handOut(c.ctx, &recs[i]) {
 			return
@@ -119,6 +124,7 @@ func (c *claim) handOut(handing context.Context, r *Record) bool {
 		c.mu.Lock()
 	}
 	e := c.window.admit(r)
+	c.ahead--
 	if cfg.atMostOnce && r.DecodeErr == nil {
 		e.once = true
 		c.once++

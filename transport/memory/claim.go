@@ -33,7 +33,10 @@ type claim struct {
 	timer     *time.Timer // ends the wait for Release
 }
 
-var _ driver.Partition = (*claim)(nil)
+var (
+	_ driver.Partition = (*claim)(nil)
+	_ driver.Extent    = (*claim)(nil)
+)
 
 func newClaim(s *session, p *partition, m *mark, next int64) *claim {
 	c := &claim{
@@ -55,6 +58,14 @@ func (c *claim) signal() {
 func (c *claim) ID() int32 { return c.partition.id }
 
 func (c *claim) Context() context.Context { return c.ctx }
+
+// Extent implements [driver.Extent].
+func (c *claim) Extent() (next, end int64, known bool) {
+	p := c.partition
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(c.next, p.base), p.end, true
+}
 
 func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 	p := c.partition
