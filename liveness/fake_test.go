@@ -142,7 +142,12 @@ type rig struct {
 
 func newRig(t *testing.T, opts ...liveness.Option) *rig {
 	t.Helper()
-	r := &rig{t: t, fake: newFake(), watcher: liveness.NewWatcher(), reg: probe.New()}
+	return newRigOn(t, probe.New(), opts...)
+}
+
+func newRigOn(t *testing.T, reg *probe.Registry, opts ...liveness.Option) *rig {
+	t.Helper()
+	r := &rig{t: t, fake: newFake(), watcher: liveness.NewWatcher(), reg: reg}
 	var err error
 	r.bus, err = bus.New(r.fake, bus.WithHooks(r.watcher))
 	require.NoError(t, err)

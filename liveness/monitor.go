@@ -35,6 +35,8 @@ type Monitor struct {
 	// machine belongs to whoever runs; before that to New.
 	machine machine
 	running sync.WaitGroup // the probe under way
+
+	onProbe probeObservers
 }
 
 // New makes the monitor of a bus that was made with watcher among its hooks, and
@@ -178,7 +180,12 @@ func (m *Monitor) watch(ctx context.Context) {
 		}
 		if v.probe {
 			began := m.watcher.now()
-			m.running.Go(func() { results <- m.probe(ctx, began) })
+			m.running.Go(func() {
+				err := m.probe(ctx, began)
+				took := m.watcher.now() - began
+				results <- err
+				m.onProbe.tell(Probe{Duration: time.Duration(took), Err: err})
+			})
 		}
 		timer.Reset(time.Until(v.wake))
 		select {
@@ -256,18 +263,4 @@ func (m *Monitor) ask(ctx context.Context) error {
 	msg := message.NewMessage(watermill.NewUUID(), []byte("liveness probe"))
 	msg.SetContext(ctx)
 	return m.bus.Publish(m.cfg.topic, msg)
-}
-
-// details is what /detailz shows of the service.
-func (m *Monitor) details(context.Context) map[string]any {
-	s := m.State()
-	d := map[string]any{
-		"live":       s.Live,
-		"transport":  m.bus.Capabilities().Name,
-		"connection": m.bus.Connection().State.String(),
-	}
-	if !s.LastSuccess.IsZero() {
-		d["last_success"] = s.LastSuccess.UTC().Format(time.RFC3339Nano)
-	}
-	return d
 }

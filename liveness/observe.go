@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type board struct {
 	mu      sync.Mutex // held to replace current, and for history
 	history []State    // the oldest first
 	limit   int
+	entered map[probe.Status]uint64 // how often
 }
 
 // posted is immutable; changed is closed when it is no longer the current one.
@@ -56,7 +58,7 @@ type posted struct {
 }
 
 func newBoard(limit int) *board {
-	b := &board{limit: limit}
+	b := &board{limit: limit, entered: make(map[probe.Status]uint64)}
 	b.current.Store(&posted{changed: make(chan struct{})})
 	return b
 }
@@ -75,6 +77,9 @@ func (b *board) post(now time.Time, v verdict, lastSuccess time.Time) bool {
 			return false
 		}
 		next.Since = old.Since
+	}
+	if old.Version == 0 || old.Status != next.Status {
+		b.entered[next.Status]++
 	}
 	if len(b.history) == b.limit {
 		b.history = slices.Delete(b.history, 0, 1)
@@ -145,4 +150,12 @@ func (m *Monitor) History() []State {
 	m.board.mu.Lock()
 	defer m.board.mu.Unlock()
 	return slices.Clone(m.board.history)
+}
+
+// Transitions returns how often the service entered each status, since New: what came
+// and went between two looks of an observer is counted too. The map is the caller's.
+func (m *Monitor) Transitions() map[probe.Status]uint64 {
+	m.board.mu.Lock()
+	defer m.board.mu.Unlock()
+	return maps.Clone(m.board.entered)
 }

@@ -161,6 +161,19 @@ func (w *Watcher) require(sub *bus.Subscription, required bool) {
 	w.signal()
 }
 
+// living returns the subscriptions that were seen and have not ended.
+func (w *Watcher) living() []*bus.Subscription {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var subs []*bus.Subscription
+	for _, r := range w.subs {
+		if !r.ended {
+			subs = append(subs, r.sub)
+		}
+	}
+	return subs
+}
+
 func (w *Watcher) find(sub *bus.Subscription) int {
 	return slices.IndexFunc(w.subs, func(r *subRecord) bool { return r.sub == sub })
 }

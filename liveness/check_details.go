@@ -1,0 +1,67 @@
+package liveness
+
+import (
+	"context"
+	"time"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+type brokerDetail struct {
+	ID        int32   `json:"id"` // -1 for not known
+	Addr      string  `json:"addr,omitempty"`
+	Healthy   bool    `json:"healthy"`
+	LatencyMS float64 `json:"latency_ms"`
+	Error     string  `json:"error,omitempty"`
+}
+
+type topicDetail struct {
+	Name       string `json:"name"`
+	Status     string `json:"status"`
+	Message    string `json:"message,omitempty"`
+	Partitions int    `json:"partitions"`
+	// Leaderless and UnderReplicated count partitions.
+	Leaderless      int `json:"leaderless"`
+	UnderReplicated int `json:"under_replicated"`
+}
+
+// details is what /detailz shows of the service.
+func (c *Checker) details(context.Context) map[string]any {
+	last, ok := c.Last()
+	if !ok {
+		return map[string]any{"transport": c.bus.Capabilities().Name}
+	}
+	d := map[string]any{
+		"transport":   c.bus.Capabilities().Name,
+		"checked_at":  last.At.UTC().Format(time.RFC3339Nano),
+		"duration_ms": milliseconds(last.Duration),
+	}
+	if last.Err != nil {
+		return d
+	}
+	brokers := make([]brokerDetail, 0, len(last.Brokers))
+	for _, b := range last.Brokers {
+		brokers = append(brokers, brokerDetail{ID: b.ID, Addr: b.Addr, Healthy: b.Err == nil, LatencyMS: milliseconds(b.Latency), Error: text(b.Err)})
+	}
+	topics := make([]topicDetail, 0, len(last.Topics))
+	for _, t := range last.Topics {
+		topics = append(topics, topicOf(t))
+	}
+	d["check"], d["message"], d["brokers"], d["topics"] = last.Status.String(), last.Message, brokers, topics
+	return d
+}
+
+func topicOf(t bus.TopicHealth) topicDetail {
+	d := topicDetail{Name: t.Name, Status: t.Status.String(), Message: t.Message, Partitions: len(t.Partitions)}
+	for _, p := range t.Partitions {
+		if p.Leader < 0 {
+			d.Leaderless++
+		}
+		if len(p.InSync) < len(p.Replicas) {
+			d.UnderReplicated++
+		}
+	}
+	return d
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

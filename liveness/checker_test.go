@@ -1,0 +1,235 @@
+package liveness_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/liveness"
+	"github.com/trunkline/trunkline/liveness/probe"
+)
+
+// checked is a transport with brokers to look at.
+type checked struct {
+	*fake
+	mu     sync.Mutex
+	checks int
+	spec   driver.CheckSpec
+	found  func(context.Context) driver.Health
+}
+
+func (c *checked) Check(ctx context.Context, spec driver.CheckSpec) driver.Health {
+	c.mu.Lock()
+	c.checks++
+	c.spec = spec
+	found := c.found
+	c.mu.Unlock()
+	return found(ctx)
+}
+
+func (c *checked) find(h driver.Health) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found = func(context.Context) driver.Health { return h }
+}
+
+func (c *checked) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.checks
+}
+
+var (
+	allWell = driver.Health{Message: "all 3 brokers answer", Brokers: []driver.BrokerHealth{
+		{ID: 1, Addr: "a:1", Latency: 2 * time.Millisecond}, {ID: 2, Addr: "b:1"}, {ID: 3, Addr: "c:1"}},
+		Topics: []driver.TopicHealth{{Name: "orders", Partitions: []driver.PartitionInfo{{ID: 0, Leader: 1, Replicas: []int32{1, 2, 3}, InSync: []int32{1, 2, 3}}}}}}
+	oneAway = driver.Health{Status: driver.HealthWarning, Message: "broker c:1 does not answer", Brokers: []driver.BrokerHealth{
+		{ID: 1, Addr: "a:1"}, {ID: 2, Addr: "b:1"}, {ID: 3, Addr: "c:1", Err: errGone}},
+		Topics: []driver.TopicHealth{{Name: "orders", Status: driver.HealthWarning, Message: "partition 0 has 2 of 3 replicas in sync",
+			Partitions: []driver.PartitionInfo{{ID: 0, Leader: 1, Replicas: []int32{1, 2, 3}, InSync: []int32{1, 2}}}}}}
+	tooFew = driver.Health{Status: driver.HealthCritical, Message: "1 of 3 brokers answer, 2 are needed",
+		Brokers: []driver.BrokerHealth{{ID: 1, Addr: "a:1"}, {ID: 2, Err: errGone}, {ID: 3, Err: errGone}}}
+)
+
+func newChecker(t *testing.T, transport driver.Transport, spec bus.CheckSpec, opts ...liveness.CheckOption) (*liveness.Checker, *probe.Registry, *bus.Bus) {
+	t.Helper()
+	b, err := bus.New(transport)
+	require.NoError(t, err)
+	reg := probe.New()
+	c, err := liveness.NewChecker(b, reg, spec, opts...)
+	require.NoError(t, err)
+	return c, reg, b
+}
+
+func serviceOf(t *testing.T, reg *probe.Registry, name string) probe.Service {
+	t.Helper()
+	s, ok := reg.Snapshot().Service(name)
+	require.True(t, ok)
+	return s
+}
+
+func TestCheckerFeedsTheRegistry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &checked{fake: newFake()}
+		transport.find(allWell)
+		spec := bus.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2}
+		c, reg, b := newChecker(t, transport, spec)
+		require.Equal(t, probe.Preparing, serviceOf(t, reg, c.ServiceName()).Status)
+		require.NoError(t, c.Start())
+		synctest.Wait()
+		require.Equal(t, 1, transport.count(), "it checks at once")
+		require.Equal(t, spec, transport.spec)
+		require.Equal(t, probe.Running, serviceOf(t, reg, c.ServiceName()).Status)
+		require.NoError(t, serviceOf(t, reg, c.ServiceName()).Cause)
+
+		transport.find(oneAway)
+		time.Sleep(liveness.DefaultCheckInterval)
+		synctest.Wait()
+		s := serviceOf(t, reg, c.ServiceName())
+		require.Equal(t, probe.Running, s.Status, "a warning is worth telling, not worth turning away for")
+		require.EqualError(t, s.Cause, "WARNING: broker c:1 does not answer")
+
+		transport.find(tooFew)
+		time.Sleep(liveness.DefaultCheckInterval)
+		synctest.Wait()
+		s = serviceOf(t, reg, c.ServiceName())
+		require.Equal(t, probe.NotReady, s.Status)
+		require.ErrorContains(t, s.Cause, "CRITICAL: 1 of 3 brokers answer, 2 are needed")
+		require.False(t, reg.Ready())
+		require.True(t, reg.Healthy(), "lost brokers are no reason to restart")
+
+		transport.find(allWell)
+		time.Sleep(liveness.DefaultCheckRetry)
+		synctest.Wait()
+		require.True(t, reg.Ready(), "the return is seen sooner than at the interval")
+		require.Equal(t, 4, transport.count())
+
+		require.NoError(t, c.Close(t.Context()))
+		require.Equal(t, probe.Stopped, serviceOf(t, reg, c.ServiceName()).Status)
+		require.NoError(t, c.Close(t.Context()))
+		require.Equal(t, bus.Closed, bus.CodeOf(c.Start()))
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestCheckerDetails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &checked{fake: newFake()}
+		transport.find(oneAway)
+		c, reg, b := newChecker(t, transport, bus.CheckSpec{Topics: []string{"orders"}}, liveness.WithCheckName("kafka"))
+		require.NoError(t, c.Start())
+		synctest.Wait()
+		w := httptest.NewRecorder()
+		probe.Handler(reg).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/detailz", nil))
+		var page map[string]struct {
+			Status, Cause string
+			Details       struct {
+				Check, Message string
+				Brokers        []struct {
+					ID      int
+					Addr    string
+					Healthy bool
+					Error   string
+				}
+				Topics []struct {
+					Name, Status     string
+					Partitions       int
+					UnderReplicated  int `json:"under_replicated"`
+					LeaderlessNumber int `json:"leaderless"`
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page), w.Body.String())
+		kafka := page["kafka"]
+		require.Equal(t, "Running", kafka.Status)
+		require.Equal(t, "WARNING", kafka.Details.Check)
+		require.Len(t, kafka.Details.Brokers, 3)
+		require.True(t, kafka.Details.Brokers[0].Healthy)
+		require.Equal(t, "a:1", kafka.Details.Brokers[0].Addr)
+		require.False(t, kafka.Details.Brokers[2].Healthy)
+		require.Contains(t, kafka.Details.Brokers[2].Error, "connection refused")
+		require.Len(t, kafka.Details.Topics, 1)
+		require.Equal(t, "WARNING", kafka.Details.Topics[0].Status)
+		require.Equal(t, 1, kafka.Details.Topics[0].UnderReplicated)
+		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestCheckerOfABusWithoutBrokers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, reg, b := newChecker(t, newFake(), bus.CheckSpec{MinBrokers: 2})
+		require.NoError(t, c.Start())
+		synctest.Wait()
+		s := serviceOf(t, reg, c.ServiceName())
+		require.Equal(t, probe.Running, s.Status, "the same program runs on a transport without brokers")
+		require.Equal(t, bus.Unsupported, bus.CodeOf(s.Cause))
+		require.NoError(t, b.Close())
+		time.Sleep(liveness.DefaultCheckInterval)
+		<-c.Done()
+		require.Equal(t, probe.Stopped, serviceOf(t, reg, c.ServiceName()).Status, "it ends with the bus")
+	})
+}
+
+func TestACheckThatHangsIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &checked{fake: newFake(), found: func(ctx context.Context) driver.Health {
+			<-ctx.Done()
+			return tooFew
+		}}
+		c, reg, b := newChecker(t, transport, bus.CheckSpec{BrokerTimeout: 100 * time.Millisecond})
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- c.Run(ctx) }()
+		time.Sleep(250*time.Millisecond + time.Nanosecond)
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, serviceOf(t, reg, c.ServiceName()).Status)
+		last, ok := c.Last()
+		require.True(t, ok)
+		require.Equal(t, 250*time.Millisecond, last.Duration)
+		cancel()
+		require.NoError(t, <-ran)
+		require.Equal(t, bus.AlreadyExists, bus.CodeOf(c.Start()))
+		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestCheckerRefusesMistakes(t *testing.T) {
+	t.Parallel()
+	b, err := bus.New(newFake())
+	require.NoError(t, err)
+	reg := probe.New()
+	for name, make := range map[string]func() (*liveness.Checker, error){
+		"no bus":         func() (*liveness.Checker, error) { return liveness.NewChecker(nil, reg, bus.CheckSpec{}) },
+		"no registry":    func() (*liveness.Checker, error) { return liveness.NewChecker(b, nil, bus.CheckSpec{}) },
+		"negative bound": func() (*liveness.Checker, error) { return liveness.NewChecker(b, reg, bus.CheckSpec{MinBrokers: -1}) },
+		"no name": func() (*liveness.Checker, error) {
+			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithCheckName(""))
+		},
+		"no interval": func() (*liveness.Checker, error) {
+			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithCheckInterval(0))
+		},
+		"no retry": func() (*liveness.Checker, error) {
+			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithCheckRetry(-1))
+		},
+	} {
+		_, err := make()
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+	}
+	require.Empty(t, reg.Snapshot().Services)
+	require.NoError(t, b.Close())
+}

@@ -1,0 +1,97 @@
+package liveness_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/liveness"
+	"github.com/trunkline/trunkline/liveness/probe"
+)
+
+func TestSeveralBusesInOneProcess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reg := probe.New()
+		one, two := newRigOn(t, reg, liveness.WithServiceName("bus-one")), newRigOn(t, reg, liveness.WithServiceName("bus-two"))
+		for _, r := range []*rig{one, two} {
+			r.start()
+			r.fake.tell(driver.Connected, nil)
+		}
+		synctest.Wait()
+		require.True(t, reg.Ready())
+
+		one.fake.setPing(answer(errGone))
+		one.fake.tell(driver.Disconnected, errGone)
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, one.status())
+		require.Equal(t, probe.Running, two.status(), "the other bus is not concerned")
+		require.False(t, reg.Ready())
+		require.ErrorContains(t, reg.Snapshot().Err(), "bus-one")
+		require.NotContains(t, reg.Snapshot().Err().Error(), "bus-two")
+
+		two.fake.setPing(answer(errDenied))
+		two.fake.tell(driver.Refused, errDenied)
+		one.fake.setPing(answer(nil))
+		one.fake.tell(driver.Connected, nil)
+		synctest.Wait()
+		require.Equal(t, probe.Running, one.status())
+		require.Equal(t, probe.Failed, two.status())
+		require.False(t, reg.Healthy())
+
+		_, err := liveness.New(two.bus, one.watcher, reg, liveness.WithServiceName("bus-three"))
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "a watcher is of one bus")
+		one.close()
+		two.close()
+	})
+}
+
+func TestTransitionsAreCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, liveness.WithHistory(1)).start()
+		synctest.Wait()
+		for range 3 {
+			r.fake.tell(driver.Connected, nil)
+			synctest.Wait()
+			r.fake.tell(driver.Disconnected, errGone)
+			synctest.Wait()
+		}
+		r.fake.tell(driver.Disconnected, errDenied)
+		synctest.Wait()
+		require.Equal(t, map[probe.Status]uint64{probe.Preparing: 1, probe.Prepared: 1, probe.Running: 3, probe.NotReady: 3}, r.monitor.Transitions(),
+			"a new cause for the same status is none, and the history's bound is none either")
+		r.close()
+		require.EqualValues(t, 1, r.monitor.Transitions()[probe.Stopped])
+	})
+}
+
+func TestObserversOfProbes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.fake.setPing(answer(nil))
+		stuck := make(chan struct{})
+		r.monitor.OnProbe(func(liveness.Probe) { <-stuck })
+		var seen []liveness.Probe
+		removed := r.monitor.OnProbe(func(liveness.Probe) { t.Error("it was removed") })
+		removed()
+		r.monitor.OnProbe(func(p liveness.Probe) { seen = append(seen, p) })
+		r.start()
+		require.Less(t, r.until(probe.Running), liveness.DefaultProbeTimeout)
+		r.fake.setPing(silent)
+		took := r.until(probe.NotReady)
+		require.LessOrEqual(t, took, 3*liveness.DefaultProbeTimeout, "an observer that is stuck delays nothing")
+		r.fake.setPing(answer(nil))
+		r.until(probe.Running)
+		close(stuck)
+		r.close()
+		require.GreaterOrEqual(t, len(seen), 4)
+		require.NoError(t, seen[0].Err)
+		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(seen[1].Err))
+		require.GreaterOrEqual(t, seen[1].Duration, liveness.DefaultProbeTimeout)
+	})
+}
