@@ -1,0 +1,228 @@
+package livenessotel_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/liveness"
+)
+
+var monitoring = filepath.Join("..", "..", "docs", "monitoring")
+
+// units are the suffixes that OpenTelemetry's exporter for Prometheus gives units; one in
+// braces has none.
+var units = map[string]string{"s": "_seconds", "": ""}
+
+// prometheus returns what Prometheus calls a metric and, as a set, its labels.
+func prometheus(t *testing.T, m metricdata.Metrics) (names []string, labels map[string]bool) {
+	t.Helper()
+	name := strings.ReplaceAll(m.Name, ".", "_")
+	suffix, known := units[m.Unit]
+	require.True(t, known || strings.HasPrefix(m.Unit, "{"), "%s has the unit %q", m.Name, m.Unit)
+	name += suffix
+	labels = map[string]bool{"instance": true, "job": true}
+	add := func(s attribute.Set) {
+		for _, kv := range s.ToSlice() {
+			labels[strings.ReplaceAll(string(kv.Key), ".", "_")] = true
+		}
+	}
+	switch d := m.Data.(type) {
+	case metricdata.Gauge[int64]:
+		names = []string{name}
+		for _, p := range d.DataPoints {
+			add(p.Attributes)
+		}
+	case metricdata.Gauge[float64]:
+		names = []string{name}
+		for _, p := range d.DataPoints {
+			add(p.Attributes)
+		}
+	case metricdata.Sum[int64]:
+		names = []string{name + "_total"}
+		for _, p := range d.DataPoints {
+			add(p.Attributes)
+		}
+	case metricdata.Histogram[float64]:
+		names = []string{name + "_bucket", name + "_sum", name + "_count"}
+		labels["le"] = true
+		for _, p := range d.DataPoints {
+			add(p.Attributes)
+		}
+	default:
+		t.Fatalf("%s is a %T", m.Name, m.Data)
+	}
+	return names, labels
+}
+
+// known returns every metric there is, by Prometheus's name, with its labels.
+func known(t *testing.T) map[string]map[string]bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r := newRig(t)
+	require.NoError(t, r.bus.EnsureTopic(ctx, bus.TopicSpec{Name: "orders", Partitions: 1}))
+	sub, err := r.bus.Consume(ctx, "orders", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("billing"))
+	require.NoError(t, err)
+	require.NoError(t, sub.Ready(ctx))
+	require.NoError(t, r.bus.Publish("orders", message.NewMessage("id", nil)))
+	failed := make(chan struct{}, 100)
+	r.monitor.OnProbe(func(p liveness.Probe) {
+		if p.Err != nil {
+			failed <- struct{}{}
+		}
+	})
+	r.transport.fail(&bus.Error{Code: bus.Unavailable, Op: "ping"})
+	<-failed
+	<-failed // the first one has been recorded
+	all := make(map[string]map[string]bool)
+	for _, m := range r.collect(t) {
+		names, labels := prometheus(t, m)
+		for _, name := range names {
+			all[name] = labels
+		}
+	}
+	return all
+}
+
+var (
+	metricName = regexp.MustCompile(`\btrunkline_(?:liveness|subscription|check)_\w+`)
+	selector   = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)\s*"`)
+	grouping   = regexp.MustCompile(`\bby\s*\(([^)]*)\)`)
+	template   = regexp.MustCompile(`\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}`)
+)
+
+// checkExpression returns the metrics that an expression names, every one of which must
+// exist, and have the labels that the expression, or a text about it, names.
+func checkExpression(t *testing.T, all map[string]map[string]bool, where, expression string, texts ...string) []string {
+	t.Helper()
+	names := metricName.FindAllString(expression, -1)
+	require.NotEmpty(t, names, "%s names no metric: %s", where, expression)
+	var labels []string
+	for _, m := range selector.FindAllStringSubmatch(expression, -1) {
+		labels = append(labels, m[1])
+	}
+	for _, m := range grouping.FindAllStringSubmatch(expression, -1) {
+		for label := range strings.SplitSeq(m[1], ",") {
+			labels = append(labels, strings.TrimSpace(label))
+		}
+	}
+	for _, text := range texts {
+		for _, m := range template.FindAllStringSubmatch(text, -1) {
+			labels = append(labels, m[1])
+		}
+	}
+	for _, name := range names {
+		require.Contains(t, all, name, "%s: there is no such metric", where)
+		for _, label := range labels {
+			require.True(t, all[name][label], "%s: %s has no label %q", where, name, label)
+		}
+	}
+	require.Equal(t, strings.Count(expression, "("), strings.Count(expression, ")"), where)
+	return names
+}
+
+func TestDashboardNamesMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	all := known(t)
+	raw, err := os.ReadFile(filepath.Join(monitoring, "grafana-dashboard.json"))
+	require.NoError(t, err)
+	var dashboard struct {
+		Title  string
+		Panels []struct {
+			ID      int
+			Title   string
+			Type    string
+			Targets []struct{ Expr, LegendFormat string }
+		}
+		Templating struct {
+			List []struct {
+				Name, Type string
+				Query      json.RawMessage
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(raw, &dashboard))
+	shown, ids := make(map[string]bool), make(map[int]bool)
+	for _, p := range dashboard.Panels {
+		require.NotEmpty(t, p.Targets, p.Title)
+		require.False(t, ids[p.ID], "%s: its id is another panel's", p.Title)
+		ids[p.ID] = true
+		for _, target := range p.Targets {
+			for _, name := range checkExpression(t, all, p.Title, target.Expr, target.LegendFormat) {
+				shown[name] = true
+			}
+		}
+	}
+	for _, v := range dashboard.Templating.List {
+		for _, name := range metricName.FindAllString(string(v.Query), -1) {
+			require.Contains(t, all, name, v.Name)
+		}
+	}
+	for name := range all {
+		if !strings.HasSuffix(name, "_sum") {
+			require.True(t, shown[name], "the dashboard does not show %s", name)
+		}
+	}
+}
+
+func TestAlertRulesNameMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	all := known(t)
+	raw, err := os.ReadFile(filepath.Join(monitoring, "prometheus-alerts.yaml"))
+	require.NoError(t, err)
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(string(raw)))
+	decoder.KnownFields(true)
+	require.NoError(t, decoder.Decode(&file))
+	require.NotEmpty(t, file.Groups)
+	seen := make(map[string]bool)
+	for _, g := range file.Groups {
+		require.NotEmpty(t, g.Rules, g.Name)
+		for _, r := range g.Rules {
+			require.NotEmpty(t, r.Alert)
+			require.False(t, seen[r.Alert], r.Alert)
+			seen[r.Alert] = true
+			var texts []string
+			for _, text := range r.Annotations {
+				texts = append(texts, text)
+			}
+			checkExpression(t, all, r.Alert, r.Expr, texts...)
+			require.Contains(t, []string{"warning", "critical"}, r.Labels["severity"], r.Alert)
+			require.NotEmpty(t, r.Annotations["summary"], r.Alert)
+			if r.For != "" {
+				_, err := time.ParseDuration(r.For)
+				require.NoError(t, err, r.Alert)
+			}
+		}
+	}
+}
+
+func TestCheckExpressionCanFail(t *testing.T) {
+	t.Parallel()
+	all := known(t)
+	require.NotContains(t, all, "trunkline_liveness_transitions", "a counter's name ends in _total")
+	require.Contains(t, all, "trunkline_liveness_transitions_total")
+	require.Contains(t, all, "trunkline_liveness_probe_duration_seconds_bucket")
+	require.False(t, all["trunkline_liveness_ready"]["le"])
+}
