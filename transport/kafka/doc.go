@@ -64,8 +64,10 @@
 // A message is published when every in-sync replica has it (acks=all), once, also when
 // it was sent more than once (an idempotent producer), and in order within its
 // partition. Its partition is the one that it names; else the one that Java's
-// default partitioner chooses for its key; else any, the same one until a batch is
-// done. Topics are never created by accident: a message to an unknown one fails, within
+// default partitioner chooses for its key; else any, the same for all that is published
+// together and for what comes while some of it is under way: few and large requests are
+// what makes Kafka fast. A lone message waits for no company; [WithLinger] makes it.
+// What a broker turns down for now is tried again for [WithDeliveryTimeout]. Topics are never created by accident: a message to an unknown one fails, within
 // a second, with NotFound.
 //
 // With a group, delivery is at least once: what was not committed is delivered again,
@@ -75,7 +77,13 @@
 // without a commit begins where the subscription says; unless that is the oldest
 // record, the resolved position is committed before the subscription is ready. A
 // committed position that retention has passed, or that is beyond the end of a topic
-// that was made anew, goes on at the oldest record that is there.
+// that was made anew, goes on at the oldest record that is there. A partition that is
+// added later is read from its beginning.
+//
+// Partitions are shared out by [CooperativeSticky] where every member allows it: a
+// rebalance stops only those that move, and the subscription stays assigned meanwhile.
+// See [WithBalance] for a group with members on other libraries, and
+// [WithStaticMembership] for restarts without a rebalance.
 //
 // Without a group every partition is read, or those that were asked for, from a number
 // that was resolved before the subscription was ready, so nothing published after that
@@ -93,6 +101,11 @@
 // connection and gives up with Unavailable. A message that may have reached a broker
 // when the connection was lost is OutcomeUnknown.
 //
+// A broker that hangs while others answer is found out in about two seconds. What waits
+// for it is cut off, and nothing asks it again until it answers, so publishing and
+// delivery go on as soon as the cluster has chosen new leaders. [Transport.Check] looks
+// at each broker and topic, for people and for alarms.
+//
 // Producing, metadata with offsets, each group session and each session without a
 // group have a client, and so connections, of their own: brokers answer the requests of
 // one connection one after the other, and a long poll or a rebalance would hold up the
@@ -101,6 +114,5 @@
 // # What it does not do
 //
 // It has no transactions. A bus that is to read one topic in several groups needs a
-// subscription for each. Positions that brokers keep for a group are not deleted, and
-// the number of partitions is not changed.
+// subscription for each. Positions that brokers keep for a group are not deleted.
 package kafka

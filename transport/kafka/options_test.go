@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"crypto/tls"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,14 @@ func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
 		"tls":           {brokers: addrs, opt: kafka.WithTLS(nil)},
 		"old tls":       {brokers: addrs, opt: kafka.WithTLS(&tls.Config{MaxVersion: tls.VersionTLS11})},
 		"sasl":          {brokers: addrs, opt: kafka.WithSASLPlain("", nil)},
+		"compression":   {brokers: addrs, opt: kafka.WithCompression(99)},
+		"linger":        {brokers: addrs, opt: kafka.WithLinger(time.Second)},
+		"max bytes":     {brokers: addrs, opt: kafka.WithMaxMessageBytes(1)},
+		"delivery":      {brokers: addrs, opt: kafka.WithDeliveryTimeout(time.Millisecond)},
+		"balance":       {brokers: addrs, opt: kafka.WithBalance(99)},
+		"static":        {brokers: addrs, opt: kafka.WithStaticMembership("no spaces")},
+		"fetch":         {brokers: addrs, opt: kafka.WithFetch(kafka.Fetch{MinBytes: -1})},
+		"fetch wait":    {brokers: addrs, opt: kafka.WithFetch(kafka.Fetch{Wait: 3 * time.Second})},
 		"sarama":        {brokers: addrs, opt: kafka.WithSaramaConfig(nil)},
 		"sarama values": {brokers: addrs, opt: kafka.WithSaramaConfig(func(c *sarama.Config) { c.Consumer.Fetch.Default = -1 })},
 	} {

@@ -2,10 +2,12 @@ package kafka_test
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -199,4 +201,40 @@ func TestWrongPartitionKeepsTheProducer(t *testing.T) {
 	}
 	acked(t, publish(t, r, r.topic, anyPartition("b")...))
 	require.Equal(t, before, r.net.Conns())
+}
+
+// Sarama tells each failure of each partition on a channel that holds 256 of them, and
+// stops where nobody reads it. However many an outage brings, reading goes on after it.
+func TestReaderSurvivesManyErrors(t *testing.T) {
+	t.Parallel()
+	const partitions = 16
+	log := newHeard()
+	r := setup(t, partitions, kafka.WithLogger(slog.New(log)), kafka.WithSaramaConfig(func(c *sarama.Config) {
+		c.Consumer.Retry.BackoffFunc = func(int) time.Duration { return time.Millisecond }
+		c.Metadata.Retry.Max = 0
+	}))
+	seen := observe(r)
+	other := open(t, r.broker)
+	s := subscribe(t, r, driver.Subscription{Topic: r.topic})
+	parts := assigned(t, s)
+	require.Len(t, parts, partitions)
+	for _, p := range parts {
+		acked(t, publish(t, other, r.topic, item{payload: "before", partition: p.ID()}))
+	}
+	for _, p := range parts {
+		fetch(t, p, 1)
+	}
+	r.net.Cut()
+	seen.await(t, driver.Disconnected)
+	log.awaitMany(t, "partition consumer", 600)
+	for _, p := range parts {
+		acked(t, publish(t, other, r.topic, item{payload: "meanwhile", partition: p.ID()}))
+	}
+	r.net.Restore()
+	seen.await(t, driver.Connected)
+	for _, p := range parts {
+		got := fetch(t, p, 1)
+		require.Equal(t, "meanwhile", string(got[0].Payload))
+		require.EqualValues(t, 1, got[0].Offset)
+	}
 }

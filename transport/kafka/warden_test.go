@@ -41,21 +41,29 @@ func (h *heard) Handle(_ context.Context, r slog.Record) error {
 
 func (h *heard) await(t *testing.T, part string) {
 	t.Helper()
+	h.awaitMany(t, part, 1)
+}
+
+// awaitMany waits until n messages with part in them were said.
+func (h *heard) awaitMany(t *testing.T, part string, n int) {
+	t.Helper()
 	ctx := bounded(t)
 	for {
 		h.mu.Lock()
-		more := h.more
+		more, count := h.more, 0
 		for _, s := range h.said {
 			if strings.Contains(s, part) {
-				h.mu.Unlock()
-				return
+				count++
 			}
 		}
 		h.mu.Unlock()
+		if count >= n {
+			return
+		}
 		select {
 		case <-more:
 		case <-ctx.Done():
-			t.Fatalf("nobody said %q", part)
+			t.Fatalf("%q was said %d times, want %d", part, count, n)
 		}
 	}
 }
