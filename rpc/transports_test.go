@@ -131,6 +131,15 @@ func (w *world) newBus(opts ...bus.Option) *bus.Bus {
 	return b
 }
 
+// busOn is newBus on a transport that the test has.
+func (w *world) busOn(tr driver.Transport) *bus.Bus {
+	w.Helper()
+	b, err := bus.New(tr)
+	require.NoError(w, err)
+	w.Cleanup(func() { _ = b.Close() }) // it may be dead
+	return b
+}
+
 // topic makes a topic and returns its name, which is the test's own on a broker that
 // may be others', too.
 func (w *world) topic(name string, partitions int32) string {

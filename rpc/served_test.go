@@ -1,0 +1,137 @@
+package rpc_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/presence"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// Where the transport knows who listens, a call to nobody fails at once.
+func TestCallToNobodyFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, tr := range transports[:2] { // memory and Go channels
+		t.Run(tr.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tr.open(t))
+			topic := w.topic("calc", 1)
+			c := w.client()
+			nobody := func() {
+				_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+				require.True(t, requireError(t, err, codes.Unavailable, false).Retryable())
+				require.ErrorIs(t, err, rpc.ErrNoServer)
+				require.Zero(t, c.Stats().Pending)
+			}
+			nobody()
+			s := w.server()
+			handle(w, s, "double", double)
+			w.start(s, topic)
+			_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+			require.NoError(t, err)
+			require.NoError(t, s.Shutdown(w.ctx))
+			nobody()
+		})
+	}
+}
+
+// Elsewhere presence tells: within the time that was asked for at first, and then at
+// once, when a server leaves, and when one dies.
+func TestFailFastByPresence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, err := memory.NewLog()
+		require.NoError(t, err)
+		w := newWorld(t, onMemoryLog(t, log))
+		topic := w.topic("calc", 1)
+		c := w.client(rpc.FailFast(8 * time.Second))
+		call := func() (time.Duration, error) {
+			begun := time.Now()
+			_, err := rpc.Call[number](context.Background(), c, topic, "double", &number{1})
+			return time.Since(begun), err
+		}
+		took, err := call()
+		require.ErrorIs(t, err, rpc.ErrNoServer)
+		requireError(t, err, codes.Unavailable, false)
+		require.Equal(t, 8*time.Second, took)
+		took, err = call()
+		require.ErrorIs(t, err, rpc.ErrNoServer)
+		require.Zero(t, took, "it is known by now")
+
+		s, err := rpc.NewServer(w.bus, rpc.Discoverable())
+		require.NoError(t, err)
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		synctest.Wait()
+		_, err = call()
+		require.NoError(t, err)
+		require.NoError(t, s.Shutdown(w.ctx))
+		synctest.Wait()
+		took, err = call()
+		require.ErrorIs(t, err, rpc.ErrNoServer)
+		require.Zero(t, took, "it said that it leaves")
+
+		tr, err := memory.New(memory.WithLog(log))
+		require.NoError(t, err)
+		b := w.busOn(tr)
+		dying, err := rpc.NewServer(b, rpc.Discoverable(presence.Interval(time.Second)))
+		require.NoError(t, err)
+		handle(w, dying, "double", double)
+		w.start(dying, topic)
+		synctest.Wait()
+		_, err = call()
+		require.NoError(t, err)
+		tr.Crash()
+		time.Sleep(6 * time.Second)
+		took, err = call()
+		require.ErrorIs(t, err, rpc.ErrNoServer)
+		require.Zero(t, took, "nothing was heard of it for its time to live")
+		_ = dying.Shutdown(w.ctx) // its transport is dead
+	})
+}
+
+// A server that comes while a call waits for one is called.
+func TestFailFastWaitsForAServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t)
+		topic := w.topic("calc", 1)
+		c := w.client(rpc.FailFast(8 * time.Second))
+		r := w.call(w.ctx, c, topic, "double")
+		time.Sleep(3 * time.Second)
+		s, err := rpc.NewServer(w.bus, rpc.Discoverable())
+		require.NoError(t, err)
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		require.NoError(t, (<-r).err)
+		require.NoError(t, s.Shutdown(w.ctx))
+		_, err = rpc.NewClient(w.bus, rpc.FailFast(time.Millisecond))
+		requireError(t, err, codes.InvalidArgument, false)
+	})
+}
+
+// What can't be known fails no call faster: here nothing can be heard.
+func TestFailFastKnowsWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, err := memory.NewLog()
+		require.NoError(t, err)
+		w := newWorld(t, onMemoryLog(t, log))
+		topic := w.topic("calc", 1)
+		c := w.client(rpc.FailFast(2 * time.Second))
+		require.NoError(t, c.Ready(w.ctx))
+		log.Disconnect(nil)
+		begun := time.Now()
+		_, err = rpc.Call[number](context.Background(), c, topic, "double", &number{1}, rpc.Timeout(20*time.Second))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, rpc.ErrNoServer)
+		require.GreaterOrEqual(t, time.Since(begun), 2*time.Second)
+		log.Connect()
+	})
+}
