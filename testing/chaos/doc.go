@@ -72,7 +72,8 @@
 // is gone waits, whoever leads it, until that broker is fenced: a session time-out after
 // the active controller heard of it last. When the broker that is lost is the active
 // controller, its successor is elected first (the quorum's fetch time-out, and an
-// election), and only then begins to count the session time-out.
+// election), and only then begins to count the session time-out. When it is the
+// coordinator of a group, the one that follows it first loads the group's positions.
 //
 // # What it does not do
 //
