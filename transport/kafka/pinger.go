@@ -70,7 +70,7 @@ func (p *pinger) roundTrip() error {
 // ask makes a round trip for which the broker must have let us in: a listener that
 // wants a login tells what versions it speaks without one.
 func ask(b *sarama.Broker, v sarama.KafkaVersion) error {
-	request := sarama.NewMetadataRequest(v, []string{}) // of no topic
+	request := sarama.NewMetadataRequest(v, []string{"."}) // which is no topic: to name none is to ask for all
 	request.AllowAutoTopicCreation = false
 	_, err := b.GetMetadata(request)
 	return err
