@@ -28,15 +28,15 @@ const (
 	floodBytes = 32 << 20
 )
 
-// flood publishes 20,000 messages, and checks that they cost memory for themselves at
+// flood publishes 20,000 messages, numbered from 2 on, and checks that they cost memory for themselves at
 // the most, and no goroutines.
 func flood(t *testing.T, b *bus.Bus, topic string) {
 	t.Helper()
 	var goroutines, most int
 	var heap uint64
 	for i := range floodBatches {
+		ms := numbered(2+i*floodBatch, floodBatch, func(n int) string { return fmt.Sprint("key-", n%50) })
 		soon, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		ms := numbered(i*floodBatch, floodBatch, func(n int) string { return fmt.Sprint("key-", n%50) })
 		for _, m := range ms {
 			m.SetContext(soon)
 		}
@@ -84,8 +84,16 @@ func stalled(t *testing.T, e *env) {
 	e.ready(t, s)
 	got := newLog()
 	e.consume(t, b, other, got.handler)
-	flood(t, b, topic)
+	// The first has all the time it takes; publishing may last until it is given up.
+	first, published := numbered(0, 1, nil), make(chan struct{})
+	first[0].SetContext(ctx)
+	go func() {
+		defer close(published)
+		_ = b.Publish(topic, first...)
+	}()
+	t.Cleanup(func() { <-published }) // ctx has ended then
 	e.awaits(t, begun, "the handler begins")
+	flood(t, b, topic)
 
 	if e.h.AckToPublish { // one that nobody acknowledges may hold up everything
 		return
@@ -112,6 +120,7 @@ func poisonFlat(t *testing.T, e *env) {
 		others.add(d)
 		return nil
 	}, bus.OrderByKey(), bus.Window(window), bus.WindowAhead(ahead))
+	e.publish(t, b, topic, numbered(0, 2, func(n int) string { return fmt.Sprint("first-", n) })...)
 	flood(t, b, topic)
 	poisoned.count(t, e, len(poisoned.snapshot())+10)
 	require.LessOrEqual(t, len(others.snapshot()), ahead+window, "acknowledged beyond the first that is not")
