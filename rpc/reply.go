@@ -275,12 +275,12 @@ func (r *replyReader) receive(d *bus.Delivery) {
 	}
 	err := r.wire.Decode(d.Message, f)
 	switch c := r.client(f.Caller); {
+	case err == nil && f.Kind == KindRequest && f.Method == methodAlive:
+		r.answerAlive(f)
 	case c != nil:
 		c.complete(f, err)
 	case err != nil && f.Caller == "":
 		r.undecodable.Add(1)
-	case err == nil && f.Kind == KindRequest && f.Method == methodAlive:
-		r.answerAlive(f)
 	case f.Caller != r.id: // its own is the mark
 		r.foreign.Add(1)
 	}

@@ -146,11 +146,11 @@ func (w *world) topic(name string, partitions int32) string {
 	w.Helper()
 	name = w.name(name)
 	require.NoError(w, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: name, Partitions: partitions}))
-	if w.bus.Capabilities().Durable {
+	if b := w.bus; b.Capabilities().Durable {
 		w.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
-			if err := w.bus.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.NotFound {
+			if err := b.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.NotFound {
 				w.Log(err) // the broker may have been taken away
 			}
 		})

@@ -1,0 +1,188 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func testsOwnBroker(w *world) bool {
+	return !w.bus.Capabilities().Durable || kafkatb.New(w).Embedded()
+}
+
+// Replies that are published while the client is away come when it is back, to the
+// calls that still wait.
+func TestPendingCallsSurviveAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, err := memory.NewLog()
+		require.NoError(t, err)
+		w := newWorld(t, onMemoryLog(t, log))
+		topic := w.topic("slow", 4)
+		s := w.server(rpc.Concurrency(1000))
+		handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) {
+			time.Sleep(2 * time.Second)
+			return double(ctx, n)
+		})
+		w.start(s, topic)
+		for _, opts := range [][]rpc.ClientOption{nil, {rpc.SharedReplies(bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 3})}} {
+			tr, err := memory.New(memory.WithLog(log))
+			require.NoError(t, err)
+			b, err := bus.New(tr)
+			require.NoError(t, err)
+			c, err := rpc.NewClient(b, opts...)
+			require.NoError(t, err)
+			calls := make([]*rpc.AsyncCall[number], 1000)
+			for i := range calls {
+				calls[i] = rpc.CallAsync[number](w.ctx, c, topic, "double", &number{i}, rpc.Timeout(10*time.Second))
+			}
+			tr.Disconnect(errors.New("pulled"))
+			time.Sleep(4 * time.Second) // the replies are in the log meanwhile
+			require.Equal(t, len(calls), len(c.Pending()))
+			tr.Connect()
+			for i, a := range calls {
+				got, err := a.Reply(w.ctx)
+				require.NoError(t, err)
+				require.Equal(t, 2*i, got.N)
+			}
+			require.Zero(t, c.Stats().DuplicateReplies)
+			require.NoError(t, c.Close())
+			require.NoError(t, b.Close())
+		}
+	})
+}
+
+// The network between a client and its broker goes away while a thousand calls are
+// under way: each ends by its deadline with its own answer or an error that says so.
+func TestNetworkIsCutWhileCallsArePending(t *testing.T) {
+	t.Parallel()
+	broker := kafkatb.New(t)
+	open := func(net *kafkatest.Dialer) *bus.Bus {
+		tr, err := kafka.New(broker.Addrs(), kafka.WithDialer(net.DialContext))
+		require.NoError(t, err)
+		b, err := bus.New(tr)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		return b
+	}
+	w := newWorld(t, onKafka(t))
+	w.bus = open(&kafkatest.Dialer{})
+	topic := w.topic("calc", 8)
+	s := w.server()
+	release := make(chan struct{})
+	var begun atomic.Int64
+	handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) {
+		begun.Add(1)
+		<-release
+		return double(ctx, n)
+	})
+	w.start(s, topic)
+	net := &kafkatest.Dialer{}
+	c, err := rpc.NewClient(open(net))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	require.NoError(t, c.Ready(w.ctx))
+
+	const timeout = 20 * time.Second
+	errs := make([]error, 1000)
+	took := make([]time.Duration, len(errs))
+	var all sync.WaitGroup
+	var answered atomic.Int64
+	for i := range errs {
+		all.Go(func() {
+			began := time.Now()
+			got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{i}, rpc.Timeout(timeout))
+			took[i] = time.Since(began)
+			switch {
+			case err == nil && got.N != 2*i:
+				errs[i] = fmt.Errorf("%d was answered with %d", i, got.N)
+			case err == nil:
+				answered.Add(1)
+			case rpc.CodeOf(err) != codes.DeadlineExceeded && rpc.CodeOf(err) != codes.Unavailable:
+				errs[i] = err
+			}
+		})
+	}
+	w.eventually("calls are pending, some at the server", func() bool { return len(c.Pending()) > 500 && begun.Load() > 10 })
+	net.Cut()
+	close(release)
+	w.eventually("the server has answered", func() bool { return s.Stats().Handled > 64 })
+	net.Restore()
+	all.Wait()
+	require.NoError(t, errors.Join(errs...))
+	for _, d := range took {
+		require.Less(t, d, timeout+10*time.Second)
+	}
+	require.Empty(t, c.Pending())
+	require.Positive(t, answered.Load(), "replies that came meanwhile are read after it")
+	t.Logf("%d of %d answered", answered.Load(), len(errs))
+	_, err = rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+	require.NoError(t, err)
+}
+
+// A hundred clients on ten transports are opened and called at once: none loses its
+// reply, and they share their transports' connections.
+func TestClientsShareConnections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onKafka(t))
+	broker := kafkatb.New(t)
+	net := &kafkatest.Dialer{}
+	buses := make([]*bus.Bus, 10)
+	for i := range buses {
+		tr, err := kafka.New(broker.Addrs(), kafka.WithDialer(net.DialContext))
+		require.NoError(t, err)
+		buses[i], err = bus.New(tr)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, buses[i].Close()) })
+	}
+	w.bus = buses[0]
+	topic := w.topic("calc", 4)
+	served, err := kafka.New(broker.Addrs())
+	require.NoError(t, err)
+	w.bus, err = bus.New(served)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.bus.Close()) })
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+
+	clients := make([]*rpc.Client, 100)
+	errs := make([]error, len(clients))
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			c, err := rpc.NewClient(buses[i%len(buses)])
+			if err == nil {
+				clients[i] = c
+				var got *number
+				if got, err = rpc.Call[number](w.ctx, c, topic, "double", &number{i}); err == nil && got.N != 2*i {
+					err = fmt.Errorf("%d became %d", i, got.N)
+				}
+			}
+			errs[i] = err
+		})
+	}
+	all.Wait()
+	conns := net.Conns()
+	t.Logf("%d clients, %d transports, %d connections", len(clients), len(buses), conns)
+	for _, c := range clients {
+		require.NoError(t, c.Close())
+	}
+	require.NoError(t, errors.Join(errs...))
+	require.LessOrEqual(t, conns, 8*len(buses)*max(1, len(broker.Addrs())), "a few for each transport and broker, none for a client")
+}

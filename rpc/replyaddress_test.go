@@ -1,0 +1,160 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+)
+
+func TestSharedReplyTopic(t *testing.T) {
+	everywhere(t, func(w *world) {
+		spec := bus.TopicSpec{Name: "trunkline.reply." + w.name("shared"), Partitions: 2}
+		if caps := w.bus.Capabilities(); !caps.Partitions {
+			_, err := rpc.NewClient(w.bus, rpc.SharedReplies(spec))
+			require.ErrorContains(w, requireError(w, err, codes.Unimplemented, false), caps.Name)
+			return
+		}
+		topic := w.topic("calc", 4)
+		s := w.server()
+		handle(w, s, "double", double)
+		w.start(s, topic)
+		var clients []*rpc.Client // more than there are partitions
+		for range 5 {
+			c, err := rpc.NewClient(w.newBus(), rpc.SharedReplies(spec))
+			require.NoError(w, err)
+			w.Cleanup(func() { require.NoError(w, c.Close()) })
+			clients = append(clients, c)
+		}
+		var all sync.WaitGroup
+		errs := make([]error, 200)
+		for i := range errs {
+			all.Go(func() {
+				got, err := rpc.Call[number](w.ctx, clients[i%len(clients)], topic, "double", &number{i})
+				if err == nil && got.N != 2*i {
+					err = fmt.Errorf("%d became %d", i, got.N)
+				}
+				errs[i] = err
+			})
+		}
+		all.Wait()
+		require.NoError(w, errors.Join(errs...))
+		w.eventually("somebody has seen another's replies", func() bool {
+			var foreign uint64
+			for _, c := range clients {
+				foreign += c.Stats().ForeignReplies
+			}
+			return foreign >= 40 // five clients, two partitions
+		})
+		for _, c := range clients {
+			require.NoError(w, c.Close())
+		}
+		info, err := w.bus.DescribeTopic(w.ctx, spec.Name)
+		require.NoError(w, err, "it stays")
+		require.EqualValues(w, 2, info.Partitions)
+		require.NoError(w, w.bus.DeleteTopic(w.ctx, spec.Name))
+	})
+}
+
+// A request names the partition that its client reads.
+func TestSharedReplyGoesToThePartitionItsClientReads(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("manual", 1)
+	requests := w.capture(topic)
+	c := w.client(rpc.SharedReplies(bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 7}))
+	r := w.call(w.ctx, c, topic, "m")
+	f := <-requests
+	require.Equal(t, "trunkline.reply.shared", f.ReplyTo)
+	require.Contains(t, []int32{0, 1, 2, 3, 4, 5, 6}, f.ReplyPartition)
+	for p := range int32(7) {
+		m, err := rpc.HeaderWire{}.Encode(reply(f, fmt.Sprintf(`{"N":%d}`, p)))
+		require.NoError(t, err)
+		bus.SetPartition(m, p)
+		require.NoError(t, w.bus.Publish(f.ReplyTo, m))
+	}
+	got := <-r
+	require.NoError(t, got.err)
+	require.EqualValues(t, f.ReplyPartition, got.n.N)
+	require.Zero(t, c.Stats().DuplicateReplies, "the others are not read")
+}
+
+func TestReplyAddressesThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	for name, opts := range map[string][]rpc.ClientOption{
+		"no name":  {rpc.SharedReplies(bus.TopicSpec{Partitions: 2})},
+		"instance": {rpc.SharedReplies(bus.TopicSpec{Name: w.client().ReplyTopic()})},
+		"both":     {rpc.SharedReplies(bus.TopicSpec{Name: "shared"}), rpc.ReplyTopic(bus.TopicSpec{})},
+		"both too": {rpc.ReplyTopic(bus.TopicSpec{}), rpc.SharedReplies(bus.TopicSpec{Name: "shared"})},
+	} {
+		_, err := rpc.NewClient(w.bus, opts...)
+		requireError(t, err, codes.InvalidArgument, false)
+		require.Error(t, err, name)
+	}
+}
+
+// The clients of a bus share a reply topic, which goes with the last of them.
+func TestClientsOfABusShareTheirReplyTopic(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+	a, b, own := w.client(), w.client(), w.client(rpc.ReplyTopic(bus.TopicSpec{}))
+	require.Equal(t, a.ReplyTopic(), b.ReplyTopic())
+	require.NotEqual(t, a.ReplyTopic(), own.ReplyTopic())
+	require.NotEqual(t, a.ID(), b.ID())
+	require.NoError(t, a.Close())
+	for _, c := range []*rpc.Client{b, own} {
+		_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+		require.NoError(t, err)
+	}
+	require.NoError(t, b.Close())
+	_, err := w.bus.DescribeTopic(w.ctx, b.ReplyTopic())
+	require.Equal(t, bus.NotFound, bus.CodeOf(err))
+	next := w.client()
+	require.NotEqual(t, b.ReplyTopic(), next.ReplyTopic())
+	_, err = rpc.Call[number](w.ctx, next, topic, "double", &number{1})
+	require.NoError(t, err)
+}
+
+// A reply that comes after its client has gone does not bring the topic back, though
+// the server's bus creates topics.
+func TestLateReplyDoesNotBringItsTopicBack(t *testing.T) {
+	for name, on := range map[string]func(*testing.T) *world{
+		"memory": inMemory,
+		"kafka":  func(t *testing.T) *world { return newWorld(t, onKafka(t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := on(t)
+			topic := w.topic("slow", 1)
+			b := w.newBus(bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}))
+			s, err := rpc.NewServer(b)
+			require.NoError(t, err)
+			w.Cleanup(func() { require.NoError(t, s.Shutdown(w.ctx)) })
+			begun, finish := make(chan struct{}), make(chan struct{})
+			handle(w, s, "wait", func(_ context.Context, n *number) (*number, error) { close(begun); <-finish; return n, nil })
+			w.start(s, topic)
+			c, err := rpc.NewClient(w.bus)
+			require.NoError(t, err)
+			r := w.call(w.ctx, c, topic, "wait")
+			<-begun
+			require.NoError(t, c.Close())
+			requireError(t, (<-r).err, codes.Unavailable, false)
+			close(finish)
+			w.eventually("the reply is given up", func() bool { return s.Stats().RepliesDropped == 1 })
+			_, err = w.bus.DescribeTopic(w.ctx, c.ReplyTopic())
+			require.Equal(t, bus.NotFound, bus.CodeOf(err))
+		})
+	}
+}

@@ -1,0 +1,122 @@
+package rpc_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// crash makes a client whose process ends without closing it, and returns its topic.
+func (w *world) crash(name string) string {
+	w.Helper()
+	b, err := bus.New(w.open())
+	require.NoError(w, err)
+	c, err := rpc.NewClient(b, rpc.Name(name))
+	require.NoError(w, err)
+	require.NoError(w, c.Ready(w.ctx))
+	require.NoError(w, b.Close())
+	require.Error(w, c.Close(), "its topic can't be deleted any more")
+	return c.ReplyTopic()
+}
+
+func TestReplyTopicsOfTheDeadAreCleaned(t *testing.T) {
+	for name, on := range map[string]func(*testing.T) *world{
+		"memory": inMemory,
+		"kafka":  func(t *testing.T) *world { return newWorld(t, onKafka(t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := on(t)
+			shared := "trunkline.reply." + w.name("shared")
+			w.client(rpc.SharedReplies(bus.TopicSpec{Name: shared, Partitions: 1}))
+			alive := w.client(rpc.Name("alive"))
+			require.NoError(t, alive.Ready(w.ctx))
+			dead := []string{w.crash("dead"), w.crash("dead")}
+			other := "trunkline.reply." + w.name("somebody-elses")
+			require.NoError(t, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: other, Partitions: 1}))
+
+			found, err := rpc.FindReplyTopics(w.ctx, w.newBus(), 2*time.Second)
+			require.NoError(t, err)
+			states := map[string]rpc.InstanceReplyTopic{}
+			for _, f := range found {
+				states[f.Topic] = f
+			}
+			require.True(t, states[alive.ReplyTopic()].Alive)
+			require.Equal(t, "alive", states[alive.ReplyTopic()].Client)
+			for _, d := range dead {
+				require.Equal(t, "dead", states[d].Client)
+				require.False(t, states[d].Alive)
+			}
+			require.NotContains(t, states, shared)
+			require.NotContains(t, states, other)
+			if !testsOwnBroker(w) {
+				return // cleaning would take others' topics along
+			}
+			deleted, err := rpc.CleanReplyTopics(w.ctx, w.newBus(), 2*time.Second)
+			require.NoError(t, err)
+			require.Len(t, deleted, 2)
+			topics, err := w.bus.ListTopics(w.ctx)
+			require.NoError(t, err)
+			for _, d := range dead {
+				require.NotContains(t, topics, d)
+			}
+			require.Subset(t, topics, []string{alive.ReplyTopic(), shared, other})
+			require.NoError(t, alive.Ready(w.ctx))
+			require.Zero(t, alive.Stats().ForeignReplies, "being asked is no reply")
+		})
+	}
+}
+
+// A live client that is away for a moment keeps its topic; and when the cleaner itself
+// is cut off it takes nobody for dead.
+func TestReplyTopicsOfTheLivingAreKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, err := memory.NewLog()
+		require.NoError(t, err)
+		w := newWorld(t, onMemoryLog(t, log))
+		far, err := memory.New(memory.WithLog(log))
+		require.NoError(t, err)
+		b, err := bus.New(far)
+		require.NoError(t, err)
+		defer b.Close()
+		c, err := rpc.NewClient(b)
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.Ready(w.ctx))
+
+		far.Disconnect(errors.New("pulled"))
+		time.AfterFunc(9*time.Second, far.Connect)
+		deleted, err := rpc.CleanReplyTopics(w.ctx, w.bus, 10*time.Second)
+		require.NoError(t, err)
+		require.Empty(t, deleted)
+
+		near, err := memory.New(memory.WithLog(log))
+		require.NoError(t, err)
+		cleaner, err := bus.New(near)
+		require.NoError(t, err)
+		defer cleaner.Close()
+		far.Disconnect(errors.New("pulled"))
+		time.AfterFunc(2*time.Second, func() { near.Disconnect(errors.New("pulled")); far.Connect() })
+		_, err = rpc.CleanReplyTopics(w.ctx, cleaner, 5*time.Second)
+		require.ErrorContains(t, requireError(t, err, codes.Unavailable, false), "can't be known")
+		_, err = w.bus.DescribeTopic(w.ctx, c.ReplyTopic())
+		require.NoError(t, err)
+		near.Connect()
+	})
+}
+
+func TestReplyTopicsThatCantBeListed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onGochannel(t))
+	_, err := rpc.FindReplyTopics(w.ctx, w.bus, time.Second)
+	requireError(t, err, codes.Unimplemented, false)
+}
