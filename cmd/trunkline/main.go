@@ -86,9 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if wantsHelp(args) {
 		help = stdout
 	}
-	for _, c := range append([]*ffcli.Command{root}, root.Subcommands...) {
-		c.FlagSet.SetOutput(help)
-	}
+	tellTo(help, root)
 	err := root.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -111,6 +109,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
+// tellTo lets a command and those below it print their help to w.
+func tellTo(w io.Writer, c *ffcli.Command) {
+	c.FlagSet.SetOutput(w)
+	for _, sub := range c.Subcommands {
+		tellTo(w, sub)
+	}
+}
+
 func wantsHelp(args []string) bool {
 	for _, a := range args {
 		switch a {
@@ -131,11 +137,12 @@ func rootCommand(stdout, stderr io.Writer) *ffcli.Command {
   trunkline dev                           a broker for examples/core and examples/adapter
   trunkline services                      who serves what on a bus, and how that goes
   trunkline call greeter Greet '{}'       a call with JSON
+  trunkline reply-topics list             the reply topics of clients, dead ones too
   trunkline demo -help                    more about a command
 
 ` + exitHelp,
 		FlagSet:     flag.NewFlagSet("trunkline", flag.ContinueOnError),
-		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), servicesCommand(stdout), callCommand(stdout), versionCommand(stdout)},
+		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), servicesCommand(stdout), callCommand(stdout), replyTopicsCommand(stdout), versionCommand(stdout)},
 	}
 	root.Exec = func(_ context.Context, args []string) error {
 		if len(args) > 0 {

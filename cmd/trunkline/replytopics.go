@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
+)
+
+func replyTopicsCommand(stdout io.Writer) *ffcli.Command {
+	fs := flag.NewFlagSet("trunkline reply-topics", flag.ContinueOnError)
+	list := replyTopicsVerb("list", "List the reply topics of RPC clients, and who still reads its own.",
+		`trunkline reply-topics list -bus kafka://127.0.0.1:9092
+  trunkline reply-topics list -bus kafka://h1:9092,h2:9092 -patience 10s -json`, rpc.FindReplyTopics, stdout)
+	clean := replyTopicsVerb("clean", "Delete the reply topics of RPC clients that have crashed.",
+		`trunkline reply-topics clean -bus kafka://127.0.0.1:9092
+  trunkline reply-topics clean -bus kafka://h1:9092,h2:9092 -patience 5m`, rpc.CleanReplyTopics, stdout)
+	return &ffcli.Command{
+		Name:       "reply-topics",
+		ShortUsage: "trunkline reply-topics <list|clean> [flags]",
+		ShortHelp:  "List, or clean up, the reply topics of RPC clients.",
+		LongHelp: `A client deletes its reply topic when it is closed; one that crashes leaves it behind.
+These commands ask the reader of each reply topic whether it is there. Who does not answer
+within -patience is taken for dead: give it longer than any outage clients are to survive.
+Nothing is deleted when answers could not have been heard.
+
+EXAMPLES
+  trunkline reply-topics list -bus kafka://127.0.0.1:9092
+  trunkline reply-topics clean -bus kafka://127.0.0.1:9092
+
+` + exitHelp,
+		FlagSet:     fs,
+		Subcommands: []*ffcli.Command{list, clean},
+		Exec: func(_ context.Context, args []string) error {
+			if len(args) > 0 {
+				return usageError("reply-topics: unknown command %q: there are list, clean", args[0])
+			}
+			return usageError("reply-topics: say what to do with them: list or clean")
+		},
+	}
+}
+
+func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.Bus, time.Duration) ([]rpc.InstanceReplyTopic, error), stdout io.Writer) *ffcli.Command {
+	fs := flag.NewFlagSet("trunkline reply-topics "+name, flag.ContinueOnError)
+	url := fs.String("bus", "", "`URL` of the bus: kafka://host:port,host:port")
+	patience := fs.Duration("patience", time.Minute, "how long a reader has to answer before it is taken for dead")
+	asJSON := fs.Bool("json", false, "print the topics as JSON")
+	return &ffcli.Command{
+		Name:       name,
+		ShortUsage: "trunkline reply-topics " + name + " -bus URL [flags]",
+		ShortHelp:  help,
+		LongHelp:   "EXAMPLES\n  " + examples + "\n\n" + exitHelp,
+		FlagSet:    fs,
+		Exec: func(ctx context.Context, args []string) error {
+			if err := noArguments(args); err != nil {
+				return err
+			}
+			switch {
+			case *url == "":
+				return usageError("-bus is missing: the URL of the bus whose reply topics are meant")
+			case *patience <= 0:
+				return usageError("-patience is not over zero")
+			}
+			topics, err := onBus(ctx, *url, func(b *bus.Bus) ([]rpc.InstanceReplyTopic, error) { return do(ctx, b, *patience) })
+			// What was deleted before it failed is told all the same.
+			if printErr := printReplyTopics(stdout, topics, *asJSON); err == nil && printErr != nil {
+				return fmt.Errorf("write the topics: %w", printErr)
+			}
+			switch {
+			case ctx.Err() != nil:
+				return &exitError{exitInterrupted, fmt.Errorf("interrupted: %w", ctx.Err())}
+			case err != nil:
+				return cannotRun(err)
+			}
+			return nil
+		},
+	}
+}
+
+func onBus(ctx context.Context, url string, do func(*bus.Bus) ([]rpc.InstanceReplyTopic, error)) (topics []rpc.InstanceReplyTopic, err error) {
+	b, err := bus.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closeErr := b.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	bounded, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := b.Ready(bounded); err != nil {
+		return nil, err
+	}
+	return do(b)
+}
+
+func printReplyTopics(w io.Writer, topics []rpc.InstanceReplyTopic, asJSON bool) error {
+	type line struct {
+		Topic  string `json:"topic"`
+		Client string `json:"client"`
+		Alive  bool   `json:"alive"`
+	}
+	lines := make([]line, len(topics))
+	for i, t := range topics {
+		lines[i] = line{t.Topic, t.Client, t.Alive}
+	}
+	if asJSON {
+		return json.NewEncoder(w).Encode(lines)
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "TOPIC\tCLIENT\tALIVE")
+	for _, l := range lines {
+		fmt.Fprintf(tw, "%s\t%s\t%t\n", l.Topic, l.Client, l.Alive)
+	}
+	return tw.Flush()
+}
