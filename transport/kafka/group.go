@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +37,10 @@ func newGroupSession(t *Transport, s driver.Subscription) *groupSession {
 	g.client.make = func() (*client, error) {
 		return t.newClientWith(func(c *sarama.Config) {
 			c.ChannelBufferSize = min(s.MaxFetch, 256)
-			c.Metadata.Retry.Max = 10 // of heartbeats too: a member outlives a hiccup of its coordinator
-			c.Metadata.Retry.Backoff = 100 * time.Millisecond
+			// For heartbeats too, which come dialPause apart when the coordinator is gone: a
+			// member outlives its fail-over, and goes on reading from the other brokers.
+			c.Metadata.Retry.Max = 25
+			c.Metadata.Retry.Backoff = 40 * time.Millisecond
 			c.Consumer.Group.InstanceId = g.instance
 		})
 	}
@@ -132,7 +135,9 @@ func (g *groupSession) take(h *groupHandler) (missing bool, err error) {
 		return codeOf(err) == driver.NotFound, err
 	}
 	g.handler.Store(h)
-	err = g.group.Consume(g.ctx, []string{g.sub.Topic}, h)
+	ctx, stop := g.whileConnected()
+	err = g.group.Consume(ctx, []string{g.sub.Topic}, h)
+	stop()
 	g.handler.Store(nil)
 	if err == nil {
 		err = h.failure()
@@ -141,6 +146,32 @@ func (g *groupSession) take(h *groupHandler) (missing bool, err error) {
 		_ = c.RefreshCoordinator(g.sub.Group) // sarama keeps asking the one that has gone
 	}
 	return false, err
+}
+
+// whileConnected returns a context that ends when there was no connection for as long
+// as the group waits for a silent member: others have its partitions by then.
+func (g *groupSession) whileConnected() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(g.ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			state, changed := g.t.monitor.current()
+			var late <-chan time.Time
+			if state.State != driver.Connected {
+				late = time.After(time.Until(state.Since.Add(g.t.opts.times.Session)))
+			}
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			case <-late:
+				cancel(fail("subscribe", g.sub.Topic, state.Cause))
+			}
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		watching.Wait()
+	}
 }
 
 // join makes the consumer group, and drains its errors until it is closed.
