@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -135,4 +136,37 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		synctest.Wait()
 		require.Nil(t, notice.Load())
 	})
+}
+
+// Whoever sees a call's context end by its parent is told why, at once, even while
+// others watch it.
+func TestCancellationIsNeverTakenForADeadline(t *testing.T) {
+	t.Parallel()
+	watch := func(next rpc.Func) rpc.Func {
+		return func(ctx context.Context, req *rpc.Request) (*rpc.Response, error) {
+			done := ctx.Done() // from now on it is watched
+			resp, err := next(ctx, req)
+			_ = done
+			return resp, err
+		}
+	}
+	w := inMemory(t)
+	topic, c := w.topic("deserted", 1), w.client(rpc.WaitForServer(), rpc.WithInterceptors(watch))
+	var all sync.WaitGroup
+	errs := make([]error, 2000)
+	for i := range errs {
+		ctx, cancel := context.WithCancel(w.ctx)
+		a := rpc.CallAsync[number](ctx, c, topic, "m", 1)
+		// Children that come before the call's own make the way to it longer.
+		for range 20 {
+			context.AfterFunc(ctx, func() {})
+		}
+		all.Go(cancel)
+		all.Go(func() { _, errs[i] = a.Reply(w.ctx) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		requireError(t, err, codes.Canceled, false)
+	}
+	w.eventually("the notices are out", func() bool { return c.Stats().Cancels == uint64(len(errs)) })
 }

@@ -101,6 +101,9 @@ func (c *lazyContext) Err() error {
 		}
 		c.start()
 	}
+	if c.real.Err() == nil && (c.Context.Err() != nil || c.also != nil && c.also.Err() != nil) {
+		<-c.real.Done() // a parent's end is on its way here; who saw it there must not be told otherwise
+	}
 	return c.real.Err()
 }
 
