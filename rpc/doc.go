@@ -30,20 +30,33 @@
 //
 // A handler is run at least once for a call that was answered. A request that comes
 // again, redelivered by the transport or retried by the client, is answered with its
-// first answer as long as that is in the server's cache (see ReplayCache); the cache
-// is one process's, so a request that another server takes over is run again. An
-// error is not replayed to a later attempt: the caller knows of it and asks anew. A
-// request is acknowledged to the transport after its reply is in the transport's log.
+// first answer as long as that is in the server's cache (see ReplayCache): one that
+// still runs is joined. The cache is one process's, so a request that another server
+// takes over is run again; with [AtMostOnce] it is lost instead. An error is not
+// replayed to a later attempt: the caller knows of it and asks anew. A request is
+// acknowledged to the transport after its reply is in the transport's log.
 //
 // A call's deadline travels: a request whose deadline has passed is dropped before
 // its handler, and the handler's context has it. The caller's cancellation ends the
-// call at once; the server is not told of it.
+// call at once, and a notice of it, as fast as the transport is, ends the handler's
+// context; a request that is not begun yet is dropped then.
 //
 // Requests with the same key run one at a time, in the order they were published,
 // where the transport keeps order; others run side by side, 64 at once. Where
 // the transport has consumer groups, the servers of a topic share its requests;
-// where it has none every server runs every request, and the second answer is
-// counted as a duplicate.
+// where it has none, and with [Broadcast], every server runs every request: [Call]
+// takes the first answer, [Gather] all of them.
+//
+// A server that is shut down finishes what it has begun, and answers Unavailable what
+// it has fetched and will not begin; see [Server.Shutdown] and [LeaveOnStop].
+//
+// # Who is there
+//
+// A call to a topic that nobody listens to fails at once with Unavailable where the
+// transport knows that: memory and Go channels. Elsewhere servers with [Discoverable]
+// announce themselves, and clients with [FailFast] go by that. Package rpc/discovery
+// asks servers what they serve, and how that goes; `trunkline services` prints it.
+// Package rpc/affinity gives each key one of several named replicas.
 //
 // # Errors
 //
@@ -52,41 +65,31 @@
 // published ends its call at once:
 //
 //	the topic does not exist           Unimplemented: nobody serves this here
+//	it is known that nobody serves it  Unavailable, ErrNoServer
 //	the broker can't be reached        Unavailable
 //	the message is too large           ResourceExhausted, not to be retried
 //	credentials are refused            Unauthenticated or PermissionDenied
 //	the outcome is not known           none: the call goes on waiting for its reply
 //
-// A topic that exists and that nobody serves is DeadlineExceeded. Too many pending
-// calls are ResourceExhausted; a client that is closed is Unavailable.
+// A topic that exists and that nobody serves, where that is not known, is
+// DeadlineExceeded. Too many pending calls are ResourceExhausted; a client that is
+// closed is Unavailable.
+//
+// Of those a server makes by itself: Unimplemented for a method it does not know,
+// InvalidArgument for a body it can't decode, which also goes to the dead-letter topic
+// ([DeadLetterTopic]), Internal for a panic, whose stack goes to the log only, and
+// Unavailable when it stops.
 //
 // # The wire
 //
-// [HeaderWire] is the default form. The payload is the encoded message; the rest is
-// in message headers. All are text.
-//
-//	trunkline-rpc-frame            "1 request", "1 reply" or "1 cancel": version, one space, kind
-//	trunkline-rpc-id               unique among the caller's calls; a reply repeats it; ≤ 128 bytes
-//	trunkline-rpc-caller           the calling instance; a reply repeats it; ≤ 255 bytes
-//	trunkline-rpc-method           requests; ≤ 255 bytes
-//	trunkline-rpc-reply-to         requests: the topic for the reply; none if it is not wanted; ≤ 255 bytes
-//	trunkline-rpc-reply-partition  requests: the partition of that topic, decimal; none for any
-//	trunkline-rpc-deadline         requests: when the caller stops waiting, nanoseconds since 1970 UTC, decimal; none for never
-//	trunkline-rpc-attempt          from 2 on, decimal; a reply repeats it
-//	trunkline-rpc-content-type     the payload's codec: "application/protobuf", "application/json", "application/octet-stream"
-//	trunkline-rpc-status           replies: the gRPC status code, decimal; none for OK
-//	trunkline-rpc-message          replies: the status message, UTF-8; ≤ 16 KiB
-//	trunkline-rpc-details          replies: base64 of a google.rpc.Status that holds the details only; ≤ 64 KiB
-//	trunkline-rpc-stream           reserved: the number of a stream
-//
-// Other names under "trunkline-" are reserved and ignored; all other headers are the
-// users' metadata, at most 128 with 64 KiB. A request's key is the record's key. A
-// receiver answers a version it does not know with Unimplemented.
+// [HeaderWire] is the default form: the payload is the encoded message, the rest is in
+// message headers, all of them text. docs/wire.md in the repository describes each,
+// what client and server have to do, and has a client in Python. Names under
+// "trunkline-" are reserved, all other headers are the users' metadata.
 //
 // # What it does not do
 //
 // No exactly once: a handler whose effect must not happen twice needs a key of its
-// own to tell. No streams yet, no one-way calls and no broadcast from the client, no
-// notice of cancellation to the server, no chunks: a message has to fit the
-// transport's limit.
+// own to tell. No streams yet, and no chunks: a message has to fit the transport's
+// limit. A cancel notice may come too late, or be lost.
 package rpc

@@ -17,7 +17,7 @@ const (
 	// KindReply answers a request; it is the only one to do so.
 	KindReply
 	// KindCancel says that the caller does not wait for the answer any more.
-	// Servers of this version acknowledge it and do nothing.
+	// A server ends the context of its handler then, or does not begin it.
 	KindCancel
 	// KindMessage carries one message of a stream. Reserved: refused as
 	// Unimplemented.

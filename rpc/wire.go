@@ -32,7 +32,7 @@ type Wire interface {
 	Decode(m *message.Message, f *Frame) error
 }
 
-// The headers of [HeaderWire]. The package comment says what they mean.
+// The headers of [HeaderWire]. docs/wire.md says what they mean.
 const (
 	HeaderFrame          = "trunkline-rpc-frame"
 	HeaderID             = "trunkline-rpc-id"
