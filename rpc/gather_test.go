@@ -156,7 +156,12 @@ func TestGatherTakesOneAnswerOfEach(t *testing.T) {
 		got := <-done
 		require.NoError(w, got.err)
 		require.Len(w, got.answers, 3)
+		servers := map[string]bool{}
 		for _, a := range got.answers {
+			servers[a.Server] = true
+			if !w.bus.Capabilities().Ordered {
+				continue // either may have come first
+			}
 			switch a.Server {
 			case "a":
 				require.Equal(w, 1, a.Resp.N)
@@ -166,6 +171,7 @@ func TestGatherTakesOneAnswerOfEach(t *testing.T) {
 				require.Equal(w, 4, a.Resp.N)
 			}
 		}
+		require.Len(w, servers, 3)
 		w.publish(f.ReplyTo, from("d", `{"N":5}`))
 		w.eventually("they are counted", func() bool { return c.Stats().DuplicateReplies == 3 })
 	})
