@@ -38,9 +38,10 @@ func newGroupSession(t *Transport, s driver.Subscription) *groupSession {
 		return t.newClientWith(func(c *sarama.Config) {
 			c.ChannelBufferSize = min(s.MaxFetch, 256)
 			// For heartbeats too, which come dialPause apart when the coordinator is gone: a
-			// member outlives its fail-over, and goes on reading from the other brokers.
-			c.Metadata.Retry.Max = 25
-			c.Metadata.Retry.Backoff = 40 * time.Millisecond
+			// member outlives a short absence. Sarama nests these retries: with more of them one
+			// that is cut off for good takes minutes to give up.
+			c.Metadata.Retry.Max = 10
+			c.Metadata.Retry.Backoff = 100 * time.Millisecond
 			c.Consumer.Group.InstanceId = g.instance
 		})
 	}
