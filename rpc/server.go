@@ -114,7 +114,7 @@ var errShutdown = &Error{st: newError(codes.Unavailable, "the server is shut dow
 func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
 	caps := s.bus.Capabilities()
 	opts := []bus.SubscribeOption{bus.Window(s.cfg.window)}
-	if !s.cfg.leaveOnStop {
+	if !s.cfg.leaveOnStop || !s.redelivered() {
 		opts = append(opts, bus.HandOutOnDrain())
 	}
 	if s.cfg.atMostOnce {

@@ -24,7 +24,11 @@ import (
 func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
-		s := w.server(rpc.Concurrency(2), rpc.Window(20))
+		opts := []rpc.ServerOption{rpc.Concurrency(2), rpc.Window(20)}
+		if !w.bus.Capabilities().Redelivery {
+			opts = append(opts, rpc.LeaveOnStop()) // there is nobody to leave it to
+		}
+		s := w.server(opts...)
 		begun, release := make(chan struct{}, 20), make(chan struct{})
 		var ran atomic.Int64
 		handle(w, s, "slow", func(_ context.Context, n *number) (*number, error) {
