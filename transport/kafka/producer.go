@@ -97,6 +97,11 @@ func (p *producer) hand(out *driver.Outgoing, with *together) error {
 	select {
 	case l.sarama.Input() <- &item.rec:
 		return nil
+	default: // only who has to wait pays for a context's timer
+	}
+	select {
+	case l.sarama.Input() <- &item.rec:
+		return nil
 	case <-ctx.Done():
 		l.pending.Done()
 		return canceled(ctx, "publish", out.Topic)

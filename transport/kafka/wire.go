@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -35,15 +36,26 @@ func (w *wire) encode(rec *sarama.ProducerMessage, out *driver.Outgoing) error {
 		}
 		rec.Key, rec.Value, rec.Headers, rec.Timestamp = made.Key, made.Value, made.Headers, made.Timestamp
 	} else {
-		headers := make([]sarama.RecordHeader, 1, 1+len(out.Message.Metadata))
-		headers[0] = sarama.RecordHeader{Key: []byte(UUIDHeader), Value: []byte(out.Message.UUID)}
+		size := len(UUIDHeader) + len(out.Message.UUID)
+		for k, v := range out.Message.Metadata {
+			size += len(k) + len(v)
+		}
+		headers, all := make([]sarama.RecordHeader, 0, 1+len(out.Message.Metadata)), make([]byte, 0, size)
+		add := func(name, value string) { // all is one allocation for all of them
+			k := len(all)
+			all = append(all, name...)
+			v := len(all)
+			all = append(all, value...)
+			headers = append(headers, sarama.RecordHeader{Key: all[k:v:v], Value: all[v:len(all):len(all)]})
+		}
+		add(UUIDHeader, out.Message.UUID)
 		for k, v := range out.Message.Metadata {
 			switch {
 			case k == UUIDHeader:
 				return failCode(driver.InvalidArgument, "publish", out.Topic,
 					"metadata "+UUIDHeader+" is reserved for the message's UUID", nil)
 			case !driver.IsDirective(k):
-				headers = append(headers, sarama.RecordHeader{Key: []byte(k), Value: []byte(v)})
+				add(k, v)
 			}
 		}
 		rec.Headers, rec.Value = headers, sarama.ByteEncoder(out.Message.Payload)
@@ -134,13 +146,27 @@ func unmarshal(m Marshaler, in *sarama.ConsumerMessage) (msg *message.Message, e
 // headersOf returns the headers in the order of the wire; with uuid, without the one
 // that carries the UUID, and its value.
 func headersOf(in *sarama.ConsumerMessage, uuid bool) (id string, headers []driver.Header) {
+	size := 0
+	for _, h := range in.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	var text strings.Builder // one allocation for all of them
+	text.Grow(size)
+	for _, h := range in.Headers {
+		text.Write(h.Key)
+		text.Write(h.Value)
+	}
+	rest := text.String()
 	headers = make([]driver.Header, 0, len(in.Headers))
 	for _, h := range in.Headers {
-		if uuid && string(h.Key) == UUIDHeader {
-			id = string(h.Value)
+		k, v := len(h.Key), len(h.Key)+len(h.Value)
+		name, value := rest[:k], rest[k:v]
+		rest = rest[v:]
+		if uuid && name == UUIDHeader {
+			id = value
 			continue
 		}
-		headers = append(headers, driver.Header{Key: string(h.Key), Value: string(h.Value)})
+		headers = append(headers, driver.Header{Key: name, Value: value})
 	}
 	return id, headers
 }
