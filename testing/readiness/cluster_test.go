@@ -1,0 +1,320 @@
+package readiness_test
+
+import (
+	"context"
+	"flag"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/liveness/probe"
+	"github.com/trunkline/trunkline/testing/chaos"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+)
+
+var (
+	long   = flag.Bool("readiness.long", false, "10 minutes of full load instead of one")
+	rounds = flag.Int("readiness.rounds", 3, "how often to do each thing")
+)
+
+// envCluster names the folder of the cluster to break; the cluster command prints it.
+const envCluster = "TRUNKLINE_KAFKA_CLUSTER"
+
+// patience bounds each wait.
+const patience = 2 * time.Minute
+
+// The targets; see the package comment.
+const (
+	hardTarget   = 1500 * time.Millisecond
+	silentTarget = 3 * time.Second
+	backTarget   = 2 * time.Second
+)
+
+var nodes = []int32{1, 2, 3}
+
+// scene is a cluster, the buses on it, and the servers of their registry.
+type scene struct {
+	t        *testing.T
+	cluster  chaos.Cluster
+	brokers  chaos.Brokers
+	topic    string
+	subjects []*subject
+	servers  *servers
+	figures  figures
+}
+
+func newScene(t *testing.T) *scene {
+	dir := os.Getenv(envCluster)
+	if dir == "" {
+		t.Skipf("needs a real cluster that it may break, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
+	}
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { noGoroutineIsLeft(t, before) })
+	broker := kafkatb.New(t, kafkatest.Brokers(len(nodes)))
+	command := filepath.Join(t.TempDir(), "cluster")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	reg := probe.New()
+	s := &scene{t: t, cluster: chaos.Cluster{Command: command, Dir: dir}, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, 6)}
+	require.NoError(t, s.brokers.InSync(s.bounded()))
+
+	busy, idle := newSubject(t, reg, "busy", broker.Addrs()), newSubject(t, reg, "idle", broker.Addrs())
+	s.subjects = []*subject{busy, idle}
+	s.servers = serve(t, reg)
+	s.servers.ignore(t.Context(), t)
+	busy.read(s.topic, kafkatb.Name(t))
+	working, stop := context.WithCancel(t.Context())
+	wait := busy.publish(working, s.topic, 2, 4, 20*time.Millisecond)
+	t.Cleanup(func() {
+		stop()
+		wait()
+	})
+	require.NoError(t, reg.WaitReady(s.bounded()))
+	return s
+}
+
+func (s *scene) bounded() context.Context {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	s.t.Cleanup(cancel)
+	return ctx
+}
+
+// settled waits until all is as it was at the start.
+func (s *scene) settled(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.brokers.InSync(s.bounded()))
+	require.NoError(t, s.servers.reg.WaitReady(s.bounded()))
+}
+
+// measure waits until every subject is ready, or isn't, and notes how long after from.
+func (s *scene) measure(t *testing.T, what string, ready bool, after, from time.Time, target time.Duration) {
+	t.Helper()
+	for _, x := range s.subjects {
+		at, err := x.await(ready, after)
+		require.NoError(t, err)
+		took := at.Sub(from)
+		t.Logf("%s, %s: %.3f s", what, x.name, took.Seconds())
+		s.figures.add(what+", "+x.name, target, took)
+	}
+}
+
+// stays runs f, in which no subject may cease to be ready.
+func (s *scene) stays(t *testing.T, what string, f func()) {
+	t.Helper()
+	began := time.Now()
+	before := make([]uint64, len(s.subjects))
+	for i, x := range s.subjects {
+		before[i] = x.losses()
+	}
+	f()
+	for i, x := range s.subjects {
+		lost := x.losses() - before[i]
+		for _, line := range x.since(began) {
+			t.Log(line)
+		}
+		t.Logf("%s, %s: not ready %d times in %.0f s", what, x.name, lost, time.Since(began).Seconds())
+		if lost > 0 {
+			t.Errorf("%s: %s ceased to be ready", what, x.name)
+		}
+	}
+}
+
+// watchDeaths returns a function that waits until every broker's connection is broken, and
+// returns when the last one was.
+func (s *scene) watchDeaths(t *testing.T) func() time.Time {
+	t.Helper()
+	var mu sync.Mutex
+	var last time.Time
+	var reading sync.WaitGroup
+	for _, addr := range s.brokers {
+		conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+		require.NoError(t, err)
+		reading.Go(func() {
+			defer conn.Close()
+			_, _ = conn.Read(make([]byte, 1)) // nothing comes but the end
+			mu.Lock()
+			defer mu.Unlock()
+			last = time.Now()
+		})
+	}
+	return func() time.Time {
+		reading.Wait()
+		return last
+	}
+}
+
+// firstProduce returns when a client that has nothing to do with what is measured has
+// first had a record acknowledged by all replicas in sync.
+func (s *scene) firstProduce(ctx context.Context) (time.Time, error) {
+	conf := sarama.NewConfig()
+	conf.ClientID = "independent"
+	conf.Version = sarama.V2_8_0_0
+	conf.Producer.RequiredAcks = sarama.WaitForAll
+	conf.Producer.Return.Successes = true
+	conf.Producer.Retry.Max = 0
+	conf.Metadata.Retry.Max = 0
+	conf.Net.DialTimeout, conf.Net.ReadTimeout, conf.Net.WriteTimeout = time.Second, 2*time.Second, time.Second
+	conf.Producer.Timeout = time.Second
+	produce := func() error {
+		producer, err := sarama.NewSyncProducer(s.brokers, conf)
+		if err != nil {
+			return err
+		}
+		defer producer.Close()
+		_, _, err = producer.SendMessage(&sarama.ProducerMessage{Topic: s.topic, Value: sarama.StringEncoder("independent")})
+		return err
+	}
+	for {
+		err := produce()
+		if err == nil {
+			return time.Now(), nil
+		}
+		if ctx.Err() != nil {
+			return time.Time{}, err
+		}
+		pause(ctx, 25*time.Millisecond)
+	}
+}
+
+// Not parallel: there is one cluster, and it is broken.
+func TestOnTheCluster(t *testing.T) {
+	s := newScene(t)
+	t.Run("network resets", s.networkResets)
+	t.Run("network swallows", s.networkSwallows)
+	t.Run("full load", s.fullLoad)
+	t.Run("all paused", s.allPaused)
+	t.Run("one killed", s.oneKilled)
+	t.Run("all killed", s.allKilled)
+	require.NoError(t, s.servers.follows(&s.figures))
+	s.figures.report(t)
+}
+
+func (s *scene) networkResets(t *testing.T) {
+	for range *rounds {
+		began := time.Now()
+		for _, x := range s.subjects {
+			x.dialer.Cut()
+		}
+		s.measure(t, "network resets connections: not ready", false, began, began, hardTarget)
+		back := time.Now()
+		for _, x := range s.subjects {
+			x.dialer.Restore()
+		}
+		s.measure(t, "network back after resets: ready", true, back, back, backTarget)
+	}
+}
+
+func (s *scene) networkSwallows(t *testing.T) {
+	for range *rounds {
+		began := time.Now()
+		for _, x := range s.subjects {
+			x.dialer.Stall()
+		}
+		s.measure(t, "network swallows bytes: not ready", false, began, began, silentTarget)
+		back := time.Now()
+		for _, x := range s.subjects {
+			x.dialer.Restore()
+		}
+		s.measure(t, "network back after swallowing: ready", true, back, back, backTarget)
+	}
+}
+
+func (s *scene) allPaused(t *testing.T) {
+	for range *rounds {
+		s.settled(t)
+		paused := true
+		t.Cleanup(func() { // brokers left paused would be of no use to anyone
+			if paused {
+				_ = s.cluster.Resume(context.WithoutCancel(t.Context()), nodes...)
+			}
+		})
+		began := time.Now()
+		require.NoError(t, s.cluster.Pause(s.bounded(), nodes...))
+		s.measure(t, "all brokers paused: not ready", false, began, began, silentTarget)
+		require.NoError(t, s.cluster.Resume(s.bounded(), nodes...))
+		paused = false
+		back := time.Now()
+		first, err := s.firstProduce(s.bounded())
+		require.NoError(t, err)
+		s.measure(t, "all brokers resumed: ready after a produce", true, back, first, backTarget)
+	}
+	s.settled(t)
+}
+
+func (s *scene) oneKilled(t *testing.T) {
+	for round := range *rounds {
+		node := nodes[round%len(nodes)]
+		s.settled(t)
+		s.stays(t, "one of three killed, and back", func() {
+			require.NoError(t, s.cluster.Kill(s.bounded(), node))
+			pause(t.Context(), 6*time.Second)
+			require.NoError(t, s.cluster.Start(s.bounded(), node))
+			require.NoError(t, s.brokers.InSync(s.bounded()))
+		})
+	}
+}
+
+func (s *scene) allKilled(t *testing.T) {
+	for range *rounds {
+		s.settled(t)
+		dead := s.watchDeaths(t)
+		began := time.Now()
+		require.NoError(t, s.cluster.Kill(s.bounded(), nodes...))
+		s.measure(t, "all brokers killed: not ready", false, began, dead(), hardTarget)
+
+		back := time.Now()
+		produced := make(chan time.Time, 1)
+		ctx := s.bounded()
+		var producing sync.WaitGroup
+		producing.Go(func() {
+			if at, err := s.firstProduce(ctx); err == nil {
+				produced <- at
+			} else {
+				close(produced)
+			}
+		})
+		require.NoError(t, s.cluster.Start(s.bounded(), nodes...))
+		first, ok := <-produced
+		producing.Wait()
+		require.True(t, ok, "no record could be produced")
+		s.measure(t, "all brokers back: ready after a produce", true, back, first, backTarget)
+	}
+	s.settled(t)
+}
+
+// fullLoad keeps every core busy, beside the brokers and the publishing.
+func (s *scene) fullLoad(t *testing.T) {
+	s.settled(t)
+	lasts := time.Minute
+	if *long {
+		lasts = 10 * time.Minute
+	}
+	s.stays(t, "every core busy, brokers fine", func() {
+		ctx, cancel := context.WithTimeout(t.Context(), lasts)
+		defer cancel()
+		published := s.subjects[0].publish(ctx, s.topic, 32, 20, 0)
+		var spinning sync.WaitGroup
+		for range runtime.NumCPU() {
+			spinning.Go(func() {
+				for x := uint64(1); ctx.Err() == nil; {
+					for range 1 << 16 {
+						x = x*6364136223846793005 + 1442695040888963407
+					}
+					runtime.KeepAlive(x)
+				}
+			})
+		}
+		spinning.Wait()
+		published()
+	})
+}

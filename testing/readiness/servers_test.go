@@ -1,0 +1,242 @@
+package readiness_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
+
+	"github.com/trunkline/trunkline/liveness/probe"
+	"github.com/trunkline/trunkline/liveness/probe/grpcprobe"
+)
+
+const followTarget = 50 * time.Millisecond
+
+type work struct {
+	testgrpc.UnimplementedTestServiceServer
+}
+
+func (work) EmptyCall(context.Context, *testgrpc.Empty) (*testgrpc.Empty, error) {
+	return &testgrpc.Empty{}, nil
+}
+
+// change is when something became ready, or ceased to be.
+type change struct {
+	at    time.Time
+	ready bool
+}
+
+// changes is the list of them, in order.
+type changes struct {
+	mu  sync.Mutex
+	all []change
+}
+
+// saw adds what was seen at that time, if it is not what was seen before.
+func (c *changes) saw(at time.Time, ready bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.all); n == 0 || c.all[n-1].ready != ready {
+		c.all = append(c.all, change{at, ready})
+	}
+}
+
+func (c *changes) list() []change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]change(nil), c.all...)
+}
+
+// servers serve a registry, and are asked all the time.
+type servers struct {
+	reg      *probe.Registry
+	httpAddr string
+	conn     *grpc.ClientConn
+	registry changes
+	seen     map[string]*changes
+	end      context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// serve starts them. They and all who ask end with the test, or with stop.
+func serve(t *testing.T, reg *probe.Registry) *servers {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &servers{reg: reg, end: cancel, seen: map[string]*changes{
+		"HTTP /readyz": {}, "gRPC health Check": {}, "gRPC health Watch": {}, "gRPC call through the gate": {}}}
+
+	web, err := probe.NewServer("127.0.0.1:0", reg)
+	require.NoError(t, err)
+	s.httpAddr = web.Addr().String()
+	s.running.Go(func() { assert.NoError(t, web.Serve(ctx)) })
+
+	gate, err := grpcprobe.NewGate(reg)
+	require.NoError(t, err)
+	health, err := grpcprobe.NewHealthServer(reg)
+	require.NoError(t, err)
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(gate.UnaryServerInterceptor()), grpc.ChainStreamInterceptor(gate.StreamServerInterceptor()))
+	healthpb.RegisterHealthServer(server, health)
+	testgrpc.RegisterTestServiceServer(server, work{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s.running.Go(func() { assert.NoError(t, server.Serve(listener)) })
+	s.conn, err = grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+
+	s.running.Go(func() { s.record(ctx) })
+	s.running.Go(func() { s.askHTTP(ctx) })
+	s.running.Go(func() { s.askGRPC(ctx) })
+	s.running.Go(func() { s.watchGRPC(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		health.Close()
+		server.Stop()
+		assert.NoError(t, s.conn.Close())
+		s.running.Wait()
+	})
+	return s
+}
+
+// record notes the registry's own changes: the whole changes when a service does.
+func (s *servers) record(ctx context.Context) {
+	for snap := range s.reg.Watch(ctx) {
+		var last time.Time
+		for _, service := range snap.Services {
+			if service.Since.After(last) {
+				last = service.Since
+			}
+		}
+		s.registry.saw(last, snap.Ready)
+	}
+}
+
+// every calls ask without pause but a short one.
+func every(ctx context.Context, ask func()) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		ask()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *servers) askHTTP(ctx context.Context) {
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	every(ctx, func() {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.httpAddr+"/readyz", nil)
+		if err != nil {
+			return
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		s.seen["HTTP /readyz"].saw(time.Now(), response.StatusCode == http.StatusOK)
+	})
+}
+
+func (s *servers) askGRPC(ctx context.Context) {
+	health, calls := healthpb.NewHealthClient(s.conn), testgrpc.NewTestServiceClient(s.conn)
+	every(ctx, func() {
+		answer, err := health.Check(ctx, &healthpb.HealthCheckRequest{})
+		if err == nil {
+			s.seen["gRPC health Check"].saw(time.Now(), answer.GetStatus() == healthpb.HealthCheckResponse_SERVING)
+		}
+		_, err = calls.EmptyCall(ctx, &testgrpc.Empty{})
+		if code := status.Code(err); code == codes.OK || code == codes.Unavailable {
+			s.seen["gRPC call through the gate"].saw(time.Now(), code == codes.OK)
+		}
+	})
+}
+
+func (s *servers) watchGRPC(ctx context.Context) {
+	stream, err := healthpb.NewHealthClient(s.conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+	for err == nil {
+		var answer *healthpb.HealthCheckResponse
+		if answer, err = stream.Recv(); err == nil {
+			s.seen["gRPC health Watch"].saw(time.Now(), answer.GetStatus() == healthpb.HealthCheckResponse_SERVING)
+		}
+	}
+}
+
+// follows holds what was seen against the registry: the first sight of a change, if it came
+// before the next one. A change that lasted for less than the target need not be seen.
+func (s *servers) follows(fs *figures) error {
+	registry := s.registry.list()
+	var errs []error
+	for name, seen := range s.seen {
+		all := seen.list()
+		for i, c := range registry {
+			if i == 0 {
+				continue // they were not asked yet
+			}
+			next := time.Now()
+			if i+1 < len(registry) {
+				next = registry[i+1].at
+			}
+			found := false
+			for _, sight := range all {
+				if sight.ready == c.ready && !sight.at.Before(c.at) && (sight.at.Before(next.Add(generous * followTarget))) {
+					fs.add(name+" follows the registry", followTarget, sight.at.Sub(c.at))
+					found = true
+					break
+				}
+			}
+			if !found && next.Sub(c.at) > generous*followTarget {
+				errs = append(errs, errors.New(name+" missed a change"))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ignore hangs observers on the registry and the servers that are slow, or never come back.
+func (s *servers) ignore(ctx context.Context, t *testing.T) {
+	t.Helper()
+	s.running.Go(func() {
+		for range s.reg.Watch(ctx) {
+			<-ctx.Done()
+		}
+	})
+	s.running.Go(func() {
+		for range s.reg.Watch(ctx) {
+			pause(ctx, 700*time.Millisecond)
+		}
+	})
+	_, err := healthpb.NewHealthClient(s.conn).Watch(ctx, &healthpb.HealthCheckRequest{}) // and never receive
+	require.NoError(t, err)
+	half, err := net.Dial("tcp", s.httpAddr)
+	require.NoError(t, err)
+	_, err = half.Write([]byte("GET /readyz HTTP/1.1\r\n"))
+	require.NoError(t, err)
+	t.Cleanup(func() { half.Close() })
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

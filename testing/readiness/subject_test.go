@@ -1,0 +1,133 @@
+package readiness_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/liveness"
+	"github.com/trunkline/trunkline/liveness/probe"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// subject is a bus whose readiness is measured.
+type subject struct {
+	t       *testing.T
+	name    string
+	dialer  *kafkatest.Dialer
+	bus     *bus.Bus
+	monitor *liveness.Monitor
+
+	working context.CancelFunc
+	work    sync.WaitGroup
+}
+
+// newSubject makes a bus on the brokers with the default options, but for a dialer that
+// can be cut and a history that holds everything. Observers that are dead hang on it.
+func newSubject(t *testing.T, reg *probe.Registry, name string, addrs []string) *subject {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &subject{t: t, name: name, dialer: &kafkatest.Dialer{Timeout: 2 * time.Second}, working: cancel}
+	transport, err := kafka.New(addrs, kafka.WithDialer(s.dialer.DialContext))
+	require.NoError(t, err)
+	watcher := liveness.NewWatcher()
+	s.bus, err = bus.New(transport, bus.WithHooks(watcher))
+	require.NoError(t, err)
+	s.monitor, err = liveness.New(s.bus, watcher, reg, liveness.WithServiceName(name), liveness.WithAllSubscriptions(), liveness.WithHistory(10_000))
+	require.NoError(t, err)
+	require.NoError(t, s.monitor.Start())
+	s.monitor.OnProbe(func(liveness.Probe) { <-ctx.Done() })
+	s.work.Go(func() {
+		for range s.monitor.Watch(ctx) {
+			<-ctx.Done()
+		}
+	})
+	s.work.Go(func() {
+		for range s.monitor.Watch(ctx) {
+			pause(ctx, 700*time.Millisecond)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		s.work.Wait()
+		closing, stop := context.WithTimeout(context.Background(), time.Minute)
+		defer stop()
+		assert.NoError(t, s.monitor.Close(closing))
+		assert.NoError(t, s.bus.Shutdown(closing))
+	})
+	return s
+}
+
+// read subscribes in a group; readiness requires the subscription from now on.
+func (s *subject) read(topic, group string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	sub, err := s.bus.Consume(context.WithoutCancel(s.t.Context()), topic, func(context.Context, *bus.Delivery) error { return nil }, bus.Group(group))
+	require.NoError(s.t, err)
+	s.monitor.Require(sub)
+	require.NoError(s.t, sub.Ready(ctx))
+}
+
+// publish publishes from as many goroutines until ctx or the test ends, each a batch and
+// then a rest.
+func (s *subject) publish(ctx context.Context, topic string, goroutines, batch int, rest time.Duration) (wait func()) {
+	var publishing sync.WaitGroup
+	for g := range goroutines {
+		publishing.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				messages := make([]*message.Message, batch)
+				for i := range messages {
+					messages[i] = message.NewMessage(fmt.Sprintf("%d-%d-%d", g, n, i), make([]byte, 100))
+					messages[i].SetContext(ctx)
+				}
+				_ = s.bus.Publish(topic, messages...) // what becomes of it is the monitor's to see
+				if rest > 0 {
+					pause(ctx, rest)
+				}
+			}
+		})
+	}
+	return publishing.Wait
+}
+
+// await waits until the service is ready, or isn't, and returns when that first was so
+// after the given time.
+func (s *subject) await(ready bool, after time.Time) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	for state, err := s.monitor.Wait(ctx, 0); ; state, err = s.monitor.Wait(ctx, state.Version) {
+		for _, past := range s.monitor.History() {
+			if past.Ready == ready && past.Since.After(after) {
+				return past.Since, nil
+			}
+		}
+		if err != nil {
+			return time.Time{}, fmt.Errorf("%s did not get to ready=%v: it is %s (%w): %w", s.name, ready, state.Status, state.Cause, err)
+		}
+	}
+}
+
+// losses is how often it ceased to be ready.
+func (s *subject) losses() uint64 {
+	n := s.monitor.Transitions()
+	return n[probe.NotReady] + n[probe.Failed]
+}
+
+// since returns what changed after a time, for who has to find out why.
+func (s *subject) since(after time.Time) (lines []string) {
+	for _, state := range s.monitor.History() {
+		if state.Since.After(after) {
+			lines = append(lines, fmt.Sprintf("%s %s: live %v, %s: %v", state.Since.Format("15:04:05.000"), s.name, state.Live, state.Status, state.Cause))
+		}
+	}
+	return lines
+}
