@@ -18,8 +18,13 @@
 //	greeting, err := rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{Name: "Ada"})
 //
 // Neither waits for a broker when it is made: calls wait, within their contexts.
-// The topic of a server has to exist where topics are created (bus.EnsureTopic); the
-// client makes its own reply topic and deletes it on Close.
+// The topic of a server has to exist where topics are created (bus.EnsureTopic). The
+// clients of a bus have one reply topic together, made for the first and deleted with
+// the last, and one reader of it; [ReplyTopic] and [SharedReplies] choose another
+// address. `trunkline reply-topics clean` deletes those of processes that crashed.
+//
+// [CallAsync] is told when a request is sent and waits for the reply later, [Send] wants
+// no reply, and [Gather] takes those of every instance.
 //
 // # Semantics
 //
