@@ -23,8 +23,9 @@ import (
 )
 
 var (
-	long   = flag.Bool("readiness.long", false, "10 minutes of full load instead of one")
-	rounds = flag.Int("readiness.rounds", 3, "how often to do each thing")
+	long    = flag.Bool("readiness.long", false, "10 minutes of full load instead of one")
+	verbose = flag.Bool("readiness.history", false, "print every state of every bus")
+	rounds  = flag.Int("readiness.rounds", 3, "how often to do each thing")
 )
 
 // envCluster names the folder of the cluster to break; the cluster command prints it.
@@ -195,7 +196,15 @@ func TestOnTheCluster(t *testing.T) {
 	t.Run("all paused", s.allPaused)
 	t.Run("one killed", s.oneKilled)
 	t.Run("all killed", s.allKilled)
-	require.NoError(t, s.servers.follows(&s.figures))
+	s.servers.follows(t, &s.figures)
+	for _, x := range s.subjects {
+		t.Logf("%s ceased to be ready %d times", x.name, x.losses())
+		if *verbose {
+			for _, line := range x.since(time.Time{}) {
+				t.Log(line)
+			}
+		}
+	}
 	s.figures.report(t)
 }
 
@@ -241,9 +250,9 @@ func (s *scene) allPaused(t *testing.T) {
 		began := time.Now()
 		require.NoError(t, s.cluster.Pause(s.bounded(), nodes...))
 		s.measure(t, "all brokers paused: not ready", false, began, began, silentTarget)
+		back := time.Now() // it may be ready before the command has ended
 		require.NoError(t, s.cluster.Resume(s.bounded(), nodes...))
 		paused = false
-		back := time.Now()
 		first, err := s.firstProduce(s.bounded())
 		require.NoError(t, err)
 		s.measure(t, "all brokers resumed: ready after a produce", true, back, first, backTarget)
