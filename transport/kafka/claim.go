@@ -9,6 +9,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
+var _ driver.Extent = (*claim)(nil)
+
 // claim is a partition that a session holds: the driver.Partition of both kinds of
 // session. Its session ends it; whoever fetches from it releases it.
 type claim struct {
@@ -36,6 +38,7 @@ type claim struct {
 // source is where records come from, for as long as sarama keeps it open.
 type source struct {
 	messages <-chan *sarama.ConsumerMessage
+	end      func() int64  // the log's end as of the last fetch; 0 before the first
 	dry      chan struct{} // closed when messages was found closed
 	once     sync.Once
 }
@@ -58,9 +61,10 @@ func (c *claim) Context() context.Context { return c.ctx }
 // Release implements driver.Partition.
 func (c *claim) Release() { c.release.Do(func() { close(c.released) }) }
 
-// attach makes Fetch read from messages, until its channel is found closed.
-func (c *claim) attach(messages <-chan *sarama.ConsumerMessage) *source {
-	s := &source{messages: messages, dry: make(chan struct{})}
+// attach makes Fetch read from messages, until its channel is found closed. end is the
+// high-water mark.
+func (c *claim) attach(messages <-chan *sarama.ConsumerMessage, end func() int64) *source {
+	s := &source{messages: messages, end: end, dry: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.source = s
@@ -73,6 +77,17 @@ func (c *claim) position() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.next
+}
+
+// Extent implements [driver.Extent]. Fetches tell the end.
+func (c *claim) Extent() (next, end int64, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.source == nil {
+		return c.next, 0, false
+	}
+	end = c.source.end()
+	return c.next, max(end, c.next), end > 0
 }
 
 // Fetch implements driver.Partition.

@@ -149,7 +149,7 @@ func (h *groupHandler) ConsumeClaim(s sarama.ConsumerGroupSession, sc sarama.Con
 	if c == nil {
 		return nil // the next session begins where we want it
 	}
-	src := c.attach(sc.Messages())
+	src := c.attach(sc.Messages(), sc.HighWaterMarkOffset)
 	select {
 	case <-s.Context().Done():
 	case <-src.dry:

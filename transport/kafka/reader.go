@@ -192,7 +192,7 @@ func (r *readerSession) follow(c *claim, pc sarama.PartitionConsumer) error {
 			}
 		}
 	}()
-	src := c.attach(pc.Messages())
+	src := c.attach(pc.Messages(), pc.HighWaterMarkOffset)
 	select {
 	case <-r.ctx.Done():
 	case <-src.dry:
