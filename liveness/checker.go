@@ -154,7 +154,7 @@ func (c *Checker) run(ctx context.Context) {
 			return
 		}
 		c.last.Store(&found)
-		status, cause, pause := c.judge(found)
+		status, pause, cause := c.judge(found)
 		c.reg.Update(c.cfg.service, status, cause)
 		timer := time.NewTimer(pause)
 		select {
@@ -187,16 +187,16 @@ func (c *Checker) check(ctx context.Context) (found Check) {
 	return found
 }
 
-func (c *Checker) judge(found Check) (status probe.Status, cause error, pause time.Duration) {
+func (c *Checker) judge(found Check) (status probe.Status, pause time.Duration, cause error) {
 	switch {
 	case found.Err != nil:
-		return probe.Running, found.Err, c.cfg.interval
+		return probe.Running, c.cfg.interval, found.Err
 	case found.Status == bus.HealthOK:
-		return probe.Running, nil, c.cfg.interval
+		return probe.Running, c.cfg.interval, nil
 	}
 	cause = errors.New(found.Status.String() + ": " + found.Message)
 	if found.Status == bus.HealthWarning {
-		return probe.Running, cause, c.cfg.interval
+		return probe.Running, c.cfg.interval, cause
 	}
-	return probe.NotReady, &bus.Error{Code: bus.Unavailable, Op: "check", Reason: cause.Error()}, min(c.cfg.retry, c.cfg.interval)
+	return probe.NotReady, min(c.cfg.retry, c.cfg.interval), &bus.Error{Code: bus.Unavailable, Op: "check", Reason: cause.Error()}
 }

@@ -22,7 +22,7 @@ import (
 
 const patience = 20 * time.Second
 
-var cause = errors.New("the cause")
+var errCause = errors.New("the cause")
 
 // rig is a bus over faults over a log with the topics "t" and "u".
 type rig struct {
@@ -228,9 +228,9 @@ func TestSubscribeWhileDisconnected(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
 	defer r.Close()
-	r.faults.Disconnect(cause)
+	r.faults.Disconnect(errCause)
 	r.faults.Disconnect(errors.New("a second one changes nothing"))
-	require.ErrorIs(t, r.Connection().Cause, cause)
+	require.ErrorIs(t, r.Connection().Cause, errCause)
 	s, err := r.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil })
 	require.NoError(t, err)
 	r.faults.Connect()
@@ -303,13 +303,13 @@ func TestForcedRebalance(t *testing.T) {
 
 func TestCorrupt(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 1, 1, bustest.OnFetch("t", bustest.Nth(2), bustest.Corrupt(cause)))
+	r := newRig(t, 1, 1, bustest.OnFetch("t", bustest.Nth(2), bustest.Corrupt(errCause)))
 	defer r.Close()
 	_, s := r.consume(t, "t")
 	require.NoError(t, r.Publish("t", numbered(3)...))
 	<-s.Done()
 	require.Equal(t, bus.Undecodable, bus.CodeOf(s.Err()))
-	require.ErrorIs(t, s.Err(), cause)
+	require.ErrorIs(t, s.Err(), errCause)
 }
 
 func TestTheSeedDecides(t *testing.T) {
@@ -348,7 +348,7 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 		"every 0":              bustest.OnPublish("t", bustest.Every(0), bustest.Duplicate()),
 		"probability 2":        bustest.OnPublish("t", bustest.Probability(2), bustest.Duplicate()),
 		"a fetch fails":        bustest.OnFetch("t", bustest.Always(), bustest.Fail(bus.Unavailable)),
-		"a publish is corrupt": bustest.OnPublish("t", bustest.Always(), bustest.Corrupt(cause)),
+		"a publish is corrupt": bustest.OnPublish("t", bustest.Always(), bustest.Corrupt(errCause)),
 		"no cause":             bustest.OnFetch("t", bustest.Always(), bustest.Corrupt(nil)),
 		"a negative delay":     bustest.OnFetch("t", bustest.Always(), bustest.Delay(-1)),
 	} {

@@ -217,15 +217,21 @@ func topicConfig(c *client, topic string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
+	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: topic}}, sarama.DescribeConfigsOptions{})
+	if err == nil && len(results) != 1 {
+		err = sarama.ErrIncompleteResponse
+	}
+	if err == nil && results[0].ErrorCode != sarama.ErrNoError {
+		err = results[0].ErrorCode
+	}
 	if err != nil {
 		if codeOf(err) == driver.PermissionDenied {
 			return nil, nil
 		}
 		return nil, err
 	}
-	config := make(map[string]string, len(entries))
-	for _, e := range entries {
+	config := make(map[string]string, len(results[0].Configs))
+	for _, e := range results[0].Configs {
 		if !e.Sensitive {
 			config[e.Name] = e.Value
 		}

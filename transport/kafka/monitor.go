@@ -60,11 +60,6 @@ func (m *monitor) current() (driver.Connection, <-chan struct{}) {
 	return m.state, m.changed
 }
 
-func (m *monitor) connected() bool {
-	s, _ := m.current()
-	return s.State == driver.Connected
-}
-
 // watch registers the observer and calls it with the present state.
 func (m *monitor) watch(observe func(driver.Connection)) {
 	m.tell.Lock()

@@ -110,12 +110,6 @@ func (e *events) fail(err error) {
 	e.stop()
 }
 
-func (e *events) failed() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.final != nil
-}
-
 // endClaim ends a claim. One that was never handed out has no one else to release it.
 func (e *events) endClaim(c *claim, cause error) {
 	e.mu.Lock()
@@ -142,12 +136,6 @@ func (e *events) begin() {
 func (e *events) signal() {
 	close(e.changed)
 	e.changed = make(chan struct{})
-}
-
-func (e *events) isClosing() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.closing
 }
 
 // endCause is what the context of a claim ends with when its session does.

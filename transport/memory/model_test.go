@@ -37,7 +37,6 @@ type client struct {
 	tr       *memory.Transport
 	session  driver.Session
 	grouped  bool
-	newest   bool
 	away     bool
 	claims   map[int32]*clientClaim
 	expected map[int32]int64 // of a reader: where its next claim begins

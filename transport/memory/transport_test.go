@@ -54,11 +54,10 @@ func (o outcomes) Published(out *driver.Outgoing, r driver.Outcome) { o <- resul
 
 type outOption func(*driver.Outgoing)
 
-func to(partition int32) outOption        { return func(o *driver.Outgoing) { o.Partition = partition } }
-func keyed(key string) outOption          { return func(o *driver.Outgoing) { o.Key = []byte(key) } }
-func at(when time.Time) outOption         { return func(o *driver.Outgoing) { o.Timestamp = when } }
-func under(ctx context.Context) outOption { return func(o *driver.Outgoing) { o.Context = ctx } }
-func topic(name string) outOption         { return func(o *driver.Outgoing) { o.Topic = name } }
+func to(partition int32) outOption { return func(o *driver.Outgoing) { o.Partition = partition } }
+func keyed(key string) outOption   { return func(o *driver.Outgoing) { o.Key = []byte(key) } }
+func at(when time.Time) outOption  { return func(o *driver.Outgoing) { o.Timestamp = when } }
+func topic(name string) outOption  { return func(o *driver.Outgoing) { o.Topic = name } }
 
 func outgoing(ctx context.Context, sink driver.Sink, payload string, opts ...outOption) driver.Outgoing {
 	o := driver.Outgoing{Context: ctx, Topic: "t", Partition: driver.AnyPartition,

@@ -22,39 +22,39 @@ import (
 )
 
 // unary makes one unary call and returns its outcome and trailer.
-func (r *rig) unary() (error, metadata.MD) {
+func (r *rig) unary() (metadata.MD, error) {
 	var trailer metadata.MD
 	_, err := testgrpc.NewTestServiceClient(r.conn).EmptyCall(r.ctx, &testgrpc.Empty{}, grpc.Trailer(&trailer))
-	return err, trailer
+	return trailer, err
 }
 
 // stream opens a stream and exchanges one message.
-func (r *rig) stream() (error, metadata.MD) {
+func (r *rig) stream() (metadata.MD, error) {
 	stream, err := testgrpc.NewTestServiceClient(r.conn).FullDuplexCall(r.ctx)
 	if err != nil {
-		return err, nil
+		return nil, err
 	}
 	// A refused stream may fail to send, with EOF; what Recv says is why.
 	if err := stream.Send(&testgrpc.StreamingOutputCallRequest{}); err != nil && !errors.Is(err, io.EOF) {
-		return err, nil
+		return nil, err
 	}
 	if _, err := stream.Recv(); err != nil {
-		return err, stream.Trailer()
+		return stream.Trailer(), err
 	}
 	if err := stream.CloseSend(); err != nil {
-		return err, nil
+		return nil, err
 	}
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		return err, stream.Trailer()
+		return stream.Trailer(), err
 	}
-	return nil, stream.Trailer()
+	return stream.Trailer(), nil
 }
 
 func TestGate(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []struct {
 		name string
-		call func(*rig) (error, metadata.MD)
+		call func(*rig) (metadata.MD, error)
 	}{{"unary", (*rig).unary}, {"stream", (*rig).stream}} {
 		for _, tc := range []struct {
 			name    string
@@ -71,7 +71,7 @@ func TestGate(t *testing.T) {
 				r := serve(t, nil, tc.opts...)
 				refused := func(message string) {
 					t.Helper()
-					err, trailer := kind.call(r)
+					trailer, err := kind.call(r)
 					refusal := status.Convert(err)
 					require.Equal(t, codes.Unavailable, refusal.Code(), refusal)
 					require.Equal(t, message, refusal.Message())
@@ -88,7 +88,7 @@ func TestGate(t *testing.T) {
 				}
 				passes := func() {
 					t.Helper()
-					err, trailer := kind.call(r)
+					trailer, err := kind.call(r)
 					require.NoError(t, err)
 					require.Empty(t, trailer.Get("grpc-retry-pushback-ms"))
 					require.Equal(t, 1, r.through())
@@ -146,9 +146,9 @@ func TestExemptCalls(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			r := serve(t, nil, grpcprobe.WithExempt(tc.exempt...))
-			err, _ := r.unary()
+			_, err := r.unary()
 			require.Equal(t, tc.unary, status.Code(err), err)
-			err, _ = r.stream()
+			_, err = r.stream()
 			require.Equal(t, tc.stream, status.Code(err), err)
 		})
 	}
@@ -171,6 +171,7 @@ func TestHealthAndReflectionAreAlwaysExempt(t *testing.T) {
 
 	alpha, err := reflectionalphapb.NewServerReflectionClient(r.conn).ServerReflectionInfo(r.ctx)
 	require.NoError(t, err)
+	//lint:ignore SA1019 old clients still ask this one, so it is exempt too
 	require.NoError(t, alpha.Send(&reflectionalphapb.ServerReflectionRequest{MessageRequest: &reflectionalphapb.ServerReflectionRequest_ListServices{}}))
 	_, err = alpha.Recv()
 	require.NoError(t, err)
@@ -185,7 +186,7 @@ func TestClientRetriesGoByTheHint(t *testing.T) {
 		"name": [{"service": "grpc.testing.TestService"}],
 		"retryPolicy": {"maxAttempts": 5, "initialBackoff": "600s", "maxBackoff": "600s", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}
 	}]}`)}, grpcprobe.WithRetryDelay(time.Millisecond))
-	err, _ := r.unary()
+	_, err := r.unary()
 	require.Equal(t, codes.Unavailable, status.Code(err), "after the last attempt, not at the deadline")
 }
 
