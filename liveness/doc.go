@@ -82,6 +82,14 @@
 // publishes only when it is ready may wait for that for ever: give such a bus a
 // [WithProbeTopic] or [WithProber].
 //
+// # Brokers, topics, lag
+//
+// A [Checker] looks at every broker and at the topics a program needs, now and then, and
+// is a service of its own: it knows of trouble that does not keep the bus from being used
+// yet. /detailz shows what it found, and with the monitor's service each subscription,
+// whether it is assigned, and how far it is behind where the transport knows that. Package
+// livenessotel measures all of it.
+//
 // # What it does not do
 //
 // It reconnects nothing: transports do that by themselves. It never ends the

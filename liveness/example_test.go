@@ -97,3 +97,40 @@ func ExampleMonitor_Require() {
 	// <nil>
 	// Stopped
 }
+
+// Brokers and topics are a service of their own, beside the bus.
+func ExampleNewChecker() {
+	ctx := context.Background()
+	transport, err := memory.New()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	b, err := bus.New(transport)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	reg := probe.New()
+	checker, err := liveness.NewChecker(b, reg, bus.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := checker.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer checker.Close(ctx)
+	if err := reg.WaitReady(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	service, _ := reg.Snapshot().Service(checker.ServiceName())
+	fmt.Println(service.Status)
+	fmt.Println(service.Cause)
+	// Output:
+	// Running
+	// memory: check: this transport has no brokers to look at (unsupported)
+}
