@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
 	"github.com/trunkline/trunkline/testing/chaos"
 	"github.com/trunkline/trunkline/testing/kafkatest"
@@ -52,6 +54,10 @@ type scene struct {
 	subjects []*subject
 	servers  *servers
 	figures  figures
+
+	// checker has a registry of its own: it would add to what is measured.
+	checker *liveness.Checker
+	checks  *probe.Registry
 }
 
 func newScene(t *testing.T) *scene {
@@ -69,8 +75,10 @@ func newScene(t *testing.T) *scene {
 	s := &scene{t: t, cluster: chaos.Cluster{Command: command, Dir: dir}, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, 6)}
 	require.NoError(t, s.brokers.InSync(s.bounded()))
 
+	s.checks = probe.New()
 	busy, idle := newSubject(t, reg, "busy", broker.Addrs()), newSubject(t, reg, "idle", broker.Addrs())
 	s.subjects = []*subject{busy, idle}
+	s.check(idle.bus)
 	s.servers = serve(t, reg)
 	s.servers.ignore(t.Context(), t)
 	busy.read(s.topic, kafkatb.Name(t))
@@ -82,6 +90,30 @@ func newScene(t *testing.T) *scene {
 	})
 	require.NoError(t, reg.WaitReady(s.bounded()))
 	return s
+}
+
+// check looks at all three brokers and the topic all the time; two have to be there.
+func (s *scene) check(b *bus.Bus) {
+	var err error
+	s.checker, err = liveness.NewChecker(b, s.checks, bus.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
+	require.NoError(s.t, err)
+	require.NoError(s.t, s.checker.Start())
+	s.t.Cleanup(func() { require.NoError(s.t, s.checker.Close(context.WithoutCancel(s.t.Context()))) })
+}
+
+// checked waits until the check finds this, and the registry says so.
+func (s *scene) checked(t *testing.T, want bus.HealthStatus, status probe.Status) {
+	t.Helper()
+	for snap := range s.checks.Watch(s.bounded()) {
+		last, ok := s.checker.Last()
+		service, found := snap.Service(s.checker.ServiceName())
+		if ok && found && last.Status == want && service.Status == status {
+			t.Logf("check: %s, %s: %v", last.Status, service.Status, service.Cause)
+			return
+		}
+	}
+	last, _ := s.checker.Last()
+	t.Errorf("the check never was %s: %s: %s", want, last.Status, last.Message)
 }
 
 func (s *scene) bounded() context.Context {
@@ -266,9 +298,12 @@ func (s *scene) oneKilled(t *testing.T) {
 		s.settled(t)
 		s.stays(t, "one of three killed, and back", func() {
 			require.NoError(t, s.cluster.Kill(s.bounded(), node))
-			pause(t.Context(), 6*time.Second)
+			killed := time.Now()
+			s.checked(t, bus.HealthWarning, probe.Running)
+			pause(t.Context(), 6*time.Second-time.Since(killed))
 			require.NoError(t, s.cluster.Start(s.bounded(), node))
 			require.NoError(t, s.brokers.InSync(s.bounded()))
+			s.checked(t, bus.HealthOK, probe.Running)
 		})
 	}
 }
@@ -280,6 +315,7 @@ func (s *scene) allKilled(t *testing.T) {
 		began := time.Now()
 		require.NoError(t, s.cluster.Kill(s.bounded(), nodes...))
 		s.measure(t, "all brokers killed: not ready", false, began, dead(), hardTarget)
+		s.checked(t, bus.HealthCritical, probe.NotReady)
 
 		back := time.Now()
 		produced := make(chan time.Time, 1)
@@ -299,6 +335,7 @@ func (s *scene) allKilled(t *testing.T) {
 		s.measure(t, "all brokers back: ready after a produce", true, back, first, backTarget)
 	}
 	s.settled(t)
+	s.checked(t, bus.HealthOK, probe.Running)
 }
 
 // fullLoad keeps every core busy, beside the brokers and the publishing.
