@@ -58,6 +58,9 @@ type scene struct {
 	// checker has a registry of its own: it would add to what is measured.
 	checker *liveness.Checker
 	checks  *probe.Registry
+
+	caused int               // how often the brokers or the network were taken away
+	before map[string]uint64 // losses before the first time
 }
 
 func newScene(t *testing.T) *scene {
@@ -89,6 +92,7 @@ func newScene(t *testing.T) *scene {
 		wait()
 	})
 	require.NoError(t, reg.WaitReady(s.bounded()))
+	s.before = map[string]uint64{busy.name: busy.losses(), idle.name: idle.losses()}
 	return s
 }
 
@@ -122,16 +126,21 @@ func (s *scene) bounded() context.Context {
 	return ctx
 }
 
-// settled waits until all is as it was at the start.
+// settled waits until all is as it was at the start, and has been for a moment: rounds that
+// follow each other at once make changes too brief to be seen.
 func (s *scene) settled(t *testing.T) {
 	t.Helper()
 	require.NoError(t, s.brokers.InSync(s.bounded()))
 	require.NoError(t, s.servers.reg.WaitReady(s.bounded()))
+	pause(t.Context(), time.Second)
 }
 
 // measure waits until every subject is ready, or isn't, and notes how long after from.
 func (s *scene) measure(t *testing.T, what string, ready bool, after, from time.Time, target time.Duration) {
 	t.Helper()
+	if !ready {
+		s.caused++
+	}
 	for _, x := range s.subjects {
 		at, err := x.await(ready, after)
 		require.NoError(t, err)
@@ -230,7 +239,7 @@ func TestOnTheCluster(t *testing.T) {
 	t.Run("all killed", s.allKilled)
 	s.servers.follows(t, &s.figures)
 	for _, x := range s.subjects {
-		t.Logf("%s ceased to be ready %d times", x.name, x.losses())
+		t.Logf("%s ceased to be ready %d times, %d of them caused", x.name, x.losses()-s.before[x.name], s.caused)
 		if *verbose {
 			for _, line := range x.since(time.Time{}) {
 				t.Log(line)
@@ -252,6 +261,7 @@ func (s *scene) networkResets(t *testing.T) {
 			x.dialer.Restore()
 		}
 		s.measure(t, "network back after resets: ready", true, back, back, backTarget)
+		s.settled(t)
 	}
 }
 
@@ -267,6 +277,7 @@ func (s *scene) networkSwallows(t *testing.T) {
 			x.dialer.Restore()
 		}
 		s.measure(t, "network back after swallowing: ready", true, back, back, backTarget)
+		s.settled(t)
 	}
 }
 

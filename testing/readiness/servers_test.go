@@ -204,9 +204,14 @@ func (s *servers) follows(t *testing.T, fs *figures) {
 	}
 }
 
-// first returns when a change of the registry, which lasted until end, was seen.
+// first returns when a change of the registry, which lasted until end, was seen; not when
+// the one before it was missed, after which there was nothing to see.
 func (c *changes) first(of change, end time.Time) (time.Time, bool) {
-	for _, sight := range c.list() {
+	all := c.list()
+	for i, sight := range all {
+		if !sight.at.Before(of.at) && i > 0 && all[i-1].ready == of.ready {
+			return time.Time{}, false
+		}
 		if sight.ready == of.ready && !sight.at.Before(of.at) && sight.at.Before(end.Add(generous*followTarget)) {
 			return sight.at, true
 		}
