@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -26,9 +27,10 @@ func BenchmarkPublishDeliverAck(b *testing.B) {
 			require.NoError(b, err)
 			payload := make([]byte, 128)
 			done := make(chan struct{})
-			left := b.N
+			var left atomic.Int64
+			left.Store(int64(b.N))
 			sub, err := q.Consume(b.Context(), "t", func(context.Context, *bus.Delivery) error {
-				if left--; left == 0 {
+				if left.Add(-1) == 0 {
 					close(done)
 				}
 				return nil

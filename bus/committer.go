@@ -114,13 +114,11 @@ func (k *committer) through(offset int64) error {
 }
 
 // bounded returns the context of a commit. One does for many, until a transport has
-// waited for it or half its time is over: most commits of a transport that does not
-// wait come one after the other. mu is held.
+// waited for it. mu is held.
 func (k *committer) bounded() context.Context {
-	d := k.claim.sub.bus.cfg.closeTimeout
-	if k.ctx == nil || k.ctx.waitedFor() || time.Until(k.ctx.deadline) < d/2 {
+	if k.ctx == nil || k.ctx.waitedFor() {
 		k.release()
-		k.ctx = newDeadline(k.base, d)
+		k.ctx = newDeadline(k.base, k.claim.sub.bus.cfg.closeTimeout)
 	}
 	return k.ctx
 }

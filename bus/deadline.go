@@ -6,50 +6,55 @@ import (
 	"time"
 )
 
-// deadlineContext is a context with a deadline that costs a timer only when
-// somebody waits for it. Most messages have their outcome before anybody does.
+// deadlineContext bounds a context that has no deadline by a time-out, which begins
+// when somebody first waits for it, or asks for the deadline. Most messages have their
+// outcome before anybody does, and so cost neither a timer nor a look at the clock.
 type deadlineContext struct {
-	context.Context // the caller's
-	deadline        time.Time
+	context.Context               // the caller's
+	timeout         time.Duration // 0 when the caller's has a deadline of its own
 
 	mu     sync.Mutex
-	timed  context.Context // made by the first Done
+	timed  context.Context // made by the first Done or Deadline
 	cancel context.CancelFunc
 }
 
 // newDeadline bounds ctx by d, unless it has a deadline of its own.
 func newDeadline(ctx context.Context, d time.Duration) *deadlineContext {
 	c := &deadlineContext{}
-	c.set(ctx, time.Now().Add(d))
+	c.set(ctx, d)
 	return c
 }
 
-// set makes it ctx, bounded by deadline unless ctx has one of its own. It comes
-// before everything else.
-func (c *deadlineContext) set(ctx context.Context, deadline time.Time) {
-	c.Context, c.deadline = ctx, deadline
-	if own, ok := ctx.Deadline(); ok {
-		c.deadline = own
+// set makes it ctx, bounded by d unless ctx has a deadline of its own. It comes before
+// everything else.
+func (c *deadlineContext) set(ctx context.Context, d time.Duration) {
+	c.Context = ctx
+	if _, ok := ctx.Deadline(); !ok {
+		c.timeout = d
 	}
 }
 
-// Deadline returns the caller's deadline, or that of the delivery time-out.
-func (c *deadlineContext) Deadline() (time.Time, bool) { return c.deadline, true }
+// Deadline begins the time-out.
+func (c *deadlineContext) Deadline() (time.Time, bool) { return c.start().Deadline() }
 
-// Done starts the timer.
+// Done begins the time-out.
 func (c *deadlineContext) Done() <-chan struct{} { return c.start().Done() }
 
-// start starts the timer and returns the plain context that has it.
+// start begins the time-out and returns the plain context that has it.
 func (c *deadlineContext) start() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.timed == nil {
-		c.timed, c.cancel = context.WithDeadline(c.Context, c.deadline)
+	switch {
+	case c.timed != nil:
+	case c.timeout == 0:
+		c.timed = c.Context
+	default:
+		c.timed, c.cancel = context.WithTimeout(c.Context, c.timeout)
 	}
 	return c.timed
 }
 
-// Err is DeadlineExceeded from the deadline on, timer or not.
+// Err is nil until the time-out has begun, unless the caller's context has ended.
 func (c *deadlineContext) Err() error {
 	c.mu.Lock()
 	timed := c.timed
@@ -57,13 +62,16 @@ func (c *deadlineContext) Err() error {
 	if timed != nil {
 		return timed.Err()
 	}
-	if err := c.Context.Err(); err != nil {
-		return err
+	return c.Context.Err()
+}
+
+// left is how long a wait that begins now may take.
+func (c *deadlineContext) left() time.Duration {
+	if c.timeout > 0 && !c.waitedFor() {
+		return c.timeout
 	}
-	if !time.Now().Before(c.deadline) {
-		return context.DeadlineExceeded
-	}
-	return nil
+	deadline, _ := c.Deadline()
+	return time.Until(deadline)
 }
 
 // release stops the timer. The context must not be needed any more.

@@ -116,8 +116,8 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 		done(driver.Failed(err))
 		return
 	}
-	a := &asyncPublication{bus: b, begun: time.Now(), done: done}
-	a.deadline.set(ctx, a.begun.Add(b.cfg.deliveryTimeout))
+	a := &asyncPublication{bus: b, begun: b.begin(), done: done}
+	a.deadline.set(ctx, b.cfg.deliveryTimeout)
 	out, err := b.prepare(&a.deadline, topic, m)
 	out.Context, out.Sink = &a.deadline, a
 	if err != nil {
@@ -157,6 +157,14 @@ func (b *Bus) prepare(ctx context.Context, topic string, m *message.Message) (dr
 	return out, nil
 }
 
+// begin is when publishing began, for the hooks; without any nobody asks.
+func (b *Bus) begin() (begun time.Time) {
+	if len(b.cfg.hooks.publish) > 0 {
+		begun = time.Now()
+	}
+	return begun
+}
+
 // published is where every outcome passes.
 func (b *Bus) published(m *message.Message, topic string, r Outcome, begun time.Time) {
 	if len(b.cfg.hooks.publish) > 0 {
@@ -189,7 +197,7 @@ type result struct {
 }
 
 func (b *Bus) newPublication(topic string, n int) *publication {
-	p := &publication{bus: b, topic: topic, begun: time.Now(), left: n}
+	p := &publication{bus: b, topic: topic, begun: b.begin(), left: n}
 	if n == 1 {
 		p.batch, p.results = p.oneOut[:0], p.oneResult[:]
 	} else {
@@ -213,7 +221,7 @@ func (p *publication) deadline(ctx context.Context) *deadlineContext {
 		last = &deadlineContext{}
 		p.more = append(p.more, last)
 	}
-	last.set(ctx, p.begun.Add(p.bus.cfg.deliveryTimeout))
+	last.set(ctx, p.bus.cfg.deliveryTimeout)
 	return last
 }
 
@@ -260,7 +268,7 @@ func (p *publication) wait() {
 		return
 	}
 	d := &p.first
-	t := p.bus.timer(time.Until(d.deadline))
+	t := p.bus.timer(d.left())
 	defer p.bus.putTimer(t)
 	select {
 	case <-p.done:

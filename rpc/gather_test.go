@@ -88,6 +88,7 @@ func TestGatherEndsWithItsTime(t *testing.T) {
 			}
 			<-ctx.Done()
 			ended.Add(1)
+			time.Sleep(time.Second) // its answer comes after the gathering has ended
 			return nil, ctx.Err()
 		})
 		c := w.client()
