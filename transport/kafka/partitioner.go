@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/driver/partition"
 )
 
 var errNoSuchPartition = errors.New("the topic has no such partition")
@@ -54,7 +55,7 @@ func (p *partitioner) Partition(msg *sarama.ProducerMessage, n int32) (int32, er
 		if err != nil {
 			return -1, err
 		}
-		return javaPartition(key, n), nil
+		return partition.ByKey(key, n), nil
 	}
 	with := item.with
 	if !with.chosen || with.partition >= n || with.bytes >= togetherBytes {
@@ -89,38 +90,4 @@ func (p *partitioner) RequiresConsistency() bool { return true }
 // without a key may avoid partitions that have no leader now.
 func (p *partitioner) MessageRequiresConsistency(msg *sarama.ProducerMessage) bool {
 	return msg.Key != nil || msg.Metadata.(*pending).out.Partition != driver.AnyPartition
-}
-
-// javaPartition is Utils.toPositive(Utils.murmur2(key)) % n.
-func javaPartition(key []byte, n int32) int32 {
-	return int32(murmur2(key)&0x7fffffff) % n
-}
-
-// murmur2 is the hash of Java's client, seed and all.
-func murmur2(data []byte) uint32 {
-	const m, r = 0x5bd1e995, 24
-	h := uint32(0x9747b28c) ^ uint32(len(data))
-	for ; len(data) >= 4; data = data[4:] {
-		k := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
-		k *= m
-		k ^= k >> r
-		k *= m
-		h *= m
-		h ^= k
-	}
-	switch len(data) {
-	case 3:
-		h ^= uint32(data[2]) << 16
-		fallthrough
-	case 2:
-		h ^= uint32(data[1]) << 8
-		fallthrough
-	case 1:
-		h ^= uint32(data[0])
-		h *= m
-	}
-	h ^= h >> 13
-	h *= m
-	h ^= h >> 15
-	return h
 }

@@ -9,23 +9,6 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// The vectors of UtilsTest.testMurmur2 in Apache Kafka.
-func TestMurmur2IsJavas(t *testing.T) {
-	t.Parallel()
-	for key, want := range map[string]int32{
-		"21":                         -973932308,
-		"foobar":                     -790332482,
-		"a-little-bit-long-string":   -985981536,
-		"a-little-bit-longer-string": -1486304829,
-		"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
-		"abc": 479470107,
-	} {
-		require.Equal(t, want, int32(murmur2([]byte(key))), key)
-	}
-	// toPositive(-973932308) % 10, as Java's BuiltInPartitioner does it
-	require.EqualValues(t, (-973932308&0x7fffffff)%10, javaPartition([]byte("21"), 10))
-}
-
 func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, with *together) (int32, *pending) {
 	t.Helper()
 	item := &pending{out: &out, with: with}
@@ -36,6 +19,16 @@ func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, wi
 	got, err := p.Partition(&item.rec, n)
 	require.NoError(t, err)
 	return got, item
+}
+
+func TestKeysGoWhereJavaSendsThem(t *testing.T) {
+	t.Parallel()
+	p := newPartitioner("topic")
+	// toPositive(murmur2) of Apache Kafka's own test vectors, of ten partitions.
+	for key, hash := range map[string]int32{"21": -973932308, "foobar": -790332482, "abc": 479470107} {
+		got, _ := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Key: []byte(key)}, 10, &together{})
+		require.Equal(t, (hash&0x7fffffff)%10, got, key)
+	}
 }
 
 func TestPartitionerSticks(t *testing.T) {
