@@ -1,0 +1,32 @@
+package foreign
+
+import (
+	"context"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/wire"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// Set provides a driver.Transport for google/wire from a message.Publisher, a
+// message.Subscriber and Options, which declare what they do.
+var Set = wire.NewSet(NewTransport, wire.Bind(new(driver.Transport), new(*Transport)))
+
+// Options are New's, as one value.
+type Options []Option
+
+// NewTransport is New, and a cleanup that closes the transport, in case the bus it is
+// for was never made.
+func NewTransport(pub message.Publisher, sub message.Subscriber, opts Options) (*Transport, func(), error) {
+	t, err := New(pub, sub, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = t.Close(ctx) // a bus has closed it already, and told
+	}, nil
+}

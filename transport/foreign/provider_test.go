@@ -1,0 +1,25 @@
+package foreign_test
+
+import (
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wmchan "github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/transport/foreign"
+)
+
+func TestProvider(t *testing.T) {
+	t.Parallel()
+	pubsub := wmchan.NewGoChannel(wmchan.Config{}, watermill.NopLogger{})
+	transport, done, err := foreign.NewTransport(pubsub, pubsub, foreign.Options{foreign.Named("channels")})
+	require.NoError(t, err)
+	require.Equal(t, "channels", transport.Capabilities().Name)
+	done()
+	done() // once more does no harm
+	require.Equal(t, bus.Closed, bus.CodeOf(transport.Ready(t.Context())))
+	_, _, err = foreign.NewTransport(nil, pubsub, nil)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+}
