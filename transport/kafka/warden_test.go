@@ -73,7 +73,7 @@ func (h *heard) awaitMany(t *testing.T, part string, n int) {
 func TestHangingBrokerIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.Embedded(t, kafkatest.Brokers(3))
-	topic := kafkatb.Topic(t, b, 3)
+	topic := kafkatb.Topic(t, b, 48) // so many that chance gives each broker some
 	hanging := &kafkatest.Dialer{}
 	addr := b.Addrs()[2]
 	log := newHeard()
