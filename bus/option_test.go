@@ -1,0 +1,79 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+func TestWhatATransportLacksIsUnsupported(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lack func(*driver.Capabilities)
+		opt  bus.SubscribeOption
+	}{
+		"group":              {func(c *driver.Capabilities) { c.Groups = false }, bus.Group("g")},
+		"partitions":         {func(c *driver.Capabilities) { c.Partitions = false }, bus.OnlyPartitions(1)},
+		"order by partition": {func(c *driver.Capabilities) { c.Ordered = false }, bus.OrderByPartition()},
+		"order by key":       {func(c *driver.Capabilities) { c.Ordered = false }, bus.OrderByKey()},
+		"keys":               {func(c *driver.Capabilities) { c.Keys = false }, bus.OrderByKey()},
+		"oldest":             {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.Oldest())},
+		"offset":             {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.AtOffset(3))},
+		"time":               {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.AtTime(time.Unix(0, 0)))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nop := func(context.Context, *bus.Delivery) error { return nil }
+			full := newScript()
+			b := full.bus(t)
+			sub, err := b.Consume(t.Context(), "t", nop, c.opt)
+			require.NoError(t, err, "with the capability it is taken")
+			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, b.Close())
+
+			lacking := newScript()
+			c.lack(&lacking.caps)
+			b = lacking.bus(t)
+			_, err = b.Consume(t.Context(), "t", nop, c.opt)
+			require.Equal(t, bus.Unsupported, bus.CodeOf(err), "%v", err)
+			require.NoError(t, b.Close())
+			_, err = bus.New(lacking, bus.WithSubscribeDefaults(c.opt))
+			require.Equal(t, bus.Unsupported, bus.CodeOf(err), "as a default it fails when the bus is made")
+		})
+	}
+}
+
+func TestBadOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	b := newScript().bus(t)
+	nop := func(context.Context, *bus.Delivery) error { return nil }
+	for name, o := range map[string]bus.SubscribeOption{
+		"group": bus.Group(""), "window": bus.Window(0), "ahead": bus.WindowAhead(0), "concurrency": bus.Concurrency(-1),
+		"backoff": bus.Backoff(2, 1), "interval": bus.CommitInterval(-1), "dead letter": bus.DeadLetterTopic(""),
+		"partitions": bus.OnlyPartitions(), "partition": bus.OnlyPartitions(-1),
+	} {
+		_, err := b.Consume(t.Context(), "t", nop, o)
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+	}
+	_, err := b.Consume(t.Context(), "t", nop, bus.Group("g"), bus.OnlyPartitions(1))
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	_, err = b.Consume(t.Context(), "t", nil)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	_, err = b.Consume(t.Context(), "", nop)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.NoError(t, b.Close())
+	for name, o := range map[string]bus.Option{
+		"logger": bus.WithLogger(nil), "hook": bus.WithHooks(struct{}{}), "delivery": bus.WithDeliveryTimeout(0),
+		"close": bus.WithCloseTimeout(0), "size": bus.WithMaxMessageBytes(0),
+	} {
+		_, err := bus.New(newScript(), o)
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+	}
+	_, err = bus.New(nil)
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+}
