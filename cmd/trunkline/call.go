@@ -102,10 +102,13 @@ func makeCall(ctx context.Context, url string, req *rpc.Request, client []rpc.Cl
 	return c.Invoke(ctx, req, opts...)
 }
 
-// callError tells what a server answered from what kept it from answering.
+// callError tells what a server answered from what kept it from answering. Whether the end of
+// the time or a stopping server is noticed here first or there is chance: the two mean the same.
 func callError(err error) error {
 	e, ok := errors.AsType[*rpc.Error](err)
 	switch {
+	case ok && (e.Code() == codes.DeadlineExceeded || e.Code() == codes.Unavailable):
+		return cannotRun(err)
 	case ok && e.Remote():
 		return &exitError{exitCheck, err}
 	case ok && e.Code() == codes.InvalidArgument:
