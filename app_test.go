@@ -120,6 +120,37 @@ func TestAppRunsAndShutsDown(t *testing.T) {
 	require.Equal(t, bus.Closed, bus.CodeOf(app.Bus.Ping(t.Context())))
 }
 
+// A program that names topics is not ready before they are there.
+func TestAppChecksTopics(t *testing.T) {
+	t.Parallel()
+	app := newApp(t, newLog(t), func(c *trunkline.Config) { c.CheckTopics = []string{"orders"} })
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	awaitService(t, app, trunkline.CheckService, probe.NotReady)
+	require.False(t, app.Registry.Ready())
+	require.NoError(t, app.Bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "orders"}))
+	awaitReady(t, app, true)
+	stop()
+	require.NoError(t, <-ended)
+	awaitService(t, app, trunkline.CheckService, probe.Stopped)
+
+	require.Nil(t, newApp(t, newLog(t), nil).Checker, "nobody asked for one")
+}
+
+func awaitService(t *testing.T, app *trunkline.App, name string, want probe.Status) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for snap := range app.Registry.Watch(ctx) {
+		if service, ok := snap.Service(name); ok && service.Status == want {
+			return
+		}
+	}
+	t.Fatalf("%s did not become %v: %v", name, want, app.Registry.Snapshot().Err())
+}
+
 func TestAppEndsWithAPart(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
@@ -240,11 +271,17 @@ func assembleOn(cfg trunkline.Config, log *slog.Logger, open func(*liveness.Watc
 		return nil, nil, err
 	}
 	cleanups = append(cleanups, done)
+	checker, done, err := trunkline.NewChecker(cfg, b, reg, log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	cleanups = append(cleanups, done)
 	probes, done, err := trunkline.NewProbeServer(cfg, reg, log)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
 	cleanups = append(cleanups, done)
-	return &trunkline.App{Config: cfg, Bus: b, Client: client, Server: server, Monitor: monitor, Registry: reg, Probe: probes}, cleanup, nil
+	return &trunkline.App{Config: cfg, Bus: b, Client: client, Server: server, Monitor: monitor, Checker: checker, Registry: reg, Probe: probes}, cleanup, nil
 }

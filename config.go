@@ -47,6 +47,13 @@ type Config struct {
 	// NotLiveInterval is the time between probes while the bus is not live. Flag
 	// -not-live-interval, default 250ms.
 	NotLiveInterval time.Duration
+	// CheckTopics are looked at every few seconds, as are all brokers: the program is not
+	// ready while one of them is missing or a partition of it has no leader. Flag
+	// -check-topics, names with commas between. None, and no CheckMinBrokers: nothing is looked at.
+	CheckTopics []string
+	// CheckMinBrokers is how many brokers have to answer for the program to be ready.
+	// Flag -check-min-brokers, default 0: no matter how many do, as long as one does.
+	CheckMinBrokers int
 	// ShutdownTimeout bounds the whole of a shutdown: draining, then closing. Flag
 	// -shutdown-timeout, default 15s.
 	ShutdownTimeout time.Duration
@@ -123,6 +130,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.GRPCAddr, "grpc", c.GRPCAddr, "`host:port` of the gRPC server; port 0 picks a free one")
 	fs.DurationVar(&c.LiveInterval, "live-interval", c.LiveInterval, "how long the bus may be silent before it is probed")
 	fs.DurationVar(&c.NotLiveInterval, "not-live-interval", c.NotLiveInterval, "time between probes while the bus is not live")
+	fs.Var((*namesFlag)(&c.CheckTopics), "check-topics", "topics that have to be there and led for this program to be ready, as `name,name`")
+	fs.IntVar(&c.CheckMinBrokers, "check-min-brokers", c.CheckMinBrokers, "`number` of brokers that have to answer for this program to be ready")
 	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", c.ShutdownTimeout, "bound for draining and closing")
 	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "lowest `level` that is logged: DEBUG, INFO, WARN or ERROR")
 	fs.BoolVar(&c.Kafka.TLS, "kafka-tls", c.Kafka.TLS, "encrypt connections to Kafka and verify its certificates")
@@ -133,6 +142,21 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Kafka.SASL, "kafka-sasl", c.Kafka.SASL, "`mechanism` to authenticate to Kafka with: plain, scram-sha-256, scram-sha-512 or oauthbearer; plain when there is a user")
 	fs.StringVar(&c.Kafka.User, "kafka-user", c.Kafka.User, "`name` to authenticate to Kafka with; the password comes from "+PasswordEnv+" or -kafka-password-file")
 	fs.StringVar(&c.Kafka.PasswordFile, "kafka-password-file", c.Kafka.PasswordFile, "`file` that holds the Kafka password")
+}
+
+// namesFlag is a list of names with commas between.
+type namesFlag []string
+
+func (f *namesFlag) String() string { return strings.Join(*f, ",") }
+
+func (f *namesFlag) Set(s string) error {
+	*f = nil
+	for name := range strings.SplitSeq(s, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			*f = append(*f, name)
+		}
+	}
+	return nil
 }
 
 // LoadConfig registers the flags of Config on fs, with defaults as their defaults,
@@ -201,6 +225,9 @@ func (c Config) Validate() error {
 		if d.d <= 0 {
 			return &ConfigError{Field: d.field, Reason: "is not over zero: set -" + d.flag + " to a duration like 1s"}
 		}
+	}
+	if c.CheckMinBrokers < 0 {
+		return &ConfigError{Field: "CheckMinBrokers", Reason: "is negative: set -check-min-brokers to how many brokers have to answer, or 0"}
 	}
 	return c.Kafka.validate()
 }

@@ -36,6 +36,12 @@ func (c Config) attrs() []slog.Attr {
 		slog.Duration("shutdown-timeout", c.ShutdownTimeout),
 		slog.String("log-level", c.LogLevel.String()),
 	}
+	if len(c.CheckTopics) > 0 {
+		attrs = append(attrs, slog.String("check-topics", (*namesFlag)(&c.CheckTopics).String()))
+	}
+	if c.CheckMinBrokers > 0 {
+		attrs = append(attrs, slog.Int("check-min-brokers", c.CheckMinBrokers))
+	}
 	k := c.Kafka
 	if k.TLS {
 		attrs = append(attrs, slog.Bool("kafka-tls", true))

@@ -48,11 +48,12 @@ func TestFlags(t *testing.T) {
 	t.Parallel()
 	secret := writeFile(t, password+"\n")
 	c, err := load(t, "-service", "core", "-bus", "kafka://a:1,b:2", "-probe", ":0", "-grpc", "localhost:7", "-live-interval", "2s",
-		"-not-live-interval", "100ms", "-shutdown-timeout", "3s", "-log-level", "debug",
+		"-not-live-interval", "100ms", "-shutdown-timeout", "3s", "-log-level", "debug", "-check-topics", "orders, bills,", "-check-min-brokers", "2",
 		"-kafka-tls", "-kafka-user", "u", "-kafka-password-file", secret)
 	require.NoError(t, err)
 	require.Equal(t, trunkline.Config{Service: "core", BusURL: "kafka://a:1,b:2", ProbeAddr: ":0", GRPCAddr: "localhost:7",
 		LiveInterval: 2 * time.Second, NotLiveInterval: 100 * time.Millisecond, ShutdownTimeout: 3 * time.Second, LogLevel: slog.LevelDebug,
+		CheckTopics: []string{"orders", "bills"}, CheckMinBrokers: 2,
 		Kafka: trunkline.KafkaSecurity{TLS: true, User: "u", PasswordFile: secret}}, c)
 	got, err := c.Kafka.ReadPassword(t.Context())
 	require.NoError(t, err)
@@ -137,6 +138,7 @@ func TestValidate(t *testing.T) {
 		"live interval":     {func(c *trunkline.Config) { c.LiveInterval = 0 }, "LiveInterval", "-live-interval"},
 		"not-live interval": {func(c *trunkline.Config) { c.NotLiveInterval = -1 }, "NotLiveInterval", "-not-live-interval"},
 		"shutdown timeout":  {func(c *trunkline.Config) { c.ShutdownTimeout = 0 }, "ShutdownTimeout", "-shutdown-timeout"},
+		"brokers":           {func(c *trunkline.Config) { c.CheckMinBrokers = -1 }, "CheckMinBrokers", "-check-min-brokers"},
 		"user without TLS": {func(c *trunkline.Config) {
 			c.Kafka = trunkline.KafkaSecurity{User: "u", Password: trunkline.NewSecret(password)}
 		}, "Kafka.TLS", "-kafka-tls"},

@@ -36,7 +36,11 @@
 // [App.Run] starts what has to be started and shuts down in order: not ready first, so
 // that no new work comes, then what works, then what it works with. The registry says
 // two services: [BusService] is the monitor's, [AppService] is Running while the
-// program means to work.
+// program means to work; and a third, [CheckService], where the configuration names
+// topics or a number of brokers to look at.
+//
+// Measuring is the program's choice, so that what it links stays small: packages busotel
+// and livenessotel take App.Monitor and App.Checker as they are.
 //
 // # What it does not do
 //

@@ -29,7 +29,7 @@ var TransportSet = wire.NewSet(NewBusOn, parts)
 
 var parts = wire.NewSet(
 	NewRegistry, liveness.NewWatcher,
-	NewClient, NewServer, NewMonitor, NewProbeServer,
+	NewClient, NewServer, NewMonitor, NewChecker, NewProbeServer,
 	wire.Struct(new(App), "*"),
 )
 
@@ -95,6 +95,20 @@ func NewMonitor(c Config, b *bus.Bus, w *liveness.Watcher, reg *probe.Registry, 
 		return nil, nil, err
 	}
 	return m, closer(l, "monitor", within(c.ShutdownTimeout, m.Close)), nil
+}
+
+// NewChecker makes the checker that looks at the brokers and at Config.CheckTopics, and
+// tells reg of them as the service CheckService; nil when the Config asks for neither.
+// App.Run starts it. The cleanup closes it.
+func NewChecker(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger) (*liveness.Checker, func(), error) {
+	if len(c.CheckTopics) == 0 && c.CheckMinBrokers == 0 {
+		return nil, func() {}, nil
+	}
+	checker, err := liveness.NewChecker(b, reg, bus.CheckSpec{Topics: c.CheckTopics, MinBrokers: c.CheckMinBrokers})
+	if err != nil {
+		return nil, nil, err
+	}
+	return checker, closer(l, "checker", within(c.ShutdownTimeout, checker.Close)), nil
 }
 
 // NewProbeServer listens on Config.ProbeAddr. App.Run serves. The cleanup closes it.

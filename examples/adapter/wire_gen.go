@@ -54,8 +54,18 @@ func assemble(log *slog.Logger, cfg trunkline.Config, adapter devices.AdapterCon
 		cleanup()
 		return nil, nil, err
 	}
-	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, log)
+	checker, cleanup6, err := trunkline.NewChecker(cfg, bus, registry, log)
 	if err != nil {
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	probeServer, cleanup7, err := trunkline.NewProbeServer(cfg, registry, log)
+	if err != nil {
+		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()
@@ -69,11 +79,13 @@ func assemble(log *slog.Logger, cfg trunkline.Config, adapter devices.AdapterCon
 		Client:   client,
 		Server:   server,
 		Monitor:  monitor,
+		Checker:  checker,
 		Registry: registry,
 		Probe:    probeServer,
 	}
 	devicesAdapter, err := devices.NewAdapter(bus, client, server, adapter)
 	if err != nil {
+		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()
@@ -87,6 +99,7 @@ func assemble(log *slog.Logger, cfg trunkline.Config, adapter devices.AdapterCon
 		Adapter: devicesAdapter,
 	}
 	return mainProgram, func() {
+		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()

@@ -54,8 +54,18 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 		cleanup()
 		return nil, nil, err
 	}
-	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, log)
+	checker, cleanup6, err := trunkline.NewChecker(cfg, bus, registry, log)
 	if err != nil {
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	probeServer, cleanup7, err := trunkline.NewProbeServer(cfg, registry, log)
+	if err != nil {
+		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()
@@ -69,11 +79,13 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 		Client:   client,
 		Server:   server,
 		Monitor:  monitor,
+		Checker:  checker,
 		Registry: registry,
 		Probe:    probeServer,
 	}
 	devicesCore, err := devices.NewCore(bus, client, server, registry, core)
 	if err != nil {
+		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()
@@ -82,8 +94,9 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 		cleanup()
 		return nil, nil, err
 	}
-	northbound, cleanup7, err := newNorthbound(cfg, registry, devicesCore)
+	northbound, cleanup8, err := newNorthbound(cfg, registry, devicesCore)
 	if err != nil {
+		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()
@@ -98,6 +111,7 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 		North: northbound,
 	}
 	return mainProgram, func() {
+		cleanup8()
 		cleanup7()
 		cleanup6()
 		cleanup5()

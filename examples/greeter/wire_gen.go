@@ -47,8 +47,17 @@ func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*tru
 		cleanup()
 		return nil, nil, err
 	}
-	probeServer, cleanup5, err := trunkline.NewProbeServer(cfg, registry, log)
+	checker, cleanup5, err := trunkline.NewChecker(cfg, bus, registry, log)
 	if err != nil {
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, log)
+	if err != nil {
+		cleanup5()
 		cleanup4()
 		cleanup3()
 		cleanup2()
@@ -61,10 +70,12 @@ func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*tru
 		Client:   client,
 		Server:   server,
 		Monitor:  monitor,
+		Checker:  checker,
 		Registry: registry,
 		Probe:    probeServer,
 	}
 	return app, func() {
+		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()

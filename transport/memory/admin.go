@@ -114,16 +114,33 @@ func (t *Transport) ListTopics(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(t.log.topics)), nil
 }
 
+// AddPartitions implements [driver.PartitionAdder]; see [Log.AddPartitions]. Unavailable
+// while disconnected.
+func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32) error {
+	if err := t.reach(ctx, "add partitions", topic); err != nil {
+		return err
+	}
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
+	return t.log.grow(topic, func(have int32) int32 { return total - have })
+}
+
 // AddPartitions gives a topic n more partitions. Subscriptions that are there see
 // them from their first record on. As with Kafka, keys may from then on go to
 // other partitions than before. NotFound when there is no such topic.
 func (l *Log) AddPartitions(topic string, n int32) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.grow(topic, func(int32) int32 { return n })
+}
+
+// grow gives a topic as many more partitions as more says. l.mu is held.
+func (l *Log) grow(topic string, more func(have int32) int32) error {
 	t := l.lookup(topic)
 	if t == nil {
 		return noTopic("add partitions", topic)
 	}
+	n := more(int32(len(t.all())))
 	if n < 1 || int(n)+len(t.all()) > maxPartitions {
 		return invalid("add partitions", topic, fmt.Sprintf("%d more partitions are not possible: at least 1, and %d in all", n, maxPartitions))
 	}

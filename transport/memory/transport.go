@@ -33,8 +33,10 @@ type Transport struct {
 }
 
 var (
-	_ driver.Transport = (*Transport)(nil)
-	_ driver.Admin     = (*Transport)(nil)
+	_ driver.Transport      = (*Transport)(nil)
+	_ driver.Admin          = (*Transport)(nil)
+	_ driver.PartitionAdder = (*Transport)(nil)
+	_ driver.Checker        = (*Transport)(nil)
 )
 
 // New returns a transport on a log of its own, or with [WithLog] on a shared one. It

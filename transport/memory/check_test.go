@@ -1,0 +1,55 @@
+package memory_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	tr, err := memory.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tr.Close(context.Background())) })
+	require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders", Partitions: 2}))
+
+	h := tr.Check(t.Context(), driver.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2, MinInSync: 2})
+	require.Equal(t, driver.HealthOK, h.Status, h.Message)
+	require.Equal(t, "the log is connected", h.Message)
+	require.Len(t, h.Topics[0].Partitions, 2)
+
+	h = tr.Check(t.Context(), driver.CheckSpec{Topics: []string{"orders", "bills"}})
+	require.Equal(t, driver.HealthCritical, h.Status)
+	require.Equal(t, `topic "bills": it does not exist`, h.Message)
+	require.Equal(t, driver.HealthOK, h.Topics[0].Status)
+
+	tr.Disconnect(errors.New("pulled the plug"))
+	h = tr.Check(t.Context(), driver.CheckSpec{Topics: []string{"orders"}})
+	require.Equal(t, driver.HealthCritical, h.Status)
+	require.Contains(t, h.Message, "pulled the plug")
+	require.Equal(t, driver.HealthCritical, h.Topics[0].Status)
+	tr.Connect()
+	require.Equal(t, driver.HealthOK, tr.Check(t.Context(), driver.CheckSpec{}).Status)
+}
+
+// AddPartitions takes the total, as with Kafka.
+func TestTransportAddPartitions(t *testing.T) {
+	t.Parallel()
+	tr, err := memory.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tr.Close(context.Background())) })
+	require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders", Partitions: 2}))
+	require.NoError(t, tr.AddPartitions(t.Context(), "orders", 5))
+	info, err := tr.DescribeTopic(t.Context(), "orders")
+	require.NoError(t, err)
+	require.EqualValues(t, 5, info.Partitions)
+	require.Equal(t, driver.InvalidArgument, driver.CodeOf(tr.AddPartitions(t.Context(), "orders", 5)))
+	require.Equal(t, driver.NotFound, driver.CodeOf(tr.AddPartitions(t.Context(), "bills", 5)))
+	tr.Disconnect(nil)
+	require.Equal(t, driver.Unavailable, driver.CodeOf(tr.AddPartitions(t.Context(), "orders", 6)))
+}
