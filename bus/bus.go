@@ -22,6 +22,9 @@ type Bus struct {
 	known  topics
 	timers sync.Pool // of *time.Timer
 
+	publications      sync.Pool // of *publication
+	asyncPublications sync.Pool // of *asyncPublication
+
 	attached attachments
 
 	mu         sync.Mutex

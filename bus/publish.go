@@ -83,7 +83,6 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 		return nil
 	}
 	p := b.newPublication(topic, len(msgs))
-	defer p.release()
 	for i, m := range msgs {
 		ctx := context.Background()
 		if m != nil {
@@ -103,7 +102,7 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 		b.t.Publish(p.batch)
 	}
 	p.wait()
-	return p.err()
+	return p.end()
 }
 
 // PublishAsync hands one message over and calls done with its outcome, exactly
@@ -116,10 +115,9 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 		done(driver.Failed(err))
 		return
 	}
-	a := &asyncPublication{bus: b, begun: b.begin(), done: done}
-	a.deadline.set(ctx, b.cfg.deliveryTimeout)
-	out, err := b.prepare(&a.deadline, topic, m)
-	out.Context, out.Sink = &a.deadline, a
+	a := b.newAsyncPublication(ctx, done)
+	out, err := b.prepare(a.deadline, topic, m)
+	out.Context, out.Sink = a.deadline, a
 	if err != nil {
 		a.Published(&out, driver.Failed(err))
 		return
@@ -172,23 +170,23 @@ func (b *Bus) published(m *message.Message, topic string, r Outcome, begun time.
 	}
 }
 
-// publication gathers the outcomes of one Publish. What one message needs is part of
-// it, so that publishing it costs one allocation.
+// publication gathers the outcomes of one Publish. It is used again when the transport
+// has told all of them: then nobody else knows of it any more. Its deadlines may outlive
+// it, in a context that a transport or a tracer keeps, and are not.
 type publication struct {
-	bus   *Bus
-	topic string
-	begun time.Time
-	batch []driver.Outgoing
-	first deadlineContext
-	more  []*deadlineContext // of messages with another context than the one before
+	bus       *Bus
+	topic     string
+	begun     time.Time
+	batch     []driver.Outgoing
+	deadlines []*deadlineContext // each for the messages that follow each other with one context
 
 	mu      sync.Mutex
 	results []result
 	left    int
-	done    chan struct{} // made when somebody waits, closed when left is 0
-
-	oneOut    [1]driver.Outgoing
-	oneResult [1]result
+	failed  bool
+	kept    bool          // somebody may still know of it: it can't be used again
+	waiting bool          // somebody waits on done
+	done    chan struct{} // gets a token when left is 0 and somebody waits
 }
 
 type result struct {
@@ -196,40 +194,57 @@ type result struct {
 	told bool
 }
 
+// maxReused bounds the batches whose memory is kept for the next one.
+const maxReused = 1024
+
 func (b *Bus) newPublication(topic string, n int) *publication {
-	p := &publication{bus: b, topic: topic, begun: b.begin(), left: n}
-	if n == 1 {
-		p.batch, p.results = p.oneOut[:0], p.oneResult[:]
-	} else {
-		p.batch, p.results = make([]driver.Outgoing, 0, n), make([]result, n)
+	p, ok := b.publications.Get().(*publication)
+	if !ok {
+		p = &publication{bus: b, done: make(chan struct{}, 1)}
 	}
+	p.topic, p.begun, p.left = topic, b.begin(), n
+	p.results = slices.Grow(p.results, n)[:n]
+	p.batch = slices.Grow(p.batch, n)
 	return p
+}
+
+// end tells what became of the messages, and lets go of p. It is called when every
+// outcome is there; nothing changes them any more.
+func (p *publication) end() error {
+	p.mu.Lock()
+	var err error
+	if p.failed {
+		e := &PublishError{Topic: p.topic, Outcomes: make([]Outcome, len(p.results))}
+		for i, r := range p.results {
+			e.Outcomes[i] = r.Outcome
+		}
+		err = e
+	}
+	again := !p.kept && cap(p.batch) <= maxReused
+	p.mu.Unlock()
+	for _, d := range p.deadlines {
+		d.release()
+	}
+	if again {
+		clear(p.batch)
+		clear(p.results)
+		clear(p.deadlines)
+		p.batch, p.results, p.deadlines = p.batch[:0], p.results[:0], p.deadlines[:0]
+		p.failed, p.waiting = false, false
+		p.bus.publications.Put(p)
+	}
+	return err
 }
 
 // deadline returns the bounded form of a message's context; neighbours with the same
 // context share it.
 func (p *publication) deadline(ctx context.Context) *deadlineContext {
-	last := &p.first
-	if n := len(p.more); n > 0 {
-		last = p.more[n-1]
+	if n := len(p.deadlines); n > 0 && p.deadlines[n-1].Context == ctx {
+		return p.deadlines[n-1]
 	}
-	switch last.Context {
-	case ctx:
-		return last
-	case nil:
-	default:
-		last = &deadlineContext{}
-		p.more = append(p.more, last)
-	}
-	last.set(ctx, p.bus.cfg.deliveryTimeout)
-	return last
-}
-
-func (p *publication) release() {
-	p.first.release()
-	for _, d := range p.more {
-		d.release()
-	}
+	d := newDeadline(ctx, p.bus.cfg.deliveryTimeout)
+	p.deadlines = append(p.deadlines, d)
+	return d
 }
 
 // Published is the transport's call. What comes after the caller has been told
@@ -246,8 +261,9 @@ func (p *publication) tell(i int, r Outcome) {
 		return
 	}
 	p.results[i] = result{r, true}
-	if p.left--; p.left == 0 && p.done != nil {
-		close(p.done)
+	p.failed = p.failed || r.Err != nil
+	if p.left--; p.left == 0 && p.waiting {
+		p.done <- struct{}{}
 	}
 }
 
@@ -258,16 +274,17 @@ func (p *publication) wait() {
 		p.mu.Unlock()
 		return // the transport told all of them at once: no timers needed
 	}
-	p.done = make(chan struct{})
+	p.waiting = true
+	p.kept = len(p.deadlines) > 1 // a context's end that is being told may come late
 	p.mu.Unlock()
-	if len(p.more) > 0 {
-		for _, d := range append(p.more, &p.first) {
+	if len(p.deadlines) > 1 {
+		for _, d := range p.deadlines {
 			defer context.AfterFunc(d.start(), func() { p.giveUp(d, d.Err()) })()
 		}
 		<-p.done
 		return
 	}
-	d := &p.first
+	d := p.deadlines[0]
 	t := p.bus.timer(d.left())
 	defer p.bus.putTimer(t)
 	select {
@@ -289,6 +306,7 @@ func (p *publication) giveUp(ctx *deadlineContext, cause error) {
 		Reason: "the message was handed over and the wait for its outcome ended: it may or may not be in the log", Err: cause}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.kept = true
 	for i := range p.batch {
 		if p.batch[i].Context == ctx {
 			p.tell(p.batch[i].Index, driver.Failed(err))
@@ -296,33 +314,31 @@ func (p *publication) giveUp(ctx *deadlineContext, cause error) {
 	}
 }
 
-// err is called when every outcome is there; nothing changes them any more.
-func (p *publication) err() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !slices.ContainsFunc(p.results, func(r result) bool { return r.Err != nil }) {
-		return nil
-	}
-	e := &PublishError{Topic: p.topic, Outcomes: make([]Outcome, len(p.results))}
-	for i, r := range p.results {
-		e.Outcomes[i] = r.Outcome
-	}
-	return e
-}
-
-// asyncPublication tells the outcome of one PublishAsync.
+// asyncPublication tells the outcome of one PublishAsync, and is used again then.
 type asyncPublication struct {
 	bus      *Bus
 	begun    time.Time
-	deadline deadlineContext
+	deadline *deadlineContext
 	done     func(Outcome)
 	batch    [1]driver.Outgoing
 }
 
+func (b *Bus) newAsyncPublication(ctx context.Context, done func(Outcome)) *asyncPublication {
+	a, ok := b.asyncPublications.Get().(*asyncPublication)
+	if !ok {
+		a = &asyncPublication{bus: b}
+	}
+	a.begun, a.deadline, a.done = b.begin(), newDeadline(ctx, b.cfg.deliveryTimeout), done
+	return a
+}
+
 // Published is the transport's call.
 func (a *asyncPublication) Published(o *driver.Outgoing, r Outcome) {
-	a.bus.published(o.Message, o.Topic, r, a.begun)
+	b, done := a.bus, a.done
+	b.published(o.Message, o.Topic, r, a.begun)
 	a.deadline.release()
-	a.bus.gate.leave()
-	a.done(r)
+	a.deadline, a.done, a.batch[0] = nil, nil, driver.Outgoing{}
+	b.asyncPublications.Put(a)
+	b.gate.leave()
+	done(r)
 }

@@ -36,6 +36,16 @@ type Record struct {
 	DecodeErr error
 }
 
+// Header returns the value of the first header of that name, and whether there is one.
+func (r *Record) Header(name string) (string, bool) {
+	for i := range r.Headers {
+		if r.Headers[i].Key == name {
+			return r.Headers[i].Value, true
+		}
+	}
+	return "", false
+}
+
 // AnyPartition leaves the choice of the partition to the transport: by key, as
 // Java's default partitioner does it, or any when there is no key.
 const AnyPartition int32 = -1
@@ -64,7 +74,9 @@ type Outgoing struct {
 }
 
 // Complete tells the outcome. A transport must call it exactly once for each
-// Outgoing, from any goroutine, and must not hold a lock that Publish needs.
+// Outgoing, from any goroutine, and must not hold a lock that Publish needs. The
+// Outgoing is not the transport's any more then, and neither is the batch when that was
+// its last: their memory is used again.
 func (o *Outgoing) Complete(r Outcome) { o.Sink.Published(o, r) }
 
 // Outcome is what became of one message.

@@ -174,7 +174,9 @@ type Partition interface {
 	Context() context.Context
 	// Fetch returns the next records, at least one, in the order of the log, and waits
 	// for them under ctx and Context. It never returns a record twice. Each record's
-	// Offset is greater than the one before; there may be gaps.
+	// Offset is greater than the one before; there may be gaps. The slice is the
+	// caller's until the next Fetch, which may use it again; what the records point to
+	// stays as it is.
 	Fetch(ctx context.Context) ([]Record, error)
 	// Commit makes next the group's position: everything below it is acknowledged.
 	// It returns nil only when the position would survive this process. Positions

@@ -27,25 +27,26 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 }
 
 func (t *Transport) publish(o *driver.Outgoing) {
+	topic := o.Topic // o is not ours once it is completed
 	if err := t.check(o); err != nil {
 		o.Complete(driver.Failed(err))
 		return
 	}
-	l, ok := t.enter(o.Topic)
+	l, ok := t.enter(topic)
 	if !ok {
-		o.Complete(driver.Failed(t.closedError("publish", o.Topic)))
+		o.Complete(driver.Failed(t.closedError("publish", topic)))
 		return
 	}
 	if err := t.awaitTurn(l, o); err != nil {
 		o.Complete(driver.Failed(err))
-		t.leave(o.Topic, l)
+		t.leave(topic, l)
 		return
 	}
-	h := &handover{transport: t, topic: o.Topic, lane: l, out: o, copy: copyOf(o)}
+	h := &handover{transport: t, topic: topic, lane: l, out: o, copy: copyOf(o)}
 	if !t.start(h) {
-		o.Complete(driver.Failed(t.closedError("publish", o.Topic)))
+		o.Complete(driver.Failed(t.closedError("publish", topic)))
 		<-l.slots
-		t.leave(o.Topic, l)
+		t.leave(topic, l)
 		return
 	}
 	go h.run(o.Context)

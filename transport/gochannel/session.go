@@ -26,10 +26,11 @@ type session struct {
 	end   context.CancelCauseFunc
 	leave sync.Once
 
-	// announced and offset belong to the goroutine that calls Next, and the one that
-	// calls Fetch.
+	// announced belongs to the goroutine that calls Next, offset and taken, which is what
+	// it returned last, to the one that calls Fetch.
 	announced bool
 	offset    int64
+	taken     []driver.Record
 }
 
 var (
@@ -97,7 +98,8 @@ func (s *session) take() []driver.Record {
 	if n == 0 {
 		return nil
 	}
-	records := make([]driver.Record, n)
+	s.taken = slices.Grow(s.taken[:0], n)[:n]
+	records := s.taken
 	for i := range records {
 		e := s.queue.pop()
 		records[i] = e.record
@@ -122,6 +124,7 @@ func (p *partition) Context() context.Context { return p.ctx }
 
 // Fetch returns what is buffered, and waits when that is nothing.
 func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
+	clear(p.taken)
 	for {
 		if p.ctx.Err() != nil {
 			return nil, context.Cause(p.ctx)

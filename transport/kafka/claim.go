@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -22,6 +23,7 @@ type claim struct {
 
 	ctx      context.Context
 	end      context.CancelCauseFunc
+	fetched  []driver.Record // what Fetch returned last; Fetch's own
 	released chan struct{}
 	release  sync.Once
 
@@ -92,6 +94,7 @@ func (c *claim) Extent() (next, end int64, known bool) {
 
 // Fetch implements driver.Partition.
 func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
+	clear(c.fetched)
 	for {
 		if c.ctx.Err() != nil {
 			return nil, c.ended("fetch")
@@ -134,7 +137,8 @@ func (c *claim) detach(src *source) {
 func (c *claim) collect(first *sarama.ConsumerMessage, messages <-chan *sarama.ConsumerMessage) []driver.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	records := make([]driver.Record, 0, min(c.maxFetch, 1+len(messages)))
+	records := slices.Grow(c.fetched[:0], min(c.maxFetch, 1+len(messages)))
+	defer func() { c.fetched = records }()
 	for m := first; ; {
 		if m.Offset >= c.next {
 			records = append(records, c.wire.decode(m))

@@ -18,6 +18,7 @@ type claim struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	wake      chan struct{}
+	fetched   []driver.Record // what Fetch returned last; Fetch's own
 
 	// Guarded by partition.mu.
 	next    int64 // the next record to fetch
@@ -69,6 +70,7 @@ func (c *claim) Extent() (next, end int64, known bool) {
 
 func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 	p := c.partition
+	clear(c.fetched)
 	if err := ctx.Err(); err != nil {
 		return nil, contextError("fetch", p.topic, err)
 	}
@@ -81,7 +83,8 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 		if !c.paused {
 			p.expire()
 			c.next = max(c.next, p.base)
-			if records := p.fetch(c.next, c.maxFetch); records != nil {
+			c.fetched = p.fetch(c.fetched[:0], c.next, c.maxFetch)
+			if records := c.fetched; len(records) > 0 {
 				c.next = records[len(records)-1].Offset + 1
 				var room *roomWaiter
 				if c.session.group == nil {

@@ -133,8 +133,7 @@ func (p *partition) expireTombstones(now time.Time) {
 }
 
 // fetchCompacted is fetch where slots may be empty.
-func (p *partition) fetchCompacted(offset int64, n int) []driver.Record {
-	var records []driver.Record
+func (p *partition) fetchCompacted(records []driver.Record, offset int64, n int) []driver.Record {
 	for pos := p.seek(offset); pos < p.hi && len(records) < n; pos++ {
 		if e := p.at(pos); !e.empty() {
 			records = append(records, driver.Record{Topic: p.topic, Partition: p.id, Offset: e.offset,

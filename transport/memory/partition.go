@@ -321,16 +321,16 @@ func wakeClaims(first *claim, rest []*claim) {
 	}
 }
 
-// fetch returns up to n records from offset on, nil when there are none.
-func (p *partition) fetch(offset int64, n int) []driver.Record {
+// fetch appends up to n records from offset on to records.
+func (p *partition) fetch(records []driver.Record, offset int64, n int) []driver.Record {
 	if p.compaction != nil {
-		return p.fetchCompacted(offset, n)
+		return p.fetchCompacted(records, offset, n)
 	}
-	count := min(int64(n), p.end-offset)
+	count := int(min(int64(n), p.end-offset))
 	if count <= 0 {
-		return nil
+		return records
 	}
-	records := make([]driver.Record, count)
+	records = slices.Grow(records, count)[:count]
 	for i := range records {
 		e, r := p.at(offset), &records[i]
 		r.Topic, r.Partition, r.Offset = p.topic, p.id, offset
