@@ -20,7 +20,20 @@
 //
 // The parameters are client_id, version (of the protocol: 2.8.0 by default),
 // dial_timeout, request_timeout and refresh (see [Timeouts]), besides those of package
-// bus, and for security
+// bus, and
+//
+//	compression         none, gzip, snappy, lz4 or zstd; see WithCompression
+//	linger              WithLinger
+//	max_message_bytes   WithMaxMessageBytes
+//	delivery_timeout    WithDeliveryTimeout
+//	balance             cooperative-sticky, range, roundrobin or sticky; see WithBalance
+//	instance_id         WithStaticMembership
+//	rack                WithRack
+//	read_committed=true WithReadCommitted
+//	fetch_min_bytes, fetch_bytes, fetch_wait
+//	                    WithFetch
+//
+// and for security
 //
 //	tls=true                   WithTLSFrom; the next four need it
 //	ca, cert, key              PEM files

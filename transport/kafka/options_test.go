@@ -51,9 +51,12 @@ func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
 
 func TestURL(t *testing.T) {
 	t.Parallel()
-	k, err := bus.OpenTransport(t.Context(), "kafka://127.0.0.1:1,127.0.0.1:2?client_id=me&version=3.6.0&request_timeout=5s")
+	k, err := bus.OpenTransport(t.Context(), "kafka://127.0.0.1:1,127.0.0.1:2?client_id=me&version=3.6.0&request_timeout=5s"+
+		"&compression=zstd&linger=5ms&max_message_bytes=2000000&delivery_timeout=1m&balance=sticky&instance_id=pod-0&rack=eu-1a"+
+		"&read_committed=true&fetch_min_bytes=1&fetch_bytes=65536&fetch_wait=100ms")
 	require.NoError(t, err)
 	require.Equal(t, "kafka", k.Capabilities().Name)
+	require.Greater(t, k.Capabilities().MaxMessageBytes, 1_000_000)
 	require.NoError(t, k.Close(bounded(t)))
 	for name, url := range map[string]string{
 		"no brokers": "kafka://",
@@ -62,6 +65,11 @@ func TestURL(t *testing.T) {
 		"version":    "kafka://127.0.0.1:1?version=hunter2",
 		"path":       "kafka://127.0.0.1:1/hunter2",
 		"address":    "kafka://hunter2",
+		"codec":      "kafka://127.0.0.1:1?compression=hunter2",
+		"linger":     "kafka://127.0.0.1:1?linger=1s",
+		"balance":    "kafka://127.0.0.1:1?balance=hunter2",
+		"instance":   "kafka://127.0.0.1:1?instance_id=no%20spaces",
+		"fetch":      "kafka://127.0.0.1:1?fetch_bytes=4294967296",
 	} {
 		_, err := bus.OpenTransport(t.Context(), url)
 		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)

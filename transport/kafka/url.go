@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"math"
 
 	"github.com/IBM/sarama"
 
@@ -30,11 +31,13 @@ func openURL(_ context.Context, u *driver.URL) (driver.Transport, error) {
 		Request: u.Duration("request_timeout", 0),
 		Refresh: u.Duration("refresh", 0),
 	}))
-	secured, err := urlSecurity(u)
-	if err != nil {
-		return nil, err
+	for _, take := range []func(*driver.URL) ([]Option, error){urlPublishing, urlConsuming, urlSecurity} {
+		more, err := take(u)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, more...)
 	}
-	opts = append(opts, secured...)
 	if u.Path != "" {
 		return nil, invalid("the URL has a path, and Kafka has no use for one")
 	}
@@ -48,73 +51,57 @@ func openURL(_ context.Context, u *driver.URL) (driver.Transport, error) {
 	return t, nil
 }
 
-// urlSecurity takes the parameters about TLS and SASL. Secrets are not among them, only
-// where they are.
-func urlSecurity(u *driver.URL) ([]Option, error) {
+// urlPublishing takes the parameters about how records are sent.
+func urlPublishing(u *driver.URL) ([]Option, error) {
 	var opts []Option
-	encrypt := u.Bool("tls", false)
-	file := func(name string) (PEM, string) {
-		path := u.Text(name, "")
-		if path == "" {
-			return PEM{}, ""
+	if name := u.Text("compression", ""); name != "" {
+		var codec sarama.CompressionCodec
+		if err := codec.UnmarshalText([]byte(name)); err != nil {
+			return nil, invalid("the URL parameter compression is not none, gzip, snappy, lz4 or zstd")
 		}
-		return PEMFile(path), name
+		opts = append(opts, WithCompression(codec))
 	}
-	var from TLS
-	var given [4]string
-	from.CA, given[0] = file("ca")
-	from.Cert, given[1] = file("cert")
-	from.Key, given[2] = file("key")
-	if from.ServerName = u.Text("server_name", ""); from.ServerName != "" {
-		given[3] = "server_name"
+	if d := u.Duration("linger", 0); d > 0 {
+		opts = append(opts, WithLinger(d))
 	}
-	if encrypt {
-		opts = append(opts, WithTLSFrom(from))
-	} else {
-		for _, name := range given {
-			if name != "" {
-				return nil, invalid("the URL parameter " + name + " needs tls=true")
-			}
-		}
+	if n := u.Int("max_message_bytes", 0, 1); n > 0 {
+		opts = append(opts, WithMaxMessageBytes(n))
 	}
-
-	mechanism, user := u.Text("sasl", ""), u.Text("user", "")
-	secret, err := urlSecret(u)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case mechanism != "" && secret == nil:
-		return nil, invalid("the URL parameter sasl needs password_file, password_env, token_file or token_env")
-	case mechanism != "":
-		opts = append(opts, withSASL(mechanism, user, secret))
-	case user != "" || secret != nil:
-		return nil, invalid("the URL names a user or a secret, and no mechanism: give sasl=scram-sha-512, or another")
-	}
-	if u.Bool("insecure_sasl", false) {
-		opts = append(opts, WithInsecureSASL())
+	if d := u.Duration("delivery_timeout", 0); d > 0 {
+		opts = append(opts, WithDeliveryTimeout(d))
 	}
 	return opts, nil
 }
 
-// urlSecret returns the secret that a URL says where to find, nil when it says nothing.
-func urlSecret(u *driver.URL) (Secret, error) {
-	var secret Secret
-	for _, p := range []struct {
-		name string
-		from func(string) (Secret, error)
-	}{{"password_file", SecretFile}, {"password_env", SecretEnv}, {"token_file", SecretFile}, {"token_env", SecretEnv}} {
-		where := u.Text(p.name, "")
-		switch {
-		case where == "":
-			continue
-		case secret != nil:
-			return nil, invalid("the URL parameter " + p.name + " is one secret too many: give one")
+// urlBalances are the values of the parameter balance.
+var urlBalances = map[string]Balance{"cooperative-sticky": CooperativeSticky, "range": Range, "roundrobin": RoundRobin, "sticky": Sticky}
+
+// urlConsuming takes the parameters about how records are read and groups are joined.
+func urlConsuming(u *driver.URL) ([]Option, error) {
+	var opts []Option
+	if name := u.Text("balance", ""); name != "" {
+		b, ok := urlBalances[name]
+		if !ok {
+			return nil, invalid("the URL parameter balance is not cooperative-sticky, range, roundrobin or sticky")
 		}
-		var err error
-		if secret, err = p.from(where); err != nil {
-			return nil, err
-		}
+		opts = append(opts, WithBalance(b))
 	}
-	return secret, nil
+	if id := u.Text("instance_id", ""); id != "" {
+		opts = append(opts, WithStaticMembership(id))
+	}
+	if rack := u.Text("rack", ""); rack != "" {
+		opts = append(opts, WithRack(rack))
+	}
+	if u.Bool("read_committed", false) {
+		opts = append(opts, WithReadCommitted())
+	}
+	fetch := Fetch{Wait: u.Duration("fetch_wait", 0)}
+	for name, bytes := range map[string]*int32{"fetch_min_bytes": &fetch.MinBytes, "fetch_bytes": &fetch.Bytes} {
+		n := u.Int(name, 0, 1)
+		if n > math.MaxInt32 {
+			return nil, invalid("the URL parameter " + name + " is over 2 GiB")
+		}
+		*bytes = int32(n)
+	}
+	return append(opts, WithFetch(fetch)), nil
 }
