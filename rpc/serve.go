@@ -47,9 +47,14 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct
 	}
 	key := replayKeyOf(d.Record.Topic, f)
 	refused := s.begin(ctx, slots)
-	if refused == nil {
-		defer func() { <-slots }()
+	slot := refused == nil
+	free := func() {
+		if slot {
+			slot = false
+			<-slots
+		}
 	}
+	defer free()
 	s.counters.inFlight.Add(1)
 	defer s.counters.inFlight.Add(-1)
 	begun := time.Now()
@@ -67,10 +72,12 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct
 	case err != nil:
 		return err
 	case a != nil:
+		free()
 		s.counters.replayed.Add(1)
 		return s.answer(f, a)
 	}
 	a, err = s.run(ctx, d, x, m, &entry.own, begun)
+	free() // what is left is to wait for the reply's outcome
 	if err != nil {
 		s.cache.giveUp(entry)
 		return err

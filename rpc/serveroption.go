@@ -35,8 +35,8 @@ func Group(name string) ServerOption {
 	})
 }
 
-// Concurrency bounds the handlers that run at once for each topic served, replies
-// on their way to the transport's log included. Default 64.
+// Concurrency bounds the handlers that run at once for each topic served. Replies on
+// their way to the transport's log are bounded by Window. Default 64.
 func Concurrency(n int) ServerOption {
 	return serverOption(func(c *serverConfig) error {
 		if n < 1 {
@@ -48,9 +48,9 @@ func Concurrency(n int) ServerOption {
 }
 
 // Window bounds, for each partition, the requests that are fetched and not yet
-// acknowledged: those that run and those that wait for Concurrency or for their key.
-// It is the bound of the queue. Leave room beyond Concurrency, or cancel notices come
-// to be read late. Default 64 more than Concurrency.
+// acknowledged: those that run, those that wait for Concurrency or for their key, and
+// those whose replies are on their way. It is the bound of the queue. Leave room beyond
+// Concurrency, or cancel notices come to be read late. Default 64 more than Concurrency.
 func Window(n int) ServerOption {
 	return serverOption(func(c *serverConfig) error {
 		if n < 1 {
