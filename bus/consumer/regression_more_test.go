@@ -98,7 +98,7 @@ func TestFault14ABusyProducerNeverReconnects(t *testing.T) {
 	}
 	until("it publishes", &sent, 100)
 	net.Cut()
-	until("it is told of failures", &failed, 20)
+	until("it is told of failures", &failed, 5)
 	net.Restore()
 	back.Store(true)
 	until("it publishes again, busy as it is", &after, 100)
