@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -18,15 +17,15 @@ import (
 // the codec's content type, and codec.SchemaIDHeader ("trunkline-schema-id") what
 // SchemaID says. codec.Handler is the other side.
 type Typed[T any] struct {
-	p       *Producer
-	codec   codec.Codec
-	headers map[string]string
+	p     *Producer
+	codec codec.Codec
+	first []SendOption // for every message
 }
 
 // TypedOption configures a Typed.
 type TypedOption func(*typedConfig) error
 
-type typedConfig struct{ headers map[string]string }
+type typedConfig struct{ first []SendOption }
 
 // SchemaID sets the schema's id, as it is in the program's registry, which travels in
 // codec.SchemaIDHeader. Default: none.
@@ -35,7 +34,15 @@ func SchemaID(id string) TypedOption {
 		if id == "" {
 			return invalid("the schema's id is empty: leave the option out for none")
 		}
-		c.headers[codec.SchemaIDHeader] = id
+		c.first = append(c.first, Header(codec.SchemaIDHeader, id))
+		return nil
+	}
+}
+
+// SendDefaults sets options for every message; those of a Send come after them.
+func SendDefaults(opts ...SendOption) TypedOption {
+	return func(c *typedConfig) error {
+		c.first = append(c.first, opts...)
 		return nil
 	}
 }
@@ -46,13 +53,13 @@ func NewTyped[T any](p *Producer, c codec.Codec, opts ...TypedOption) (*Typed[T]
 	if p == nil {
 		return nil, invalid("the producer is nil")
 	}
-	cfg := typedConfig{headers: map[string]string{}}
+	var cfg typedConfig
 	for _, o := range opts {
 		if err := o(&cfg); err != nil {
 			return nil, err
 		}
 	}
-	return &Typed[T]{p: p, codec: c, headers: cfg.headers}, nil
+	return &Typed[T]{p: p, codec: c, first: cfg.first}, nil
 }
 
 // Send encodes v and sends it as Producer.Send does. A value that can't be encoded is
@@ -83,9 +90,10 @@ func (t *Typed[T]) message(v T, opts []SendOption) (*message.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(m.Metadata, t.headers)
-	for _, o := range opts {
-		o(m)
+	for _, set := range [][]SendOption{t.first, opts} {
+		for _, o := range set {
+			o(m)
+		}
 	}
 	return m, nil
 }

@@ -31,7 +31,8 @@ func TestTyped(t *testing.T) {
 	w := newWorld(t, 2)
 	defer w.close()
 	p := w.producer()
-	orders, err := producer.NewTyped[order](p, codec.JSON, producer.SchemaID("orders-v2"))
+	orders, err := producer.NewTyped[order](p, codec.JSON, producer.SchemaID("orders-v2"),
+		producer.SendDefaults(producer.Header("service", "shop"), producer.Key("nobody")))
 	require.NoError(t, err)
 	require.Equal(t, p, orders.Producer())
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -50,7 +51,7 @@ func TestTyped(t *testing.T) {
 	recs := w.log()
 	r := recs[1][0]
 	require.JSONEq(t, `{"ID": "o-1"}`, string(r.Payload))
-	require.Equal(t, map[string]string{"content-type": "application/json", "trunkline-schema-id": "orders-v2", "tenant": "blue"}, headers(r))
+	require.Equal(t, map[string]string{"content-type": "application/json", "trunkline-schema-id": "orders-v2", "service": "shop", "tenant": "blue"}, headers(r))
 	require.Equal(t, "ada", string(r.Key))
 	require.Equal(t, "u-1", r.UUID)
 	require.True(t, at.Equal(r.Timestamp))
