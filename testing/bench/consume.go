@@ -47,7 +47,7 @@ func consumeScenarios() []scenario {
 }
 
 func fast(c consumer) func(context.Context, *env) (sample, error) {
-	return func(ctx context.Context, e *env) (sample, error) { return e.consume(ctx, c, e.records, 0) }
+	return func(ctx context.Context, e *env) (sample, error) { return e.consume(ctx, c, e.keys, e.records, 0) }
 }
 
 func slow(c consumer, wide bool) func(context.Context, *env) (sample, error) {
@@ -56,7 +56,7 @@ func slow(c consumer, wide bool) func(context.Context, *env) (sample, error) {
 		if wide {
 			n = e.records
 		}
-		return e.consume(ctx, c, n, time.Millisecond)
+		return e.consume(ctx, c, e.keys, n, time.Millisecond)
 	}
 }
 
@@ -65,9 +65,9 @@ func sleepers(ctx context.Context, e *env) (sample, error) {
 	return e.drive(ctx, 256, 1, func(context.Context, int) error { time.Sleep(time.Millisecond); return nil })
 }
 
-// load fills the topic that consumers read, once for all of them.
-func (e *env) load(ctx context.Context) error {
-	if e.loaded != "" {
+// load fills the topic that consumers read, once for all that want so many keys.
+func (e *env) load(ctx context.Context, keys int) error {
+	if e.loaded = e.topics[keys]; e.loaded != "" {
 		return nil
 	}
 	topic, _, err := e.topic(ctx, "consume", partitions)
@@ -83,21 +83,24 @@ func (e *env) load(ctx context.Context) error {
 	for n := 0; n < e.records; {
 		var batch []*kgo.Record
 		for ; len(batch) < 1000 && n < e.records; n++ {
-			batch = append(batch, &kgo.Record{Key: []byte("device-" + strconv.Itoa(n%e.keys)), Value: body,
+			batch = append(batch, &kgo.Record{Key: []byte("device-" + strconv.Itoa(n%keys)), Value: body,
 				Headers: []kgo.RecordHeader{{Key: "_watermill_message_uuid", Value: []byte(uuid)}}})
 		}
 		if err := c.ProduceSync(ctx, batch...).FirstErr(); err != nil {
 			return err
 		}
 	}
-	e.loaded = topic
+	if e.topics == nil {
+		e.topics = make(map[int]string)
+	}
+	e.loaded, e.topics[keys] = topic, topic
 	return nil
 }
 
 // consume measures from the first message to the n-th that was not seen before; the
 // first n/10 are the warm-up.
-func (e *env) consume(ctx context.Context, consume consumer, n int, work time.Duration) (sample, error) {
-	if err := e.load(ctx); err != nil {
+func (e *env) consume(ctx context.Context, consume consumer, keys, n int, work time.Duration) (sample, error) {
+	if err := e.load(ctx, keys); err != nil {
 		return sample{}, err
 	}
 	var (

@@ -13,10 +13,10 @@ import (
 )
 
 // groups are what -only chooses from.
-var groups = []string{"publish", "consume", "memory", "rpc"}
+var groups = []string{"publish", "consume", "consumer", "memory", "rpc"}
 
 func scenarios() []scenario {
-	return slices.Concat(publishScenarios(), consumeScenarios(), memoryScenarios(), rpcScenarios())
+	return slices.Concat(publishScenarios(), consumeScenarios(), managedScenarios(), memoryScenarios(), rpcScenarios())
 }
 
 // env is what a run has in common.
@@ -29,8 +29,10 @@ type env struct {
 
 	brokers []string
 	admin   *kafkatest.Broker
-	// loaded names the topic that consumers read.
+	// loaded names the topic that consumers read now, topics those that were loaded, by
+	// their number of keys.
 	loaded  string
+	topics  map[int]string
 	counter atomic.Int64 // for names
 }
 

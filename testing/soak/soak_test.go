@@ -97,7 +97,7 @@ func TestCluster(t *testing.T) {
 	p := plan(100_000)
 	broker := kafkatb.New(t)
 	p.Topic, p.DeadLetters, p.Group = kafkatb.Topic(t, broker, partitions), kafkatb.Topic(t, broker, partitions), kafkatb.Name(t)
-	p.Open = onKafka(broker, 3*time.Second)
+	p.Open = onKafka(broker, 2*time.Second)
 	run(t, p)
 }
 
