@@ -83,7 +83,7 @@ func newDLQFlags(fs *flag.FlagSet, timeout time.Duration) *dlqFlags {
 
 // selects adds the flags that say which messages, and the group.
 func (f *dlqFlags) selects(fs *flag.FlagSet, limit int) {
-	f.group = fs.String("group", "trunkline.dlq", "consumer `group` that remembers what is dealt with")
+	f.group = fs.String("group", "", "consumer `group` that remembers what is dealt with; trunkline.dlq. and the topic without it")
 	fs.Var(&f.places, "at", "`partition:offset` of one message; may be given again, or several with commas between them")
 	f.origin = fs.String("origin", "", "only messages that come from this `topic`")
 	f.consumer = fs.String("consumer", "", "only messages that this `group` could not handle")
@@ -96,11 +96,11 @@ func (f *dlqFlags) selects(fs *flag.FlagSet, limit int) {
 func (f *dlqFlags) job(topic string, verb dlq.Verb) (dlq.Job, error) {
 	j := dlq.Job{Topic: topic, Group: *f.group, Verb: verb, Quiet: *f.wait, Limit: *f.limit,
 		Selection: dlq.Selection{Places: f.places.all, Origin: *f.origin, Group: *f.consumer, Code: *f.code}}
-	switch {
-	case *f.group == "":
-		return j, usageError("-group is empty")
-	case *f.limit < 0:
+	if *f.limit < 0 {
 		return j, usageError("-limit is below zero")
+	}
+	if j.Group == "" {
+		j.Group = "trunkline.dlq." + topic
 	}
 	if *f.since != "" {
 		at, err := time.Parse(time.RFC3339, *f.since)

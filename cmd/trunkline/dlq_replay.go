@@ -30,8 +30,8 @@ made them dead letters, in their order. Say which: -at, -origin, -consumer, -cod
 -since (they narrow each other down), or -all.
 
 What was published is remembered in -group, so that a second run does not publish it
-again; a run that is killed may leave the last few (256 at the most) to be published
-twice. What fails stays, and makes the exit code 1.
+again; one that is killed, not interrupted, may leave what it published in its last
+moments to be published twice. What fails stays, and makes the exit code 1.
 What arrives in the topic meanwhile, replayed and failed again, is for the next run.
 
 EXAMPLES

@@ -17,18 +17,19 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
-// morgue is a bus with dead letters of the topic orders in orders.dead, in one
+// morgue is a bus with dead letters of the topic orders in another one, dead, in one
 // partition: 0 to 5, with the keys k0, k1, k0, …; the odd ones are undecodable.
 type morgue struct {
-	t   *testing.T
-	url string
-	bus *bus.Bus
+	t            *testing.T
+	url          string
+	bus          *bus.Bus
+	orders, dead string
 }
 
 func onMorgues(t *testing.T, f func(t *testing.T, m *morgue)) {
 	for name, open := range map[string]func(t *testing.T) string{
 		"memory": func(t *testing.T) string { return "memory://" + kafkatb.Name(t) },
-		"kafka":  func(t *testing.T) string { return "kafka://" + kafkatb.Embedded(t).Addrs()[0] },
+		"kafka":  func(t *testing.T) string { return "kafka://" + kafkatb.New(t).Addrs()[0] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,38 +44,45 @@ func newMorgue(t *testing.T, url string) *morgue {
 	b, err := bus.Open(ctx, url)
 	require.NoError(t, err)
 	t.Cleanup(func() { b.Close() })
-	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: "orders", Partitions: 1}))
-	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: "orders.dead", Partitions: 1}))
+	m := &morgue{t, url, b, kafkatb.Name(t), kafkatb.Name(t)}
+	for _, topic := range []string{m.orders, m.dead} {
+		require.NoError(t, b.CreateTopic(ctx, bus.TopicSpec{Name: topic, Partitions: 1}))
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			require.NoError(t, b.DeleteTopic(ctx, topic))
+		})
+	}
 	for i := range 6 {
-		m := message.NewMessage(fmt.Sprintf("u%d", i), fmt.Appendf(nil, `{"n": %d}`, i))
-		bus.SetKey(m, fmt.Sprintf("k%d", i%2))
-		m.Metadata.Set("tenant", "blue")
-		require.NoError(t, b.Publish("orders", m))
+		msg := message.NewMessage(fmt.Sprintf("u%d", i), fmt.Appendf(nil, `{"n": %d}`, i))
+		bus.SetKey(msg, fmt.Sprintf("k%d", i%2))
+		msg.Metadata.Set("tenant", "blue")
+		require.NoError(t, b.Publish(m.orders, msg))
 	}
 	refused := make(chan struct{}, 6)
-	sub, err := b.Consume(ctx, "orders", func(_ context.Context, d *bus.Delivery) error {
+	sub, err := b.Consume(ctx, m.orders, func(_ context.Context, d *bus.Delivery) error {
 		refused <- struct{}{}
 		if d.Record.Offset%2 == 1 {
 			return bus.DeadLetter(&bus.Error{Code: bus.Undecodable, Op: "decode", Reason: "no order"})
 		}
 		return bus.DeadLetter(errors.New("the warehouse is\x1b[31m shut"))
-	}, bus.Group("billing"), bus.DeadLetterTopic("orders.dead"))
+	}, bus.Group(m.orders), bus.DeadLetterTopic(m.dead))
 	require.NoError(t, err)
 	for range 6 {
 		<-refused
 	}
 	require.NoError(t, sub.Close(ctx))
-	return &morgue{t, url, b}
+	return m
 }
 
-// run runs a dlq command on orders.dead.
+// run runs a dlq command on the dead letters.
 func (m *morgue) run(code int, verb string, args ...string) (stdout, stderr string) {
 	m.t.Helper()
 	at := len(args)
 	if verb == "show" {
 		at-- // its place is the last argument
 	}
-	args = slices.Insert(slices.Clone(args), at, "orders.dead")
+	args = slices.Insert(slices.Clone(args), at, m.dead)
 	args = append([]string{"dlq", verb, "-bus", m.url, "-wait", "1s"}, args...)
 	got, stdout, stderr := command(m.t, args...)
 	require.Equal(m.t, code, got, "%v: %s%s", args, stdout, stderr)
@@ -110,7 +118,7 @@ func TestDLQListAndShow(t *testing.T) {
 	t.Parallel()
 	onMorgues(t, func(t *testing.T, m *morgue) {
 		stdout, _ := m.run(exitOK, "list")
-		for _, part := range []string{"AT", "0:0", "0:5", "orders/0:5", "k1", "billing", "undecodable", "the warehouse is [31m shut"} {
+		for _, part := range []string{"AT", "0:0", "0:5", m.orders + "/0:5", "k1", "undecodable", "the warehouse is [31m shut"} {
 			require.Contains(t, stdout, part)
 		}
 		require.NotContains(t, stdout, "\x1b")
@@ -119,8 +127,8 @@ func TestDLQListAndShow(t *testing.T) {
 		var lines []letterLine
 		require.NoError(t, json.Unmarshal([]byte(stdout), &lines))
 		require.Len(t, lines, 2)
-		require.Equal(t, &origin{"orders", 0, 1}, lines[0].Origin)
-		require.Equal(t, [4]string{"k1", "u1", "billing", "undecodable"}, [4]string{lines[0].Key, lines[0].UUID, lines[0].Group, lines[0].Code})
+		require.Equal(t, &origin{m.orders, 0, 1}, lines[0].Origin)
+		require.Equal(t, [4]string{"k1", "u1", m.orders, "undecodable"}, [4]string{lines[0].Key, lines[0].UUID, lines[0].Group, lines[0].Code})
 		require.WithinDuration(t, time.Now(), lines[0].Time, time.Hour)
 		require.Equal(t, 8, lines[0].Bytes)
 		require.Empty(t, m.left("-origin", "payments"))
@@ -130,7 +138,7 @@ func TestDLQListAndShow(t *testing.T) {
 		require.Equal(t, []int64{1, 4}, m.left("-at", "0:1,0:4", "-at", "7:1"))
 
 		stdout, _ = m.run(exitOK, "show", "0:3")
-		for _, part := range []string{"at      0:3", "key     k1", "origin  orders/0:3", "cause   decode: no order", "header  tenant: blue", "{\n  \"n\": 3\n}"} {
+		for _, part := range []string{"at      0:3", "key     k1", "origin  " + m.orders + "/0:3", "cause   decode: no order", "header  tenant: blue", "{\n  \"n\": 3\n}"} {
 			require.Contains(t, stdout, part)
 		}
 		stdout, _ = m.run(exitOK, "show", "-payload", "raw", "0:3")
@@ -153,13 +161,13 @@ func TestDLQReplay(t *testing.T) {
 		stdout, _ := m.run(exitOK, "replay", "-all", "-dry-run")
 		require.Contains(t, stdout, "0:5")
 		require.Len(t, m.left(), 6, "a dry run changes nothing")
-		require.Empty(t, m.published("orders", 6))
+		require.Empty(t, m.published(m.orders, 6))
 
 		// Out of turn: remembered by a note.
 		stdout, _ = m.run(exitOK, "replay", "-code", "undecodable")
 		require.Equal(t, "replayed 3, failed 0\n", stdout)
 		again := []string{`k1{"n": 1}`, `k1{"n": 3}`, `k1{"n": 5}`}
-		require.Equal(t, again, m.published("orders", 6))
+		require.Equal(t, again, m.published(m.orders, 6))
 		require.Equal(t, []int64{0, 2, 4}, m.left())
 		stdout, _ = m.run(exitOK, "replay", "-code", "undecodable")
 		require.Equal(t, "replayed 0, failed 0\n", stdout)
@@ -175,14 +183,14 @@ func TestDLQReplay(t *testing.T) {
 		require.JSONEq(t, `{"done": 1, "failed": 0, "left": 1}`, stdout)
 		m.run(exitOK, "replay", "-all")
 		m.run(exitOK, "replay", "-all")
-		require.Equal(t, append(again, `k0{"n": 0}`, `k0{"n": 2}`, `k0{"n": 4}`), m.published("orders", 6), "each once")
+		require.Equal(t, append(again, `k0{"n": 0}`, `k0{"n": 2}`, `k0{"n": 4}`), m.published(m.orders, 6), "each once")
 		stdout, _ = m.run(exitOK, "list")
 		require.Contains(t, stdout, "there is nothing to deal with")
 		require.Len(t, m.left("-all"), 6, "nothing is deleted")
 		require.Len(t, m.left("-group", "another"), 6)
 
 		var found *bus.Record
-		_, err := dlq.Scan(t.Context(), m.bus, "orders", time.Second, func(r *bus.Record) error { found = r; return nil })
+		_, err := dlq.Scan(t.Context(), m.bus, m.orders, time.Second, func(r *bus.Record) error { found = r; return nil })
 		require.NoError(t, err)
 		require.Equal(t, "u4", found.UUID)
 		require.Equal(t, []bus.Header{{Key: "tenant", Value: "blue"}}, found.Headers)
@@ -193,7 +201,7 @@ func TestDLQReplayElsewhere(t *testing.T) {
 	t.Parallel()
 	m := newMorgue(t, "memory://dlq-replay-elsewhere")
 	require.NoError(t, m.bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "repaired", Partitions: 1}))
-	require.NoError(t, m.bus.Publish("orders.dead", message.NewMessage("no-letter", []byte("x"))))
+	require.NoError(t, m.bus.Publish(m.dead, message.NewMessage("no-letter", []byte("x"))))
 	_, stderr := m.run(exitCheck, "replay", "-all")
 	require.Contains(t, stderr, "0:6: it does not say which topic it comes from")
 	require.Equal(t, []int64{6}, m.left())
@@ -214,7 +222,7 @@ func TestDLQDrop(t *testing.T) {
 		require.Equal(t, []int64{1, 2, 4, 5}, m.left())
 		m.run(exitOK, "drop", "-yes", "-all")
 		require.Empty(t, m.left())
-		require.Empty(t, m.published("orders", 6))
+		require.Empty(t, m.published(m.orders, 6))
 	})
 }
 
@@ -224,16 +232,16 @@ func TestDLQBesideAnotherRun(t *testing.T) {
 	t.Parallel()
 	m := newMorgue(t, "memory://dlq-beside-another")
 	held := make(chan struct{})
-	other, err := m.bus.Consume(t.Context(), "orders.dead", func(ctx context.Context, _ *bus.Delivery) error {
+	other, err := m.bus.Consume(t.Context(), m.dead, func(ctx context.Context, _ *bus.Delivery) error {
 		close(held)
 		<-ctx.Done()
 		return ctx.Err()
-	}, bus.Group("trunkline.dlq"))
+	}, bus.Group("trunkline.dlq."+m.dead))
 	require.NoError(t, err)
 	<-held
 	_, stderr := m.run(exitCheck, "replay", "-all")
 	require.Contains(t, stderr, "partitions [0] are left out")
-	require.Empty(t, m.published("orders", 6))
+	require.Empty(t, m.published(m.orders, 6))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	_ = other.Close(ctx) // cuts the handler off
@@ -246,7 +254,7 @@ func TestDLQUsage(t *testing.T) {
 	for name, args := range map[string][]string{
 		"nothing": {"dlq"}, "unknown": {"dlq", "mend"}, "no topic": {"dlq", "list"}, "two topics": {"dlq", "list", "a", "b"},
 		"late flag": {"dlq", "list", "a", "-json"}, "place": {"dlq", "list", "-at", "5", "a"}, "since": {"dlq", "list", "-since", "x", "a"},
-		"limit": {"dlq", "list", "-limit", "-1", "a"}, "group": {"dlq", "list", "-group", "", "a"}, "wait": {"dlq", "list", "-wait", "0s", "a"},
+		"limit": {"dlq", "list", "-limit", "-1", "a"}, "wait": {"dlq", "list", "-wait", "0s", "a"},
 		"show what": {"dlq", "show", "a"}, "show place": {"dlq", "show", "a", "b"}, "form": {"dlq", "show", "-payload", "x", "a", "0:1"},
 		"which": {"dlq", "replay", "a"}, "to itself": {"dlq", "replay", "-all", "-to", "a", "a"}, "drop which": {"dlq", "drop", "-yes", "a"},
 		"no log": {"dlq", "list", "-bus", "chan://", "a"}, "scheme": {"dlq", "list", "-bus", "x://", "a"},

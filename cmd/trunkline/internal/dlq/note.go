@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -17,7 +18,7 @@ const NoteHeader = prefix + "note"
 // note is such a record's payload.
 type note struct {
 	Group   string  `json:"group"`
-	Verb    string  `json:"verb"`
+	Verb    Verb    `json:"verb"`
 	Offsets []int64 `json:"offsets"`
 }
 
@@ -34,7 +35,7 @@ func readNote(r *bus.Record) *note {
 	return n
 }
 
-func (n *note) publish(b *bus.Bus, topic string, partition int32) error {
+func (n *note) publish(ctx context.Context, b *bus.Bus, topic string, partition int32) error {
 	payload, err := json.Marshal(n)
 	if err != nil {
 		return err
@@ -42,6 +43,7 @@ func (n *note) publish(b *bus.Bus, topic string, partition int32) error {
 	m := message.NewMessage(watermill.NewUUID(), payload)
 	m.Metadata.Set(NoteHeader, n.Group)
 	bus.SetPartition(m, partition)
+	m.SetContext(ctx)
 	if err := b.Publish(topic, m); err != nil {
 		return fmt.Errorf("note what was dealt with, offsets %v of partition %d, which another run will do again: %w", n.Offsets, partition, err)
 	}

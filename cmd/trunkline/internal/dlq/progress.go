@@ -37,7 +37,7 @@ var errLeft = errors.New("it is not dealt with yet")
 func join(ctx context.Context, b *bus.Bus, topic, group string) (*progress, error) {
 	p := &progress{leaving: make(chan struct{}), changed: make(chan struct{}), partitions: map[int32]*claimed{}, done: map[Place]bool{}}
 	// Only leave ends it, which commits, also when the caller's time is over.
-	sub, err := b.Consume(context.WithoutCancel(ctx), topic, p.hold, bus.Group(group), bus.StartAt(bus.Oldest()), bus.OrderByPartition())
+	sub, err := b.Consume(context.WithoutCancel(ctx), topic, p.hold, bus.Group(group), bus.StartAt(bus.Oldest()), bus.OrderByPartition(), bus.CommitInterval(200*time.Millisecond))
 	p.sub = sub
 	return p, err
 }

@@ -181,7 +181,10 @@ func (w *work) flush(ctx context.Context) error {
 			w.progress.dealt(l.Place)
 		}
 	}
-	return stop
+	if stop != nil {
+		return stop // remember writes the notes
+	}
+	return w.note(ctx)
 }
 
 // deal returns each letter's error, and why to go no further.
@@ -249,19 +252,23 @@ func (w *work) publish(ctx context.Context, topic string, letters []*Letter, at 
 	}
 }
 
-// remember notes what was dealt with out of turn, and waits until the positions have
-// moved.
+// remember sees to it that the next run knows what this one did.
 func (w *work) remember(ctx context.Context) error {
 	if w.Verb == Look {
 		return nil
 	}
-	var errs []error
+	return errors.Join(w.note(ctx), w.progress.settle(ctx, w.ends))
+}
+
+// note writes down what was dealt with out of turn.
+func (w *work) note(ctx context.Context) error {
 	for partition, offsets := range w.out {
 		slices.Sort(offsets)
-		for part := range slices.Chunk(offsets, 10_000) {
-			n := &note{Group: w.Group, Verb: string(w.Verb), Offsets: part}
-			errs = append(errs, n.publish(w.Bus, w.Topic, partition))
+		n := &note{Group: w.Group, Verb: w.Verb, Offsets: offsets}
+		if err := n.publish(ctx, w.Bus, w.Topic, partition); err != nil {
+			return err
 		}
+		delete(w.out, partition)
 	}
-	return errors.Join(append(errs, w.progress.settle(ctx, w.ends))...)
+	return nil
 }
