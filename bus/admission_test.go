@@ -217,3 +217,32 @@ func TestOrigin(t *testing.T) {
 	got := bus.Origin(&bad)
 	require.Equal(t, []any{"t", int32(-1), int64(-1)}, []any{got.Topic, got.Partition, got.Offset})
 }
+
+// What waits for room in vain leaves its place to those behind it.
+func TestInFlightIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		claims := []*scriptPartition{newScriptPartition(records(0, 2, nil)...), newScriptPartition(records(10, 3, nil)...), newScriptPartition(records(20, 1, nil)...)}
+		b := s.bus(t)
+		release := make(chan struct{})
+		var j journal
+		sub, err := b.ConsumeBatches(t.Context(), "t", func(_ context.Context, ds []*bus.Delivery) error {
+			j.add("%v", offsets(ds))
+			<-release
+			return nil
+		}, bus.Group("g"), bus.BatchSize(3), bus.BatchAge(time.Second), bus.InFlight(3))
+		require.NoError(t, err)
+		for _, p := range claims { // one after the other, so that they wait in this order
+			s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+			elapse(time.Minute)
+		}
+		require.Equal(t, []string{"[0 1]"}, j.all(), "the second has no room, and is first in the queue")
+		claims[1].revoke(errors.New("lost"))
+		synctest.Wait()
+		require.Equal(t, []string{"[0 1]", "[20]"}, j.all())
+		close(release)
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/liveness/probe"
@@ -12,6 +13,8 @@ import (
 // gate holds handlers back while the consumer is paused: by hand, or because a service
 // is not ready. Both have to let go.
 type gate struct {
+	shut atomic.Bool // something holds back: for those that pass, without the lock
+
 	mu      sync.Mutex
 	byHand  bool
 	unready bool
@@ -28,7 +31,9 @@ func newGate() *gate {
 func (g *gate) set(change func()) {
 	was := g.byHand || g.unready
 	change()
-	switch is := g.byHand || g.unready; {
+	is := g.byHand || g.unready
+	g.shut.Store(is)
+	switch {
 	case was && !is:
 		close(g.open)
 	case is && !was:
@@ -56,15 +61,10 @@ func (g *gate) state() (byHand, unready bool) {
 
 // pass waits until nothing holds back. A paused consumer that is drained does not wait.
 func (g *gate) pass(ctx context.Context, draining <-chan struct{}) error {
-	for {
+	for g.shut.Load() {
 		g.mu.Lock()
 		open := g.open
 		g.mu.Unlock()
-		select {
-		case <-open:
-			return nil
-		default:
-		}
 		select {
 		case <-open: // look again: it may be shut by now
 		case <-draining:
@@ -73,6 +73,7 @@ func (g *gate) pass(ctx context.Context, draining <-chan struct{}) error {
 			return context.Cause(ctx)
 		}
 	}
+	return nil
 }
 
 var errHeldBack = &bus.Error{Code: bus.Canceled, Op: "consume", Reason: "the consumer is paused, and stops"}
