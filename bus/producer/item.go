@@ -2,7 +2,7 @@ package producer
 
 import (
 	"container/list"
-	"context"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -15,18 +15,19 @@ import (
 type item struct {
 	topic  string
 	seq    uint64 // the place in the order of acceptance
-	lane   string // what it keeps its order with; "" for none
+	lane   laneKey
 	size   int
 	msg    *message.Message
-	ctx    context.Context
-	cancel context.CancelFunc // of ctx
-	waited bool               // Send: its caller waits no longer than ctx
-	done   chan struct{}      // closed with the report
+	ctx    bounded
+	waited bool          // Send: its caller waits no longer than ctx
+	done   chan struct{} // closed with the report
 
 	// mutex
 	state   state
 	element *list.Element // in the queue, while state is queued
-	stop    func() bool   // takes back what is to happen when ctx ends
+	stop    func() bool   // takes back what is to happen when the caller's context ends
+	timer   *time.Timer   // and at the deadline that it has from the producer
+	expired bool          // either has come
 	report  Report
 }
 
@@ -42,15 +43,15 @@ const (
 	reported       // what the transport still says of it is of no interest
 )
 
-// laneOf returns what a message keeps its order with.
-func laneOf(m *message.Message) string {
+// laneKey is what a message keeps its order with: its key, or its partition. The zero
+// laneKey is none.
+type laneKey struct{ key, partition string }
+
+func laneOf(m *message.Message) laneKey {
 	if k := bus.Key(m); k != "" {
-		return "key " + k
+		return laneKey{key: k}
 	}
-	if p := m.Metadata[driver.PartitionDirective]; p != "" {
-		return "partition " + p
-	}
-	return ""
+	return laneKey{partition: m.Metadata[driver.PartitionDirective]}
 }
 
 // size counts as bus.WithMaxMessageBytes does.

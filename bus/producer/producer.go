@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -37,7 +38,7 @@ type Producer struct {
 	queue   *list.List // of *item, by seq
 	out     map[*item]struct{}
 	failed  []*item // given back by the transport
-	lanes   map[string]*lane
+	lanes   map[laneKey]lane
 	away    bool          // the next message waits for the broker
 	rested  bool          // it has waited, and is tried
 	tries   int           // in vain, since the last success
@@ -68,7 +69,7 @@ func New(b *bus.Bus, topic string, opts ...Option) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{bus: b, topic: topic, cfg: cfg, pumped: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
-		queue: list.New(), out: map[*item]struct{}{}, lanes: map[string]*lane{}}
+		queue: list.New(), out: map[*item]struct{}{}, lanes: map[laneKey]lane{}}
 	p.life, p.end = context.WithCancel(context.Background())
 	go p.pump() // Close waits for it
 	return p, nil
@@ -118,12 +119,12 @@ func (p *Producer) accept(ctx context.Context, m *message.Message, waited bool) 
 	if it.size > p.cfg.bytes {
 		return nil, fault(bus.TooLarge, p.topic, fmt.Sprintf("the message has %d bytes, all that may wait are %d", it.size, p.cfg.bytes), nil)
 	}
-	it.ctx, it.cancel = ctx, func() {}
+	it.ctx.Context, it.ctx.life = ctx, p.life
 	if _, ok := ctx.Deadline(); !ok && p.cfg.timeout > 0 {
-		it.ctx, it.cancel = context.WithTimeout(ctx, p.cfg.timeout)
+		it.ctx.deadline = time.Now().Add(p.cfg.timeout)
 	}
 	if err := p.admit(it); err != nil {
-		it.cancel()
+		it.ctx.release()
 		return nil, err
 	}
 	p.wake()
@@ -133,9 +134,6 @@ func (p *Producer) accept(ctx context.Context, m *message.Message, waited bool) 
 // admit waits for room and puts it into the queue.
 func (p *Producer) admit(it *item) error {
 	for {
-		if err := it.ctx.Err(); err != nil {
-			return fault(driver.ContextCode(err), p.topic, "nothing was sent", err)
-		}
 		if p.cfg.mode == failFast {
 			if err := p.down(); err != nil {
 				return err
@@ -146,6 +144,9 @@ func (p *Producer) admit(it *item) error {
 		case p.closing:
 			p.mu.Unlock()
 			return fault(bus.Closed, p.topic, "the producer is closed", nil)
+		case it.ctx.Err() != nil:
+			p.mu.Unlock()
+			return fault(driver.ContextCode(it.ctx.Err()), p.topic, "nothing was sent", it.ctx.Err())
 		case p.held < p.cfg.messages && p.bytes+it.size <= p.cfg.bytes:
 			p.enqueue(it)
 			p.mu.Unlock()
@@ -175,8 +176,11 @@ func (p *Producer) enqueue(it *item) {
 	p.held++
 	p.bytes += it.size
 	p.stats.Accepted++
-	if it.ctx.Done() != nil {
-		it.stop = context.AfterFunc(it.ctx, func() { p.expire(it) })
+	if it.ctx.Context.Done() != nil {
+		it.stop = context.AfterFunc(it.ctx.Context, func() { p.expire(it, it.ctx.Context.Err()) })
+	}
+	if d := it.ctx.deadline; !d.IsZero() {
+		it.timer = time.AfterFunc(time.Until(d), func() { p.expire(it, context.DeadlineExceeded) })
 	}
 }
 
@@ -194,10 +198,10 @@ func (p *Producer) down() error {
 }
 
 // expire is called when the item's context has ended.
-func (p *Producer) expire(it *item) {
+func (p *Producer) expire(it *item, cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	cause := it.ctx.Err()
+	it.expired = true
 	switch {
 	case it.state == queued, it.state == failed:
 		p.tell(it, it.failure(driver.ContextCode(cause), "nothing was sent", cause))
@@ -211,6 +215,9 @@ func (p *Producer) tell(it *item, r Report) {
 	if it.state == queued {
 		p.queue.Remove(it.element)
 	}
+	if it.state != handed { // then outcome does
+		it.ctx.release()
+	}
 	it.state, it.report = reported, r
 	switch {
 	case r.Err == nil:
@@ -223,7 +230,9 @@ func (p *Producer) tell(it *item, r Report) {
 	if it.stop != nil {
 		it.stop()
 	}
-	it.cancel()
+	if it.timer != nil {
+		it.timer.Stop()
+	}
 	p.held--
 	p.bytes -= it.size
 	p.makeRoom()

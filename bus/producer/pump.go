@@ -2,7 +2,6 @@ package producer
 
 import (
 	"cmp"
-	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -64,13 +63,10 @@ func (p *Producer) next() (*item, step) {
 	p.queue.Remove(front)
 	it.state = handed
 	p.out[it] = struct{}{}
-	if it.lane != "" {
+	if it.lane != (laneKey{}) {
 		l := p.lanes[it.lane]
-		if l == nil {
-			l = &lane{}
-			p.lanes[it.lane] = l
-		}
 		l.open++
+		p.lanes[it.lane] = l
 	}
 	return it, hand
 }
@@ -97,13 +93,7 @@ func (p *Producer) rest() {
 
 // hand gives the message to the bus, and waits as long as the transport has no room.
 func (p *Producer) hand(it *item) {
-	ctx, cancel := context.WithCancel(it.ctx)
-	stop := context.AfterFunc(p.life, cancel)
-	p.bus.PublishAsync(ctx, p.topic, it.msg, func(o bus.Outcome) {
-		stop()
-		cancel()
-		p.outcome(it, o)
-	})
+	p.bus.PublishAsync(&it.ctx, p.topic, it.msg, func(o bus.Outcome) { p.outcome(it, o) })
 }
 
 // outcome is the transport's, on any goroutine.
@@ -113,18 +103,20 @@ func (p *Producer) outcome(it *item, o bus.Outcome) {
 	delete(p.out, it)
 	code := bus.CodeOf(o.Err)
 	switch {
-	case o.Err != nil && code == bus.Unavailable && p.cfg.mode != failFast && it.state == handed && it.ctx.Err() == nil && p.life.Err() == nil:
+	case o.Err != nil && code == bus.Unavailable && p.cfg.mode != failFast && it.state == handed && !it.expired && p.life.Err() == nil:
 		it.state = failed
 		p.failed = append(p.failed, it)
 		p.stats.Retried++
 	default:
 		if o.Err == nil || code == bus.OutcomeUnknown {
 			p.tries = 0
-			if l := p.lanes[it.lane]; l != nil {
+			if l, ok := p.lanes[it.lane]; ok {
 				l.last = max(l.last, it.seq)
+				p.lanes[it.lane] = l
 			}
 		}
 		p.leave(it)
+		it.ctx.release()
 		if it.state != reported {
 			p.tell(it, Report{Topic: p.topic, Partition: o.Partition, Offset: o.Offset, Err: o.Err})
 		}
@@ -137,12 +129,14 @@ func (p *Producer) outcome(it *item, o bus.Outcome) {
 
 // leave takes the item out of its lane. mu is held.
 func (p *Producer) leave(it *item) {
-	l := p.lanes[it.lane]
-	if l == nil {
+	l, ok := p.lanes[it.lane]
+	if !ok {
 		return
 	}
 	if l.open--; l.open == 0 {
 		delete(p.lanes, it.lane)
+	} else {
+		p.lanes[it.lane] = l
 	}
 }
 
@@ -152,7 +146,7 @@ func (p *Producer) leave(it *item) {
 func (p *Producer) settle() {
 	slices.SortFunc(p.failed, func(a, b *item) int { return cmp.Compare(b.seq, a.seq) })
 	for _, it := range p.failed { // the last one first
-		overtaken := p.lanes[it.lane] != nil && p.lanes[it.lane].last > it.seq
+		overtaken := p.lanes[it.lane].last > it.seq
 		switch {
 		case it.state == reported:
 		case overtaken:
