@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -16,11 +15,11 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
-	"github.com/trunkline/trunkline/testing/bustest"
 )
 
 // The faults of the library that this package replaces for its users, one test each, in
-// this file and in regression_more_test.go. A design that has the fault fails the test;
+// this file (1 to 9), in regression_session_test.go (10 to 13, 15, 20) and in
+// regression_outside_test.go (14, 16 to 19: what lives elsewhere in the project). A design that has the fault fails the test;
 // most of them by hanging, which a bubble of testing/synctest reports as a deadlock.
 
 // Stop, then Start while it is stopping, with messages buffered: it deadlocked.
@@ -290,215 +289,6 @@ func TestFault09ALaterCommitOvertakes(t *testing.T) {
 		elapse(time.Hour)
 		require.Equal(t, sequence(7, 43), again.all())
 		require.EqualValues(t, 50, r.committed(0))
-	})
-}
-
-// The batch wait was an idle timer: a steady trickle never flushed.
-func TestFault10ATrickleNeverFlushes(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 1)
-		var j journal
-		begun := time.Now()
-		c := r.batchConsumer(t, func(_ context.Context, ds []*bus.Delivery) error {
-			j.add("%v %d", time.Since(begun), len(ds))
-			return nil
-		}, consumer.WithBatch(1000, time.Second))
-		consuming(t, c)
-		for i := range 100 {
-			r.publish(t, i, 1, nil)
-			time.Sleep(150 * time.Millisecond)
-		}
-		require.GreaterOrEqual(t, j.len(), 14, "it is flushed once a second")
-		require.Equal(t, "1s 7", j.all()[0])
-		elapse(time.Minute)
-		require.EqualValues(t, 100, r.committed(0))
-	})
-}
-
-// A partial batch was dropped on Close; one that spanned a rebalance committed only its
-// last session.
-func TestFault11PartialBatches(t *testing.T) {
-	t.Parallel()
-	t.Run("on close", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, 1)
-			var j journal
-			c := r.batchConsumer(t, j.handleBatch, consumer.WithBatch(100, time.Hour))
-			consuming(t, c)
-			r.publish(t, 0, 14, nil)
-			synctest.Wait()
-			require.Empty(t, j.all())
-			require.NoError(t, c.Close(t.Context()))
-			require.Equal(t, sequence(0, 14), j.all())
-			require.EqualValues(t, 14, r.committed(0))
-		})
-	})
-	t.Run("across a rebalance", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, 4)
-			var j journal
-			c := r.batchConsumer(t, j.handleBatch, consumer.WithBatch(10, time.Minute))
-			consuming(t, c)
-			for round := range 5 {
-				r.publish(t, round*23, 23, byKey(40))
-				synctest.Wait()
-				require.NoError(t, r.faults.Rebalance("g", "t"))
-				time.Sleep(time.Second)
-			}
-			elapse(time.Hour)
-			require.ElementsMatch(t, sequence(0, 5*23), j.all(), "what was collected is handed over and committed with its own session")
-			var committed int64
-			for p := range int32(4) {
-				committed += r.committed(p)
-			}
-			require.EqualValues(t, 5*23, committed)
-		})
-	})
-}
-
-// A handler's context did not end with the session.
-func TestFault12TheHandlersContextOutlivesTheSession(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		end  func(r *rig) error
-		code bus.Code
-	}{
-		"rebalance":  {func(r *rig) error { return r.faults.Rebalance("g", "t") }, bus.Revoked},
-		"expiry":     {func(r *rig) error { return r.log.ExpireMembers("g", "t") }, bus.Revoked},
-		"disconnect": {func(r *rig) error { r.faults.Disconnect(&bus.Error{Code: bus.Unavailable}); return nil }, bus.Unavailable},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, 1)
-				r.publish(t, 0, 1, nil)
-				causes := make(chan error, 10)
-				c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
-					<-ctx.Done()
-					require.Error(t, d.Context().Err(), "the message's context has ended with it")
-					causes <- context.Cause(ctx)
-					return ctx.Err()
-				})
-				consuming(t, c)
-				synctest.Wait()
-				begun := time.Now()
-				require.NoError(t, tc.end(r))
-				require.Equal(t, tc.code, bus.CodeOf(<-causes))
-				require.Zero(t, time.Since(begun))
-				r.faults.Connect()
-				require.EqualValues(t, 1, c.Stats().Interrupted, "it does not count as a failure")
-				require.Zero(t, c.Stats().Failed)
-			})
-		})
-	}
-}
-
-// An error channel that nobody read blocked Send and Close. There is none: whoever does not
-// watch, or watches and does nothing, holds up nobody.
-func TestFault13AnUnreadErrorChannelBlocks(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 1)
-		var calls atomic.Int64
-		c := r.consumer(t, func(context.Context, *bus.Delivery) error {
-			calls.Add(1)
-			return errPlease
-		}, consumer.WithRetry(consumer.Retry{Min: time.Millisecond, Max: time.Millisecond}))
-		ctx, cancel := context.WithCancel(context.Background())
-		var watching sync.WaitGroup
-		watching.Go(func() {
-			for range c.Watch(ctx) {
-				<-ctx.Done() // and never looks again
-			}
-		})
-		consuming(t, c)
-		r.publish(t, 0, 10, nil)
-		require.NoError(t, r.faults.Inject(bustest.OnPublish("t", bustest.Always(), bustest.Fail(bus.Unavailable))))
-		for range 1000 {
-			require.Equal(t, bus.Unavailable, bus.CodeOf(r.Publish("t", dead(1)...)))
-			require.NoError(t, r.faults.Rebalance("g", "t"))
-			elapse(10 * time.Millisecond)
-		}
-		require.Greater(t, calls.Load(), int64(1000))
-		begun := time.Now()
-		require.NoError(t, c.Close(t.Context()))
-		require.NoError(t, r.Close())
-		require.Zero(t, time.Since(begun))
-		cancel()
-		watching.Wait()
-	})
-}
-
-// Cancel, then Close, closed twice and panicked.
-func TestFault15CancelThenClose(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 1)
-		r.publish(t, 0, 1, nil)
-		release := make(chan struct{})
-		c := r.consumer(t, func(ctx context.Context, _ *bus.Delivery) error {
-			<-ctx.Done()
-			<-release
-			return ctx.Err()
-		})
-		consuming(t, c)
-		synctest.Wait()
-		cancelled, cancel := context.WithCancel(t.Context())
-		cancel()
-		require.Equal(t, bus.Canceled, bus.CodeOf(c.Close(cancelled)))
-		var closing sync.WaitGroup
-		for range 20 {
-			closing.Go(func() { _ = c.Close(cancelled) })
-			closing.Go(func() { _ = c.Close(context.Background()) })
-			closing.Go(func() { _ = c.Start() })
-			closing.Go(func() { _ = c.StopAndWait(context.Background()) })
-		}
-		synctest.Wait()
-		close(release)
-		closing.Wait()
-		require.Equal(t, consumer.Closed, c.State())
-		require.NoError(t, r.Close())
-		require.NoError(t, r.Close())
-		require.Error(t, c.Close(t.Context()), "the first one's result: a handler was cut off")
-	})
-}
-
-// No keys, no headers, no partition and no timestamp on a message.
-func TestFault20NothingButThePayload(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 8)
-		at := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
-		m := dead(1)[0]
-		bus.SetKey(m, "the-key")
-		bus.SetTimestamp(m, at)
-		m.Metadata.Set("colour", "blue")
-		require.NoError(t, r.Publish("t", m))
-		var mu sync.Mutex
-		var got []bus.Record
-		keep := func(d *bus.Delivery) {
-			mu.Lock()
-			defer mu.Unlock()
-			require.Equal(t, "the-key", bus.Key(d.Message))
-			require.Equal(t, "blue", d.Metadata.Get("colour"))
-			require.Equal(t, m.UUID, d.UUID)
-			got = append(got, *d.Record)
-		}
-		one := r.consumer(t, func(_ context.Context, d *bus.Delivery) error { keep(d); return nil })
-		batches := r.batchConsumer(t, func(_ context.Context, ds []*bus.Delivery) error { keep(ds[0]); return nil }, consumer.Subscribe(bus.Group("h")))
-		consuming(t, one)
-		consuming(t, batches)
-		elapse(time.Minute)
-		require.Len(t, got, 2)
-		for _, rec := range got {
-			require.Equal(t, []any{"t", "the-key", int64(0)}, []any{rec.Topic, string(rec.Key), rec.Offset})
-			require.Equal(t, got[0].Partition, rec.Partition)
-			require.True(t, at.Equal(rec.Timestamp))
-			require.True(t, slices.Contains(rec.Headers, bus.Header{Key: "colour", Value: "blue"}))
-		}
 	})
 }
 

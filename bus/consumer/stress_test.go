@@ -29,7 +29,6 @@ type model struct {
 	mu      sync.Mutex
 	started bool
 	paused  bool
-	stops   int // handlers that run are of a start after this many stops
 }
 
 // wishes has many goroutines ask for this and that.

@@ -1,0 +1,124 @@
+package consumer_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/testing/bustest"
+)
+
+// Through retry topics: others pass meanwhile, the delays are kept, and the dead letter
+// tells of the original.
+func TestRetryTopics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		begun := time.Now()
+		at := begun.Add(-time.Hour).UTC()
+		m := message.NewMessage("the-id", []byte("0"))
+		m.Metadata.Set("colour", "blue")
+		bus.SetKey(m, "k")
+		bus.SetTimestamp(m, at)
+		require.NoError(t, r.Publish("t", m))
+		r.publish(t, 1, 3, func(int) string { return "k" })
+		var j journal
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			j.add("%v %s %d attempts %d", time.Since(begun), d.Record.Topic, number(d), consumer.Attempts(d))
+			origin := bus.Origin(d.Record)
+			require.Equal(t, "t", origin.Topic)
+			require.Equal(t, "k", bus.Key(d.Message))
+			switch number(d) {
+			case 0:
+				require.Zero(t, origin.Offset)
+				require.True(t, at.Equal(origin.Timestamp))
+				return errPlease
+			case 1:
+				if d.Record.Topic == "t" {
+					return errPlease
+				}
+			}
+			return nil
+		}, consumer.WithRetryTopics(time.Minute, time.Hour), consumer.WithDeadLetterTopic("dead"))
+		consuming(t, c)
+		elapse(24 * time.Hour)
+		require.Equal(t, []string{
+			"0s t 0 attempts 1", "0s t 1 attempts 1", "0s t 2 attempts 1", "0s t 3 attempts 1",
+			"1m0s t.retry.1 0 attempts 2", "1m0s t.retry.1 1 attempts 2", "1h1m0s t.retry.2 0 attempts 3",
+		}, j.all())
+		require.Len(t, dead.all, 1)
+		d := dead.all[0]
+		require.Equal(t, []string{"the-id", "k", "blue", "t", "0", "0"}, []string{d.UUID, bus.Key(d.Message), d.Metadata.Get("colour"),
+			d.Metadata.Get(bus.DeadLetterTopicHeader), d.Metadata.Get(bus.DeadLetterPartitionHeader), d.Metadata.Get(bus.DeadLetterOffsetHeader)})
+		require.True(t, at.Equal(d.Record.Timestamp))
+		for name := range d.Metadata {
+			require.False(t, strings.HasPrefix(name, bus.RetryHeaderPrefix), name)
+		}
+		s := c.Stats()
+		require.Equal(t, []uint64{3, 4, 0, 3, 1}, []uint64{s.Handled, s.Failed, s.Retried, s.Postponed, s.DeadLettered})
+		require.EqualValues(t, 4, r.committed(0))
+	})
+}
+
+// What waits in a retry topic outlives the consumer, and other groups leave it alone.
+func TestRetryTopicsAreTheGroups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.publish(t, 0, 1, nil)
+		var j journal
+		handler := func(group string) bus.Handler {
+			return func(_ context.Context, d *bus.Delivery) error {
+				j.add("%s %s", group, d.Record.Topic)
+				if group == "g" && d.Record.Topic == "t" {
+					return errPlease
+				}
+				return nil
+			}
+		}
+		c := r.consumer(t, handler("g"), consumer.WithRetryTopics(time.Hour))
+		other := r.consumer(t, handler("other"), consumer.Subscribe(bus.Group("other")), consumer.WithRetryTopics(time.Hour))
+		consuming(t, c)
+		synctest.Wait()
+		require.NoError(t, c.Close(t.Context()), "nothing waits for what is not due")
+		consuming(t, other)
+		elapse(2 * time.Hour)
+		require.Equal(t, []string{"g t", "other t"}, j.all())
+		again := r.consumer(t, handler("g"), consumer.WithRetryTopics(time.Hour))
+		consuming(t, again)
+		elapse(time.Minute)
+		require.Equal(t, []string{"g t", "other t", "g t.retry.1"}, j.all(), "it was due an hour ago")
+	})
+}
+
+// A copy that can't be published leaves the message in its place.
+func TestARetryTopicThatIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		require.NoError(t, r.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t.retry.1"}))
+		require.NoError(t, r.faults.Inject(bustest.OnPublish("t.retry.1", bustest.Nth(1, 2, 3), bustest.Fail(bus.Unavailable))))
+		r.publish(t, 0, 1, nil)
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			if d.Record.Topic == "t" {
+				return errPlease
+			}
+			return nil
+		}, consumer.WithRetryTopics(time.Minute))
+		consuming(t, c)
+		synctest.Wait()
+		require.Zero(t, r.committed(0))
+		elapse(time.Hour)
+		s := c.Stats()
+		require.Equal(t, []uint64{1, 4, 3, 1}, []uint64{s.Handled, s.Failed, s.Retried, s.Postponed})
+		require.EqualValues(t, 1, r.committed(0))
+	})
+}
