@@ -65,15 +65,6 @@ func (c *deadlineContext) Err() error {
 	return c.Context.Err()
 }
 
-// left is how long a wait that begins now may take.
-func (c *deadlineContext) left() time.Duration {
-	if c.timeout > 0 && !c.waitedFor() {
-		return c.timeout
-	}
-	deadline, _ := c.Deadline()
-	return time.Until(deadline)
-}
-
 // release stops the timer. The context must not be needed any more.
 func (c *deadlineContext) release() {
 	c.mu.Lock()
@@ -89,19 +80,4 @@ func (c *deadlineContext) waitedFor() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.timed != nil
-}
-
-// timer returns a timer that fires after d. The bus has timers of its own, so that a
-// test's clock owns them.
-func (b *Bus) timer(d time.Duration) *time.Timer {
-	if t, ok := b.timers.Get().(*time.Timer); ok {
-		t.Reset(d)
-		return t
-	}
-	return time.NewTimer(d)
-}
-
-func (b *Bus) putTimer(t *time.Timer) {
-	t.Stop()
-	b.timers.Put(t)
 }

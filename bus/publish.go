@@ -187,6 +187,11 @@ type publication struct {
 	kept    bool          // somebody may still know of it: it can't be used again
 	waiting bool          // somebody waits on done
 	done    chan struct{} // gets a token when left is 0 and somebody waits
+
+	// Under expiry.mu: its place in the list of those who wait, until expires.
+	before, after *publication
+	listed        bool
+	expires       time.Time
 }
 
 type result struct {
@@ -275,27 +280,31 @@ func (p *publication) wait() {
 		return // the transport told all of them at once: no timers needed
 	}
 	p.waiting = true
-	p.kept = len(p.deadlines) > 1 // a context's end that is being told may come late
+	d := p.deadlines[0]
+	p.kept = len(p.deadlines) > 1 || d.waitedFor() // a context's end that is being told may come late
 	p.mu.Unlock()
-	if len(p.deadlines) > 1 {
+	if p.kept {
 		for _, d := range p.deadlines {
 			defer context.AfterFunc(d.start(), func() { p.giveUp(d, d.Err()) })()
 		}
 		<-p.done
 		return
 	}
-	d := p.deadlines[0]
-	t := p.bus.timer(d.left())
-	defer p.bus.putTimer(t)
+	if d.timeout > 0 {
+		p.bus.expiry.add(p)
+		defer p.bus.expiry.remove(p)
+	}
+	ended := d.Context.Done()
+	if ended == nil {
+		<-p.done
+		return
+	}
 	select {
 	case <-p.done:
-		return
-	case <-d.Context.Done():
+	case <-ended:
 		p.giveUp(d, d.Context.Err())
-	case <-t.C:
-		p.giveUp(d, context.DeadlineExceeded)
+		<-p.done
 	}
-	<-p.done
 }
 
 // giveUp says of the messages with this context, which has ended, that their

@@ -17,6 +17,8 @@ type producer struct {
 	stop context.Context // ends when closing begins: nobody waits for room any more
 	halt context.CancelFunc
 
+	items sync.Pool // of *pending
+
 	mu     sync.Mutex
 	line   *line
 	making chan struct{} // closed when the attempt to make a line has ended; nil when there is none
@@ -57,16 +59,24 @@ func (p *producer) publish(batch []driver.Outgoing) {
 	var with *together
 	for i := range batch {
 		out := &batch[i]
-		if with == nil || out.Topic != topic {
+		if len(batch) > 1 && (with == nil || out.Topic != topic) {
 			topic, with = out.Topic, &together{}
 		}
-		if err := p.hand(out, with); err != nil {
+		item := p.newPending(out)
+		if item.with = with; with == nil {
+			item.with = &item.alone
+		}
+		if err := p.hand(item); err != nil {
+			p.letGo(item)
 			out.Complete(driver.Failed(err))
 		}
 	}
 }
 
-func (p *producer) hand(out *driver.Outgoing, with *together) error {
+// hand gives item to sarama, or returns why not. Once sarama has it, item and what it
+// was made of are not the caller's any more.
+func (p *producer) hand(item *pending) error {
+	out := item.out
 	ctx := out.Context
 	if ctx.Err() != nil {
 		return canceled(ctx, "publish", out.Topic)
@@ -74,10 +84,7 @@ func (p *producer) hand(out *driver.Outgoing, with *together) error {
 	if out.Topic == "" {
 		return failCode(driver.InvalidArgument, "publish", "", "the topic is empty", nil)
 	}
-	item := &pending{out: out, with: with}
-	item.rec.Metadata = item
-	item.rec.Offset = -1 // stays so when the broker only says that it had the message already
-	if err := p.t.wire.encode(&item.rec, out); err != nil {
+	if err := p.t.wire.encode(item); err != nil {
 		return err
 	}
 	l, err := p.acquire(ctx, out.Topic)
@@ -263,7 +270,7 @@ func (p *producer) newLine() (*line, error) {
 	var told sync.WaitGroup
 	told.Go(func() {
 		for rec := range sp.Successes() {
-			succeeded(rec)
+			p.succeeded(rec)
 		}
 	})
 	told.Go(func() {

@@ -27,8 +27,9 @@ func (w *wire) of(topic string) Marshaler {
 	return w.marshaler
 }
 
-// encode fills rec from out. Errors are InvalidArgument.
-func (w *wire) encode(rec *sarama.ProducerMessage, out *driver.Outgoing) error {
+// encode fills the item's record from its message. Errors are InvalidArgument.
+func (w *wire) encode(item *pending) error {
+	rec, out := &item.rec, item.out
 	if m := w.of(out.Topic); m != nil {
 		made, err := marshal(m, out)
 		if err != nil {
@@ -40,8 +41,8 @@ func (w *wire) encode(rec *sarama.ProducerMessage, out *driver.Outgoing) error {
 		for k, v := range out.Message.Metadata {
 			size += len(k) + len(v)
 		}
-		headers, all := make([]sarama.RecordHeader, 0, 1+len(out.Message.Metadata)), make([]byte, 0, size)
-		add := func(name, value string) { // all is one allocation for all of them
+		headers, all := slices.Grow(item.headers, 1+len(out.Message.Metadata)), slices.Grow(item.text, size)
+		add := func(name, value string) { // all is one memory for all of them
 			k := len(all)
 			all = append(all, name...)
 			v := len(all)
@@ -58,6 +59,7 @@ func (w *wire) encode(rec *sarama.ProducerMessage, out *driver.Outgoing) error {
 				add(k, v)
 			}
 		}
+		item.headers, item.text = headers, all
 		rec.Headers, rec.Value = headers, sarama.ByteEncoder(out.Message.Payload)
 	}
 	if out.Key != nil {
