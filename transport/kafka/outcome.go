@@ -8,14 +8,11 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// pending is a message that sarama has. Its memory is used again once sarama has given
-// it back.
+// pending is a message that sarama has.
 type pending struct {
-	rec     sarama.ProducerMessage
-	headers []sarama.RecordHeader // what rec.Headers is made in,
-	text    []byte                // and what they refer to
-	out     *driver.Outgoing
-	line    *line
+	rec  sarama.ProducerMessage
+	out  *driver.Outgoing
+	line *line
 	// What the line's network looked like when the message was handed over: with no
 	// connection then, and none made since, no request can have carried it.
 	opened int64
@@ -25,39 +22,41 @@ type pending struct {
 	stuck  *partitioner // that chose a sticky partition for it
 }
 
-// maxReusedText bounds the header memory that is kept for the next message.
-const maxReusedText = 4 << 10
-
-func (p *producer) newPending(out *driver.Outgoing) *pending {
-	item, ok := p.items.Get().(*pending)
-	if !ok {
-		item = &pending{}
-	}
-	item.out = out
-	item.rec.Metadata = item
-	item.rec.Offset = -1 // stays so when the broker only says that it had the message already
-	return item
+// space is the memory of a batch on its way out: few allocations for all of it.
+type space struct {
+	items   []pending
+	headers []sarama.RecordHeader
+	text    []byte // of the headers
 }
 
-// letGo has the memory of a message that sarama does not have, or not any more, used again.
-func (p *producer) letGo(item *pending) {
-	headers, text := item.headers[:0], item.text[:0]
-	if cap(text) > maxReusedText {
-		headers, text = nil, nil
+func newSpace(batch []driver.Outgoing) *space {
+	headers, text := 0, 0
+	for i := range batch {
+		m := batch[i].Message
+		headers += 1 + len(m.Metadata)
+		text += len(UUIDHeader) + len(m.UUID)
+		for k, v := range m.Metadata {
+			text += len(k) + len(v)
+		}
 	}
-	clear(headers[:cap(headers)])
-	*item = pending{headers: headers, text: text}
-	p.items.Put(item)
+	return &space{items: make([]pending, len(batch)), headers: make([]sarama.RecordHeader, 0, headers), text: make([]byte, 0, text)}
 }
 
-func (p *producer) succeeded(rec *sarama.ProducerMessage) {
+// header appends one to those of the item that is being made.
+func (s *space) header(name, value string) {
+	k := len(s.text)
+	s.text = append(s.text, name...)
+	v := len(s.text)
+	s.text = append(s.text, value...)
+	s.headers = append(s.headers, sarama.RecordHeader{Key: s.text[k:v:v], Value: s.text[v:len(s.text):len(s.text)]})
+}
+
+func succeeded(rec *sarama.ProducerMessage) {
 	item := rec.Metadata.(*pending)
 	item.settle()
-	l, out, outcome := item.line, item.out, driver.Outcome{Partition: rec.Partition, Offset: rec.Offset}
-	p.letGo(item)
-	l.client.net.traffic.produced.Add(1)
-	out.Complete(outcome)
-	l.pending.Done()
+	item.line.client.net.traffic.produced.Add(1)
+	item.out.Complete(driver.Outcome{Partition: rec.Partition, Offset: rec.Offset})
+	item.line.pending.Done()
 }
 
 func (p *producer) failedToSend(e *sarama.ProducerError) {
@@ -70,10 +69,8 @@ func (p *producer) failedToSend(e *sarama.ProducerError) {
 	if !rejected(code) && !errors.Is(e.Err, errNoSuchPartition) {
 		item.line.spoilt.Store(true)
 	}
-	l, out, outcome := item.line, item.out, driver.Failed(item.outcome(e.Err, code))
-	p.letGo(item)
-	out.Complete(outcome)
-	l.pending.Done()
+	item.out.Complete(driver.Failed(item.outcome(e.Err, code)))
+	item.line.pending.Done()
 }
 
 func (i *pending) settle() {

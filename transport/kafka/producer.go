@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,6 @@ type producer struct {
 	t    *Transport
 	stop context.Context // ends when closing begins: nobody waits for room any more
 	halt context.CancelFunc
-
-	items sync.Pool // of *pending
 
 	mu     sync.Mutex
 	line   *line
@@ -57,17 +56,18 @@ func newProducer(t *Transport) *producer {
 func (p *producer) publish(batch []driver.Outgoing) {
 	var topic string
 	var with *together
+	memory := newSpace(batch)
 	for i := range batch {
 		out := &batch[i]
 		if len(batch) > 1 && (with == nil || out.Topic != topic) {
 			topic, with = out.Topic, &together{}
 		}
-		item := p.newPending(out)
+		item := &memory.items[i]
+		item.out = out
 		if item.with = with; with == nil {
 			item.with = &item.alone
 		}
-		if err := p.hand(item); err != nil {
-			p.letGo(item)
+		if err := p.hand(item, memory); err != nil {
 			out.Complete(driver.Failed(err))
 		}
 	}
@@ -75,7 +75,7 @@ func (p *producer) publish(batch []driver.Outgoing) {
 
 // hand gives item to sarama, or returns why not. Once sarama has it, item and what it
 // was made of are not the caller's any more.
-func (p *producer) hand(item *pending) error {
+func (p *producer) hand(item *pending, memory *space) error {
 	out := item.out
 	ctx := out.Context
 	if ctx.Err() != nil {
@@ -84,7 +84,9 @@ func (p *producer) hand(item *pending) error {
 	if out.Topic == "" {
 		return failCode(driver.InvalidArgument, "publish", "", "the topic is empty", nil)
 	}
-	if err := p.t.wire.encode(item); err != nil {
+	item.rec.Metadata = item
+	item.rec.Offset = -1 // stays so when the broker only says that it had the message already
+	if err := p.t.wire.encode(item, memory); err != nil {
 		return err
 	}
 	l, err := p.acquire(ctx, out.Topic)
@@ -101,10 +103,18 @@ func (p *producer) hand(item *pending) error {
 	item.line = l
 	l.pending.Add(1)
 	item.cold, item.opened = l.client.net.live.Load() == 0, l.client.net.opened.Load()
-	select {
-	case l.sarama.Input() <- &item.rec:
-		return nil
-	default: // only who has to wait pays for a context's timer
+	// sarama takes one message at a time. Its goroutine is about to come for the next:
+	// only who has to wait longer pays for a context's timer. In a batch they share it.
+	for tries := 1; ; tries++ {
+		select {
+		case l.sarama.Input() <- &item.rec:
+			return nil
+		default:
+		}
+		if tries == 4 || item.with != &item.alone {
+			break
+		}
+		runtime.Gosched()
 	}
 	select {
 	case l.sarama.Input() <- &item.rec:
@@ -270,7 +280,7 @@ func (p *producer) newLine() (*line, error) {
 	var told sync.WaitGroup
 	told.Go(func() {
 		for rec := range sp.Successes() {
-			p.succeeded(rec)
+			succeeded(rec)
 		}
 	})
 	told.Go(func() {
