@@ -28,7 +28,7 @@ func newDeadline(ctx context.Context, d time.Duration) *deadlineContext {
 // set makes it ctx, bounded by d unless ctx has a deadline of its own. It comes before
 // everything else.
 func (c *deadlineContext) set(ctx context.Context, d time.Duration) {
-	c.Context = ctx
+	c.Context, c.timeout = ctx, 0
 	if _, ok := ctx.Deadline(); !ok {
 		c.timeout = d
 	}
@@ -65,14 +65,16 @@ func (c *deadlineContext) Err() error {
 	return c.Context.Err()
 }
 
-// release stops the timer. The context must not be needed any more.
-func (c *deadlineContext) release() {
+// release stops the timer. The context must not be needed any more. It returns true
+// when nobody has waited for it: then it may be set again.
+func (c *deadlineContext) release() bool {
 	c.mu.Lock()
-	cancel := c.cancel
+	timed, cancel := c.timed, c.cancel
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}
+	return timed == nil
 }
 
 // waitedFor says whether somebody has waited for it.

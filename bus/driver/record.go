@@ -54,7 +54,8 @@ const AnyPartition int32 = -1
 type Outgoing struct {
 	// Context ends the wait for room: when it ends before the message was handed
 	// over, the transport must complete it with Canceled or DeadlineExceeded. After
-	// that the transport may ignore it. Never nil; it always has a deadline.
+	// that the transport may ignore it. Never nil; it always has a deadline. Who keeps it
+	// beyond Complete must have called its Done before.
 	Context context.Context
 	Topic   string
 	// Partition is a number, or AnyPartition.
