@@ -2,12 +2,8 @@ package bus
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus/driver"
 )
@@ -25,8 +21,10 @@ type claim struct {
 	sub  *Subscription
 	part driver.Partition
 	// ctx is the handlers': it ends with the subscription's and with the partition's.
-	ctx    context.Context
-	commit *committer
+	ctx context.Context
+	// fetching ends with ctx, and when the subscription is drained.
+	fetching context.Context
+	commit   *committer
 
 	workers sync.WaitGroup
 	hired   int         // workers so far; run's own
@@ -53,11 +51,16 @@ func (c *claim) run() {
 	fetching, stop := context.WithCancelCause(c.sub.fetching)
 	defer stop(context.Canceled)
 	defer context.AfterFunc(revoked, func() { stop(context.Cause(revoked)) })()
+	c.fetching = fetching
 
 	c.commit = newCommitter(c)
 	c.sub.hold(c)
 	defer c.sub.letGo(c)
-	c.read(fetching)
+	if c.sub.batch != nil {
+		c.readBatches()
+	} else {
+		c.read(fetching)
+	}
 	close(c.work)
 	c.workers.Wait()
 	c.commit.last()
@@ -75,10 +78,7 @@ func (c *claim) read(fetching context.Context) {
 	for {
 		recs, err := c.part.Fetch(fetching)
 		if err != nil {
-			if fetching.Err() == nil && c.part.Context().Err() == nil {
-				c.sub.bus.cfg.logger.Warn("fetch failed", "topic", c.sub.topic, "partition", c.part.ID(), "error", err)
-				<-fetching.Done()
-			}
+			c.fetchFailed(err)
 			return
 		}
 		c.fetched(len(recs))
@@ -87,6 +87,14 @@ func (c *claim) read(fetching context.Context) {
 				return
 			}
 		}
+	}
+}
+
+// fetchFailed waits for the end of the claim, which is how the session tells why.
+func (c *claim) fetchFailed(err error) {
+	if c.fetching.Err() == nil && c.part.Context().Err() == nil {
+		c.sub.bus.cfg.logger.Warn("fetch failed", "topic", c.sub.topic, "partition", c.part.ID(), "error", err)
+		<-c.fetching.Done()
 	}
 }
 
@@ -208,6 +216,12 @@ func (c *claim) handle(e *entry) bool {
 		c.handleOnce(e)
 		return true
 	}
+	if f := c.sub.inFlight; f != nil {
+		if !f.take(c.waiting(), 1) {
+			return false
+		}
+		defer f.give(1)
+	}
 	pause := newBackoff(c.sub.cfg.minBackoff, c.sub.cfg.maxBackoff)
 	for attempt := 1; ; attempt++ {
 		if !c.mayBegin() {
@@ -226,7 +240,7 @@ func (c *claim) handle(e *entry) bool {
 				after = ctl.after
 			case verbDeadLetter:
 				if c.sub.cfg.deadLetter != "" {
-					err = c.deadLetter(e, ctl.err)
+					err = c.deadLetter(c.ctx, e, ctl.err)
 				}
 			}
 		}
@@ -262,7 +276,7 @@ func (c *claim) handleOnce(e *entry) {
 			c.sub.cancel(ctl)
 		case verbDeadLetter:
 			if c.sub.cfg.deadLetter != "" {
-				_ = c.deadLetter(e, ctl.err) // logged; it can't be delivered again
+				_ = c.deadLetter(c.ctx, e, ctl.err) // logged; it can't be delivered again
 			}
 		}
 	}
@@ -286,6 +300,14 @@ func (c *claim) mayBegin() bool {
 	}
 }
 
+// waiting returns the context under which a handler that has not begun may wait.
+func (c *claim) waiting() context.Context {
+	if c.sub.cfg.handOutOnDrain {
+		return c.ctx
+	}
+	return c.fetching
+}
+
 // rest waits before the next attempt; false when there is to be none.
 func (c *claim) rest(d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -297,96 +319,6 @@ func (c *claim) rest(d time.Duration) bool {
 	case <-c.sub.draining:
 	}
 	return false
-}
-
-// deliver runs the handler once.
-func (c *claim) deliver(e *entry, attempt int) error {
-	if s := c.sub.slots; s != nil {
-		draining, ended := c.sub.draining, c.ctx.Done()
-		if c.sub.cfg.handOutOnDrain || e.once {
-			draining = nil
-		}
-		if e.once {
-			ended = nil
-		}
-		select {
-		case s <- struct{}{}:
-			defer func() { <-s }()
-		case <-ended:
-			return context.Cause(c.ctx)
-		case <-draining:
-			return errDraining
-		}
-	}
-	if e.rec.DecodeErr != nil {
-		return c.undecodable(e)
-	}
-	d := c.sub.delivery(e, attempt)
-	hooks := &c.sub.bus.cfg.hooks
-	ctx, end := hooks.traceDelivery(c.ctx, c.sub.bus.caps.Name, c.sub.cfg.group, d)
-	d.SetContext(ctx)
-	if len(hooks.delivery) == 0 {
-		err := c.guarded(ctx, d)
-		end(err)
-		return err
-	}
-	begun := time.Now()
-	err := c.guarded(ctx, d)
-	end(err)
-	hooks.onDelivery(DeliveryEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Record: &e.rec, Attempt: attempt, Err: err, Duration: time.Since(begun)})
-	return err
-}
-
-// guarded turns a panic of the handler into an error.
-func (c *claim) guarded(ctx context.Context, d *Delivery) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.sub.bus.cfg.logger.Error("handler panicked", "topic", d.Record.Topic, "partition", d.Record.Partition, "offset", d.Record.Offset,
-				"panic", p, "stack", string(debug.Stack()))
-			err = &Error{Code: Internal, Op: "handle", Topic: d.Record.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
-		}
-	}()
-	return c.sub.handler(ctx, d)
-}
-
-// delivery makes what the handler is given: a message of its own for each attempt,
-// whatever the last one did to it.
-func (s *Subscription) delivery(e *entry, attempt int) *Delivery {
-	if s.acks || attempt > 1 {
-		m := message.NewMessage(e.rec.UUID, e.rec.Payload)
-		m.Metadata = metadata(&e.rec)
-		return &Delivery{Message: m, Record: &e.rec, Attempt: attempt}
-	}
-	e.message.UUID, e.message.Payload, e.message.Metadata = e.rec.UUID, e.rec.Payload, metadata(&e.rec)
-	e.delivery = Delivery{Message: &e.message, Record: &e.rec, Attempt: attempt}
-	return &e.delivery
-}
-
-func metadata(r *Record) message.Metadata {
-	n := len(r.Headers)
-	if len(r.Key) > 0 {
-		n++
-	}
-	all := make(message.Metadata, n)
-	for _, h := range r.Headers {
-		all[h.Key] = h.Value
-	}
-	if len(r.Key) > 0 {
-		all[driver.KeyDirective] = string(r.Key)
-	}
-	return all
-}
-
-// undecodable applies the policy for records that are not messages: to the
-// dead-letter topic, or the end of the subscription.
-func (c *claim) undecodable(e *entry) error {
-	err := &Error{Code: Undecodable, Op: "consume", Transport: c.sub.bus.caps.Name, Topic: e.rec.Topic, Err: e.rec.DecodeErr,
-		Reason: fmt.Sprintf("the record at partition %d, offset %d is no message; set a DeadLetterTopic to get past such records", e.rec.Partition, e.rec.Offset)}
-	if c.sub.cfg.deadLetter == "" {
-		c.sub.cancel(err)
-		return err
-	}
-	return DeadLetter(err)
 }
 
 // ack makes the record acknowledged, and tells who waits for that.

@@ -64,3 +64,42 @@ func (b *Bus) consume(ctx context.Context, topic string, opts []SubscribeOption,
 	}
 	return s, nil
 }
+
+// SubscriptionSettings is what a subscription's options come to, defaults included.
+type SubscriptionSettings struct {
+	// Group is the consumer group, "" for none.
+	Group string
+	// DeadLetterTopic is where dead letters go, "" for none.
+	DeadLetterTopic string
+	// Window is how many messages of a partition are in flight at most.
+	Window int
+	// BatchSize is how many messages a batch has at most; 0 for messages one by one.
+	BatchSize int
+}
+
+// CheckConsume returns what Consume would make of the options, or the error that it
+// would fail with at once: what only this side can know to be wrong.
+func (b *Bus) CheckConsume(topic string, opts ...SubscribeOption) (SubscriptionSettings, error) {
+	return b.check(topic, opts)
+}
+
+// CheckConsumeBatches is CheckConsume for ConsumeBatches.
+func (b *Bus) CheckConsumeBatches(topic string, opts ...SubscribeOption) (SubscriptionSettings, error) {
+	return b.check(topic, append([]SubscribeOption{inBatches}, opts...))
+}
+
+func (b *Bus) check(topic string, opts []SubscribeOption) (SubscriptionSettings, error) {
+	if err := b.enter("subscribe", topic); err != nil {
+		return SubscriptionSettings{}, err
+	}
+	defer b.gate.leave()
+	c, err := b.resolve(topic, opts)
+	if err != nil {
+		return SubscriptionSettings{}, err
+	}
+	s := SubscriptionSettings{Group: c.group, DeadLetterTopic: c.deadLetter, Window: c.window}
+	if c.batch != nil {
+		s.BatchSize = c.batch.size
+	}
+	return s, nil
+}

@@ -50,3 +50,54 @@ func Drop(cause error) error { return &control{verb: verbDrop, err: cause} }
 func Stop(cause error) error { return &control{verb: verbStop, err: cause} }
 
 func controlOf(err error) (*control, bool) { return errors.AsType[*control](err) }
+
+// Answer is what a handler's return asks for.
+type Answer uint8
+
+// The answers.
+const (
+	// Ack: nil.
+	Ack Answer = iota
+	// Nack: an error that says no more.
+	Nack
+	// AnswerRetry, AnswerDeadLetter, AnswerDrop and AnswerStop: the errors that Retry,
+	// DeadLetter, Drop and Stop make, or errors that wrap one.
+	AnswerRetry
+	AnswerDeadLetter
+	AnswerDrop
+	AnswerStop
+)
+
+// String returns the answer's name.
+func (a Answer) String() string {
+	switch a {
+	case Ack:
+		return "ack"
+	case Nack:
+		return "nack"
+	case AnswerRetry:
+		return "retry"
+	case AnswerDeadLetter:
+		return "dead-letter"
+	case AnswerDrop:
+		return "drop"
+	case AnswerStop:
+		return "stop"
+	default:
+		return "invalid"
+	}
+}
+
+// AnswerOf returns what a handler asks for by returning err, and the cause that was
+// given with Retry, DeadLetter, Drop or Stop; otherwise the cause is err itself. It is
+// for what stands between a bus and a handler.
+func AnswerOf(err error) (Answer, error) {
+	if err == nil {
+		return Ack, nil
+	}
+	ctl, ok := controlOf(err)
+	if !ok {
+		return Nack, err
+	}
+	return [...]Answer{verbRetry: AnswerRetry, verbDeadLetter: AnswerDeadLetter, verbDrop: AnswerDrop, verbStop: AnswerStop}[ctl.verb], ctl.err
+}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -13,7 +14,8 @@ import (
 // The headers that a dead letter has besides the original's.
 const (
 	// DeadLetterTopicHeader, DeadLetterPartitionHeader and DeadLetterOffsetHeader say
-	// where the original stands.
+	// where the original stands; of a record that came through retry topics, where it
+	// was first: see Origin.
 	DeadLetterTopicHeader     = "trunkline-dead-letter-topic"
 	DeadLetterPartitionHeader = "trunkline-dead-letter-partition"
 	DeadLetterOffsetHeader    = "trunkline-dead-letter-offset"
@@ -29,13 +31,14 @@ const maxCause = 1024
 
 // deadLetter publishes the record to the dead-letter topic. nil means that it is
 // acknowledged there, so the original may be.
-func (c *claim) deadLetter(e *entry, cause error) error {
+func (c *claim) deadLetter(ctx context.Context, e *entry, cause error) error {
+	origin := Origin(&e.rec)
 	m := message.NewMessage(e.rec.UUID, e.rec.Payload)
-	m.Metadata = metadata(&e.rec)
-	m.SetContext(c.ctx)
-	m.Metadata.Set(DeadLetterTopicHeader, e.rec.Topic)
-	m.Metadata.Set(DeadLetterPartitionHeader, strconv.Itoa(int(e.rec.Partition)))
-	m.Metadata.Set(DeadLetterOffsetHeader, strconv.FormatInt(e.rec.Offset, 10))
+	m.Metadata = metadata(&origin)
+	m.SetContext(ctx)
+	m.Metadata.Set(DeadLetterTopicHeader, origin.Topic)
+	m.Metadata.Set(DeadLetterPartitionHeader, strconv.Itoa(int(origin.Partition)))
+	m.Metadata.Set(DeadLetterOffsetHeader, strconv.FormatInt(origin.Offset, 10))
 	if g := c.sub.cfg.group; g != "" {
 		m.Metadata.Set(DeadLetterGroupHeader, g)
 	}
@@ -45,11 +48,14 @@ func (c *claim) deadLetter(e *entry, cause error) error {
 	}
 	m.Metadata.Set(DeadLetterCodeHeader, code.String())
 	m.Metadata.Set(DeadLetterCauseHeader, shorten(text, maxCause))
-	if !e.rec.Timestamp.IsZero() {
-		SetTimestamp(m, e.rec.Timestamp)
+	if !origin.Timestamp.IsZero() {
+		SetTimestamp(m, origin.Timestamp)
 	}
 	delete(m.Metadata, driver.PartitionDirective)
-	if err := c.sub.bus.Publish(c.sub.cfg.deadLetter, m); err != nil {
+	err := c.sub.bus.Publish(c.sub.cfg.deadLetter, m)
+	c.sub.cfg.hooks.onDeadLetter(DeadLetterEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Topic: c.sub.cfg.deadLetter,
+		Record: &e.rec, Cause: cause, Err: err})
+	if err != nil {
 		c.sub.bus.cfg.logger.Warn("dead letter not published: the message is tried again", "topic", e.rec.Topic, "partition", e.rec.Partition,
 			"offset", e.rec.Offset, "dead-letter topic", c.sub.cfg.deadLetter, "error", err)
 		return fmt.Errorf("dead-letter: %w", err)

@@ -51,6 +51,10 @@
 // Revoke: is for one partition at a time. Its handlers' contexts end with the cause,
 // and the partition is let go when they have returned.
 //
+// Batch: messages of one partition, in the order of the log, handled together
+// ([Bus.ConsumeBatches]); handed over when full, when the oldest has been in it for
+// [BatchAge], and when reading ends. A [BatchError] names those that were not handled.
+//
 // Undecodable: a record that can't be made into a message. With a dead-letter topic
 // it goes there, with key, headers and cause, and holds up what it is ordered before
 // until that is acknowledged. Without one it ends the subscription with the error. A
@@ -69,5 +73,9 @@
 // publish.go is the way out. consume.go, subscription.go, claim.go, window.go and
 // committer.go are the way in, from the outside to the inside: a Subscription
 // follows its session's assignments, a claim reads one partition, a window knows
-// what of it is acknowledged, a committer makes that known to the transport.
+// what of it is acknowledged, a committer makes that known to the transport. delivery.go
+// calls handlers; batch_claim.go is a claim that hands over batches.
+//
+// A service that consumes is better off with package consumer, which starts, stops,
+// pauses, retries and reports on top of this.
 package bus

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -28,6 +29,9 @@ type ConnectionHook interface{ OnConnection(Connection) }
 
 // CommitHook is told of every commit, failed or not.
 type CommitHook interface{ OnCommit(CommitEvent) }
+
+// DeadLetterHook is told of every attempt to publish a dead letter.
+type DeadLetterHook interface{ OnDeadLetter(DeadLetterEvent) }
 
 // PublishTracer is told before a message is handed to the transport, with the
 // message's context. The headers it returns travel with the message, beside its
@@ -90,6 +94,21 @@ type CommitEvent struct {
 	Err  error
 }
 
+// DeadLetterEvent is the publishing of one dead letter.
+type DeadLetterEvent struct {
+	Transport string
+	Group     string
+	// Topic is the dead-letter topic.
+	Topic string
+	// Record is the original.
+	Record *Record
+	// Cause is why it could not be handled.
+	Cause error
+	// Err is nil if the dead letter is in its topic; the original is acknowledged then.
+	// Otherwise the original is tried again.
+	Err error
+}
+
 // hooks holds the hooks by what they implement.
 type hooks struct {
 	publish    []PublishHook
@@ -97,6 +116,7 @@ type hooks struct {
 	session    []SessionHook
 	connection []ConnectionHook
 	commit     []CommitHook
+	deadLetter []DeadLetterHook
 	publishes  []PublishTracer
 	deliveries []DeliveryTracer
 }
@@ -118,6 +138,9 @@ func (h *hooks) add(hook Hook) bool {
 	if x, ok := hook.(CommitHook); ok {
 		h.commit, known = append(h.commit, x), true
 	}
+	if x, ok := hook.(DeadLetterHook); ok {
+		h.deadLetter, known = append(h.deadLetter, x), true
+	}
 	if x, ok := hook.(PublishTracer); ok {
 		h.publishes, known = append(h.publishes, x), true
 	}
@@ -125,6 +148,15 @@ func (h *hooks) add(hook Hook) bool {
 		h.deliveries, known = append(h.deliveries, x), true
 	}
 	return known
+}
+
+// clone returns hooks that can be added to without changing h.
+func (h *hooks) clone() hooks {
+	return hooks{
+		publish: slices.Clip(h.publish), delivery: slices.Clip(h.delivery), session: slices.Clip(h.session),
+		connection: slices.Clip(h.connection), commit: slices.Clip(h.commit), deadLetter: slices.Clip(h.deadLetter),
+		publishes: slices.Clip(h.publishes), deliveries: slices.Clip(h.deliveries),
+	}
 }
 
 func (h *hooks) onPublish(e PublishEvent) {
@@ -154,5 +186,11 @@ func (h *hooks) onConnection(c Connection) {
 func (h *hooks) onCommit(e CommitEvent) {
 	for _, x := range h.commit {
 		x.OnCommit(e)
+	}
+}
+
+func (h *hooks) onDeadLetter(e DeadLetterEvent) {
+	for _, x := range h.deadLetter {
+		x.OnDeadLetter(e)
 	}
 }

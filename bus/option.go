@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -137,6 +138,10 @@ type subscribeConfig struct {
 	deadLetter     string
 	handOutOnDrain bool
 	atMostOnce     bool
+	batch          *batchConfig // nil for messages one by one
+	inFlight       int
+	admit          func(context.Context, AdmissionRequest) error
+	hooks          hooks // the bus's, and then the subscription's own
 }
 
 // Group makes the subscription a member of a consumer group: members share the
@@ -281,7 +286,7 @@ func DeadLetterTopic(topic string) SubscribeOption {
 
 // resolve applies opts over the defaults and checks them against the transport.
 func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, error) {
-	c := &subscribeConfig{window: 64, ahead: 1024, minBackoff: 100 * time.Millisecond, maxBackoff: 10 * time.Second}
+	c := &subscribeConfig{ahead: 1024, minBackoff: 100 * time.Millisecond, maxBackoff: 10 * time.Second, hooks: b.cfg.hooks.clone()}
 	for _, set := range [][]SubscribeOption{b.cfg.subscribe, opts} {
 		for _, o := range set {
 			if err := o(c); err != nil {
@@ -314,8 +319,18 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, e
 			c.order = orderNone
 		}
 	}
-	if c.order == orderPartition {
+	switch {
+	case c.batch != nil:
+		if err := c.resolveBatch(b.caps); err != nil {
+			return nil, about(err, "subscribe", topic)
+		}
+	case c.order == orderPartition:
 		c.window = 1
+	case c.window == 0:
+		c.window = 64
+	}
+	if c.atMostOnce && (c.admit != nil || c.inFlight > 0) {
+		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic, Reason: "what is acknowledged first can't be held back: leave AtMostOnce out, or Admission and InFlight"}
 	}
 	c.ahead = max(c.ahead, c.window)
 	if c.start == nil {

@@ -15,10 +15,13 @@ type Subscription struct {
 	bus     *Bus
 	topic   string
 	handler Handler
-	acks    bool // somebody waits for a message's Ack or Nack
+	batch   BatchHandler // instead of handler; nil for messages one by one
+	acks    bool         // somebody waits for a message's Ack or Nack
 	cfg     *subscribeConfig
 	slots   chan struct{} // Concurrency; nil for no bound
-	session driver.Session
+	// inFlight is InFlight; nil for no bound.
+	inFlight *room
+	session  driver.Session
 
 	// ctx ends with the caller's, with Stop, and when a drain runs out of time. Every
 	// handler's context ends with it.
@@ -46,6 +49,9 @@ func newSubscription(ctx context.Context, b *Bus, topic string, cfg *subscribeCo
 		draining: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{})}
 	if cfg.concurrency > 0 {
 		s.slots = make(chan struct{}, cfg.concurrency)
+	}
+	if cfg.inFlight > 0 {
+		s.inFlight = newRoom(cfg.inFlight)
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.fetching, s.stopFetching = context.WithCancelCause(s.ctx)
@@ -217,7 +223,7 @@ func (s *Subscription) run() {
 	s.assigned = false
 	s.mu.Unlock()
 	s.bus.forget(s)
-	s.bus.cfg.hooks.onSession(SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Ended: true, Cause: err})
+	s.cfg.hooks.onSession(SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Ended: true, Cause: err})
 	if s.ended != nil {
 		s.ended()
 	}
@@ -305,6 +311,6 @@ func (s *Subscription) setAssigned(assigned bool, cause error) {
 	}
 	s.mu.Unlock()
 	if !same {
-		s.bus.cfg.hooks.onSession(SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
+		s.cfg.hooks.onSession(SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
 	}
 }

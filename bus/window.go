@@ -21,7 +21,8 @@ type entry struct {
 	rec      Record
 	delivery Delivery
 	message  message.Message
-	once     bool // acknowledged before it is handled: see AtMostOnce
+	once     bool       // acknowledged before it is handled: see AtMostOnce
+	asked    [1]*Record // rec, for Admission
 
 	// Under the claim's mutex.
 	acked  bool

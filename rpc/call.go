@@ -57,13 +57,13 @@ func chain(f Func, is []Interceptor) Func {
 // Call calls method of the server that listens on topic, and waits for its answer:
 // non-nil if and only if the error is nil. It is safe for concurrent use.
 //
-// req is a pointer or value of any type: a proto.Message travels as Protobuf, []byte
-// as Raw, anything else as JSON, unless WithCodec says otherwise. Resp is chosen by
-// the caller alike. The end of ctx, or of the call's timeout, ends the call at once,
-// with codes.Canceled or codes.DeadlineExceeded; whether the server ran the request
-// is then unknown. When ctx is cancelled the server is told, as well as that can be
-// done, and the handler's context ends; of a deadline it knows. Every error is an
-// *Error.
+// req is a pointer or value of any type: it travels as codec.For says (a proto.Message
+// as Protobuf, []byte as it is, anything else as JSON), unless WithCodec says
+// otherwise. Resp is chosen by the caller alike. The end of ctx, or of the call's
+// timeout, ends the call at once, with codes.Canceled or codes.DeadlineExceeded;
+// whether the server ran the request is then unknown. When ctx is cancelled the server
+// is told, as well as that can be done, and the handler's context ends; of a deadline
+// it knows. Every error is an *Error.
 func Call[Resp any](ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) (*Resp, error) {
 	x, err := c.outgoing(topic, method, req, opts)
 	if err != nil {
@@ -88,9 +88,9 @@ func finish[Resp any](ctx context.Context, c *Client, x *outgoingCall) (*Resp, e
 
 func decode[Resp any](c *Client, contentType string, body []byte) (*Resp, *Error) {
 	resp := new(Resp)
-	codec, err := c.cfg.codecs.of(contentType, resp)
+	dec, err := c.cfg.codecs.of(contentType, resp)
 	if err == nil {
-		err = codec.Unmarshal(body, resp)
+		err = dec.Unmarshal(body, resp)
 	}
 	if err != nil {
 		c.counters.undecodable.Add(1)

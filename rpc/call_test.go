@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/trunkline/trunkline/bus/codec"
 	"github.com/trunkline/trunkline/rpc"
 )
 
@@ -135,7 +136,7 @@ func TestCodecs(t *testing.T) {
 	got, err := rpc.Call[wrapperspb.StringValue](w.ctx, c, topic, "proto", wrapperspb.String("a"))
 	require.NoError(t, err)
 	require.Equal(t, "a!", got.GetValue())
-	got, err = rpc.Call[wrapperspb.StringValue](w.ctx, c, topic, "proto", wrapperspb.String("b"), rpc.WithCodec(rpc.JSON))
+	got, err = rpc.Call[wrapperspb.StringValue](w.ctx, c, topic, "proto", wrapperspb.String("b"), rpc.WithCodec(codec.JSON))
 	require.NoError(t, err)
 	require.Equal(t, "b!", got.GetValue())
 	raw, err := rpc.Call[[]byte](w.ctx, c, topic, "raw", []byte("bytes"))

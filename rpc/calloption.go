@@ -3,6 +3,8 @@ package rpc
 import (
 	"strconv"
 	"time"
+
+	"github.com/trunkline/trunkline/bus/codec"
 )
 
 // CallOption configures one call.
@@ -23,7 +25,7 @@ type callSettings struct {
 	partition   int32 // -1 for the transport's choice
 	timeout     time.Duration
 	metadata    Metadata
-	codec       Codec
+	codec       codec.Codec
 	retry       *RetryPolicy
 	idempotency string
 	expect      int
@@ -76,7 +78,7 @@ func Header(name, value string) CallOption {
 
 // WithCodec encodes the request with c instead of its type's default, and the server
 // answers alike.
-func WithCodec(c Codec) CallOption {
+func WithCodec(c codec.Codec) CallOption {
 	return func(s *callSettings) {
 		if c == nil {
 			s.err = invalidOption("the codec is nil")

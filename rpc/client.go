@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/codec"
 )
 
 // closeTimeout bounds Client.Close.
@@ -148,15 +149,15 @@ func (c *Client) outgoing(topic, method string, req any, opts []CallOption) (*ou
 	if err := c.configure(x, opts); err != nil {
 		return nil, err.of(method, topic)
 	}
-	codec := x.settings.codec
-	if codec == nil {
-		codec = codecFor(req)
+	enc := x.settings.codec
+	if enc == nil {
+		enc = codec.For(req)
 	}
-	body, err := codec.Marshal(req)
+	body, err := enc.Marshal(req)
 	if err != nil {
 		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+err.Error(), err).of(method, topic)
 	}
-	x.req = Request{Topic: topic, Method: method, ContentType: codec.ContentType(), Body: body}
+	x.req = Request{Topic: topic, Method: method, ContentType: enc.ContentType(), Body: body}
 	return x, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus/codec"
 )
 
 // Handle registers h for method. Register before the first Start: later, or a second
@@ -45,7 +47,7 @@ func (s *Server) handle(m Method) error {
 
 // typed decodes for h and encodes what it returns.
 func typed[Req, Resp any](cfg *config, h func(ctx context.Context, req *Req) (*Resp, error)) Func {
-	in, out := codecFor(new(Req)), codecFor(new(Resp))
+	in, out := codec.For(new(Req)), codec.For(new(Resp))
 	return func(ctx context.Context, r *Request) (*Response, error) {
 		// What came in the default of its type is answered in the default of the
 		// answer's, which may be another; any other codec was the caller's choice.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus/codec"
 )
 
 // ClientOption configures a [Client].
@@ -55,8 +57,9 @@ func WithWire(w Wire) Option {
 	})
 }
 
-// WithCodecs adds codecs, by their content type, to Protobuf, JSON and Raw.
-func WithCodecs(cs ...Codec) Option {
+// WithCodecs adds codecs, by their content type, to those that are always there:
+// codec.Protobuf, codec.JSON and codec.Raw.
+func WithCodecs(cs ...codec.Codec) Option {
 	return sharedOption(func(c *config) error {
 		for _, k := range cs {
 			if k == nil || k.ContentType() == "" || len(k.ContentType()) > maxContentType {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/codec"
 )
 
 // methodAlive asks whoever reads a reply topic whether it does. It is served on reply
@@ -147,7 +148,7 @@ func (r *replyReader) answerAlive(f *Frame) {
 		return
 	}
 	m, err := r.wire.Encode(&Frame{Kind: KindReply, ID: f.ID, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
-		Attempt: f.Attempt, Server: r.id, ContentType: Raw.ContentType()})
+		Attempt: f.Attempt, Server: r.id, ContentType: codec.Raw.ContentType()})
 	if err != nil {
 		return // its caller sees that nobody answers
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/codec"
 	"github.com/trunkline/trunkline/rpc"
 )
 
@@ -73,7 +74,7 @@ EXIT CODES
 			}
 			bounded, cancel := context.WithTimeout(ctx, *timeout)
 			defer cancel()
-			answer, err := makeCall(bounded, *url, &rpc.Request{Topic: args[0], Method: args[1], ContentType: rpc.JSON.ContentType(), Body: body}, client, opts)
+			answer, err := makeCall(bounded, *url, &rpc.Request{Topic: args[0], Method: args[1], ContentType: codec.JSON.ContentType(), Body: body}, client, opts)
 			switch {
 			case ctx.Err() != nil:
 				return &exitError{exitInterrupted, errors.New("interrupted")}

@@ -1,11 +1,12 @@
 // Command trunkline shows what Trunkline does, runs a broker to try it on, lists the
-// services on a bus, and calls them.
+// services on a bus, calls them, and works off dead-letter topics.
 //
 //	go run ./cmd/trunkline demo
 //	go run ./cmd/trunkline demo -bus kafka-embedded://
 //	go run ./cmd/trunkline dev
 //	go run ./cmd/trunkline services
 //	go run ./cmd/trunkline call greeter Greet '{"Name": "Ada"}'
+//	go run ./cmd/trunkline dlq list orders.dead
 //
 // Every command explains itself with -help.
 package main
@@ -138,11 +139,12 @@ func rootCommand(stdout, stderr io.Writer) *ffcli.Command {
   trunkline services                      who serves what on a bus, and how that goes
   trunkline call greeter Greet '{}'       a call with JSON
   trunkline reply-topics list             the reply topics of clients, dead ones too
+  trunkline dlq list orders.dead          what could not be handled, and why
   trunkline demo -help                    more about a command
 
 ` + exitHelp,
 		FlagSet:     flag.NewFlagSet("trunkline", flag.ContinueOnError),
-		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), servicesCommand(stdout), callCommand(stdout), replyTopicsCommand(stdout), versionCommand(stdout)},
+		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), servicesCommand(stdout), callCommand(stdout), replyTopicsCommand(stdout), dlqCommand(stdout, stderr), versionCommand(stdout)},
 	}
 	root.Exec = func(_ context.Context, args []string) error {
 		if len(args) > 0 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trunkline/trunkline/bus/codec"
 	"github.com/trunkline/trunkline/rpc"
 )
 
@@ -41,18 +42,18 @@ func FuzzServiceInfo(f *testing.F) {
 
 func roundTrip[T any](t *testing.T, data []byte) {
 	var v T
-	if rpc.JSON.Unmarshal(data, &v) != nil {
+	if codec.JSON.Unmarshal(data, &v) != nil {
 		return
 	}
-	once, err := rpc.JSON.Marshal(v)
+	once, err := codec.JSON.Marshal(v)
 	if err != nil {
 		t.Fatalf("%+v: %v", v, err)
 	}
 	var again T
-	if err := rpc.JSON.Unmarshal(once, &again); err != nil {
+	if err := codec.JSON.Unmarshal(once, &again); err != nil {
 		t.Fatal(err)
 	}
-	twice, err := rpc.JSON.Marshal(again)
+	twice, err := codec.JSON.Marshal(again)
 	if err != nil || string(once) != string(twice) {
 		t.Fatalf("%s became %s: %v", once, twice, err)
 	}

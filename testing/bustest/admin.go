@@ -53,3 +53,16 @@ func (f *Faults) ListTopics(ctx context.Context) ([]string, error) {
 	}
 	return a.ListTopics(ctx)
 }
+
+// AddPartitions is the transport's; Unavailable while the connection is cut, Unsupported
+// where topics can't grow.
+func (f *Faults) AddPartitions(ctx context.Context, topic string, total int32) error {
+	if err := f.reach("add partitions", topic); err != nil {
+		return err
+	}
+	a, ok := f.inner.(driver.PartitionAdder)
+	if !ok {
+		return f.failure(driver.Unsupported, "add partitions", topic, "this transport's topics don't grow", nil)
+	}
+	return a.AddPartitions(ctx, topic, total)
+}

@@ -9,6 +9,11 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
+var (
+	_ driver.Partition = (*claim)(nil)
+	_ driver.Extent    = (*claim)(nil)
+)
+
 // claim is one claim of a partition. Only Fetch, which one goroutine calls, uses
 // stash and pause.
 type claim struct {
@@ -21,13 +26,23 @@ type claim struct {
 
 	over bool // guarded by Faults.mu: no commit is granted any more
 
+	mu        sync.Mutex
+	start     int64 // where Fetch began; -1 when the transport did not know
+	next      int64 // where Fetch goes on, what is stashed not counted; -1 when that is not known
+	committed int64 // the last Commit that took; -1 for none
+
 	stash []driver.Record // fetched, looked at, and not returned yet
 	pause *time.Timer     // what is stashed waits for it; nil for nothing
 }
 
 func newClaim(s *session, p driver.Partition) *claim {
-	c := &claim{s: s, inner: p, released: make(chan struct{})}
+	c := &claim{s: s, inner: p, released: make(chan struct{}), start: -1, next: -1, committed: -1}
 	c.ctx, c.cancel = context.WithCancelCause(p.Context())
+	if x, ok := p.(driver.Extent); ok {
+		if next, _, known := x.Extent(); known {
+			c.start, c.next = next, next
+		}
+	}
 	return c
 }
 
@@ -60,6 +75,9 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 		case len(c.stash) > 0:
 			recs := c.stash
 			c.stash = nil
+			c.mu.Lock()
+			c.next = recs[len(recs)-1].Offset + 1
+			c.mu.Unlock()
 			return recs, nil
 		}
 		recs, err := c.fetch(ctx, epoch)
@@ -129,7 +147,29 @@ func (c *claim) Commit(ctx context.Context, next int64, metadata string) error {
 	if over {
 		return f.failure(driver.Revoked, "commit", c.s.sub.Topic, "the claim was ended by a fault", context.Cause(c.ctx))
 	}
-	return c.inner.Commit(ctx, next, metadata)
+	if err := c.inner.Commit(ctx, next, metadata); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.committed = max(c.committed, next)
+	return nil
+}
+
+// Extent is the transport's, but for records that a rule still withholds: Fetch goes on
+// at those.
+func (c *claim) Extent() (next, end int64, known bool) {
+	x, ok := c.inner.(driver.Extent)
+	if !ok {
+		return 0, 0, false
+	}
+	next, end, known = x.Extent()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next >= 0 {
+		next = c.next
+	}
+	return next, end, known
 }
 
 // Release lets go of the partition.

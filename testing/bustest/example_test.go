@@ -2,11 +2,16 @@ package bustest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/testing/bustest"
 	"github.com/trunkline/trunkline/transport/memory"
 )
@@ -62,4 +67,68 @@ func ExampleFaults_Disconnect() {
 	// Output:
 	// disconnected unavailable
 	// connected <nil>
+}
+
+// What a failure looks like: what there is, and why it is not that.
+func ExampleKit_Expect() {
+	fmt.Println(failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("bills"), bustest.Patience(50*time.Millisecond))
+		bill := message.NewMessage("", []byte(`{"order": "o-7", "total": 13}`))
+		if err := k.Bus().Publish("bills", bill); err != nil {
+			t.Fatalf("%v", err)
+		}
+		k.Expect("bills", bustest.Includes(map[string]any{"order": "o-7", "total": 12}))
+	}))
+	// Output:
+	// bustest: no message on "bills" with JSON that includes {"order":"o-7","total":12} within 50ms
+	// 1 on "bills":
+	//   bills[0]@0 {"order": "o-7", "total": 13}
+	//     in its JSON .total is 13, want 12
+}
+
+// A program that calls a service is tested without it.
+func ExampleKit_Stub() {
+	type Quote struct{ Cents int }
+	fmt.Println(failing(func(t testing.TB) {
+		k := bustest.New(t)
+		prices := k.Stub("prices",
+			bustest.Method("Quote").Fails(rpc.NewError(codes.Unavailable, errors.New("not yet"))),
+			bustest.Method("Quote").Returns(&Quote{Cents: 1200}).After(time.Millisecond))
+		c, err := rpc.NewClient(k.Bus())
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		defer c.Close()
+		for range 2 {
+			quote, err := rpc.Call[Quote](t.Context(), c, "prices", "Quote", map[string]string{"item": "tea"}, rpc.Key("tea"))
+			fmt.Println(quote, err)
+		}
+		fmt.Println(prices.Expect("Quote", bustest.Key("tea")))
+	}))
+	// Output:
+	// <nil> rpc: Quote on prices: Unavailable: not yet (remote)
+	// &{1200} <nil>
+	// Quote key "tea" {"item":"tea"}
+}
+
+// A member of a group dies in the middle of a message, and another gets it.
+func ExampleClient_Crash() {
+	fmt.Println(failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("orders"))
+		begun := make(chan struct{})
+		first := k.NewClient()
+		first.Consume("orders", func(ctx context.Context, _ *bus.Delivery) error {
+			close(begun)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, bus.Group("billing"))
+		k.Publish("orders", bustest.Payload("tea"))
+		<-begun
+		first.Crash()
+		k.Consume("orders", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("billing"))
+		fmt.Println(k.ExpectDelivered("orders", bustest.Acknowledged()))
+		k.ExpectLag("billing", "orders", 0)
+	}))
+	// Output:
+	// orders[0]@0 tea to group "billing", attempt 1: acknowledged
 }

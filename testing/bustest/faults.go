@@ -10,9 +10,10 @@ import (
 )
 
 // Faults is a transport that makes another one misbehave. It implements
-// [driver.Transport], and [driver.Admin] and [driver.Listeners] for a transport that
-// does. All methods may
-// be called from many goroutines at once.
+// [driver.Transport] and every optional interface of package driver, and passes each on to
+// a transport that has it; a call of one that the transport does not have is Unsupported,
+// but for [Faults.Check], which tells. All methods may be called from many goroutines at
+// once.
 type Faults struct {
 	inner driver.Transport
 	name  string
@@ -31,11 +32,17 @@ type Faults struct {
 	sessions []*session
 	held     []outcome
 	observer observer
+
+	// stamp gives messages without a timestamp theirs; nil leaves that to the transport.
+	// It is set before the first Publish.
+	stamp func() time.Time
 }
 
 var (
-	_ driver.Transport = (*Faults)(nil)
-	_ driver.Admin     = (*Faults)(nil)
+	_ driver.Transport      = (*Faults)(nil)
+	_ driver.Admin          = (*Faults)(nil)
+	_ driver.PartitionAdder = (*Faults)(nil)
+	_ driver.Checker        = (*Faults)(nil)
 )
 
 // NewFaults puts the rules between a bus and t, which it owns from then on: closing

@@ -10,6 +10,13 @@ import (
 // Publish hands the batch to the transport, in order, each message with what the
 // rules have for it.
 func (f *Faults) Publish(batch []driver.Outgoing) {
+	if f.stamp != nil {
+		for i := range batch {
+			if batch[i].Timestamp.IsZero() {
+				batch[i].Timestamp = f.stamp()
+			}
+		}
+	}
 	f.mu.Lock()
 	plain := len(f.script.rules) == 0 && f.away == nil
 	f.mu.Unlock()

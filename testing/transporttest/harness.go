@@ -102,7 +102,7 @@ func Run(t *testing.T, h Harness) {
 	for _, group := range [][]scenario{
 		leakScenarios, stallScenarios, publishScenarios, recordScenarios, orderScenarios, windowScenarios,
 		acknowledgeScenarios, closeScenarios, startScenarios, groupScenarios, rebalanceScenarios, outageScenarios,
-		topicScenarios, deadLetterScenarios, undecodableScenarios,
+		topicScenarios, deadLetterScenarios, undecodableScenarios, batchScenarios,
 	} {
 		for _, s := range group {
 			if h.Only != nil && !slices.Contains(h.Only, s.name) {

@@ -1,0 +1,219 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// What waits for admission is not begun, and is left when the subscription is drained.
+func TestAdmission(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 5, nil)...)
+		b := s.bus(t)
+		open := make(chan struct{}, 10)
+		var asked, handled atomic.Int64
+		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error {
+			handled.Add(1)
+			return nil
+		}, bus.Group("g"), bus.Unordered(), bus.Window(3), bus.Admission(func(ctx context.Context, r bus.AdmissionRequest) error {
+			require.Len(t, r.Records, 1)
+			asked.Add(1)
+			select {
+			case <-open:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}))
+		synctest.Wait()
+		require.EqualValues(t, 3, asked.Load(), "those that wait take up the window")
+		require.Zero(t, handled.Load())
+		open <- struct{}{}
+		synctest.Wait()
+		require.EqualValues(t, 1, handled.Load())
+		require.EqualValues(t, 4, asked.Load())
+		begun := time.Now()
+		require.NoError(t, sub.Close(t.Context()))
+		require.Zero(t, time.Since(begun))
+		require.EqualValues(t, 1, handled.Load())
+		require.NoError(t, b.Close())
+	})
+}
+
+// A refusal is a Nack without a handler; what is being drained is asked about, too.
+func TestAdmissionOfBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 4, nil)...)
+		b := s.bus(t)
+		var refused atomic.Int64
+		var j journal
+		sub := consumeBatches(t, s, b, p, func(_ context.Context, ds []*bus.Delivery) error {
+			j.add("%v", offsets(ds))
+			return nil
+		}, bus.Group("g"), bus.BatchSize(3), bus.BatchAge(time.Hour), bus.Admission(func(ctx context.Context, r bus.AdmissionRequest) error {
+			require.NoError(t, ctx.Err())
+			select {
+			case <-r.Draining:
+				j.add("drain %d", len(r.Records))
+			default:
+			}
+			if refused.Add(1) == 1 {
+				return errors.New("not now")
+			}
+			return nil
+		}))
+		elapse(time.Minute)
+		require.Equal(t, []string{"[0 1 2]"}, j.all())
+		require.NoError(t, sub.Close(t.Context()))
+		require.Equal(t, []string{"[0 1 2]", "drain 1", "[3]"}, j.all())
+		require.EqualValues(t, 4, p.last())
+		require.NoError(t, b.Close())
+	})
+}
+
+// InFlight bounds messages of all partitions, those that wait for their next attempt
+// among them.
+func TestInFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p, q := newScript(), newScriptPartition(records(0, 5, nil)...), newScriptPartition(records(0, 5, nil)...)
+		b := s.bus(t)
+		var mu sync.Mutex
+		begun, fail := map[*bus.Record]bool{}, true
+		handle := func(_ context.Context, d *bus.Delivery) error {
+			mu.Lock()
+			defer mu.Unlock()
+			begun[d.Record] = true
+			if fail {
+				return bus.Retry(time.Second, nil)
+			}
+			return nil
+		}
+		sub, err := b.Consume(t.Context(), "t", handle, bus.Group("g"), bus.Unordered(), bus.InFlight(3))
+		require.NoError(t, err)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p, q}}
+		elapse(time.Minute)
+		mu.Lock()
+		require.Len(t, begun, 3)
+		fail = false
+		mu.Unlock()
+		elapse(time.Minute)
+		mu.Lock()
+		require.Len(t, begun, 10)
+		mu.Unlock()
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
+// Batches take their places all at once, first come, first served.
+func TestInFlightOfBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p, q := newScript(), newScriptPartition(records(0, 9, nil)...), newScriptPartition(records(0, 9, nil)...)
+		b := s.bus(t)
+		var inFlight, most, handled atomic.Int64
+		sub, err := b.ConsumeBatches(t.Context(), "t", func(_ context.Context, ds []*bus.Delivery) error {
+			most.Store(max(most.Load(), inFlight.Add(int64(len(ds)))))
+			time.Sleep(time.Second)
+			inFlight.Add(int64(-len(ds)))
+			handled.Add(int64(len(ds)))
+			return nil
+		}, bus.Group("g"), bus.BatchSize(3), bus.InFlight(4))
+		require.NoError(t, err)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p, q}}
+		elapse(time.Minute)
+		require.EqualValues(t, 18, handled.Load())
+		require.EqualValues(t, 3, most.Load())
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
+type events struct{ j journal }
+
+func (s *events) OnSession(e bus.SessionEvent)   { s.j.add("session %v %v", e.Assigned, e.Ended) }
+func (s *events) OnDelivery(e bus.DeliveryEvent) { s.j.add("delivery %d", e.Record.Offset) }
+func (s *events) OnCommit(e bus.CommitEvent)     { s.j.add("commit %d", e.Next) }
+func (s *events) OnDeadLetter(e bus.DeadLetterEvent) {
+	s.j.add("dead letter %s %v", e.Topic, e.Cause)
+}
+
+// A subscription's own hooks are told of nothing else.
+func TestSubscriptionHooks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 2, nil)...)
+		whole, own := &events{}, &events{}
+		b := s.bus(t, bus.WithHooks(whole))
+		sub := consume(t, s, b, p, func(_ context.Context, d *bus.Delivery) error {
+			if d.Record.Offset == 1 {
+				return bus.DeadLetter(errors.New("poison"))
+			}
+			return nil
+		}, bus.Group("g"), bus.DeadLetterTopic("dead"), bus.SubscriptionHooks(own))
+		synctest.Wait()
+		require.NoError(t, sub.Close(t.Context()))
+		want := []string{"session true false", "delivery 0", "commit 1", "delivery 1", "dead letter dead poison", "commit 2", "session false true"}
+		require.Equal(t, want, own.j.all())
+		require.Equal(t, want, whole.j.all())
+		other, err := b.Consume(t.Context(), "u", func(context.Context, *bus.Delivery) error { return nil })
+		require.NoError(t, err)
+		require.NoError(t, other.Close(t.Context()))
+		require.Len(t, own.j.all(), len(want))
+		require.Greater(t, len(whole.j.all()), len(want))
+		_, err = b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.SubscriptionHooks("nothing"))
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestWhatCannotBeHeldBack(t *testing.T) {
+	t.Parallel()
+	b := newScript().bus(t)
+	nop := func(context.Context, *bus.Delivery) error { return nil }
+	admit := bus.Admission(func(context.Context, bus.AdmissionRequest) error { return nil })
+	for name, opts := range map[string][]bus.SubscribeOption{
+		"admission": {bus.AtMostOnce(), admit}, "in flight": {bus.AtMostOnce(), bus.InFlight(1)},
+		"no admission": {bus.Admission(nil)}, "none in flight": {bus.InFlight(0)},
+	} {
+		_, err := b.Consume(t.Context(), "t", nop, opts...)
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
+	}
+	_, err := b.CheckConsume("t", bus.Window(0))
+	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	got, err := b.CheckConsume("t", bus.Group("g"), bus.OrderByKey(), bus.DeadLetterTopic("dead"))
+	require.NoError(t, err)
+	require.Equal(t, bus.SubscriptionSettings{Group: "g", DeadLetterTopic: "dead", Window: 64}, got)
+	require.NoError(t, b.Close())
+	_, err = b.CheckConsume("t")
+	require.Equal(t, bus.Closed, bus.CodeOf(err))
+}
+
+func TestOrigin(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2020, 1, 2, 3, 4, 5, 6, time.UTC)
+	plain := bus.Record{Topic: "t", Partition: 1, Offset: 2, Headers: []bus.Header{{Key: "a", Value: "1"}}}
+	require.Equal(t, plain, bus.Origin(&plain))
+	copied := bus.Record{Topic: "t.retry.1", Partition: 0, Offset: 9, Key: []byte("k"), Headers: []bus.Header{
+		{Key: bus.RetryTopicHeader, Value: "t"}, {Key: bus.RetryPartitionHeader, Value: "1"}, {Key: "a", Value: "1"},
+		{Key: bus.RetryOffsetHeader, Value: "2"}, {Key: bus.RetryTimestampHeader, Value: at.Format(time.RFC3339Nano)},
+		{Key: bus.RetryDueHeader, Value: "x"}}}
+	require.Equal(t, bus.Record{Topic: "t", Partition: 1, Offset: 2, Key: []byte("k"), Timestamp: at, Headers: []bus.Header{{Key: "a", Value: "1"}}}, bus.Origin(&copied))
+	require.Len(t, copied.Headers, 6, "the record stays what it is")
+	bad := bus.Record{Topic: "t.retry.1", Headers: []bus.Header{{Key: bus.RetryTopicHeader, Value: "t"}, {Key: bus.RetryOffsetHeader, Value: "?"}}}
+	got := bus.Origin(&bad)
+	require.Equal(t, []any{"t", int32(-1), int64(-1)}, []any{got.Topic, got.Partition, got.Offset})
+}

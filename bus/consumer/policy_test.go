@@ -1,0 +1,458 @@
+package consumer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/testing/bustest"
+)
+
+func byKey(n int) func(int) string { return func(i int) string { return fmt.Sprint("key-", i%n) } }
+
+// A message that fails is retried in its place: its key waits, others go on.
+func TestRetriesInPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.publish(t, 0, 6, byKey(2))
+		var j journal
+		begun := time.Now()
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			j.add("%d", number(d))
+			if number(d) == 0 && d.Attempt < 4 {
+				return errPlease
+			}
+			return nil
+		}, consumer.Subscribe(bus.OrderByKey()), consumer.WithWorkers(8), consumer.WithRetry(consumer.Retry{Attempts: 10, Min: time.Minute, Max: time.Hour}))
+		consuming(t, c)
+		elapse(time.Second)
+		require.ElementsMatch(t, []string{"0", "1", "3", "5"}, j.all(), "key-1 went on")
+		require.Zero(t, r.committed(0), "nothing passes what is not acknowledged")
+		elapse(24 * time.Hour)
+		require.Equal(t, []string{"0", "0", "0", "2", "4"}, j.all()[4:])
+		require.GreaterOrEqual(t, time.Since(begun), 3*time.Minute)
+		s := c.Stats()
+		require.Equal(t, []uint64{6, 3, 3, 0}, []uint64{s.Handled, s.Failed, s.Retried, s.DeadLettered})
+		require.EqualValues(t, 6, r.committed(0))
+		require.EqualValues(t, 9, s.Calls)
+	})
+}
+
+// letters collects what arrives in a topic.
+type letters struct {
+	mu  sync.Mutex
+	all []*bus.Delivery
+}
+
+func (l *letters) handle(_ context.Context, d *bus.Delivery) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, d)
+	return nil
+}
+
+func (r *rig) letters(t *testing.T, topic string) *letters {
+	t.Helper()
+	l := &letters{}
+	require.NoError(t, r.EnsureTopic(t.Context(), bus.TopicSpec{Name: topic, Partitions: 1}))
+	_, err := r.Consume(context.Background(), topic, l.handle, bus.StartAt(bus.Oldest()))
+	require.NoError(t, err)
+	return l
+}
+
+// After its attempts a message goes to the dead-letter topic, with all it came with.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		at := time.Now().Add(-time.Hour).UTC()
+		m := message.NewMessage("the-id", []byte("0"))
+		m.Metadata.Set("colour", "blue")
+		bus.SetKey(m, "k")
+		bus.SetTimestamp(m, at)
+		require.NoError(t, r.Publish("t", m))
+		r.publish(t, 1, 2, nil)
+		var j journal
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			j.add("%d", number(d))
+			switch number(d) {
+			case 0:
+				return errPlease
+			case 1:
+				return bus.DeadLetter(errors.New("poison"))
+			default:
+				return nil
+			}
+		}, consumer.WithRetry(consumer.Retry{Attempts: 3}), consumer.WithDeadLetterTopic("dead"))
+		consuming(t, c)
+		elapse(time.Hour)
+		require.Equal(t, []string{"0", "0", "0", "1", "2"}, j.all())
+		require.Len(t, dead.all, 2)
+		first := dead.all[0]
+		require.Equal(t, "the-id", first.UUID)
+		require.Equal(t, "k", bus.Key(first.Message))
+		require.Equal(t, "blue", first.Metadata.Get("colour"))
+		require.True(t, at.Equal(first.Record.Timestamp))
+		require.Equal(t, []string{"t", "0", "0", "g", errPlease.Error()}, []string{
+			first.Metadata.Get(bus.DeadLetterTopicHeader), first.Metadata.Get(bus.DeadLetterPartitionHeader),
+			first.Metadata.Get(bus.DeadLetterOffsetHeader), first.Metadata.Get(bus.DeadLetterGroupHeader), first.Metadata.Get(bus.DeadLetterCauseHeader)})
+		require.Equal(t, "poison", dead.all[1].Metadata.Get(bus.DeadLetterCauseHeader))
+		s := c.Stats()
+		require.Equal(t, []uint64{1, 4, 2, 2}, []uint64{s.Handled, s.Failed, s.Retried, s.DeadLettered})
+		require.EqualValues(t, 3, r.committed(0))
+	})
+}
+
+// A dead letter that can't be published leaves the original where it is.
+func TestADeadLetterThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		require.NoError(t, r.faults.Inject(bustest.OnPublish("dead", bustest.Nth(1, 2), bustest.Fail(bus.Unavailable))))
+		r.publish(t, 0, 1, nil)
+		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errPlease },
+			consumer.WithRetry(consumer.Retry{Attempts: 1}), consumer.WithDeadLetterTopic("dead"))
+		consuming(t, c)
+		synctest.Wait()
+		require.Zero(t, r.committed(0))
+		require.Zero(t, c.Stats().DeadLettered)
+		elapse(time.Hour)
+		require.EqualValues(t, 1, r.committed(0))
+		require.Len(t, dead.all, 1)
+		require.EqualValues(t, 1, c.Stats().DeadLettered)
+	})
+}
+
+// With nowhere to go a message blocks, and that can be seen.
+func TestBlockAndReport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.publish(t, 0, 3, nil)
+		var mu sync.Mutex
+		fail := true
+		var j journal
+		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if number(d) == 1 && fail {
+				return errPlease
+			}
+			return j.handle(ctx, d)
+		}, consumer.WithRetry(consumer.Retry{Attempts: 2, Min: time.Second, Max: time.Second}))
+		consuming(t, c)
+		synctest.Wait()
+		require.Zero(t, c.Stats().Blocked)
+		elapse(time.Hour)
+		require.EqualValues(t, 1, c.Stats().Blocked)
+		require.EqualValues(t, 1, r.committed(0))
+		stop(t, c)
+		synctest.Wait()
+		require.Zero(t, c.Stats().Blocked, "it is not this consumer's any more")
+		consuming(t, c)
+		elapse(time.Hour)
+		require.EqualValues(t, 1, c.Stats().Blocked)
+		mu.Lock()
+		fail = false
+		mu.Unlock()
+		elapse(time.Minute)
+		require.Zero(t, c.Stats().Blocked)
+		require.Equal(t, sequence(0, 3), j.all())
+		require.EqualValues(t, 3, r.committed(0))
+	})
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.publish(t, 0, 4, nil)
+		errEnough := errors.New("enough")
+		begun := time.Now()
+		var j journal
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			j.add("%v %d", time.Since(begun), number(d))
+			switch {
+			case number(d) == 0 && d.Attempt < 8:
+				return bus.Retry(time.Minute, nil) // more often than there are attempts
+			case number(d) == 1:
+				return bus.Drop(errPlease)
+			case number(d) == 2:
+				return bus.Stop(errEnough)
+			}
+			return nil
+		}, consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 2}))
+		require.NoError(t, c.Start())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err := c.Wait(ctx, consumer.Stopped)
+		require.NoError(t, err)
+		require.ErrorIs(t, c.Err(), errEnough)
+		require.Equal(t, []string{"7m0s 0", "7m0s 1", "7m0s 2"}, j.all()[7:])
+		s := c.Stats()
+		require.Equal(t, []uint64{1, 0, 7, 1, 0}, []uint64{s.Handled, s.Failed, s.Retried, s.Dropped, s.DeadLettered})
+		require.EqualValues(t, 2, r.committed(0), "what it stopped at is not acknowledged")
+	})
+}
+
+// Through retry topics: others pass meanwhile, the delays are kept, and the dead letter
+// tells of the original.
+func TestRetryTopics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		begun := time.Now()
+		at := begun.Add(-time.Hour).UTC()
+		m := message.NewMessage("the-id", []byte("0"))
+		m.Metadata.Set("colour", "blue")
+		bus.SetKey(m, "k")
+		bus.SetTimestamp(m, at)
+		require.NoError(t, r.Publish("t", m))
+		r.publish(t, 1, 3, func(int) string { return "k" })
+		var j journal
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			j.add("%v %s %d attempts %d", time.Since(begun), d.Record.Topic, number(d), consumer.Attempts(d))
+			origin := bus.Origin(d.Record)
+			require.Equal(t, "t", origin.Topic)
+			require.Equal(t, "k", bus.Key(d.Message))
+			switch number(d) {
+			case 0:
+				require.Zero(t, origin.Offset)
+				require.True(t, at.Equal(origin.Timestamp))
+				return errPlease
+			case 1:
+				if d.Record.Topic == "t" {
+					return errPlease
+				}
+			}
+			return nil
+		}, consumer.WithRetryTopics(time.Minute, time.Hour), consumer.WithDeadLetterTopic("dead"))
+		consuming(t, c)
+		elapse(24 * time.Hour)
+		require.Equal(t, []string{
+			"0s t 0 attempts 1", "0s t 1 attempts 1", "0s t 2 attempts 1", "0s t 3 attempts 1",
+			"1m0s t.retry.1 0 attempts 2", "1m0s t.retry.1 1 attempts 2", "1h1m0s t.retry.2 0 attempts 3",
+		}, j.all())
+		require.Len(t, dead.all, 1)
+		d := dead.all[0]
+		require.Equal(t, []string{"the-id", "k", "blue", "t", "0", "0"}, []string{d.UUID, bus.Key(d.Message), d.Metadata.Get("colour"),
+			d.Metadata.Get(bus.DeadLetterTopicHeader), d.Metadata.Get(bus.DeadLetterPartitionHeader), d.Metadata.Get(bus.DeadLetterOffsetHeader)})
+		require.True(t, at.Equal(d.Record.Timestamp))
+		for name := range d.Metadata {
+			require.False(t, strings.HasPrefix(name, bus.RetryHeaderPrefix), name)
+		}
+		s := c.Stats()
+		require.Equal(t, []uint64{3, 4, 0, 3, 1}, []uint64{s.Handled, s.Failed, s.Retried, s.Postponed, s.DeadLettered})
+		require.EqualValues(t, 4, r.committed(0))
+	})
+}
+
+// What waits in a retry topic outlives the consumer, and other groups leave it alone.
+func TestRetryTopicsAreTheGroups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.publish(t, 0, 1, nil)
+		var j journal
+		handler := func(group string) bus.Handler {
+			return func(_ context.Context, d *bus.Delivery) error {
+				j.add("%s %s", group, d.Record.Topic)
+				if group == "g" && d.Record.Topic == "t" {
+					return errPlease
+				}
+				return nil
+			}
+		}
+		c := r.consumer(t, handler("g"), consumer.WithRetryTopics(time.Hour))
+		other := r.consumer(t, handler("other"), consumer.Subscribe(bus.Group("other")), consumer.WithRetryTopics(time.Hour))
+		consuming(t, c)
+		synctest.Wait()
+		require.NoError(t, c.Close(t.Context()), "nothing waits for what is not due")
+		consuming(t, other)
+		elapse(2 * time.Hour)
+		require.Equal(t, []string{"g t", "other t"}, j.all())
+		again := r.consumer(t, handler("g"), consumer.WithRetryTopics(time.Hour))
+		consuming(t, again)
+		elapse(time.Minute)
+		require.Equal(t, []string{"g t", "other t", "g t.retry.1"}, j.all(), "it was due an hour ago")
+	})
+}
+
+// A copy that can't be published leaves the message in its place.
+func TestARetryTopicThatIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		require.NoError(t, r.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t.retry.1"}))
+		require.NoError(t, r.faults.Inject(bustest.OnPublish("t.retry.1", bustest.Nth(1, 2, 3), bustest.Fail(bus.Unavailable))))
+		r.publish(t, 0, 1, nil)
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			if d.Record.Topic == "t" {
+				return errPlease
+			}
+			return nil
+		}, consumer.WithRetryTopics(time.Minute))
+		consuming(t, c)
+		synctest.Wait()
+		require.Zero(t, r.committed(0))
+		elapse(time.Hour)
+		s := c.Stats()
+		require.Equal(t, []uint64{1, 4, 3, 1}, []uint64{s.Handled, s.Failed, s.Retried, s.Postponed})
+		require.EqualValues(t, 1, r.committed(0))
+	})
+}
+
+// The handler's context ends after the time-out, and that is a failure.
+func TestTheHandlerTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		r.publish(t, 0, 1, nil)
+		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
+			<-d.Context().Done()
+			require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(context.Cause(ctx)))
+			return ctx.Err()
+		}, consumer.WithHandlerTimeout(time.Second), consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 2}))
+		var called []consumer.Handled
+		var mu sync.Mutex
+		remove := c.Observe(func(h consumer.Handled) {
+			mu.Lock()
+			defer mu.Unlock()
+			called = append(called, h)
+		})
+		consuming(t, c)
+		elapse(time.Minute)
+		remove()
+		require.Len(t, dead.all, 1)
+		require.Equal(t, "deadline_exceeded", dead.all[0].Metadata.Get(bus.DeadLetterCodeHeader))
+		require.Len(t, called, 2)
+		require.Equal(t, time.Second, called[1].Duration)
+		require.Equal(t, []any{"t", int32(0), 1, 2}, []any{called[1].Topic, called[1].Partition, called[1].Messages, called[1].Attempt})
+		require.Equal(t, time.Second, c.Stats().Latency())
+		require.Equal(t, time.Second, c.Stats().Longest)
+	})
+}
+
+// A panic is a failure, and is logged with its stack.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		r.publish(t, 0, 2, nil)
+		var text bytes.Buffer
+		var j journal
+		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
+			if number(d) == 0 {
+				panic("boom")
+			}
+			return j.handle(ctx, d)
+		}, consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 1}), consumer.WithLogger(slog.New(slog.NewTextHandler(&text, nil))))
+		consuming(t, c)
+		elapse(time.Minute)
+		require.Equal(t, []string{"1"}, j.all())
+		require.Len(t, dead.all, 1)
+		require.Contains(t, dead.all[0].Metadata.Get(bus.DeadLetterCauseHeader), "the handler panicked: boom")
+		stop(t, c)
+		require.Contains(t, text.String(), "policy_test.go")
+	})
+}
+
+// Undecodable records follow the same policy.
+func TestUndecodable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		require.NoError(t, r.faults.Inject(bustest.OnFetch("t", bustest.Nth(2), bustest.Corrupt(errPlease))))
+		r.publish(t, 0, 3, nil)
+		var j journal
+		c := r.consumer(t, j.handle, consumer.WithDeadLetterTopic("dead"))
+		consuming(t, c)
+		elapse(time.Minute)
+		require.Equal(t, []string{"0", "2"}, j.all())
+		require.Len(t, dead.all, 1)
+		require.EqualValues(t, 1, c.Stats().DeadLettered)
+
+		require.NoError(t, r.faults.Inject(bustest.OnFetch("t", bustest.Nth(1), bustest.Corrupt(errPlease))))
+		require.NoError(t, c.Close(t.Context()))
+		c = r.consumer(t, j.handle)
+		require.NoError(t, c.Start())
+		synctest.Wait()
+		r.publish(t, 3, 1, nil)
+		wait(t, c, consumer.Stopped)
+		require.Equal(t, bus.Undecodable, bus.CodeOf(c.Err()))
+	})
+}
+
+// Batches have the same policy, for each message.
+func TestBatchesThatFail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		r.publish(t, 0, 10, nil)
+		var j journal
+		c := r.batchConsumer(t, func(_ context.Context, ds []*bus.Delivery) error {
+			var failed bus.BatchError
+			for i, d := range ds {
+				switch n := number(d); {
+				case n == 3, n == 5 && d.Attempt < 2:
+					failed.Add(i, errPlease)
+				case n == 4:
+					failed.Add(i, bus.Drop(errPlease))
+				default:
+					j.add("%s %d", d.Record.Topic, n)
+				}
+			}
+			clear(ds) // it is the handler's
+			return failed.Err()
+		}, consumer.WithBatch(10, time.Second), consumer.WithRetry(consumer.Retry{Attempts: 3}), consumer.WithRetryTopics(time.Minute), consumer.WithDeadLetterTopic("dead"))
+		consuming(t, c)
+		elapse(time.Hour)
+		require.Equal(t, []string{"t 0", "t 1", "t 2", "t 6", "t 7", "t 8", "t 9", "t 5"}, j.all())
+		require.Len(t, dead.all, 1)
+		require.Equal(t, "3", string(dead.all[0].Payload))
+		s := c.Stats()
+		require.Equal(t, []uint64{8, 7, 5, 1, 1, 1}, []uint64{s.Handled, s.Failed, s.Retried, s.Postponed, s.Dropped, s.DeadLettered})
+		require.EqualValues(t, 10, r.committed(0))
+	})
+}
+
+// A batch consumer flushes by age, and what is left when it is stopped.
+func TestBatchesAgeAndStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		var j journal
+		c := r.batchConsumer(t, j.handleBatch, consumer.WithBatch(100, 10*time.Second))
+		consuming(t, c)
+		r.publish(t, 0, 3, nil)
+		elapse(9 * time.Second)
+		require.Empty(t, j.all())
+		elapse(2 * time.Second)
+		require.Equal(t, sequence(0, 3), j.all())
+		r.publish(t, 3, 3, nil)
+		time.Sleep(time.Second)
+		stop(t, c)
+		require.Equal(t, sequence(0, 6), j.all())
+		require.EqualValues(t, 6, r.committed(0))
+	})
+}

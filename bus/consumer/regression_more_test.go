@@ -1,0 +1,329 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/busotel"
+	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/liveness"
+	"github.com/trunkline/trunkline/liveness/probe"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// patience bounds what waits for a broker; none of it comes near.
+const patience = 60 * time.Second
+
+// onKafka makes a bus over a Kafka transport that is closed with the test.
+func onKafka(t *testing.T, addrs []string, opts ...kafka.Option) *bus.Bus {
+	t.Helper()
+	k, err := kafka.New(addrs, opts...)
+	require.NoError(t, err)
+	b, err := bus.New(k)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, b.Shutdown(ctx))
+	})
+	return b
+}
+
+// Every message reset the reconnect timer: a busy producer never reconnected, and what it
+// sent vanished with nil errors.
+func TestFault14ABusyProducerNeverReconnects(t *testing.T) {
+	t.Parallel()
+	broker := kafkatb.New(t)
+	topic := kafkatb.Topic(t, broker, 2)
+	net := &kafkatest.Dialer{}
+	b := onKafka(t, broker.Addrs(), kafka.WithDialer(net.DialContext))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, b.Ready(ctx))
+	var mu sync.Mutex
+	told := map[string]bool{} // those of which it was said that the log has them
+	var sent, failed, after atomic.Int64
+	var back atomic.Bool
+	enough := make(chan struct{})
+	var publishing sync.WaitGroup
+	for range 4 {
+		publishing.Go(func() {
+			for {
+				select {
+				case <-enough:
+					return
+				default:
+				}
+				id := strconv.FormatInt(sent.Add(1), 10)
+				begun := back.Load()
+				m := message.NewMessage(id, []byte(id))
+				if err := b.Publish(topic, m); err != nil {
+					failed.Add(1)
+					continue
+				}
+				mu.Lock()
+				told[id] = true
+				mu.Unlock()
+				if begun {
+					after.Add(1)
+				}
+			}
+		})
+	}
+	until := func(what string, n *atomic.Int64, least int64) {
+		for n.Load() < least {
+			require.NoError(t, ctx.Err(), what)
+			time.Sleep(time.Millisecond)
+		}
+	}
+	until("it publishes", &sent, 100)
+	net.Cut()
+	until("it is told of failures", &failed, 5)
+	net.Restore()
+	back.Store(true)
+	until("it publishes again, busy as it is", &after, 100)
+	close(enough)
+	publishing.Wait()
+
+	var missing sync.Map
+	mu.Lock()
+	left := int64(len(told))
+	for id := range told {
+		missing.Store(id, true)
+	}
+	mu.Unlock()
+	all := make(chan struct{})
+	var count atomic.Int64
+	count.Store(left)
+	c, err := consumer.New(b, topic, func(_ context.Context, d *bus.Delivery) error {
+		if _, was := missing.LoadAndDelete(string(d.Payload)); was && count.Add(-1) == 0 {
+			close(all)
+		}
+		return nil
+	}, consumer.Subscribe(bus.Group(kafkatb.Name(t)), bus.Unordered()))
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	select {
+	case <-all: // everything that was acknowledged is in the log
+	case <-ctx.Done():
+		require.Zero(t, count.Load(), "messages vanished with nil errors")
+	}
+	require.NoError(t, c.Close(ctx))
+}
+
+// counted is a transport that counts subscribing.
+type counted struct {
+	*memory.Transport
+	subscribed atomic.Int64
+	err        error
+}
+
+func (c *counted) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
+	c.subscribed.Add(1)
+	if c.err != nil {
+		return nil, c.err
+	}
+	return c.Transport.Subscribe(ctx, s)
+}
+
+// Errors that no trying can mend were tried for ever.
+func TestFault16StartErrorsThatDoNotPass(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{
+		"topic":      nil, // there is none
+		"refused":    &bus.Error{Code: bus.PermissionDenied, Op: "subscribe", Reason: "not this group"},
+		"configured": &bus.Error{Code: bus.InvalidArgument, Op: "subscribe", Reason: "the session time-out is too short for the broker"},
+		"unknown":    errors.New("it does not say"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tr, failed := memory.New()
+				require.NoError(t, failed)
+				counting := &counted{Transport: tr, err: err}
+				b, failed := bus.New(counting)
+				require.NoError(t, failed)
+				defer b.Close()
+				reg := probe.New()
+				c, failed := consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("g")), consumer.WithProbe(reg, "c"))
+				require.NoError(t, failed)
+				require.NoError(t, c.Start())
+				elapse(24 * time.Hour)
+				require.Equal(t, consumer.Stopped, c.State())
+				require.EqualValues(t, 1, counting.subscribed.Load(), "it is tried once")
+				want := bus.NotFound
+				if err != nil {
+					want = bus.CodeOf(err)
+					require.ErrorIs(t, c.Err(), err)
+				}
+				require.Equal(t, want, bus.CodeOf(c.Err()))
+				require.Equal(t, c.Err(), c.Current().Cause)
+				service, _ := reg.Snapshot().Service("c")
+				require.Equal(t, probe.Failed, service.Status)
+				require.NoError(t, c.Close(t.Context()))
+			})
+		})
+	}
+}
+
+// The tracing option was never wired.
+func TestFault17TracingIsNotWired(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		spans := tracetest.NewSpanRecorder()
+		provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
+		r := newRig(t, 1, bus.WithHooks(busotel.New(busotel.WithTracerProvider(provider))))
+		inner := func(ctx context.Context) trace.SpanContext { return trace.SpanContextFromContext(ctx) }
+		var mu sync.Mutex
+		seen := map[trace.SpanID]bool{}
+		c := r.consumer(t, func(ctx context.Context, _ *bus.Delivery) error {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[inner(ctx).SpanID()] = true
+			return nil
+		}, consumer.WithHandlerTimeout(time.Minute))
+		batches := r.batchConsumer(t, func(_ context.Context, ds []*bus.Delivery) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, d := range ds {
+				seen[inner(d.Context()).SpanID()] = true
+			}
+			return nil
+		}, consumer.Subscribe(bus.Group("batches")))
+		consuming(t, c)
+		consuming(t, batches)
+		r.publish(t, 0, 3, nil)
+		elapse(time.Minute)
+		sent := map[trace.SpanID]bool{}
+		for _, s := range spans.Ended() {
+			if s.Name() == "send t" {
+				sent[s.SpanContext().SpanID()] = true
+			}
+		}
+		require.Len(t, sent, 3)
+		handled := 0
+		for _, s := range spans.Ended() {
+			if s.Name() != "process t" {
+				continue
+			}
+			handled++
+			require.True(t, sent[s.Parent().SpanID()], "it is a child of the producer's")
+			require.True(t, seen[s.SpanContext().SpanID()], "the handler runs under it")
+		}
+		require.Equal(t, 6, handled)
+	})
+}
+
+// A dead broker cost a health check 30 s, and the consumer's state, lag and failures never
+// counted.
+func TestFault18HealthThatSeesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		watcher, reg := liveness.NewWatcher(), probe.New()
+		r := newRig(t, 1, bus.WithHooks(watcher))
+		monitor, err := liveness.New(r.Bus, watcher, reg, liveness.WithServiceName("bus"))
+		require.NoError(t, err)
+		require.NoError(t, monitor.Start())
+		defer monitor.Close(context.Background())
+		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errPlease }, consumer.WithProbe(reg, "consumer"))
+		service := func() probe.Service {
+			s, ok := reg.Snapshot().Service("consumer")
+			require.True(t, ok)
+			return s
+		}
+		require.Equal(t, probe.Prepared, service().Status)
+		consuming(t, c)
+		r.publish(t, 0, 7, nil)
+		elapse(time.Minute)
+		require.Equal(t, probe.Running, service().Status)
+		require.True(t, reg.Ready())
+		s := c.Stats()
+		require.Len(t, s.Lag, 1)
+		require.Equal(t, []any{"t", int64(7)}, []any{s.Lag[0].Topic, s.Lag[0].Records})
+		require.Positive(t, s.Failed)
+		require.EqualValues(t, 1, s.Blocked)
+
+		begun := time.Now()
+		r.faults.Disconnect(nil)
+		synctest.Wait()
+		require.Equal(t, probe.NotReady, service().Status)
+		require.Equal(t, bus.Unavailable, bus.CodeOf(service().Cause))
+		require.False(t, reg.Ready())
+		require.True(t, reg.Healthy(), "it will recover by itself")
+		require.Zero(t, time.Since(begun), "it is known at once, nobody dials")
+		r.faults.Connect()
+		elapse(time.Minute)
+		require.True(t, reg.Ready())
+		stop(t, c)
+		require.Equal(t, probe.Prepared, service().Status)
+		require.NoError(t, c.Close(t.Context()))
+		require.Equal(t, probe.Stopped, service().Status)
+	})
+}
+
+// There was no SASL.
+func TestFault19NoSASL(t *testing.T) {
+	t.Parallel()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "ada", "hunter2"),
+		kfake.Superuser("PLAIN", "ada", "hunter2"), kfake.SeedTopics(1, "t"))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	secret := func(context.Context) (string, error) { return "hunter2", nil }
+	for name, opts := range map[string][]kafka.Option{
+		"PLAIN":         {kafka.WithInsecureSASL(), kafka.WithSASLPlain("ada", secret)},
+		"SCRAM-SHA-512": {kafka.WithSASLScramSHA512("ada", secret)},
+	} {
+		b := onKafka(t, cluster.ListenAddrs(), opts...)
+		got := make(chan string, 10)
+		c, err := consumer.New(b, "t", func(_ context.Context, d *bus.Delivery) error {
+			got <- string(d.Payload)
+			return nil
+		}, consumer.Subscribe(bus.Group(name), bus.StartAt(bus.Newest())))
+		require.NoError(t, err)
+		require.NoError(t, c.Start())
+		_, err = c.Wait(ctx, consumer.Consuming)
+		require.NoError(t, err)
+		require.NoError(t, b.Publish("t", message.NewMessage("id", []byte(name))))
+		select {
+		case s := <-got:
+			require.Equal(t, name, s)
+		case <-ctx.Done():
+			require.FailNow(t, "nothing arrived")
+		}
+		require.NoError(t, c.Close(ctx))
+	}
+	// Credentials that can't be had are told, and the consumer goes on trying.
+	b := onKafka(t, cluster.ListenAddrs(), kafka.WithSASLScramSHA512("ada", func(context.Context) (string, error) { return "", fmt.Errorf("the vault is sealed") }))
+	c, err := consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("refused")))
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	for change := range c.Watch(ctx) {
+		if change.State == consumer.Starting && bus.CodeOf(change.Cause) == bus.Unauthenticated {
+			break
+		}
+	}
+	require.NoError(t, ctx.Err(), "it says that it is refused")
+	require.NoError(t, c.Close(ctx))
+}

@@ -1,0 +1,147 @@
+package producer_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/producer"
+	"github.com/trunkline/trunkline/testing/kafkatest"
+	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+// onKafka makes a bus on a broker whose network a test can take away.
+func onKafka(t *testing.T, partitions int) (*bus.Bus, *kafkatest.Dialer, string) {
+	broker := kafkatb.New(t)
+	name := kafkatb.Topic(t, broker, partitions)
+	dialer := &kafkatest.Dialer{}
+	transport, err := kafka.New(broker.Addrs(), kafka.WithDialer(dialer.DialContext))
+	require.NoError(t, err)
+	b, err := bus.New(transport)
+	require.NoError(t, err)
+	t.Cleanup(func() { b.Close() })
+	return b, dialer, name
+}
+
+// The network goes away while messages are on their way, and comes back: each message
+// has one report, which is what the log says, and each key its order.
+func TestKafkaOutages(t *testing.T) {
+	t.Parallel()
+	for name, option := range map[string]producer.Option{"wait": producer.Wait(), "fail fast": producer.FailFast(), "buffer": producer.Buffer(500, 1<<20)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+			defer cancel()
+			b, dialer, topic := onKafka(t, 2)
+			dialer.Cut()
+			p, err := producer.New(b, topic, option)
+			require.NoError(t, err, "it waits for no broker")
+			if name != "fail fast" {
+				time.AfterFunc(100*time.Millisecond, dialer.Restore)
+			} else {
+				dialer.Restore()
+				require.NoError(t, b.Ready(ctx))
+			}
+
+			const keys, each = 4, 60
+			var mu sync.Mutex
+			reports := map[string]producer.Report{}
+			var senders sync.WaitGroup
+			for k := range keys {
+				senders.Go(func() {
+					for i := range each {
+						text := fmt.Sprintf("k%d/%03d", k, i)
+						m := message.NewMessage(text, []byte(text))
+						bus.SetKey(m, text[:2])
+						if k == 0 && i%20 == 10 {
+							dialer.Cut()
+							time.AfterFunc(200*time.Millisecond, dialer.Restore)
+						}
+						receipt, err := p.SendAsync(ctx, m)
+						r := producer.Report{Err: err}
+						if err == nil && i%10 == 0 {
+							r, _ = receipt.Wait(ctx)
+						}
+						senders.Go(func() {
+							if err == nil {
+								r, _ = receipt.Wait(ctx)
+							}
+							mu.Lock()
+							defer mu.Unlock()
+							reports[text] = r
+						})
+					}
+				})
+			}
+			senders.Wait()
+			assert.NoError(t, p.Close(ctx))
+			require.Len(t, reports, keys*each)
+			sent := 0
+			for _, r := range reports {
+				if r.Err == nil {
+					sent++
+				}
+			}
+			require.NotZero(t, sent)
+			at := readBack(ctx, t, b, topic)
+			for text, r := range reports {
+				switch where, there := at[text]; {
+				case r.Err == nil:
+					require.Equal(t, r.Partition, where.partition, text)
+					if r.Offset >= 0 { // not told when the broker had it from an attempt before
+						require.Equal(t, r.Offset, where.offset, text)
+					}
+				case r.Code() != bus.OutcomeUnknown:
+					require.False(t, there, "%s is in the log although: %v", text, r.Err)
+				}
+			}
+		})
+	}
+}
+
+type place struct {
+	partition int32
+	offset    int64
+}
+
+// readBack reads what is in the topic, and checks that it is there once and in order.
+func readBack(ctx context.Context, t *testing.T, b *bus.Bus, topic string) map[string]place {
+	for i := range int32(2) {
+		m := message.NewMessage("end", nil)
+		bus.SetPartition(m, i)
+		require.NoError(t, b.Publish(topic, m))
+	}
+	var mu sync.Mutex
+	at, last, ends, done := map[string]place{}, map[string]string{}, 0, make(chan struct{})
+	sub, err := b.Consume(ctx, topic, func(_ context.Context, d *bus.Delivery) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if d.UUID == "end" {
+			if ends++; ends == 2 {
+				close(done)
+			}
+			return nil
+		}
+		text, key := string(d.Payload), string(d.Record.Key)
+		assert.NotContains(t, at, text, "once")
+		assert.Less(t, last[key], text, "in order")
+		at[text], last[key] = place{d.Record.Partition, d.Record.Offset}, text
+		return nil
+	}, bus.StartAt(bus.Oldest()))
+	require.NoError(t, err)
+	select {
+	case <-done:
+	case <-ctx.Done():
+		t.Fatal("the log's end is not there")
+	}
+	require.NoError(t, sub.Close(ctx))
+	return at
+}

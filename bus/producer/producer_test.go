@@ -1,0 +1,300 @@
+package producer_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/producer"
+	"github.com/trunkline/trunkline/testing/bustest"
+)
+
+// bubble runs f with a clock of its own.
+func bubble(t *testing.T, partitions int32, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, partitions)
+		f(t, w)
+		w.close()
+	})
+}
+
+func TestSend(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		p := w.producer()
+		require.Equal(t, topic, p.Topic())
+		r, err := p.Send(t.Context(), msg("k", "a"))
+		require.NoError(t, err)
+		require.Equal(t, producer.Report{Topic: topic, Partition: 0, Offset: 0}, r)
+		receipt, err := p.SendAsync(t.Context(), msg("k", "b"))
+		require.NoError(t, err)
+		r, err = receipt.Wait(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 1, r.Offset)
+		<-receipt.Done()
+		again, ok := receipt.Report()
+		require.True(t, ok)
+		require.Equal(t, r, again)
+		require.NoError(t, p.Close(t.Context()))
+		require.Equal(t, []string{"a", "b"}, payloads(w.log()[0]))
+		require.Equal(t, producer.Stats{Accepted: 2, Sent: 2}, p.Stats())
+	})
+}
+
+func TestNewAndSendRefuse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	defer w.close()
+	for _, o := range []producer.Option{producer.Buffer(0, 1), producer.WithMaxOutstanding(1, 0), producer.WithTimeout(0)} {
+		_, err := producer.New(w.bus, topic, o)
+		requireCode(t, bus.InvalidArgument, err)
+	}
+	_, err := producer.New(nil, topic)
+	requireCode(t, bus.InvalidArgument, err)
+	_, err = producer.New(w.bus, "")
+	requireCode(t, bus.InvalidArgument, err)
+
+	p := w.producer(producer.Wait(), producer.WithMaxOutstanding(10, 10))
+	_, err = p.Send(t.Context(), nil)
+	requireCode(t, bus.InvalidArgument, err)
+	_, err = p.Send(t.Context(), msg("", "longer than all that may wait"))
+	requireCode(t, bus.TooLarge, err)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := p.Send(ended, msg("", "a"))
+	requireCode(t, bus.Canceled, err)
+	require.Equal(t, bus.Canceled, r.Code())
+	require.NoError(t, p.Close(t.Context()))
+	require.NoError(t, p.Close(t.Context()))
+	_, err = p.SendAsync(t.Context(), msg("", "a"))
+	requireCode(t, bus.Closed, err)
+	require.EqualValues(t, 4, p.Stats().Refused)
+
+	nowhere, err := producer.New(w.bus, "no-such-topic")
+	require.NoError(t, err)
+	_, err = nowhere.Send(t.Context(), msg("", "a"))
+	requireCode(t, bus.NotFound, err)
+	require.NoError(t, nowhere.Close(t.Context()))
+}
+
+func TestWaitsForTheBroker(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.faults.Disconnect(nil)
+		p := w.producer()
+		begun := time.Now()
+		time.AfterFunc(20*time.Second, w.faults.Connect)
+		async, err := p.SendAsync(t.Context(), msg("", "a"))
+		require.NoError(t, err)
+		_, err = p.Send(t.Context(), msg("", "b"))
+		require.NoError(t, err)
+		require.InDelta(t, 20, time.Since(begun).Seconds(), 2)
+		_, err = async.Wait(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, p.Close(t.Context()))
+		require.Equal(t, []string{"a", "b"}, payloads(w.log()[0]))
+	})
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.faults.Disconnect(nil)
+		p := w.producer()
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := p.Send(ctx, msg("", "a"))
+		requireCode(t, bus.DeadlineExceeded, err)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 3*time.Second, time.Since(begun))
+
+		cancelled, end := context.WithCancel(t.Context())
+		receipt, err := p.SendAsync(cancelled, msg("", "b"))
+		require.NoError(t, err)
+		end()
+		_, err = receipt.Wait(t.Context())
+		requireCode(t, bus.Canceled, err)
+
+		begun = time.Now()
+		_, err = p.Send(t.Context(), msg("", "c"))
+		requireCode(t, bus.DeadlineExceeded, err)
+		require.Equal(t, 30*time.Second, time.Since(begun), "the default time-out")
+		require.Equal(t, producer.Stats{Accepted: 3, Failed: 3}, p.Stats())
+		w.faults.Connect()
+		require.NoError(t, p.Close(t.Context()))
+		require.Empty(t, w.log(), "what is said not to be sent is not sent")
+	})
+}
+
+func TestOutcomeThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.late.decide = func(string) (fate, time.Duration) { return passed, time.Minute }
+		p := w.producer()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := p.Send(ctx, msg("", "a"))
+		requireCode(t, bus.OutcomeUnknown, err)
+		receipt, err := p.SendAsync(ctx, msg("", "b"))
+		requireCode(t, bus.DeadlineExceeded, err)
+		require.Nil(t, receipt)
+		short, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		receipt, err = p.SendAsync(short, msg("", "c"))
+		require.NoError(t, err)
+		_, err = receipt.Wait(short)
+		requireCode(t, bus.OutcomeUnknown, err)
+		_, ok := receipt.Report()
+		require.False(t, ok)
+		_, err = receipt.Wait(t.Context())
+		require.NoError(t, err, "a receipt waits for the truth")
+		require.NoError(t, p.Close(t.Context()))
+		require.Equal(t, []string{"a", "c"}, payloads(w.log()[0]))
+		require.Equal(t, producer.Stats{Accepted: 2, Sent: 1, Unknown: 1, Refused: 1}, p.Stats())
+	})
+}
+
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.late.decide = func(string) (fate, time.Duration) { return passed, time.Second }
+		p := w.producer(producer.WithMaxOutstanding(2, 1000))
+		begun := time.Now()
+		for i := range 5 {
+			_, err := p.SendAsync(t.Context(), msg("", name(i)))
+			require.NoError(t, err)
+		}
+		require.Equal(t, 2*time.Second, time.Since(begun))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := p.SendAsync(ctx, msg("", "no room"))
+		require.NoError(t, err, "one has gone meanwhile")
+		_, err = p.SendAsync(ctx, msg("", "no room"))
+		requireCode(t, bus.DeadlineExceeded, err)
+		require.NoError(t, p.Close(t.Context()))
+	})
+}
+
+func TestFailFast(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		cable := errors.New("the cable is out")
+		w.faults.Disconnect(cable)
+		p := w.producer(producer.FailFast())
+		begun := time.Now()
+		_, err := p.Send(t.Context(), msg("", "a"))
+		requireCode(t, bus.Unavailable, err)
+		require.ErrorIs(t, err, cable)
+		_, err = p.SendAsync(t.Context(), msg("", "b"))
+		requireCode(t, bus.Unavailable, err)
+		w.faults.Connect()
+		_, err = p.Send(t.Context(), msg("", "c"))
+		require.NoError(t, err)
+		require.NoError(t, w.faults.Inject(bustest.OnPublish(topic, bustest.Nth(1), bustest.Disconnect(0))))
+		_, err = p.Send(t.Context(), msg("", "d"))
+		requireCode(t, bus.Unavailable, err)
+		require.Zero(t, time.Since(begun))
+		w.faults.Connect()
+		require.NoError(t, p.Close(t.Context()))
+		require.Equal(t, []string{"c"}, payloads(w.log()[0]))
+	})
+}
+
+func TestBuffer(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.faults.Disconnect(nil)
+		p := w.producer(producer.Buffer(3, 100))
+		var receipts []*producer.Receipt
+		for i := range 3 {
+			r, err := p.SendAsync(t.Context(), msg("", name(i)))
+			require.NoError(t, err)
+			receipts = append(receipts, r)
+		}
+		begun := time.Now()
+		_, err := p.SendAsync(t.Context(), msg("", "one too many"))
+		requireCode(t, bus.ResourceExhausted, err)
+		require.Zero(t, time.Since(begun))
+		require.Equal(t, 3, p.Stats().Queued)
+		time.Sleep(24 * time.Hour) // synctest's; longer than any default
+		w.faults.Connect()
+		for i, r := range receipts {
+			report, err := r.Wait(t.Context())
+			require.NoError(t, err)
+			require.EqualValues(t, i, report.Offset, "in order")
+		}
+		require.NoError(t, p.Close(t.Context()))
+
+		bytes := w.producer(producer.Buffer(10, 20))
+		w.faults.Disconnect(nil)
+		_, err = bytes.SendAsync(t.Context(), msg("", "eight by"))
+		require.NoError(t, err)
+		_, err = bytes.SendAsync(t.Context(), msg("", "eight by"))
+		requireCode(t, bus.ResourceExhausted, err)
+		w.faults.Connect()
+		require.NoError(t, bytes.Close(t.Context()))
+	})
+}
+
+func TestBufferWithTimeout(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.faults.Disconnect(nil)
+		p := w.producer(producer.Buffer(3, 100), producer.WithTimeout(time.Minute))
+		r, err := p.SendAsync(t.Context(), msg("", "a"))
+		require.NoError(t, err)
+		begun := time.Now()
+		_, err = r.Wait(t.Context())
+		requireCode(t, bus.DeadlineExceeded, err)
+		require.Equal(t, time.Minute, time.Since(begun))
+		require.Zero(t, p.Stats().Bytes, "its room is free")
+		require.NoError(t, p.Close(t.Context()))
+	})
+}
+
+// What was given back after a later message of its key got through is not sent: the
+// others are, in their order.
+func TestOrderIsKeptWhenTheTransportGivesBack(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		back := map[string]time.Duration{"a1": 3 * time.Second, "b1": 2 * time.Second, "b2": time.Second, "c1": time.Second}
+		w.late.decide = func(payload string) (fate, time.Duration) {
+			if d, ok := back[payload]; ok {
+				delete(back, payload)
+				return givenBack, d
+			}
+			return passed, time.Second
+		}
+		p := w.producer()
+		reports := map[string]*producer.Receipt{}
+		for _, m := range []string{"a1", "a2", "b1", "b2", "c1", "d1"} {
+			key := m[:1]
+			if key == "c" {
+				key = ""
+			}
+			r, err := p.SendAsync(t.Context(), msg(key, m))
+			require.NoError(t, err)
+			reports[m] = r
+		}
+		require.NoError(t, p.Flush(t.Context()))
+		for m, r := range reports {
+			_, err := r.Wait(t.Context())
+			if m == "a1" {
+				requireCode(t, bus.Unavailable, err)
+				require.ErrorContains(t, err, "to keep the order")
+			} else {
+				require.NoError(t, err, m)
+			}
+		}
+		require.NoError(t, p.Close(t.Context()))
+		require.Equal(t, []string{"a2", "d1", "b1", "b2", "c1"}, payloads(w.log()[0]))
+		require.EqualValues(t, 4, p.Stats().Retried)
+	})
+}

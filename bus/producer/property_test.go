@@ -1,0 +1,248 @@
+package producer_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/producer"
+)
+
+// sending is one message of a program that a property draws.
+type sending struct {
+	key     string
+	pause   time.Duration // before it
+	timeout time.Duration // of its context; 0 for none
+	blocks  bool          // Send, by a goroutine of its own; else SendAsync
+	fates   []fate        // of its hand-overs, then passed
+	delay   time.Duration // of each outcome
+}
+
+type program struct {
+	mode     string
+	messages []sending
+	outages  []time.Duration // in turn: connected, cut, connected, …
+	closing  time.Duration
+}
+
+func drawProgram(t *rapid.T) program {
+	ms := func(most int) *rapid.Generator[time.Duration] {
+		return rapid.Map(rapid.IntRange(0, most), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
+	}
+	never := rapid.Just(time.Duration(0))
+	message := rapid.Custom(func(t *rapid.T) sending {
+		return sending{
+			key:     rapid.SampledFrom([]string{"", "a", "a", "b"}).Draw(t, "key"),
+			pause:   rapid.OneOf(never, never, never, ms(200)).Draw(t, "pause"),
+			timeout: rapid.OneOf(never, never, never, ms(300)).Draw(t, "timeout"),
+			blocks:  rapid.Bool().Draw(t, "blocks"),
+			fates:   rapid.SliceOfN(rapid.SampledFrom([]fate{passed, passed, givenBack, givenBack, givenBack, lost, arrived}), 0, 3).Draw(t, "fates"),
+			delay:   rapid.OneOf(never, ms(100)).Draw(t, "delay"),
+		}
+	})
+	return program{
+		mode:     rapid.SampledFrom([]string{"wait", "fail fast", "buffer"}).Draw(t, "mode"),
+		messages: rapid.SliceOfN(message, 1, 40).Draw(t, "messages"),
+		outages:  rapid.SliceOfN(ms(500), 0, 6).Draw(t, "outages"),
+		closing:  ms(2000).Draw(t, "closing"),
+	}
+}
+
+const bound = 8
+
+func (pr program) option() producer.Option {
+	switch pr.mode {
+	case "fail fast":
+		return producer.FailFast()
+	case "buffer":
+		return producer.Buffer(bound, 1<<20)
+	default:
+		return producer.Wait()
+	}
+}
+
+// Whatever the program, the transport and the connection do: each accepted message
+// gets one report; what it says is what the log has; nothing is in the log twice;
+// the log has each key's messages in the order in which they were accepted.
+func TestEveryMessageIsReportedOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		pr := drawProgram(rt)
+		synctest.Test(t, func(t *testing.T) { run(t, pr) })
+	})
+}
+
+func run(t *testing.T, pr program) {
+	w := newWorld(t, 2)
+	defer w.close()
+	fates := map[string][]fate{}
+	delays := map[string]time.Duration{}
+	for i, m := range pr.messages {
+		fates[name(i)], delays[name(i)] = m.fates, m.delay
+	}
+	w.late.decide = func(payload string) (fate, time.Duration) {
+		f := fates[payload]
+		if len(f) == 0 {
+			return passed, delays[payload]
+		}
+		fates[payload] = f[1:]
+		return f[0], delays[payload]
+	}
+	ctx := t.Context()
+	var connection sync.WaitGroup
+	connection.Go(func() {
+		for i, d := range pr.outages {
+			time.Sleep(d)
+			if i%2 == 0 {
+				w.faults.Disconnect(nil)
+			} else {
+				w.faults.Connect()
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		w.faults.Connect()
+	})
+	p := w.producer(pr.option(), producer.WithMaxOutstanding(bound, 1<<20))
+
+	var mu sync.Mutex
+	reports := map[string]producer.Report{}
+	told := func(m string, r producer.Report) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, twice := reports[m]
+		assert.False(t, twice, m)
+		reports[m] = r
+	}
+	var senders sync.WaitGroup
+	for i, m := range pr.messages {
+		time.Sleep(m.pause)
+		ctx, cancel := ctx, context.CancelFunc(func() {})
+		if m.timeout > 0 {
+			ctx, cancel = context.WithTimeout(ctx, m.timeout)
+		}
+		if m.blocks {
+			senders.Go(func() {
+				defer cancel()
+				r, err := p.Send(ctx, msg(m.key, name(i)))
+				assert.Equal(t, r.Err, err)
+				told(name(i), r)
+			})
+			accepted(p, i+1)
+			continue
+		}
+		receipt, err := p.SendAsync(ctx, msg(m.key, name(i)))
+		if err != nil {
+			cancel()
+			told(name(i), producer.Report{Err: err})
+			continue
+		}
+		senders.Go(func() {
+			defer cancel()
+			<-receipt.Done()
+			r, _ := receipt.Report()
+			told(name(i), r)
+		})
+	}
+	closing, cancel := context.WithTimeout(ctx, pr.closing)
+	defer cancel()
+	closed := p.Close(closing)
+	senders.Wait()
+	connection.Wait()
+	w.late.timers.Wait()
+	require.Len(t, reports, len(pr.messages))
+
+	s := p.Stats()
+	require.Equal(t, s.Accepted, s.Sent+s.Failed+s.Unknown)
+	require.Zero(t, s.Queued+s.InFlight+s.Messages+s.Bytes)
+	require.EqualValues(t, len(pr.messages), s.Accepted+s.Refused)
+	if closed != nil {
+		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(closed))
+	}
+	check(t, pr, w, reports)
+}
+
+// accepted waits until n messages are accepted, or refused: only then it is known
+// which of two comes first.
+func accepted(p *producer.Producer, n int) {
+	for {
+		synctest.Wait()
+		if s := p.Stats(); s.Accepted+s.Refused >= uint64(n) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func check(t *testing.T, pr program, w *world, reports map[string]producer.Report) {
+	at := map[string]string{}
+	for partition, recs := range w.log() {
+		last := map[string]string{}
+		for _, r := range recs {
+			m := string(r.Payload)
+			require.NotContains(t, at, m, "it is in the log twice")
+			at[m] = fmt.Sprintf("%d/%d", partition, r.Offset)
+			if key := string(r.Key); key != "" {
+				require.Less(t, last[key], m, "the order of %q", key)
+				last[key] = m
+			}
+		}
+	}
+	allowed := map[string][]bus.Code{
+		"wait":      {bus.Canceled, bus.DeadlineExceeded, bus.Closed, bus.Unavailable},
+		"fail fast": {bus.Canceled, bus.DeadlineExceeded, bus.Closed, bus.Unavailable},
+		"buffer":    {bus.Canceled, bus.DeadlineExceeded, bus.Closed, bus.Unavailable, bus.ResourceExhausted},
+	}[pr.mode]
+	for m, r := range reports {
+		where, there := at[m]
+		switch {
+		case r.Err == nil:
+			require.Equal(t, fmt.Sprintf("%d/%d", r.Partition, r.Offset), where, m)
+		case r.Code() == bus.OutcomeUnknown:
+		default:
+			require.False(t, there, "%s is in the log although: %v", m, r.Err)
+			require.True(t, slices.Contains(allowed, r.Code()), "%s: %v", m, r.Err)
+		}
+	}
+}
+
+// An outage that ends in time costs no message, in the modes that wait for its end.
+func TestAnOutageCostsNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		pr := drawProgram(rt)
+		mode := rapid.SampledFrom([]producer.Option{producer.Wait(), producer.Buffer(100, 1<<20)}).Draw(rt, "option")
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 1)
+			defer w.close()
+			p := w.producer(mode, producer.WithTimeout(time.Hour), producer.WithMaxOutstanding(100, 1<<20))
+			var connection sync.WaitGroup
+			connection.Go(func() {
+				for _, d := range pr.outages {
+					w.faults.Disconnect(nil)
+					time.Sleep(d)
+					w.faults.Connect()
+					time.Sleep(d)
+				}
+			})
+			var want []string
+			for i, m := range pr.messages {
+				time.Sleep(m.pause)
+				_, err := p.SendAsync(t.Context(), msg(m.key, name(i)))
+				require.NoError(t, err)
+				want = append(want, name(i))
+			}
+			require.NoError(t, p.Close(t.Context()))
+			connection.Wait()
+			require.Equal(t, want, payloads(w.log()[0]), "all of it, in order, once")
+		})
+	})
+}

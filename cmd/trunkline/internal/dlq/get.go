@@ -1,0 +1,69 @@
+package dlq
+
+import (
+	"context"
+	"time"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// Get returns the letter at a place, bus.NotFound when there is none.
+func Get(ctx context.Context, b *bus.Bus, topic string, at Place, quiet time.Duration) (*Letter, error) {
+	missing := &bus.Error{Code: bus.NotFound, Op: "read", Topic: topic, Reason: "there is no message at " + at.String()}
+	info, err := b.DescribeTopic(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	if at.Partition >= info.Partitions {
+		return nil, missing
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	found := make(chan *Letter, 1)
+	sub, err := b.Consume(ctx, topic, func(_ context.Context, d *bus.Delivery) error {
+		var l *Letter
+		if d.Record.Offset == at.Offset {
+			l = Read(d.Record)
+		}
+		found <- l // the first only: Stop is the end
+		return bus.Stop(ErrEnough)
+	}, bus.NoGroup(), bus.OnlyPartitions(at.Partition), bus.StartAt(bus.AtOffset(at.Offset)), bus.OrderByPartition())
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		cancel()
+		<-sub.Done()
+	}()
+	readyErr := sub.Ready(ctx)
+	begun := time.Now()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case l := <-found:
+			if l == nil {
+				return nil, missing
+			}
+			return l, nil
+		case <-sub.Done():
+			select {
+			case l := <-found:
+				if l != nil {
+					return l, nil
+				}
+				return nil, missing
+			default:
+			}
+			if bus.CodeOf(sub.Err()) == bus.OutOfRange {
+				return nil, missing
+			}
+			return nil, sub.Err()
+		case <-tick.C:
+			lags := sub.Lag()
+			if len(lags) == 1 && lags[0].Records == 0 && len(found) == 0 || readyErr == nil && time.Since(begun) > quiet {
+				return nil, missing
+			}
+		}
+	}
+}

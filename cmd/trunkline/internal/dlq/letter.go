@@ -1,0 +1,91 @@
+package dlq
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// Place is where a record stands.
+type Place struct {
+	Partition int32
+	Offset    int64
+}
+
+// String returns partition:offset, as ParsePlace takes it.
+func (p Place) String() string {
+	return strconv.Itoa(int(p.Partition)) + ":" + strconv.FormatInt(p.Offset, 10)
+}
+
+// ParsePlace reads partition:offset.
+func ParsePlace(s string) (Place, bool) {
+	partition, offset, ok := strings.Cut(s, ":")
+	p, err1 := strconv.ParseInt(partition, 10, 32)
+	o, err2 := strconv.ParseInt(offset, 10, 64)
+	return Place{int32(p), o}, ok && err1 == nil && err2 == nil && p >= 0 && o >= 0
+}
+
+// Letter is one dead letter.
+type Letter struct {
+	Place
+	// Time is the original's, which a dead letter keeps.
+	Time time.Time
+	Key  string
+	UUID string
+	// Origin is the topic of the original, "" for a record that is no dead letter, and
+	// From where it stands there.
+	Origin string
+	From   Place
+	Group  string
+	Code   string
+	Cause  string
+	// Headers are the original's.
+	Headers []bus.Header
+	Payload []byte
+}
+
+const prefix = "trunkline-dead-letter-"
+
+// Read makes a letter of a record.
+func Read(r *bus.Record) *Letter {
+	l := &Letter{Place: Place{r.Partition, r.Offset}, From: Place{-1, -1}, Time: r.Timestamp, Key: string(r.Key), UUID: r.UUID, Payload: r.Payload}
+	for _, h := range r.Headers {
+		switch h.Key {
+		case bus.DeadLetterTopicHeader:
+			l.Origin = h.Value
+		case bus.DeadLetterPartitionHeader:
+			if p, err := strconv.ParseInt(h.Value, 10, 32); err == nil {
+				l.From.Partition = int32(p)
+			}
+		case bus.DeadLetterOffsetHeader:
+			if o, err := strconv.ParseInt(h.Value, 10, 64); err == nil {
+				l.From.Offset = o
+			}
+		case bus.DeadLetterGroupHeader:
+			l.Group = h.Value
+		case bus.DeadLetterCodeHeader:
+			l.Code = h.Value
+		case bus.DeadLetterCauseHeader:
+			l.Cause = h.Value
+		default:
+			if !strings.HasPrefix(h.Key, prefix) {
+				l.Headers = append(l.Headers, h)
+			}
+		}
+	}
+	return l
+}
+
+// Message makes the original again, but for its place and time.
+func (l *Letter) Message() *message.Message {
+	m := message.NewMessage(l.UUID, l.Payload)
+	for _, h := range l.Headers {
+		m.Metadata.Set(h.Key, h.Value)
+	}
+	bus.SetKey(m, l.Key)
+	return m
+}

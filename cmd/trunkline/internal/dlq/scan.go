@@ -1,0 +1,114 @@
+package dlq
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// ErrEnough ends a scan without an error when each returns it.
+var ErrEnough = errors.New("that is enough")
+
+// pollInterval is how often a scan looks whether it is at the end.
+const pollInterval = 10 * time.Millisecond
+
+// Scan reads the topic, without a group, from its oldest record to what is its end
+// when it gets there, and calls each for one record at a time, those of a partition in
+// order. It returns, for each partition that has records, the offset after the last.
+//
+// The end is where the broker says. For a partition of which it says nothing, as of
+// one that is empty, it is where nothing came for quiet.
+func Scan(ctx context.Context, b *bus.Bus, topic string, quiet time.Duration, each func(*bus.Record) error) (map[int32]int64, error) {
+	info, err := b.DescribeTopic(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	return read(ctx, b, topic, each, func(sub *bus.Subscription, _ map[int32]int64, idle time.Duration) bool {
+		lags := sub.Lag()
+		for _, l := range lags {
+			if l.Records > 0 {
+				return idle >= quiet
+			}
+		}
+		return len(lags) == int(info.Partitions) || idle >= quiet
+	})
+}
+
+// ScanTo reads what an earlier Scan has read, once more.
+func ScanTo(ctx context.Context, b *bus.Bus, topic string, ends map[int32]int64, each func(*bus.Record) error) error {
+	within := func(r *bus.Record) error {
+		if r.Offset >= ends[r.Partition] {
+			return nil
+		}
+		return each(r)
+	}
+	_, err := read(ctx, b, topic, within, func(_ *bus.Subscription, seen map[int32]int64, _ time.Duration) bool {
+		for p, end := range ends {
+			if seen[p] < end {
+				return false
+			}
+		}
+		return true
+	})
+	return err
+}
+
+// read reads until finished says so; idle is how long nothing has come.
+func read(ctx context.Context, b *bus.Bus, topic string, each func(*bus.Record) error,
+	finished func(sub *bus.Subscription, seen map[int32]int64, idle time.Duration) bool) (map[int32]int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	seen, last := map[int32]int64{}, time.Now()
+	var over error // why no more is to be read
+	sub, err := b.Consume(ctx, topic, func(_ context.Context, d *bus.Delivery) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if over == nil {
+			over = each(d.Record)
+		}
+		if over != nil {
+			return bus.Stop(over)
+		}
+		seen[d.Record.Partition], last = d.Record.Offset+1, time.Now()
+		return nil
+	}, bus.NoGroup(), bus.StartAt(bus.Oldest()), bus.OrderByPartition())
+	if err != nil {
+		return nil, err
+	}
+	err = sub.Ready(ctx)
+	mu.Lock()
+	last = time.Now()
+	mu.Unlock()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for err == nil {
+		select {
+		case <-tick.C:
+		case <-sub.Done():
+			err = sub.Err()
+			continue
+		}
+		mu.Lock()
+		if over == nil && finished(sub, seen, time.Since(last)) {
+			over = ErrEnough
+		}
+		err = over
+		mu.Unlock()
+	}
+	cancel()
+	<-sub.Done() // handlers are short
+	mu.Lock()
+	defer mu.Unlock()
+	switch {
+	case over == nil:
+		return nil, err
+	case errors.Is(over, ErrEnough):
+		return seen, nil
+	default:
+		return nil, over
+	}
+}

@@ -1,0 +1,134 @@
+// Command consumer-batch prints the messages of a topic in batches: of one partition
+// each, when there are enough of them, or the oldest has waited long enough.
+//
+//	KAFKA_CONSUMED_TOPIC=orders KAFKA_BATCH_SIZE=100 go run ./examples/consumer-batch
+//
+// Its variables, beside those of package kafkaenv:
+//
+//	KAFKA_CONSUMED_TOPIC     what it reads; myTopic
+//	KAFKA_CONSUMED_GROUP     the consumer group it is a member of; myGroup
+//	KAFKA_DEAD_LETTER_TOPIC  where messages go that can't be handled; none
+//	KAFKA_BATCH_SIZE         how many make a batch; 3
+//	KAFKA_BATCH_WAIT_TIME    how long a message waits for others, at the most; 1s
+//	SNOOZE                   true to take half a second for each batch
+//
+// It ends when it is interrupted. The exit code is 0 then, 1 when something failed, 2
+// when a variable is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/examples/internal/kafkaenv"
+)
+
+type config struct {
+	kafkaenv.Config
+	topic, group, deadLetter string
+	work                     time.Duration // what each batch takes, to have something to do
+	size                     int
+	age                      time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, getenv func(string) string, stdout, stderr io.Writer) int {
+	env := kafkaenv.NewEnv(getenv)
+	cfg := config{
+		Config:     env.Config(),
+		topic:      env.Text("KAFKA_CONSUMED_TOPIC", "myTopic"),
+		group:      env.Text("KAFKA_CONSUMED_GROUP", "myGroup"),
+		deadLetter: env.Text("KAFKA_DEAD_LETTER_TOPIC", ""),
+		size:       env.Int("KAFKA_BATCH_SIZE", 3),
+		age:        env.Duration("KAFKA_BATCH_WAIT_TIME", time.Second),
+	}
+	if env.Bool("SNOOZE") {
+		cfg.work = 500 * time.Millisecond
+	}
+	if err := env.Err(); err != nil {
+		fmt.Fprintln(stderr, "consumer-batch:", err)
+		return 2
+	}
+	if err := consume(ctx, cfg, stdout, slog.New(slog.NewTextHandler(stderr, nil))); err != nil {
+		fmt.Fprintln(stderr, "consumer-batch:", err)
+		return 1
+	}
+	return 0
+}
+
+func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger) (err error) {
+	b, err := cfg.Open(log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	opts := []consumer.Option{
+		consumer.Subscribe(bus.Group(cfg.group)),
+		consumer.WithBatch(cfg.size, cfg.age),
+		consumer.WithLogger(log),
+	}
+	if cfg.deadLetter != "" { // else what can't be handled is tried again until it can
+		opts = append(opts, consumer.WithDeadLetterTopic(cfg.deadLetter))
+	}
+	c, err := consumer.NewBatch(b, cfg.topic, handler(cfg, stdout), opts...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Shutdown)
+		defer cancel()
+		err = errors.Join(err, c.Close(closing)) // handlers that run are waited for, and what they did is committed
+	}()
+	if err := c.Start(); err != nil { // the broker may be away
+		return err
+	}
+	for change := range c.Watch(ctx) { // until the interrupt
+		log.Info("the consumer is "+change.State.String(), "cause", change.Cause)
+		if change.State == consumer.Stopped {
+			return change.Cause // by itself: a topic that is not there, say
+		}
+	}
+	return nil
+}
+
+func handler(cfg config, stdout io.Writer) bus.BatchHandler {
+	var printing sync.Mutex
+	return func(ctx context.Context, batch []*bus.Delivery) error {
+		if err := work(ctx, cfg.work); err != nil {
+			return err // delivered again, here or elsewhere
+		}
+		printing.Lock()
+		defer printing.Unlock()
+		first, last := batch[0].Record, batch[len(batch)-1].Record
+		_, err := fmt.Fprintf(stdout, "%d messages: %d/%d to %d/%d\n", len(batch), first.Partition, first.Offset, last.Partition, last.Offset)
+		return err
+	}
+}
+
+// work ends early when the partition is taken away, or the program's end has no more time.
+func work(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,277 @@
+package bustest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/testing/bustest"
+)
+
+// echo publishes each message anew to another topic.
+func echo(b *bus.Bus, to string) bus.Handler {
+	return func(ctx context.Context, d *bus.Delivery) error {
+		m := d.Message.Copy()
+		m.SetContext(ctx)
+		return b.Publish(to, m)
+	}
+}
+
+func TestPublishAndExpect(t *testing.T) {
+	t.Parallel()
+	k := bustest.New(t, bustest.Topics("in", "out"))
+	k.Consume("in", echo(k.Bus(), "out"))
+	first := k.Publish("in", bustest.Key("k"), bustest.Payload("1"), bustest.Header("a", "b"), bustest.UUID("u"))
+	require.Equal(t, "in[0]@0 key \"k\" {a: b} 1", first.String())
+	k.Publish("in", bustest.Payload("2"))
+	k.Publish("in", bustest.Payload("2"))
+
+	require.EqualValues(t, 1, k.Expect("out", bustest.Payload("2")).Offset)
+	require.EqualValues(t, 2, k.Expect("", bustest.Payload("2")).Offset, "each is expected once")
+	require.Equal(t, bustest.Message{Topic: "out", Partition: 0, Offset: 0, UUID: "u", Key: "k", Payload: []byte("1"),
+		Headers: map[string]string{"a": "b"}}.String(), k.Expect("out", bustest.Key("k"), bustest.UUID("u"), bustest.Header("a", "b")).String())
+	k.ExpectNone("out")
+	k.ExpectNone("in")
+	k.ExpectDelivered("in", bustest.Key("k"), bustest.Acknowledged(), bustest.ToGroup(""))
+	k.ExpectNoneDelivered("in", bustest.Redelivered())
+}
+
+// What is expected may come later.
+func TestExpectWaits(t *testing.T) {
+	t.Parallel()
+	k := bustest.New(t, bustest.Topics("in", "out"))
+	release := make(chan struct{})
+	k.Consume("in", func(ctx context.Context, d *bus.Delivery) error {
+		<-release
+		return echo(k.Bus(), "out")(ctx, d)
+	})
+	k.Publish("in", bustest.Payload("x"))
+	k.ExpectNoneYet("out")
+	close(release)
+	k.Expect("out", bustest.Payload("x"))
+}
+
+func TestPublishMessages(t *testing.T) {
+	t.Parallel()
+	k := bustest.New(t, bustest.Topics("t"), bustest.Partitions(3))
+	m := message.NewMessage("u", []byte("x"))
+	bus.SetPartition(m, 2)
+	all := k.PublishMessages("t", m, message.NewMessage("v", nil))
+	require.EqualValues(t, 2, all[0].Partition)
+	require.Equal(t, "v", all[1].UUID)
+	require.Len(t, k.Recorder().Published("t"), 2)
+	k.CreateTopic(bus.TopicSpec{Name: "wide", Partitions: 7})
+	require.EqualValues(t, 6, k.Publish("wide", bustest.Partition(6)).Partition)
+}
+
+func TestWhatFailsTheTest(t *testing.T) {
+	t.Parallel()
+	short := bustest.Patience(20 * time.Millisecond)
+	for name, tt := range map[string]struct {
+		test func(t testing.TB)
+		want string
+	}{
+		"nothing": {func(t testing.TB) { bustest.New(t, bustest.Topics("t")) }, ""},
+		"a topic twice": {func(t testing.TB) { bustest.New(t, bustest.Topics("t", "t")) },
+			`bustest: memory: create topic "t": the topic is there already (already_exists)`},
+		"no patience": {func(t testing.TB) { bustest.New(t, bustest.Patience(0)) },
+			`bustest: the patience is 0s: it has to be over zero`},
+		"a bus option": {func(t testing.TB) { bustest.New(t, bustest.BusOptions(bus.WithCloseTimeout(-1))) },
+			`bustest: configure: the close time-out is not over zero (invalid_argument)`},
+		"no such topic": {func(t testing.TB) { bustest.New(t).Publish("t") },
+			`bustest: publish to "t": memory: publish "t": there is no such topic; create it first (not_found)`},
+		"no such topic to consume": {func(t testing.TB) { bustest.New(t).Consume("t", echo(nil, "")) },
+			`bustest: consuming "t" is not ready: memory: subscribe "t": there is no such topic; create it first (not_found)`},
+		"no handler": {func(t testing.TB) { bustest.New(t).Consume("t", nil) },
+			`bustest: subscribe "t": the handler is nil (invalid_argument)`},
+		"what can't be given": {func(t testing.TB) { bustest.New(t).Publish("t", bustest.HasHeader("h")) },
+			`bustest: publish to "t": a header h is something to expect of a message, it can't be given to one`},
+		"what is no JSON": {func(t testing.TB) { bustest.New(t).Publish("t", bustest.JSON(func() {})) },
+			`bustest: publish to "t": JSON (empty): json: unsupported type: func()`},
+		"what can't be expected": {func(t testing.TB) { bustest.New(t).Expect("t", bustest.Time(time.Unix(0, 0).UTC())) },
+			`bustest: time 1970-01-01T00:00:00Z is something to give to a message, it can't be expected of one`},
+		"what only deliveries have": {func(t testing.TB) { bustest.New(t).Expect("t", bustest.Acknowledged()) },
+			`bustest: "acknowledged" is something of deliveries: use ExpectDelivered`},
+		"no such group": {func(t testing.TB) { bustest.New(t, bustest.Topics("t")).Rebalance("g", "t") },
+			`bustest: memory: rebalance "t": there is no group "g"; one begins when it subscribes (not_found)`},
+		"time goes back": {func(t testing.TB) { bustest.New(t).Advance(-1) },
+			`bustest: Advance(-1ns): time does not go back`},
+		"the real time": {func(t testing.TB) { bustest.New(t).Advance(time.Second) },
+			`bustest: Advance(1s): this is the real time: run the test in testing/synctest, or give the kit StartClock`},
+		"nothing there": {func(t testing.TB) { bustest.New(t, short).Expect("t") },
+			"bustest: no message on \"t\" within 20ms\nthere is nothing on \"t\""},
+		"a context that has ended": {func(t testing.TB) {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			cancel(errors.New("enough"))
+			bustest.New(t).Within(ctx).Expect("")
+		}, "bustest: no message on any topic before the context ended (enough)\nthere is nothing on any topic"},
+		"a deadline instead of patience": {func(t testing.TB) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			bustest.New(t).Within(ctx).Expect("t")
+		}, "bustest: no message on \"t\" before the context ended (context deadline exceeded)\nthere is nothing on \"t\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, tt.want, failing(tt.test))
+		})
+	}
+}
+
+func TestAFailureSaysWhatThereIs(t *testing.T) {
+	t.Parallel()
+	got := failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("orders", "bills", "audit"), bustest.Patience(50*time.Millisecond))
+		b := k.Bus()
+		publish := func(topic, key, payload string) {
+			m := message.NewMessage("u", []byte(payload))
+			bus.SetKey(m, key)
+			m.Metadata.Set("source", "billing")
+			_ = b.Publish(topic, m) // some are to fail
+		}
+		publish("bills", "o-7", `{"total":13}`)
+		publish("bills", "o-8", `{"total":12}`)
+		publish("bills", "o-7", `{"total":12}`)
+		publish("bills", "", "\x00\x01")
+		publish("audit", "", "seen")
+		publish("nowhere", "", "x")
+		k.Publish("bills", bustest.Key("o-7"), bustest.JSON(map[string]int{"total": 12}))
+		k.Consume("orders", func(context.Context, *bus.Delivery) error { return errors.New("no such\ncustomer") }, bus.Group("billing"),
+			bus.Backoff(time.Hour, time.Hour))
+		k.Publish("orders", bustest.Payload("hello"))
+		k.ExpectDelivered("orders", bustest.Unacknowledged(bus.Unknown))
+		k.Expect("bills", bustest.Key("o-7"), bustest.JSON(map[string]int{"total": 12}))
+		k.Expect("bills", bustest.Key("o-7"), bustest.JSON(map[string]int{"total": 12}))
+	})
+	require.Equal(t, `bustest: no message on "bills" with key "o-7", JSON {"total":12} within 50ms
+5 on "bills":
+  bills[0]@0 key "o-7" {source: billing} {"total":13}
+    in its JSON .total is 13, want 12
+  bills[0]@1 key "o-8" {source: billing} {"total":12}
+    its key is "o-8"
+  bills[0]@2 key "o-7" {source: billing} {"total":12}
+    it was expected before
+  bills[0]@3 {source: billing} 0x0001
+    it has no key
+  bills[0]@4 key "o-7" {"total":12}
+    the test itself has published it
+elsewhere: 1 on "audit", 1 on "orders"
+1 could not be published:
+  memory: publish "nowhere": there is no such topic; create it first (not_found)
+1 deliveries were not acknowledged:
+  orders[0]@0 hello to group "billing", attempt 1: no such; customer`, got)
+}
+
+func TestAFailureIsBounded(t *testing.T) {
+	t.Parallel()
+	got := failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("t"))
+		for i := range 25 {
+			m := message.NewMessage("u", fmt.Appendf(nil, "%d %0500d", i, 0))
+			if err := k.Bus().Publish("t", m); err != nil {
+				t.Errorf("%v", err)
+			}
+		}
+		k.ExpectNoneYet("t", bustest.That("is there", func(bustest.Message) bool { return true }))
+	})
+	require.Contains(t, got, "bustest: no message was expected on \"t\" with is there, and there are 25:\n  … 15 earlier\n  t[0]@15 15 000")
+	require.Less(t, len(got), 4000)
+}
+
+func TestDeliveriesThatFail(t *testing.T) {
+	t.Parallel()
+	got := failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("t"), bustest.Patience(50*time.Millisecond))
+		k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
+			if d.Attempt == 1 {
+				return bus.Retry(time.Millisecond, errors.New("not now"))
+			}
+			return nil
+		}, bus.Group("g"))
+		k.Publish("t", bustest.Payload("x"))
+		k.ExpectDelivered("t", bustest.Redelivered(), bustest.Acknowledged())
+		k.ExpectDelivered("t", bustest.Acknowledged(), bustest.ToGroup("other"))
+	})
+	require.Equal(t, `bustest: no delivery on "t" with acknowledged, to group "other" within 50ms
+2 on "t":
+  t[0]@0 x to group "g", attempt 1: retry: not now
+    it was not acknowledged
+  t[0]@0 x to group "g", attempt 2: acknowledged
+    it was expected before`, got)
+	got = failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("t"))
+		k.Consume("t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
+		k.Publish("t", bustest.Payload("x"))
+		k.ExpectNoneDelivered("t", bustest.ToGroup("g"))
+	})
+	require.Equal(t, "bustest: no delivery was expected on \"t\" with to group \"g\", and there are 1:\n  t[0]@0 x to group \"g\", attempt 1: acknowledged", got)
+}
+
+// A handler that ignores its context is what the kit can't close.
+func TestAHandlerThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	got := failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("t"), bustest.Patience(50*time.Millisecond))
+		running := make(chan struct{})
+		k.Consume("t", func(context.Context, *bus.Delivery) error {
+			close(running)
+			<-release
+			return nil
+		}, bus.Group("g"))
+		k.Publish("t")
+		<-running
+	})
+	close(release)
+	require.Contains(t, got, "bustest: closing the kit's buses: ")
+	require.Contains(t, got, "handlers still run")
+}
+
+// Members come, go and die; what was acknowledged is not delivered again.
+func TestMembers(t *testing.T) {
+	t.Parallel()
+	k := bustest.New(t, bustest.Topics("t"), bustest.Partitions(2))
+	ok := func(context.Context, *bus.Delivery) error { return nil }
+	k.Consume("t", ok, bus.Group("g"))
+	other := k.NewClient()
+	other.Consume("t", ok, bus.Group("g"))
+	for i := range 4 {
+		k.Publish("t", bustest.Partition(int32(i%2)), bustest.Payload(fmt.Sprint(i)))
+	}
+	k.Settle()
+	k.Rebalance("g", "t")
+	k.Publish("t", bustest.Partition(0), bustest.Payload("4"))
+	k.Settle()
+	other.Crash()
+	k.Publish("t", bustest.Partition(1), bustest.Payload("5"))
+	k.ExpectLag("g", "t", 0)
+	k.ExpectPosition("g", "t", 0, 3)
+	k.ExpectNoneDelivered("t", bustest.Redelivered())
+	require.Len(t, k.Recorder().Deliveries("t"), 6)
+}
+
+// The faults of a kit befall the bus they are of.
+func TestFaultsOfAKit(t *testing.T) {
+	t.Parallel()
+	k := bustest.New(t, bustest.Topics("in", "out"), bustest.Seed(7))
+	k.Consume("in", echo(k.Bus(), "out"), bus.Group("g"), bus.Backoff(time.Millisecond, time.Millisecond))
+	require.NoError(t, k.Faults().Inject(bustest.OnPublish("out", bustest.Nth(1, 2), bustest.Fail(bus.Unavailable))))
+	k.Publish("in", bustest.Payload("x"))
+	k.Expect("out", bustest.Payload("x"))
+	k.ExpectDelivered("in", bustest.Unacknowledged(bus.Unavailable))
+	require.Equal(t, 3, k.ExpectDelivered("in", bustest.Acknowledged()).Count)
+	require.Len(t, k.Recorder().Unpublished("out"), 2)
+
+	k.Log().Disconnect(errors.New("the broker is away"))
+	require.Equal(t, bus.Unavailable, bus.CodeOf(k.Bus().Publish("out", message.NewMessage("u", nil))))
+	k.Log().Connect()
+	k.Settle()
+	k.Publish("in", bustest.Payload("y"))
+	k.Expect("out", bustest.Payload("y"))
+}

@@ -1,0 +1,114 @@
+package bustest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/bustest"
+	"github.com/trunkline/trunkline/transport/gochannel"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+var errOptional = errors.New("the transport's own answer")
+
+// able is a transport with every optional interface, each with an answer of its own.
+type able struct{ *memory.Transport }
+
+func (able) Check(_ context.Context, spec driver.CheckSpec) driver.Health {
+	return driver.Health{Status: driver.HealthWarning, Message: spec.Topics[0]}
+}
+func (able) AddPartitions(context.Context, string, int32) error  { return errOptional }
+func (able) Listening(string) (bool, error)                      { return false, errOptional }
+func (able) CreateTopic(context.Context, driver.TopicSpec) error { return errOptional }
+func (able) DeleteTopic(context.Context, string) error           { return errOptional }
+func (able) ListTopics(context.Context) ([]string, error)        { return nil, errOptional }
+func (able) DescribeTopic(context.Context, string) (driver.TopicInfo, error) {
+	return driver.TopicInfo{}, errOptional
+}
+
+// What package driver lets a transport have besides Transport, Faults passes on.
+func TestOptionalInterfacesAreForwarded(t *testing.T) {
+	t.Parallel()
+	inner, err := memory.New()
+	require.NoError(t, err)
+	f, err := bustest.NewFaults(able{inner}, 1)
+	require.NoError(t, err)
+	defer f.Close(context.Background())
+	ctx := t.Context()
+	check := func() driver.Health { return f.Check(ctx, driver.CheckSpec{Topics: []string{"orders"}}) }
+	require.Equal(t, driver.Health{Status: driver.HealthWarning, Message: "orders"}, check())
+	calls := map[string]func() error{
+		"AddPartitions": func() error { return f.AddPartitions(ctx, "t", 2) },
+		"CreateTopic":   func() error { return f.CreateTopic(ctx, driver.TopicSpec{Name: "t"}) },
+		"DeleteTopic":   func() error { return f.DeleteTopic(ctx, "t") },
+		"DescribeTopic": func() error { _, err := f.DescribeTopic(ctx, "t"); return err },
+		"ListTopics":    func() error { _, err := f.ListTopics(ctx); return err },
+	}
+	for name, call := range calls {
+		require.Equal(t, errOptional, call(), name)
+	}
+	_, err = f.Listening("t")
+	require.Equal(t, errOptional, err)
+
+	f.Disconnect(nil)
+	for name, call := range calls {
+		require.Equal(t, driver.Unavailable, driver.CodeOf(call()), name)
+	}
+	require.Equal(t, driver.HealthCritical, check().Status)
+	require.Equal(t, "memory: check: the connection was cut by a fault: a test cut the connection (unavailable)", check().Message)
+}
+
+func TestOptionalInterfacesThatTheTransportHasNot(t *testing.T) {
+	t.Parallel()
+	inner, err := gochannel.New()
+	require.NoError(t, err)
+	f, err := bustest.NewFaults(inner, 1)
+	require.NoError(t, err)
+	require.Equal(t, driver.Unsupported, driver.CodeOf(f.AddPartitions(t.Context(), "t", 2)))
+	require.Equal(t, driver.Health{Message: "a ping was answered; the chan transport has no brokers to look at"},
+		f.Check(t.Context(), driver.CheckSpec{}))
+	require.NoError(t, f.Close(t.Context()))
+	require.Equal(t, driver.HealthCritical, f.Check(t.Context(), driver.CheckSpec{}).Status)
+}
+
+// A claim tells how far it is as the transport's does, and does not count what a rule
+// still withholds.
+func TestExtentIsForwarded(t *testing.T) {
+	t.Parallel()
+	for name, rules := range map[string][]bustest.Rule{
+		"no rules":           nil,
+		"rules that look on": {bustest.OnFetch("", bustest.Probability(0), bustest.Rebalance())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, 1, rules...)
+			defer r.Close()
+			require.Equal(t, make([]string, 3), r.outcomes("t", numbered(3)...))
+			s, err := r.faults.Subscribe(t.Context(), driver.Subscription{Topic: "t", Group: "g", MaxFetch: 2})
+			require.NoError(t, err)
+			event, err := s.Next(t.Context())
+			require.NoError(t, err)
+			claim := event.Added[0]
+			extent := func() []int64 {
+				x, ok := claim.(driver.Extent)
+				require.True(t, ok)
+				next, end, known := x.Extent()
+				require.True(t, known)
+				return []int64{next, end}
+			}
+			require.Equal(t, []int64{0, 3}, extent())
+			_, err = claim.Fetch(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, []int64{2, 3}, extent())
+			_, err = claim.Fetch(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, []int64{3, 3}, extent())
+			claim.Release()
+			require.NoError(t, s.Close(t.Context()))
+		})
+	}
+}
