@@ -65,8 +65,8 @@ type Outgoing struct {
 	// Timestamp is zero when the transport is to choose.
 	Timestamp time.Time
 	// Message holds payload and metadata. The transport must not change it, and
-	// must leave out the metadata for which IsDirective is true. If it keeps the
-	// payload after Complete it must keep a copy.
+	// must leave out the metadata for which IsDirective is true. What it keeps of it
+	// after Complete it must copy.
 	Message *message.Message
 	// Index is the message's place in the batch, for the sink.
 	Index int
