@@ -20,7 +20,7 @@ type Bus struct {
 	cfg    config
 	gate   *gate
 	known  topics
-	timers sync.Pool // of *time.Timer
+	expiry expiry
 
 	publications      sync.Pool // of *publication
 	asyncPublications sync.Pool // of *asyncPublication
@@ -53,6 +53,7 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 			return nil, err
 		}
 	}
+	b.expiry.timeout = b.cfg.deliveryTimeout
 	if n := b.caps.MaxMessageBytes; n > 0 {
 		b.cfg.maxMessageBytes = min(b.cfg.maxMessageBytes, n)
 	}
@@ -160,6 +161,8 @@ func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	}
 	if err := b.gate.wait(ctx); err != nil {
 		errs = append(errs, &Error{Code: driver.ContextCode(err), Op: "close", Transport: b.caps.Name, Reason: "publishing was still under way", Err: err})
+	} else {
+		b.expiry.stop()
 	}
 	return errors.Join(errs...)
 }

@@ -28,7 +28,7 @@ func newDeadline(ctx context.Context, d time.Duration) *deadlineContext {
 // set makes it ctx, bounded by d unless ctx has a deadline of its own. It comes before
 // everything else.
 func (c *deadlineContext) set(ctx context.Context, d time.Duration) {
-	c.Context = ctx
+	c.Context, c.timeout = ctx, 0
 	if _, ok := ctx.Deadline(); !ok {
 		c.timeout = d
 	}
@@ -65,23 +65,16 @@ func (c *deadlineContext) Err() error {
 	return c.Context.Err()
 }
 
-// left is how long a wait that begins now may take.
-func (c *deadlineContext) left() time.Duration {
-	if c.timeout > 0 && !c.waitedFor() {
-		return c.timeout
-	}
-	deadline, _ := c.Deadline()
-	return time.Until(deadline)
-}
-
-// release stops the timer. The context must not be needed any more.
-func (c *deadlineContext) release() {
+// release stops the timer. The context must not be needed any more. It returns true
+// when nobody has waited for it: then it may be set again.
+func (c *deadlineContext) release() bool {
 	c.mu.Lock()
-	cancel := c.cancel
+	timed, cancel := c.timed, c.cancel
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}
+	return timed == nil
 }
 
 // waitedFor says whether somebody has waited for it.
@@ -89,19 +82,4 @@ func (c *deadlineContext) waitedFor() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.timed != nil
-}
-
-// timer returns a timer that fires after d. The bus has timers of its own, so that a
-// test's clock owns them.
-func (b *Bus) timer(d time.Duration) *time.Timer {
-	if t, ok := b.timers.Get().(*time.Timer); ok {
-		t.Reset(d)
-		return t
-	}
-	return time.NewTimer(d)
-}
-
-func (b *Bus) putTimer(t *time.Timer) {
-	t.Stop()
-	b.timers.Put(t)
 }

@@ -67,12 +67,19 @@ func (c *claim) guarded(ctx context.Context, d *Delivery) (err error) {
 func (s *Subscription) delivery(e *entry, attempt int) *Delivery {
 	if s.acks || attempt > 1 {
 		m := message.NewMessage(e.rec.UUID, e.rec.Payload)
-		m.Metadata = metadata(&e.rec)
+		m.Metadata = s.metadata(&e.rec)
 		return &Delivery{Message: m, Record: &e.rec, Attempt: attempt}
 	}
-	e.message.UUID, e.message.Payload, e.message.Metadata = e.rec.UUID, e.rec.Payload, metadata(&e.rec)
+	e.message.UUID, e.message.Payload, e.message.Metadata = e.rec.UUID, e.rec.Payload, s.metadata(&e.rec)
 	e.delivery = Delivery{Message: &e.message, Record: &e.rec, Attempt: attempt}
 	return &e.delivery
+}
+
+func (s *Subscription) metadata(r *Record) message.Metadata {
+	if s.cfg.noMetadata && len(s.cfg.hooks.deliveries) == 0 {
+		return nil
+	}
+	return metadata(r)
 }
 
 func metadata(r *Record) message.Metadata {

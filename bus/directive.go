@@ -35,11 +35,15 @@ func SetTimestamp(m *message.Message, t time.Time) {
 	m.Metadata.Set(driver.TimestampDirective, t.Format(time.RFC3339Nano))
 }
 
-// outgoing reads the directives of m.
-func outgoing(topic string, m *message.Message) (driver.Outgoing, error) {
-	out := driver.Outgoing{Topic: topic, Message: m, Partition: driver.AnyPartition}
+// direct makes of the message's directives what they mean.
+func direct(out *driver.Outgoing) error {
+	out.Partition = driver.AnyPartition
+	m := out.Message
 	if len(m.Metadata) == 0 {
-		return out, nil
+		return nil
+	}
+	wrong := func(name, what string) error {
+		return &Error{Code: InvalidArgument, Op: "publish", Topic: out.Topic, Reason: "metadata " + name + " is not " + what}
 	}
 	if k := m.Metadata[driver.KeyDirective]; k != "" {
 		out.Key = []byte(k)
@@ -47,18 +51,18 @@ func outgoing(topic string, m *message.Message) (driver.Outgoing, error) {
 	if s, ok := m.Metadata[driver.PartitionDirective]; ok {
 		p, err := strconv.ParseInt(s, 10, 32)
 		if err != nil || p < 0 {
-			return out, &Error{Code: InvalidArgument, Op: "publish", Topic: topic, Reason: "metadata " + driver.PartitionDirective + " is not a partition's number"}
+			return wrong(driver.PartitionDirective, "a partition's number")
 		}
 		out.Partition = int32(p)
 	}
 	if s, ok := m.Metadata[driver.TimestampDirective]; ok {
 		t, err := time.Parse(time.RFC3339Nano, s)
 		if err != nil {
-			return out, &Error{Code: InvalidArgument, Op: "publish", Topic: topic, Reason: "metadata " + driver.TimestampDirective + " is not an RFC 3339 time"}
+			return wrong(driver.TimestampDirective, "an RFC 3339 time")
 		}
 		out.Timestamp = t
 	}
-	return out, nil
+	return nil
 }
 
 // size counts the message as limits do: key, payload, names and values of the

@@ -138,6 +138,7 @@ type subscribeConfig struct {
 	deadLetter     string
 	handOutOnDrain bool
 	atMostOnce     bool
+	noMetadata     bool
 	batch          *batchConfig // nil for messages one by one
 	inFlight       int
 	admit          func(context.Context, AdmissionRequest) error
@@ -268,6 +269,13 @@ func CommitInterval(d time.Duration) SubscribeOption {
 		c.commitInterval = &d
 		return nil
 	}
+}
+
+// NoMetadata leaves the Metadata of a Delivery nil, for handlers that read the headers
+// from its Record: it saves a map for each message. Where deliveries are traced it
+// changes nothing, since tracers look there.
+func NoMetadata() SubscribeOption {
+	return func(c *subscribeConfig) error { c.noMetadata = true; return nil }
 }
 
 // DeadLetterTopic sets where messages go that can't be handled: those that can't

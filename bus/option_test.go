@@ -5,10 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/memory"
 )
 
 func TestWhatATransportLacksIsUnsupported(t *testing.T) {
@@ -76,4 +78,26 @@ func TestBadOptionsAreRefused(t *testing.T) {
 	}
 	_, err = bus.New(nil)
 	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+}
+
+// A handler that reads records need not pay for the metadata; one that is traced has it.
+func TestNoMetadata(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]bus.Option{"plain": nil, "traced": {bus.WithHooks(&tracer{})}} {
+		transport, err := memory.New()
+		require.NoError(t, err)
+		b, err := bus.New(transport, append(opts, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}))...)
+		require.NoError(t, err)
+		got := make(chan *bus.Delivery, 1)
+		sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error { got <- d; return nil }, bus.NoMetadata())
+		require.NoError(t, err)
+		require.NoError(t, sub.Ready(t.Context()))
+		m := message.NewMessage("id", nil)
+		m.Metadata.Set("colour", "blue")
+		require.NoError(t, b.Publish("t", m))
+		d := <-got
+		require.Contains(t, d.Record.Headers, bus.Header{Key: "colour", Value: "blue"})
+		require.Equal(t, name == "traced", d.Metadata != nil)
+		require.NoError(t, b.Close())
+	}
 }

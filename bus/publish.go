@@ -88,15 +88,17 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 		if m != nil {
 			ctx = m.Context()
 		}
-		deadline := p.deadline(ctx)
-		out, err := b.prepare(deadline, topic, m)
-		out.Context, out.Index, out.Sink = deadline, i, p
-		if err != nil {
-			p.Published(&out, driver.Failed(err))
+		n := len(p.batch)
+		p.batch = p.batch[:n+1]
+		out := &p.batch[n]
+		out.Context, out.Topic, out.Message, out.Index, out.Sink = p.deadline(ctx), topic, m, i, p
+		if err := b.prepare(out); err != nil {
+			p.Published(out, driver.Failed(err))
+			*out = driver.Outgoing{}
+			p.batch = p.batch[:n]
 			continue
 		}
-		b.tracePublish(&out)
-		p.batch = append(p.batch, out)
+		b.tracePublish(out)
 	}
 	if len(p.batch) > 0 {
 		b.t.Publish(p.batch)
@@ -116,43 +118,37 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 		return
 	}
 	a := b.newAsyncPublication(ctx, done)
-	out, err := b.prepare(a.deadline, topic, m)
-	out.Context, out.Sink = a.deadline, a
-	if err != nil {
-		a.Published(&out, driver.Failed(err))
+	out := &a.batch[0]
+	out.Context, out.Topic, out.Message, out.Sink = &a.deadline, topic, m, a
+	if err := b.prepare(out); err != nil {
+		a.Published(out, driver.Failed(err))
 		return
 	}
-	b.tracePublish(&out)
-	a.batch[0] = out
+	b.tracePublish(out)
 	b.t.Publish(a.batch[:])
 }
 
 // prepare checks the message and reads its directives.
-func (b *Bus) prepare(ctx context.Context, topic string, m *message.Message) (driver.Outgoing, error) {
-	fail := func(code Code, reason string, cause error) (driver.Outgoing, error) {
-		return driver.Outgoing{Topic: topic, Message: m},
-			&Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: topic, Reason: reason, Err: cause}
+func (b *Bus) prepare(out *driver.Outgoing) error {
+	fail := func(code Code, reason string, cause error) error {
+		return &Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: out.Topic, Reason: reason, Err: cause}
 	}
-	if m == nil {
+	if out.Message == nil {
 		return fail(InvalidArgument, "the message is nil", nil)
 	}
-	if n := size(m); n > b.cfg.maxMessageBytes {
+	if n := size(out.Message); n > b.cfg.maxMessageBytes {
 		return fail(TooLarge, fmt.Sprintf("the message has %d bytes, the limit is %d", n, b.cfg.maxMessageBytes), nil)
 	}
-	out, err := outgoing(topic, m)
-	if err != nil {
-		return out, err
+	if err := direct(out); err != nil {
+		return err
 	}
 	if out.Partition != driver.AnyPartition && !b.caps.Partitions {
 		return fail(Unsupported, "this transport's topics have no partitions: leave SetPartition out", nil)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := out.Context.Err(); err != nil {
 		return fail(driver.ContextCode(err), "nothing was sent", err)
 	}
-	if err := b.create(ctx, topic); err != nil {
-		return out, err
-	}
-	return out, nil
+	return b.create(out.Context, out.Topic)
 }
 
 // begin is when publishing began, for the hooks; without any nobody asks.
@@ -171,14 +167,15 @@ func (b *Bus) published(m *message.Message, topic string, r Outcome, begun time.
 }
 
 // publication gathers the outcomes of one Publish. It is used again when the transport
-// has told all of them: then nobody else knows of it any more. Its deadlines may outlive
-// it, in a context that a transport or a tracer keeps, and are not.
+// has told all of them and nobody has waited for its context: then nobody else knows of
+// it any more.
 type publication struct {
 	bus       *Bus
 	topic     string
 	begun     time.Time
 	batch     []driver.Outgoing
-	deadlines []*deadlineContext // each for the messages that follow each other with one context
+	own       deadlineContext
+	deadlines []*deadlineContext // own and more, each for messages in a row with one context
 
 	mu      sync.Mutex
 	results []result
@@ -187,6 +184,11 @@ type publication struct {
 	kept    bool          // somebody may still know of it: it can't be used again
 	waiting bool          // somebody waits on done
 	done    chan struct{} // gets a token when left is 0 and somebody waits
+
+	// Under expiry.mu: its place in the list of those who wait, until expires.
+	before, after *publication
+	listed        bool
+	expires       time.Time
 }
 
 type result struct {
@@ -223,13 +225,14 @@ func (p *publication) end() error {
 	again := !p.kept && cap(p.batch) <= maxReused
 	p.mu.Unlock()
 	for _, d := range p.deadlines {
-		d.release()
+		again = d.release() && again
 	}
 	if again {
 		clear(p.batch)
 		clear(p.results)
 		clear(p.deadlines)
 		p.batch, p.results, p.deadlines = p.batch[:0], p.results[:0], p.deadlines[:0]
+		p.own.Context = nil
 		p.failed, p.waiting = false, false
 		p.bus.publications.Put(p)
 	}
@@ -239,10 +242,14 @@ func (p *publication) end() error {
 // deadline returns the bounded form of a message's context; neighbours with the same
 // context share it.
 func (p *publication) deadline(ctx context.Context) *deadlineContext {
-	if n := len(p.deadlines); n > 0 && p.deadlines[n-1].Context == ctx {
-		return p.deadlines[n-1]
+	d := &p.own
+	if n := len(p.deadlines); n > 0 {
+		if last := p.deadlines[n-1]; last.Context == ctx {
+			return last
+		}
+		d = &deadlineContext{}
 	}
-	d := newDeadline(ctx, p.bus.cfg.deliveryTimeout)
+	d.set(ctx, p.bus.cfg.deliveryTimeout)
 	p.deadlines = append(p.deadlines, d)
 	return d
 }
@@ -275,27 +282,31 @@ func (p *publication) wait() {
 		return // the transport told all of them at once: no timers needed
 	}
 	p.waiting = true
-	p.kept = len(p.deadlines) > 1 // a context's end that is being told may come late
+	d := p.deadlines[0]
+	p.kept = len(p.deadlines) > 1 || d.waitedFor() // a context's end that is being told may come late
 	p.mu.Unlock()
-	if len(p.deadlines) > 1 {
+	if p.kept {
 		for _, d := range p.deadlines {
 			defer context.AfterFunc(d.start(), func() { p.giveUp(d, d.Err()) })()
 		}
 		<-p.done
 		return
 	}
-	d := p.deadlines[0]
-	t := p.bus.timer(d.left())
-	defer p.bus.putTimer(t)
+	if d.timeout > 0 {
+		p.bus.expiry.add(p)
+		defer p.bus.expiry.remove(p)
+	}
+	ended := d.Context.Done()
+	if ended == nil {
+		<-p.done
+		return
+	}
 	select {
 	case <-p.done:
-		return
-	case <-d.Context.Done():
+	case <-ended:
 		p.giveUp(d, d.Context.Err())
-	case <-t.C:
-		p.giveUp(d, context.DeadlineExceeded)
+		<-p.done
 	}
-	<-p.done
 }
 
 // giveUp says of the messages with this context, which has ended, that their
@@ -314,11 +325,12 @@ func (p *publication) giveUp(ctx *deadlineContext, cause error) {
 	}
 }
 
-// asyncPublication tells the outcome of one PublishAsync, and is used again then.
+// asyncPublication tells the outcome of one PublishAsync, and is used again then, as a
+// publication is.
 type asyncPublication struct {
 	bus      *Bus
 	begun    time.Time
-	deadline *deadlineContext
+	deadline deadlineContext
 	done     func(Outcome)
 	batch    [1]driver.Outgoing
 }
@@ -328,7 +340,8 @@ func (b *Bus) newAsyncPublication(ctx context.Context, done func(Outcome)) *asyn
 	if !ok {
 		a = &asyncPublication{bus: b}
 	}
-	a.begun, a.deadline, a.done = b.begin(), newDeadline(ctx, b.cfg.deliveryTimeout), done
+	a.begun, a.done = b.begin(), done
+	a.deadline.set(ctx, b.cfg.deliveryTimeout)
 	return a
 }
 
@@ -336,9 +349,10 @@ func (b *Bus) newAsyncPublication(ctx context.Context, done func(Outcome)) *asyn
 func (a *asyncPublication) Published(o *driver.Outgoing, r Outcome) {
 	b, done := a.bus, a.done
 	b.published(o.Message, o.Topic, r, a.begun)
-	a.deadline.release()
-	a.deadline, a.done, a.batch[0] = nil, nil, driver.Outgoing{}
-	b.asyncPublications.Put(a)
+	if a.deadline.release() {
+		a.deadline.Context, a.done, a.batch[0] = nil, nil, driver.Outgoing{}
+		b.asyncPublications.Put(a)
+	}
 	b.gate.leave()
 	done(r)
 }

@@ -153,7 +153,7 @@ func TestAttemptsGoToOnePartition(t *testing.T) {
 	partitions := make(chan int32, 20)
 	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
 		var f rpc.Frame
-		err := rpc.HeaderWire{}.Decode(d.Message, &f)
+		err := rpc.HeaderWire{}.Decode(d.Record, &f)
 		partitions <- d.Record.Partition
 		no := reply(f, "")
 		no.Status = status.New(codes.Unavailable, "no")

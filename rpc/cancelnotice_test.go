@@ -118,13 +118,14 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		requireError(t, err, codes.Canceled, false)
 		synctest.Wait()
 		require.Nil(t, notice.Load(), "it must not overtake its request")
-		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9})
+		id := frameOf(t, request.Load()).ID
+		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9}) // from here on it is the client's again
 		synctest.Wait()
 		require.EqualValues(t, 3, notice.Load().Partition)
 		require.Empty(t, notice.Load().Key)
 		f := frameOf(t, notice.Load())
 		require.Equal(t, rpc.KindCancel, f.Kind)
-		require.Equal(t, frameOf(t, request.Load()).ID, f.ID)
+		require.Equal(t, id, f.ID)
 		require.Equal(t, c.ID(), f.Caller)
 
 		// What was not sent is not called back.

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
@@ -267,7 +266,7 @@ func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt i
 	}
 	p := c.newPending(id, attempt, s)
 	defer p.release()
-	m, err := c.encode(ctx, req, p)
+	err := c.encode(ctx, req, p)
 	if err == nil && s.kind != forOutcome {
 		err = c.served(ctx, req.Topic)
 	}
@@ -284,7 +283,7 @@ func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt i
 		defer cancel()
 		bounded = short
 	}
-	c.bus.PublishAsync(bounded, req.Topic, m, p.published)
+	c.bus.PublishAsync(bounded, req.Topic, p.message, p.published)
 	if p.progress != nil {
 		p.progress.isHanded()
 	}
@@ -306,7 +305,7 @@ func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt i
 }
 
 // encode makes p's request and its message.
-func (c *Client) encode(ctx context.Context, req *Request, p *pending) (*message.Message, *Error) {
+func (c *Client) encode(ctx context.Context, req *Request, p *pending) *Error {
 	s := req.settings
 	deadline, _ := ctx.Deadline()
 	p.request = Frame{
@@ -324,14 +323,13 @@ func (c *Client) encode(ctx context.Context, req *Request, p *pending) (*message
 	if f.Key == "" && s.retry != nil && c.keyed {
 		f.Key = p.id // all attempts to one partition
 	}
-	m, err := c.cfg.wire.Encode(f)
-	if err != nil {
-		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+statusOf(err).Message(), err)
+	if err := c.cfg.wire.Encode(f, p.message); err != nil {
+		return newError(codes.InvalidArgument, "the request can't be encoded: "+statusOf(err).Message(), err)
 	}
 	if s.partition >= 0 {
-		bus.SetPartition(m, s.partition)
+		bus.SetPartition(p.message, s.partition)
 	}
-	return m, nil
+	return nil
 }
 
 // complete ends the call that f answers; err is what was wrong with it.

@@ -16,7 +16,7 @@ import (
 // publish sends a frame past the client and the server.
 func (w *world) publish(topic string, f *rpc.Frame) {
 	w.Helper()
-	m, err := rpc.HeaderWire{}.Encode(f)
+	m, err := encode(f)
 	require.NoError(w, err)
 	require.NoError(w, w.bus.Publish(topic, m))
 }
@@ -27,7 +27,7 @@ func (w *world) capture(topic string) <-chan rpc.Frame {
 	frames := make(chan rpc.Frame, 100)
 	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
 		var f rpc.Frame
-		err := rpc.HeaderWire{}.Decode(d.Message, &f)
+		err := rpc.HeaderWire{}.Decode(d.Record, &f)
 		if f.Kind != rpc.KindCancel {
 			frames <- f
 		}

@@ -208,7 +208,7 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	opts := []bus.SubscribeOption{bus.NoGroup(), bus.StartAt(r.position())}
+	opts := []bus.SubscribeOption{bus.NoGroup(), bus.StartAt(r.position()), bus.NoMetadata()}
 	if p := r.partition.Load(); p >= 0 {
 		opts = append(opts, bus.OnlyPartitions(p))
 	}
@@ -273,7 +273,7 @@ func (r *replyReader) receive(d *bus.Delivery) {
 	if !ok {
 		f = new(Frame)
 	}
-	err := r.wire.Decode(d.Message, f)
+	err := r.wire.Decode(d.Record, f)
 	switch c := r.client(f.Caller); {
 	case err == nil && f.Kind == KindRequest && f.Method == methodAlive:
 		r.answerAlive(f)
@@ -291,8 +291,9 @@ func (r *replyReader) receive(d *bus.Delivery) {
 // sendCancel tells the server that a request, which went to partition, is not wanted
 // any more. It has no key: it must not wait for what it is to end.
 func (r *replyReader) sendCancel(c *Client, request *Frame, partition int32) {
-	m, err := c.cfg.wire.Encode(&Frame{Kind: KindCancel, ID: request.ID, Caller: request.Caller, Topic: request.Topic,
-		ReplyPartition: AnyPartition, Attempt: request.Attempt})
+	m := newMessage()
+	err := c.cfg.wire.Encode(&Frame{Kind: KindCancel, ID: request.ID, Caller: request.Caller, Topic: request.Topic,
+		ReplyPartition: AnyPartition, Attempt: request.Attempt}, m)
 	if err != nil {
 		return // a wire that knows no cancels
 	}

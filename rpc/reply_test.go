@@ -66,7 +66,7 @@ func TestUndecodableReplyEndsItsCall(t *testing.T) {
 
 		headers := w.call(w.ctx, c, topic, "m")
 		f := <-requests
-		m, err := rpc.HeaderWire{}.Encode(reply(f, `{}`))
+		m, err := encode(reply(f, `{}`))
 		require.NoError(w, err)
 		m.Metadata.Set(rpc.HeaderFrame, "2 reply")
 		require.NoError(w, w.bus.Publish(f.ReplyTo, m))

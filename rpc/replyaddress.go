@@ -160,8 +160,8 @@ func (r *replyReader) locate(ctx context.Context) error {
 
 // mark publishes a record that means nothing and returns its offset.
 func (r *replyReader) mark(ctx context.Context) (int64, error) {
-	m, err := r.wire.Encode(&Frame{Kind: KindReply, ID: "0", Caller: r.id, Topic: r.topic, ReplyPartition: AnyPartition, Attempt: 1})
-	if err != nil {
+	m := newMessage()
+	if err := r.wire.Encode(&Frame{Kind: KindReply, ID: "0", Caller: r.id, Topic: r.topic, ReplyPartition: AnyPartition, Attempt: 1}, m); err != nil {
 		return -1, err
 	}
 	bus.SetPartition(m, r.partition.Load())

@@ -75,7 +75,7 @@ func TestSharedReplyGoesToThePartitionItsClientReads(t *testing.T) {
 	require.Equal(t, "trunkline.reply.shared", f.ReplyTo)
 	require.Contains(t, []int32{0, 1, 2, 3, 4, 5, 6}, f.ReplyPartition)
 	for p := range int32(7) {
-		m, err := rpc.HeaderWire{}.Encode(reply(f, fmt.Sprintf(`{"N":%d}`, p)))
+		m, err := encode(reply(f, fmt.Sprintf(`{"N":%d}`, p)))
 		require.NoError(t, err)
 		bus.SetPartition(m, p)
 		require.NoError(t, w.bus.Publish(f.ReplyTo, m))

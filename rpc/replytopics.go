@@ -147,8 +147,9 @@ func (r *replyReader) answerAlive(f *Frame) {
 		r.foreign.Add(1)
 		return
 	}
-	m, err := r.wire.Encode(&Frame{Kind: KindReply, ID: f.ID, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
-		Attempt: f.Attempt, Server: r.id, ContentType: codec.Raw.ContentType()})
+	m := newMessage()
+	err := r.wire.Encode(&Frame{Kind: KindReply, ID: f.ID, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
+		Attempt: f.Attempt, Server: r.id, ContentType: codec.Raw.ContentType()}, m)
 	if err != nil {
 		return // its caller sees that nobody answers
 	}

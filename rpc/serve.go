@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -28,7 +29,7 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct
 	s.counters.requests.Add(1)
 	x := &exchange{}
 	f := &x.frame
-	if err := s.cfg.wire.Decode(d.Message, f); err != nil {
+	if err := s.cfg.wire.Decode(d.Record, f); err != nil {
 		return s.undecodable(d, f, err)
 	}
 	if f.Kind != KindRequest {
@@ -300,7 +301,7 @@ func (s *Server) publish(f *Frame, a *answer) error {
 	r, ok := s.replies.Get().(*outgoingReply)
 	if !ok {
 		outcome := make(chan error, 1)
-		r = &outgoingReply{outcome: outcome, told: func(o bus.Outcome) { outcome <- o.Err }}
+		r = &outgoingReply{message: newMessage(), outcome: outcome, told: func(o bus.Outcome) { outcome <- o.Err }}
 	}
 	r.frame = Frame{
 		Kind: KindReply, ID: f.ID, Stream: f.Stream, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
@@ -309,8 +310,8 @@ func (s *Server) publish(f *Frame, a *answer) error {
 	if f.Server == AnyServer {
 		r.frame.Server = s.id
 	}
-	m, err := s.cfg.wire.Encode(&r.frame)
-	if err != nil {
+	m := r.message
+	if err := s.cfg.wire.Encode(&r.frame, m); err != nil {
 		return &bus.Error{Code: bus.InvalidArgument, Op: "encode", Topic: f.ReplyTo, Err: err}
 	}
 	if f.ReplyPartition >= 0 {
@@ -319,8 +320,11 @@ func (s *Server) publish(f *Frame, a *answer) error {
 	s.bus.PublishAsync(s.replying, f.ReplyTo, m, r.told)
 	select {
 	case err := <-r.outcome:
-		r.frame = Frame{}
-		s.replies.Put(r)
+		if err == nil || bus.CodeOf(err) != bus.OutcomeUnknown { // then the transport may still be reading it
+			r.frame = Frame{}
+			emptied(m)
+			s.replies.Put(r)
+		}
 		return err
 	case <-s.replying.Done(): // the outcome is still to come: r can't be used again
 		return context.Cause(s.replying)
@@ -330,6 +334,7 @@ func (s *Server) publish(f *Frame, a *answer) error {
 // outgoingReply is what publishing a reply needs; used again once the outcome is known.
 type outgoingReply struct {
 	frame   Frame
+	message *message.Message
 	outcome chan error
 	told    func(bus.Outcome)
 }

@@ -41,7 +41,7 @@ func TestUnreadableRequests(t *testing.T) {
 		// A later version's client is told, since it can be.
 		require.NoError(w, c.Ready(w.ctx))
 		replies := w.capture(c.ReplyTopic())
-		m, err := rpc.HeaderWire{}.Encode(&rpc.Frame{Kind: rpc.KindRequest, ID: "1", Caller: "later.1", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Method: "double"})
+		m, err := encode(&rpc.Frame{Kind: rpc.KindRequest, ID: "1", Caller: "later.1", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Method: "double"})
 		require.NoError(w, err)
 		m.Metadata.Set(rpc.HeaderFrame, "9 request")
 		require.NoError(w, w.bus.Publish(topic, m))

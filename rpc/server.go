@@ -113,7 +113,7 @@ var errShutdown = &Error{st: newError(codes.Unavailable, "the server is shut dow
 // subscribeOptions are what the transport can do of what the server wants.
 func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
 	caps := s.bus.Capabilities()
-	opts := []bus.SubscribeOption{bus.Window(s.cfg.window)}
+	opts := []bus.SubscribeOption{bus.Window(s.cfg.window), bus.NoMetadata()}
 	if !s.cfg.leaveOnStop || !s.redelivered() {
 		opts = append(opts, bus.HandOutOnDrain())
 	}

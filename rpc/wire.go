@@ -3,7 +3,6 @@ package rpc
 import (
 	"encoding/base64"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -20,16 +19,17 @@ import (
 
 // Wire is the form frames have as messages. It is used by many goroutines at once.
 type Wire interface {
-	// Encode makes a message of f. The message refers to f.Body and to nothing else
-	// of f; neither is changed until the message has been published.
-	Encode(f *Frame) (*message.Message, error)
-	// Decode reads m into f, which is zero before and refers to m's payload
-	// afterwards. ReplyPartition and Attempt have defaults that are not zero. m is not
+	// Encode makes m, which is empty before, the message of f. It refers to f.Body and to
+	// nothing else of f afterwards; neither is changed until m has been published. Then m is
+	// emptied, and used for another frame. m.Metadata is not nil.
+	Encode(f *Frame, m *message.Message) error
+	// Decode reads r into f, which is zero before and refers to r's payload
+	// afterwards. ReplyPartition and Attempt have defaults that are not zero. r is not
 	// to be trusted: whatever is in it, Decode returns, and bounds what it accepts. When it
 	// fails f holds what could be read before, so that the other side can be told.
 	// An error with a status (an *Error) says which code to tell it by; the default
-	// is InvalidArgument. Decode must not change m.
-	Decode(m *message.Message, f *Frame) error
+	// is InvalidArgument. Decode must not change r.
+	Decode(r *bus.Record, f *Frame) error
 }
 
 // The headers of [HeaderWire]. docs/wire.md says what they mean.
@@ -86,26 +86,25 @@ type HeaderWire struct{}
 
 // Encode implements [Wire]. A part that is too long, or metadata under a reserved
 // name, is an InvalidArgument error; status messages are cut instead, at 16 KiB.
-func (HeaderWire) Encode(f *Frame) (*message.Message, error) {
+func (HeaderWire) Encode(f *Frame, m *message.Message) error {
 	if f.Kind == 0 || int(f.Kind) >= len(frameHeaders) {
-		return nil, invalidFrame("the frame's kind is %s", f.Kind)
+		return invalidFrame("the frame's kind is %s", f.Kind)
 	}
 	if err := checkBounds(f, false); err != nil {
-		return nil, err
+		return err
 	}
-	// Nobody acknowledges what is only published, so it needs no channels for that.
-	m := &message.Message{UUID: f.ID, Payload: f.Body, Metadata: make(message.Metadata, 8)}
+	m.UUID, m.Payload = f.ID, f.Body
 	h := m.Metadata
 	size := 0
 	for k, v := range f.Metadata {
 		if strings.HasPrefix(k, reservedPrefix) {
-			return nil, invalidFrame("metadata %q: names that begin with %q are reserved", k, reservedPrefix)
+			return invalidFrame("metadata %q: names that begin with %q are reserved", k, reservedPrefix)
 		}
 		size += len(k) + len(v)
 		h[k] = v
 	}
 	if size > maxMetadata || len(f.Metadata) > maxEntries {
-		return nil, invalidFrame("%d entries of metadata with %d bytes: the limits are %d and %d", len(f.Metadata), size, maxEntries, maxMetadata)
+		return invalidFrame("%d entries of metadata with %d bytes: the limits are %d and %d", len(f.Metadata), size, maxEntries, maxMetadata)
 	}
 	h[HeaderFrame] = frameHeaders[f.Kind]
 	h[HeaderID] = f.ID
@@ -133,12 +132,23 @@ func (HeaderWire) Encode(f *Frame) (*message.Message, error) {
 		h[HeaderAttempt] = strconv.Itoa(f.Attempt)
 	}
 	if err := encodeStatus(h, f.Status); err != nil {
-		return nil, err
+		return err
 	}
 	if f.Key != "" && f.Kind != KindReply {
 		bus.SetKey(m, f.Key) // of a reply the topic decides everything
 	}
-	return m, nil
+	return nil
+}
+
+// newMessage returns an empty message for Encode. Nobody acknowledges what is only
+// published, so it has no channels for that.
+func newMessage() *message.Message { return &message.Message{Metadata: make(message.Metadata, 8)} }
+
+// emptied makes a message that was published one for Encode again.
+func emptied(m *message.Message) *message.Message {
+	m.UUID, m.Payload = "", nil
+	clear(m.Metadata)
+	return m
 }
 
 func encodeStatus(h message.Metadata, st *status.Status) error {
@@ -165,66 +175,114 @@ func encodeStatus(h message.Metadata, st *status.Status) error {
 	return nil
 }
 
+// headers are those of a record that the protocol knows, and how much else there is.
+type headers struct {
+	frame, replyPartition, deadline, attempt, stream, status, message, details string
+	users, userBytes                                                           int
+}
+
+// read tells apart what is the protocol's and what is not. Of a name that comes twice
+// the last counts.
+func (h *headers) read(r *bus.Record, f *Frame) {
+	for i := range r.Headers {
+		name, value := r.Headers[i].Key, r.Headers[i].Value
+		if !strings.HasPrefix(name, reservedPrefix) {
+			h.users++
+			h.userBytes += len(name) + len(value)
+			continue
+		}
+		switch name {
+		case HeaderFrame:
+			h.frame = value
+		case HeaderID:
+			f.ID = value
+		case HeaderCaller:
+			f.Caller = value
+		case HeaderReplyTo:
+			f.ReplyTo = value
+		case HeaderMethod:
+			f.Method = value
+		case HeaderContentType:
+			f.ContentType = value
+		case HeaderServer:
+			f.Server = value
+		case HeaderIdempotencyKey:
+			f.IdempotencyKey = value
+		case HeaderReplyPartition:
+			h.replyPartition = value
+		case HeaderDeadline:
+			h.deadline = value
+		case HeaderAttempt:
+			h.attempt = value
+		case HeaderStream:
+			h.stream = value
+		case HeaderStatus:
+			h.status = value
+		case HeaderMessage:
+			h.message = value
+		case HeaderDetails:
+			h.details = value
+		}
+	}
+}
+
 // Decode implements [Wire]. A version that is not spoken here is an Unimplemented
 // error, anything else that is wrong an InvalidArgument.
-func (HeaderWire) Decode(m *message.Message, f *Frame) error {
+func (HeaderWire) Decode(r *bus.Record, f *Frame) error {
 	f.reset()
-	f.Body = m.Payload
-	h := m.Metadata
-	f.ID, f.Caller, f.ReplyTo = h[HeaderID], h[HeaderCaller], h[HeaderReplyTo]
-	f.Method, f.ContentType = h[HeaderMethod], h[HeaderContentType]
-	f.Server, f.IdempotencyKey = h[HeaderServer], h[HeaderIdempotencyKey]
-	f.Key = bus.Key(m)
+	f.Body, f.Key = r.Payload, string(r.Key)
+	var h headers
+	h.read(r, f)
 	if err := checkBounds(f, true); err != nil {
 		return err
 	}
-	version, kind, ok := strings.Cut(h[HeaderFrame], " ")
+	version, kind, ok := strings.Cut(h.frame, " ")
 	switch {
 	case !ok:
-		return invalidFrame("header %s is %s: it is not a request or reply of this protocol", HeaderFrame, excerpt(h[HeaderFrame]))
+		return invalidFrame("header %s is %s: it is not a request or reply of this protocol", HeaderFrame, excerpt(h.frame))
 	case version != wireVersion:
 		return newError(codes.Unimplemented, fmt.Sprintf("version %s of the protocol is not spoken here, only %s", excerpt(version), wireVersion), nil)
 	}
 	if f.Kind, ok = kindOf(kind); !ok {
 		return newError(codes.Unimplemented, fmt.Sprintf("frames of kind %s are not known here", excerpt(kind)), nil)
 	}
-	if err := decodeNumbers(h, f); err != nil {
+	if err := h.numbers(f); err != nil {
 		return err
 	}
 	if f.ID == "" {
 		return invalidFrame("header %s is missing", HeaderID)
 	}
 	if f.Kind == KindReply {
-		if err := decodeStatus(h, f); err != nil {
+		if err := h.replyStatus(f); err != nil {
 			return err
 		}
 	}
-	return decodeMetadata(h, f)
+	return h.metadata(r, f)
 }
 
-func decodeNumbers(h message.Metadata, f *Frame) error {
-	if s, ok := h[HeaderReplyPartition]; ok {
+func (h *headers) numbers(f *Frame) error {
+	if s := h.replyPartition; s != "" {
 		n, err := strconv.ParseInt(s, 10, 32)
 		if err != nil || n < 0 {
 			return invalidFrame("header %s is %s, not a partition", HeaderReplyPartition, excerpt(s))
 		}
 		f.ReplyPartition = int32(n)
 	}
-	if s, ok := h[HeaderDeadline]; ok {
+	if s := h.deadline; s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < 0 {
 			return invalidFrame("header %s is %s, not nanoseconds since 1970", HeaderDeadline, excerpt(s))
 		}
 		f.Deadline = time.Unix(0, n)
 	}
-	if s, ok := h[HeaderAttempt]; ok {
+	if s := h.attempt; s != "" {
 		n, err := strconv.ParseInt(s, 10, 32)
 		if err != nil || n < 1 {
 			return invalidFrame("header %s is %s, not a number from 1", HeaderAttempt, excerpt(s))
 		}
 		f.Attempt = int(n)
 	}
-	if s, ok := h[HeaderStream]; ok {
+	if s := h.stream; s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
 			return invalidFrame("header %s is %s, not a number", HeaderStream, excerpt(s))
@@ -234,9 +292,9 @@ func decodeNumbers(h message.Metadata, f *Frame) error {
 	return nil
 }
 
-func decodeStatus(h message.Metadata, f *Frame) error {
-	s, ok := h[HeaderStatus]
-	if !ok {
+func (h *headers) replyStatus(f *Frame) error {
+	s := h.status
+	if s == "" {
 		return nil
 	}
 	code, err := strconv.ParseUint(s, 10, 8)
@@ -246,7 +304,7 @@ func decodeStatus(h message.Metadata, f *Frame) error {
 	if code == 0 {
 		return nil
 	}
-	text, details := h[HeaderMessage], h[HeaderDetails]
+	text, details := h.message, h.details
 	if len(text) > maxMessage || len(details) > maxDetails {
 		return invalidFrame("headers %s and %s have %d and %d bytes: the limits are %d and %d",
 			HeaderMessage, HeaderDetails, len(text), len(details), maxMessage, maxDetails)
@@ -266,29 +324,18 @@ func decodeStatus(h message.Metadata, f *Frame) error {
 	return nil
 }
 
-// decodeMetadata copies what is not the protocol's.
-func decodeMetadata(h message.Metadata, f *Frame) error {
-	users, size := 0, 0
-	for k, v := range h {
-		if !strings.HasPrefix(k, reservedPrefix) {
-			users++
-			size += len(k) + len(v)
-		}
-	}
-	if users == 0 {
+// metadata copies what is not the protocol's.
+func (h *headers) metadata(r *bus.Record, f *Frame) error {
+	if h.users == 0 {
 		return nil
 	}
-	if users > maxEntries || size > maxMetadata {
-		return invalidFrame("%d entries of metadata with %d bytes: the limits are %d and %d", users, size, maxEntries, maxMetadata)
+	if h.users > maxEntries || h.userBytes > maxMetadata {
+		return invalidFrame("%d entries of metadata with %d bytes: the limits are %d and %d", h.users, h.userBytes, maxEntries, maxMetadata)
 	}
-	if users == len(h) {
-		f.Metadata = Metadata(maps.Clone(h))
-		return nil
-	}
-	f.Metadata = make(Metadata, users)
-	for k, v := range h {
-		if !strings.HasPrefix(k, reservedPrefix) {
-			f.Metadata[k] = v
+	f.Metadata = make(Metadata, h.users)
+	for _, header := range r.Headers {
+		if !strings.HasPrefix(header.Key, reservedPrefix) {
+			f.Metadata[header.Key] = header.Value
 		}
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
 )
 
@@ -41,14 +43,34 @@ func requireSame(t testing.TB, want, got *rpc.Frame) {
 	require.Equal(t, a, b)
 }
 
+// encode makes a message of f.
+func encode(f *rpc.Frame) (*message.Message, error) {
+	m := message.NewMessage("", nil)
+	err := rpc.HeaderWire{}.Encode(f, m)
+	return m, err
+}
+
+// recordOf is what m is when it is delivered.
+func recordOf(m *message.Message) *bus.Record {
+	r := &bus.Record{UUID: m.UUID, Payload: m.Payload}
+	for k, v := range m.Metadata {
+		if k == driver.KeyDirective {
+			r.Key = []byte(v)
+		} else {
+			r.Headers = append(r.Headers, bus.Header{Key: k, Value: v})
+		}
+	}
+	return r
+}
+
 func TestFramesSurviveTheWire(t *testing.T) {
 	t.Parallel()
 	for _, f := range frames(t) {
-		m, err := rpc.HeaderWire{}.Encode(&f)
+		m, err := encode(&f)
 		require.NoError(t, err)
 		require.Equal(t, f.ID, m.UUID)
 		var got rpc.Frame
-		require.NoError(t, rpc.HeaderWire{}.Decode(m, &got))
+		require.NoError(t, rpc.HeaderWire{}.Decode(recordOf(m), &got))
 		requireSame(t, &f, &got)
 	}
 }
@@ -71,14 +93,14 @@ func TestWhatHeaderWireRefusesToSend(t *testing.T) {
 		"reserved":      {Kind: rpc.KindRequest, ID: "1", Metadata: rpc.Metadata{"trunkline-key": "k"}},
 	} {
 		before := f.ID
-		_, err := rpc.HeaderWire{}.Encode(&f)
+		_, err := encode(&f)
 		requireError(t, err, codes.InvalidArgument, false)
 		require.Less(t, len(err.Error()), 300, name)
 		require.Equal(t, before, f.ID, "Encode changes nothing")
 	}
 	st, err := status.New(codes.Internal, "x").WithDetails(&errdetails.ErrorInfo{Reason: long})
 	require.NoError(t, err)
-	_, err = rpc.HeaderWire{}.Encode(&rpc.Frame{Kind: rpc.KindReply, ID: "1", Status: st})
+	_, err = encode(&rpc.Frame{Kind: rpc.KindReply, ID: "1", Status: st})
 	requireError(t, err, codes.InvalidArgument, false)
 }
 
@@ -116,7 +138,7 @@ func TestWhatHeaderWireDistrusts(t *testing.T) {
 		}
 		maps.Copy(m.Metadata, tt.set)
 		var f rpc.Frame
-		err := rpc.HeaderWire{}.Decode(m, &f)
+		err := rpc.HeaderWire{}.Decode(recordOf(m), &f)
 		requireError(t, err, tt.code, false)
 		require.Less(t, len(err.Error()), 300, name)
 		require.Equal(t, "r", f.ReplyTo, "what can be read is there: "+name)
@@ -129,7 +151,7 @@ func FuzzHeaderWireDecode(f *testing.F) {
 		rpc.HeaderAttempt, rpc.HeaderContentType, rpc.HeaderStatus, rpc.HeaderMessage, rpc.HeaderDetails, rpc.HeaderStream}
 	const sep = "\x00"
 	for _, fr := range frames(f) {
-		m, err := rpc.HeaderWire{}.Encode(&fr)
+		m, err := encode(&fr)
 		require.NoError(f, err)
 		values := make([]string, len(names))
 		for i, n := range names {
@@ -148,7 +170,7 @@ func FuzzHeaderWireDecode(f *testing.F) {
 			m.Metadata[name] = value
 		}
 		var got rpc.Frame
-		if err := (rpc.HeaderWire{}).Decode(m, &got); err != nil {
+		if err := (rpc.HeaderWire{}).Decode(recordOf(m), &got); err != nil {
 			if rpc.CodeOf(err) != codes.InvalidArgument && rpc.CodeOf(err) != codes.Unimplemented {
 				t.Fatal(err)
 			}
@@ -160,7 +182,7 @@ func FuzzHeaderWireDecode(f *testing.F) {
 		if got.ReplyTo == "" {
 			got.ReplyPartition = rpc.AnyPartition
 		}
-		again, err := rpc.HeaderWire{}.Encode(&got)
+		again, err := encode(&got)
 		if err != nil {
 			if strings.Contains(err.Error(), "status details") {
 				return // details may be encoded at more length than they came
@@ -168,7 +190,7 @@ func FuzzHeaderWireDecode(f *testing.F) {
 			t.Fatalf("%+v: %v", got, err)
 		}
 		var twice rpc.Frame
-		if err := (rpc.HeaderWire{}).Decode(again, &twice); err != nil {
+		if err := (rpc.HeaderWire{}).Decode(recordOf(again), &twice); err != nil {
 			t.Fatalf("%+v: %v", got, err)
 		}
 		if got.Status != nil && !proto.Equal(got.Status.Proto(), twice.Status.Proto()) && len(got.Status.Message()) < 16<<10 {

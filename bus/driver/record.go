@@ -54,7 +54,8 @@ const AnyPartition int32 = -1
 type Outgoing struct {
 	// Context ends the wait for room: when it ends before the message was handed
 	// over, the transport must complete it with Canceled or DeadlineExceeded. After
-	// that the transport may ignore it. Never nil; it always has a deadline.
+	// that the transport may ignore it. Never nil; it always has a deadline. Who keeps it
+	// beyond Complete must have called its Done before.
 	Context context.Context
 	Topic   string
 	// Partition is a number, or AnyPartition.
@@ -64,8 +65,8 @@ type Outgoing struct {
 	// Timestamp is zero when the transport is to choose.
 	Timestamp time.Time
 	// Message holds payload and metadata. The transport must not change it, and
-	// must leave out the metadata for which IsDirective is true. If it keeps the
-	// payload after Complete it must keep a copy.
+	// must leave out the metadata for which IsDirective is true. What it keeps of it
+	// after Complete it must copy.
 	Message *message.Message
 	// Index is the message's place in the batch, for the sink.
 	Index int

@@ -18,7 +18,37 @@ type pending struct {
 	opened int64
 	cold   bool
 	with   *together
+	alone  together     // with, for a message that is published alone
 	stuck  *partitioner // that chose a sticky partition for it
+}
+
+// space is the memory of a batch on its way out: few allocations for all of it.
+type space struct {
+	items   []pending
+	headers []sarama.RecordHeader
+	text    []byte // of the headers
+}
+
+func newSpace(batch []driver.Outgoing) *space {
+	headers, text := 0, 0
+	for i := range batch {
+		m := batch[i].Message
+		headers += 1 + len(m.Metadata)
+		text += len(UUIDHeader) + len(m.UUID)
+		for k, v := range m.Metadata {
+			text += len(k) + len(v)
+		}
+	}
+	return &space{items: make([]pending, len(batch)), headers: make([]sarama.RecordHeader, 0, headers), text: make([]byte, 0, text)}
+}
+
+// header appends one to those of the item that is being made.
+func (s *space) header(name, value string) {
+	k := len(s.text)
+	s.text = append(s.text, name...)
+	v := len(s.text)
+	s.text = append(s.text, value...)
+	s.headers = append(s.headers, sarama.RecordHeader{Key: s.text[k:v:v], Value: s.text[v:len(s.text):len(s.text)]})
 }
 
 func succeeded(rec *sarama.ProducerMessage) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -13,18 +14,26 @@ import (
 
 var errNoSuchPartition = errors.New("the topic has no such partition")
 
-// stickyBytes is how much goes to one partition before another is chosen, as with Java's
-// producer: enough that requests are worth their while.
-const stickyBytes = 16 << 10
+// How much goes to one partition before another is chosen. stickyBytes is Java's: enough
+// that requests are worth their while. A busy producer fills that faster than a broker
+// answers, and each change of partition splits what waits for the next request among
+// two: it stays for up to stickyMost, unless that takes longer than stickyTime.
+const (
+	stickyBytes = 16 << 10
+	stickyMost  = 256 << 10
+	stickyTime  = 20 * time.Millisecond
+)
 
 // partitioner chooses the partitions of one topic's records: the one that is named,
 // else the one Java's default partitioner chooses for the key, else the sticky one.
 // Records that are published together go to the same; so do those that come while some
-// are still under way, up to stickyBytes: they will share a request.
+// are still under way, up to a bound: they will share a request.
 type partitioner struct {
 	// used by sarama's goroutine for the topic alone
 	sticky int32
-	bytes  int
+	since  time.Time // when it was chosen
+	bytes  int       // that went there
+	bound  int       // of them, when to look again whether it is to stay
 
 	underway atomic.Int64 // records without an outcome that went to a sticky partition
 }
@@ -59,8 +68,8 @@ func (p *partitioner) Partition(msg *sarama.ProducerMessage, n int32) (int32, er
 	}
 	with := item.with
 	if !with.chosen || with.partition >= n || with.bytes >= togetherBytes {
-		if p.sticky < 0 || p.sticky >= n || p.bytes >= stickyBytes || p.underway.Load() == 0 {
-			p.sticky, p.bytes = another(p.sticky, n), 0
+		if p.sticky < 0 || p.sticky >= n || p.underway.Load() == 0 || p.bytes >= p.bound && p.full() {
+			p.sticky, p.since, p.bytes, p.bound = another(p.sticky, n), time.Now(), 0, stickyBytes
 		}
 		*with = together{chosen: true, partition: p.sticky}
 	}
@@ -70,6 +79,12 @@ func (p *partitioner) Partition(msg *sarama.ProducerMessage, n int32) (int32, er
 	p.underway.Add(1)
 	item.stuck = p
 	return with.partition, nil
+}
+
+// full says whether the sticky partition has had enough.
+func (p *partitioner) full() bool {
+	p.bound += stickyBytes
+	return p.bytes >= stickyMost || time.Since(p.since) > stickyTime
 }
 
 // another returns any of n but last, when there is another.

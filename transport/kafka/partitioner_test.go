@@ -2,8 +2,11 @@ package kafka
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -13,6 +16,9 @@ func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, wi
 	t.Helper()
 	item := &pending{out: &out, with: with}
 	item.rec.Metadata = item
+	if out.Message != nil {
+		item.rec.Value = sarama.ByteEncoder(out.Message.Payload)
+	}
 	if out.Key != nil {
 		item.rec.Key = sarama.ByteEncoder(out.Key)
 	}
@@ -31,13 +37,37 @@ func TestKeysGoWhereJavaSendsThem(t *testing.T) {
 	}
 }
 
+// A busy producer stays longer with a partition than one that takes its time.
+func TestPartitionerSticksLongerWhenBusy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		payload := make([]byte, 1<<10)
+		stay := func(p sarama.Partitioner, pause time.Duration) (bytes int) {
+			first := int32(-1)
+			for {
+				got, item := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Message: message.NewMessage("", payload)}, 8, &together{})
+				if first < 0 {
+					first = got
+				}
+				if got != first {
+					return bytes
+				}
+				bytes += item.rec.ByteSize(2)
+				time.Sleep(pause)
+			}
+		}
+		require.InDelta(t, stickyBytes, stay(newPartitioner("slow"), 2*time.Millisecond), 3<<10)
+		require.InDelta(t, stickyMost, stay(newPartitioner("fast"), 0), 3<<10)
+	})
+}
+
 func TestPartitionerSticks(t *testing.T) {
 	t.Parallel()
 	p := newPartitioner("topic")
 	free := driver.Outgoing{Partition: driver.AnyPartition}
 	batch := &together{}
 	first, item := choose(t, p, free, 8, batch)
-	for range 1000 {
+	for range 10_000 {
 		again, other := choose(t, p, free, 8, batch)
 		require.Equal(t, first, again, "what is published together stays together")
 		other.settle()

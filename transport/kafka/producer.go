@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,18 +56,27 @@ func newProducer(t *Transport) *producer {
 func (p *producer) publish(batch []driver.Outgoing) {
 	var topic string
 	var with *together
+	memory := newSpace(batch)
 	for i := range batch {
 		out := &batch[i]
-		if with == nil || out.Topic != topic {
+		if len(batch) > 1 && (with == nil || out.Topic != topic) {
 			topic, with = out.Topic, &together{}
 		}
-		if err := p.hand(out, with); err != nil {
+		item := &memory.items[i]
+		item.out = out
+		if item.with = with; with == nil {
+			item.with = &item.alone
+		}
+		if err := p.hand(item, memory); err != nil {
 			out.Complete(driver.Failed(err))
 		}
 	}
 }
 
-func (p *producer) hand(out *driver.Outgoing, with *together) error {
+// hand gives item to sarama, or returns why not. Once sarama has it, item and what it
+// was made of are not the caller's any more.
+func (p *producer) hand(item *pending, memory *space) error {
+	out := item.out
 	ctx := out.Context
 	if ctx.Err() != nil {
 		return canceled(ctx, "publish", out.Topic)
@@ -74,10 +84,9 @@ func (p *producer) hand(out *driver.Outgoing, with *together) error {
 	if out.Topic == "" {
 		return failCode(driver.InvalidArgument, "publish", "", "the topic is empty", nil)
 	}
-	item := &pending{out: out, with: with}
 	item.rec.Metadata = item
 	item.rec.Offset = -1 // stays so when the broker only says that it had the message already
-	if err := p.t.wire.encode(&item.rec, out); err != nil {
+	if err := p.t.wire.encode(item, memory); err != nil {
 		return err
 	}
 	l, err := p.acquire(ctx, out.Topic)
@@ -94,10 +103,18 @@ func (p *producer) hand(out *driver.Outgoing, with *together) error {
 	item.line = l
 	l.pending.Add(1)
 	item.cold, item.opened = l.client.net.live.Load() == 0, l.client.net.opened.Load()
-	select {
-	case l.sarama.Input() <- &item.rec:
-		return nil
-	default: // only who has to wait pays for a context's timer
+	// sarama takes one message at a time. Its goroutine is about to come for the next:
+	// only who has to wait longer pays for a context's timer. In a batch they share it.
+	for tries := 1; ; tries++ {
+		select {
+		case l.sarama.Input() <- &item.rec:
+			return nil
+		default:
+		}
+		if tries == 4 || item.with != &item.alone {
+			break
+		}
+		runtime.Gosched()
 	}
 	select {
 	case l.sarama.Input() <- &item.rec:

@@ -27,8 +27,10 @@ func (w *wire) of(topic string) Marshaler {
 	return w.marshaler
 }
 
-// encode fills rec from out. Errors are InvalidArgument.
-func (w *wire) encode(rec *sarama.ProducerMessage, out *driver.Outgoing) error {
+// encode fills the item's record from its message, with headers in memory. Errors are
+// InvalidArgument.
+func (w *wire) encode(item *pending, memory *space) error {
+	rec, out := &item.rec, item.out
 	if m := w.of(out.Topic); m != nil {
 		made, err := marshal(m, out)
 		if err != nil {
@@ -36,29 +38,18 @@ func (w *wire) encode(rec *sarama.ProducerMessage, out *driver.Outgoing) error {
 		}
 		rec.Key, rec.Value, rec.Headers, rec.Timestamp = made.Key, made.Value, made.Headers, made.Timestamp
 	} else {
-		size := len(UUIDHeader) + len(out.Message.UUID)
-		for k, v := range out.Message.Metadata {
-			size += len(k) + len(v)
-		}
-		headers, all := make([]sarama.RecordHeader, 0, 1+len(out.Message.Metadata)), make([]byte, 0, size)
-		add := func(name, value string) { // all is one allocation for all of them
-			k := len(all)
-			all = append(all, name...)
-			v := len(all)
-			all = append(all, value...)
-			headers = append(headers, sarama.RecordHeader{Key: all[k:v:v], Value: all[v:len(all):len(all)]})
-		}
-		add(UUIDHeader, out.Message.UUID)
+		first := len(memory.headers)
+		memory.header(UUIDHeader, out.Message.UUID)
 		for k, v := range out.Message.Metadata {
 			switch {
 			case k == UUIDHeader:
 				return failCode(driver.InvalidArgument, "publish", out.Topic,
 					"metadata "+UUIDHeader+" is reserved for the message's UUID", nil)
 			case !driver.IsDirective(k):
-				add(k, v)
+				memory.header(k, v)
 			}
 		}
-		rec.Headers, rec.Value = headers, sarama.ByteEncoder(out.Message.Payload)
+		rec.Headers, rec.Value = memory.headers[first:len(memory.headers):len(memory.headers)], sarama.ByteEncoder(out.Message.Payload)
 	}
 	if out.Key != nil {
 		rec.Key = sarama.ByteEncoder(out.Key)
