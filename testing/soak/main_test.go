@@ -13,13 +13,16 @@ var metrics = goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterAr
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, metrics) }
 
-// noGoroutineIsLeft waits for those that end by themselves: sarama's circuit breaker, once
-// open, sleeps for ten seconds whatever becomes of its client.
-func noGoroutineIsLeft(t *testing.T, before goleak.Option) {
-	t.Helper()
-	err := goleak.Find(before, metrics)
-	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); {
-		err = goleak.Find(before, metrics) // which waits a little itself
-	}
-	require.NoError(t, err)
+// noGoroutineIsLeft looks for goroutines when everything that is made after this call, an
+// embedded broker among it, is closed. It waits for those that end by themselves: sarama's
+// circuit breaker, once open, sleeps for ten seconds whatever becomes of its client.
+func noGoroutineIsLeft(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		err := goleak.Find(before, metrics)
+		for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); {
+			err = goleak.Find(before, metrics) // which waits a little itself
+		}
+		require.NoError(t, err)
+	})
 }
