@@ -20,13 +20,24 @@ type AdmissionRequest struct {
 // unacknowledged, and is tried again after a back-off if the subscription goes on. It
 // is called from many goroutines at once. What waits takes up its place in the window
 // and among those of InFlight, and none of Concurrency. Records that can't be decoded
-// are not asked about. Default: every delivery is admitted.
+// are not asked about. Given several times, all are asked, in their order. Default:
+// every delivery is admitted.
 func Admission(admit func(ctx context.Context, r AdmissionRequest) error) SubscribeOption {
 	return func(c *subscribeConfig) error {
 		if admit == nil {
 			return invalid("the admission is nil: leave the option out to admit everything")
 		}
-		c.admit = admit
+		first := c.admit
+		if first == nil {
+			c.admit = admit
+			return nil
+		}
+		c.admit = func(ctx context.Context, r AdmissionRequest) error {
+			if err := first(ctx, r); err != nil {
+				return err
+			}
+			return admit(ctx, r)
+		}
 		return nil
 	}
 }

@@ -51,6 +51,34 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
+// Several are asked in their order, up to the first that refuses.
+func TestSeveralAdmissions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 2, nil)...)
+		b := s.bus(t)
+		var j journal
+		admission := func(name string, refuses int64) bus.SubscribeOption {
+			return bus.Admission(func(_ context.Context, r bus.AdmissionRequest) error {
+				j.add("%s %d", name, r.Records[0].Offset)
+				if r.Records[0].Offset == refuses {
+					refuses = -1
+					return errors.New("not yet")
+				}
+				return nil
+			})
+		}
+		sub := consume(t, s, b, p, func(_ context.Context, d *bus.Delivery) error {
+			j.add("handler %d", d.Record.Offset)
+			return nil
+		}, bus.Group("g"), admission("first", 0), admission("second", 1))
+		elapse(time.Minute)
+		require.Equal(t, []string{"first 0", "first 0", "second 0", "handler 0", "first 1", "second 1", "first 1", "second 1", "handler 1"}, j.all())
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
 // A refusal is a Nack without a handler; what is being drained is asked about, too.
 func TestAdmissionOfBatches(t *testing.T) {
 	t.Parallel()
