@@ -166,7 +166,7 @@ func (f *dlqFlags) work(ctx context.Context, j dlq.Job, done string, stdout, std
 		case s.Failed > 0:
 			return &exitError{exitCheck, fmt.Errorf("%d messages are left as they were", s.Failed)}
 		case len(j.Selection.Places) > s.Done+s.Failed+s.Left:
-			return &exitError{exitCheck, fmt.Errorf("%d of the %d messages that -at names are not there, or dealt with", len(j.Selection.Places)-s.Done, len(j.Selection.Places))}
+			return &exitError{exitCheck, fmt.Errorf("%d of the %d messages that -at names are not there, are dealt with already, or are ruled out by another flag", len(j.Selection.Places)-s.Done, len(j.Selection.Places))}
 		}
 		return missing(s)
 	})

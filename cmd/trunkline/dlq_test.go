@@ -175,7 +175,7 @@ func TestDLQReplay(t *testing.T) {
 		require.Contains(t, stderr, "0:0: ")
 		require.Contains(t, stderr, "1 messages are left as they were")
 		_, stderr = m.run(exitCheck, "replay", "-at", "0:3,0:0")
-		require.Contains(t, stderr, "1 of the 2 messages")
+		require.Contains(t, stderr, "1 of the 2 messages that -at names")
 		require.Equal(t, []int64{2, 4}, m.left())
 
 		// In turn: by the group's position.
