@@ -84,12 +84,12 @@ func (k *Kit) acknowledgements(group, topic string) string {
 	if len(all) == 0 {
 		b.WriteString("nothing was delivered to it\n")
 	} else {
-		fmt.Fprintf(&b, "%d deliveries:\n", len(all))
+		fmt.Fprintf(&b, "deliveries (%d):\n", len(all))
 		list(&b, all, true, nil)
 	}
 	failed := filter(k.rec.Commits(topic), func(c Commit) bool { return c.Group == group && c.Err != nil })
 	if len(failed) > 0 {
-		fmt.Fprintf(&b, "%d commits failed:\n", len(failed))
+		fmt.Fprintf(&b, "not committed (%d):\n", len(failed))
 		for _, c := range last(&b, failed) {
 			fmt.Fprintf(&b, "  to %d in partition %d: %s (%s)\n", c.Next, c.Partition, excerpt(oneLine(c.Err), 200), bus.CodeOf(c.Err))
 		}

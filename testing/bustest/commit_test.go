@@ -52,7 +52,7 @@ func TestFailuresOfPositions(t *testing.T) {
 		return k
 	}
 	deliveries := `
-2 deliveries:
+deliveries (2):
   t[0]@0 good to group "g", attempt 1: acknowledged
   t[0]@1 bad to group "g", attempt 1: retry: it is bad`
 	require.Equal(t, `bustest: group "g" is at 1 in partition 0 of "t", want 3, within 30ms`+deliveries,
@@ -65,7 +65,7 @@ func TestFailuresOfPositions(t *testing.T) {
 		failing(func(t testing.TB) { scene(t).ExpectLag("h", "t", 0) }))
 	require.Equal(t, `bustest: it is not quiet within 30ms: these are open:
   group "g" has 2 to acknowledge, from t[0]@1 on
-1 deliveries were not acknowledged:
+not acknowledged (1):
   t[0]@1 bad to group "g", attempt 1: retry: it is bad`,
 		failing(func(t testing.TB) { scene(t).Settle() }))
 }

@@ -14,7 +14,7 @@ func (k *Kit) Expect(topic string, properties ...Property) Message {
 	k.mayBeLookedFor(properties, false)
 	d, found, bound := k.await(func() []Delivery { return k.published(topic) }, properties)
 	if !found {
-		k.t.Fatalf("bustest: no message%s%s %s\n%s", on(topic), with(properties), bound, k.report(topic, k.published, properties))
+		k.t.Fatalf("bustest: no message%s%s %s\n%s", on(topic), with(properties), bound, k.report(topic, false, properties))
 	}
 	return d.Message
 }
@@ -28,7 +28,7 @@ func (k *Kit) ExpectDelivered(topic string, properties ...Property) Delivery {
 	k.mayBeLookedFor(properties, true)
 	d, found, bound := k.await(func() []Delivery { return k.rec.Deliveries(topic) }, properties)
 	if !found {
-		k.t.Fatalf("bustest: no delivery%s%s %s\n%s", on(topic), with(properties), bound, k.report(topic, k.rec.Deliveries, properties))
+		k.t.Fatalf("bustest: no delivery%s%s %s\n%s", on(topic), with(properties), bound, k.report(topic, true, properties))
 	}
 	return d
 }

@@ -13,16 +13,17 @@ const shown = 10
 
 func quote(s string) string { return strconv.Quote(s) }
 
-// report tells what there is where something was looked for, why it was not that, and what
-// went wrong elsewhere.
-func (k *Kit) report(topic string, look func(topic string) []Delivery, properties []Property) string {
+// report tells what there is where a message, or a delivery, was looked for, why it was not
+// that, and what went wrong elsewhere.
+func (k *Kit) report(topic string, deliveries bool, properties []Property) string {
+	look := k.published
+	if deliveries {
+		look = k.rec.Deliveries
+	}
 	var b strings.Builder
-	all := look(topic)
-	deliveries := len(properties) > 0 && slices.ContainsFunc(properties, func(p Property) bool { return p.deliveries })
-	switch len(all) {
-	case 0:
+	if all := look(topic); len(all) == 0 {
 		fmt.Fprintf(&b, "there is nothing%s\n", on(topic))
-	default:
+	} else {
 		fmt.Fprintf(&b, "%d%s:\n", len(all), on(topic))
 		list(&b, all, deliveries, func(d *Delivery) string { return k.unlike(d, properties) })
 	}
@@ -44,24 +45,21 @@ func (k *Kit) report(topic string, look func(topic string) []Delivery, propertie
 		}
 		b.WriteString("\n")
 	}
-	k.troubles(&b, deliveries)
+	k.troubles(&b, func(d Delivery) bool { return deliveries && (topic == "" || d.Topic == topic) })
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// troubles tells what went wrong, which may be why.
-func (k *Kit) troubles(b *strings.Builder, deliveriesToo bool) {
+// troubles tells what went wrong, which may be why, but for deliveries that were told.
+func (k *Kit) troubles(b *strings.Builder, told func(Delivery) bool) {
 	if bad := k.rec.Unpublished(""); len(bad) > 0 {
-		fmt.Fprintf(b, "%d could not be published:\n", len(bad))
+		fmt.Fprintf(b, "not published (%d):\n", len(bad))
 		for _, m := range last(b, bad) {
 			fmt.Fprintf(b, "  %s\n", excerpt(oneLine(m.Err), 300))
 		}
 	}
-	if deliveriesToo {
-		return // they are there already
-	}
-	bad := filter(k.rec.Deliveries(""), func(d Delivery) bool { return d.Err != nil })
+	bad := filter(k.rec.Deliveries(""), func(d Delivery) bool { return d.Err != nil && !told(d) })
 	if len(bad) > 0 {
-		fmt.Fprintf(b, "%d deliveries were not acknowledged:\n", len(bad))
+		fmt.Fprintf(b, "not acknowledged (%d):\n", len(bad))
 		list(b, bad, true, nil)
 	}
 }

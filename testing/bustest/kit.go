@@ -122,6 +122,9 @@ func (k *Kit) PublishMessages(topic string, messages ...*message.Message) []Mess
 	all := make([]Message, len(messages))
 	done := make([]chan struct{}, len(messages))
 	for i, m := range messages {
+		if m == nil {
+			k.t.Fatalf("bustest: publish to %q: message %d is nil", topic, i)
+		}
 		done[i] = make(chan struct{})
 		own := m.Copy()
 		own.SetContext(context.WithValue(m.Context(), byTestKey{}, true))

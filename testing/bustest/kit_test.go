@@ -92,6 +92,8 @@ func TestWhatFailsTheTest(t *testing.T) {
 			`bustest: subscribe "t": the handler is nil (invalid_argument)`},
 		"what can't be given": {func(t testing.TB) { bustest.New(t).Publish("t", bustest.HasHeader("h")) },
 			`bustest: publish to "t": a header h is something to expect of a message, it can't be given to one`},
+		"a nil message": {func(t testing.TB) { bustest.New(t).PublishMessages("t", nil) },
+			`bustest: publish to "t": message 0 is nil`},
 		"what is no JSON": {func(t testing.TB) { bustest.New(t).Publish("t", bustest.JSON(func() {})) },
 			`bustest: publish to "t": JSON (empty): json: unsupported type: func()`},
 		"what can't be expected": {func(t testing.TB) { bustest.New(t).Expect("t", bustest.Time(time.Unix(0, 0).UTC())) },
@@ -162,9 +164,9 @@ func TestAFailureSaysWhatThereIs(t *testing.T) {
   bills[0]@4 key "o-7" {"total":12}
     the test itself has published it
 elsewhere: 1 on "audit", 1 on "orders"
-1 could not be published:
+not published (1):
   memory: publish "nowhere": there is no such topic; create it first (not_found)
-1 deliveries were not acknowledged:
+not acknowledged (1):
   orders[0]@0 hello to group "billing", attempt 1: no such; customer`, got)
 }
 
@@ -204,6 +206,22 @@ func TestDeliveriesThatFail(t *testing.T) {
     it was not acknowledged
   t[0]@0 x to group "g", attempt 2: acknowledged
     it was expected before`, got)
+	got = failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("t", "other"), bustest.Patience(50*time.Millisecond))
+		for _, topic := range []string{"t", "other"} {
+			k.Consume(topic, func(context.Context, *bus.Delivery) error { return bus.Retry(time.Hour, errors.New("not now")) }, bus.Group("g"))
+			k.Publish(topic, bustest.Payload("x"))
+			k.ExpectDelivered(topic)
+		}
+		k.ExpectDelivered("t")
+	})
+	require.Equal(t, `bustest: no delivery on "t" within 50ms
+1 on "t":
+  t[0]@0 x to group "g", attempt 1: retry: not now
+    it was expected before
+elsewhere: 1 on "other"
+not acknowledged (1):
+  other[0]@0 x to group "g", attempt 1: retry: not now`, got)
 	got = failing(func(t testing.TB) {
 		k := bustest.New(t, bustest.Topics("t"))
 		k.Consume("t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
@@ -269,6 +287,7 @@ func TestFaultsOfAKit(t *testing.T) {
 	require.Len(t, k.Recorder().Unpublished("out"), 2)
 
 	k.Log().Disconnect(errors.New("the broker is away"))
+	k.Settle()
 	require.Equal(t, bus.Unavailable, bus.CodeOf(k.Bus().Publish("out", message.NewMessage("u", nil))))
 	k.Log().Connect()
 	k.Settle()

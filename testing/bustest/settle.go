@@ -15,7 +15,7 @@ import (
 // somebody else publishes: a program's own goroutines and timers are not seen. When it does
 // not get quiet in time, because a handler does not return, or a message fails again and
 // again, the test fails, and says what is open. While a client is cut off from its broker
-// ([Faults.Disconnect]) its subscriptions don't count.
+// its subscriptions don't count.
 func (k *Kit) Settle() {
 	k.t.Helper()
 	w := k.wait()
@@ -45,7 +45,7 @@ func (k *Kit) Settle() {
 			for _, o := range last(&b, open) {
 				fmt.Fprintf(&b, "  %s\n", o)
 			}
-			k.troubles(&b, false)
+			k.troubles(&b, func(Delivery) bool { return false })
 			k.t.Fatalf("bustest: it is not quiet %s: these are open:\n%s", w.bound(), strings.TrimSuffix(b.String(), "\n"))
 		}
 	}
@@ -111,7 +111,7 @@ func (s state) String() string {
 func (f *Faults) look(held map[standing]int) (all []state, unassigned []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.away != nil || f.closing.Err() != nil {
+	if f.away != nil || f.observer.inner.State == driver.Disconnected || f.closing.Err() != nil {
 		return nil, nil
 	}
 	for _, s := range f.sessions {

@@ -235,7 +235,7 @@ func (s *Stub) report(method string, properties []Property) string {
 		return "it was not called at all"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d calls:\n", len(s.calls))
+	fmt.Fprintf(&b, "calls (%d):\n", len(s.calls))
 	for _, c := range last(&b, s.calls) {
 		fmt.Fprintf(&b, "  %s\n    %s\n", c, s.unlike(&c, method, properties))
 	}

@@ -120,7 +120,7 @@ func TestFailuresOfStubs(t *testing.T) {
 		return s
 	}
 	require.Equal(t, `bustest: no call of Quote on "prices" with key "tea" within 500ms
-2 calls:
+calls (2):
   Quote key "tea" {"Item":"tea"}
     it was expected before
   Quote key "milk" {"Item":"milk"}

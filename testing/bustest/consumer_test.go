@@ -1,0 +1,64 @@
+package bustest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/testing/bustest"
+)
+
+// A program that has a managed consumer is tested like any other.
+func TestManagedConsumer(t *testing.T) {
+	t.Parallel()
+	k := bustest.New(t, bustest.Topics("orders", "orders.dead"), bustest.CheckGoroutines())
+	c, err := consumer.New(k.Bus(), "orders", func(_ context.Context, d *bus.Delivery) error {
+		if string(d.Payload) == "bad" {
+			return errors.New("it is bad")
+		}
+		return nil
+	}, consumer.Subscribe(bus.Group("g")), consumer.WithRetry(consumer.Retry{Attempts: 2, Min: time.Millisecond, Max: time.Millisecond}),
+		consumer.WithDeadLetterTopic("orders.dead"))
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	k.Publish("orders", bustest.Payload("good"))
+	k.Publish("orders", bustest.Payload("bad"))
+	k.ExpectDelivered("orders", bustest.Payload("good"), bustest.Answered(bus.Ack))
+	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Answered(bus.Nack))
+	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Redelivered(), bustest.Answered(bus.AnswerDeadLetter))
+	k.Expect("orders.dead", bustest.Payload("bad"), bustest.DeadLetterFrom("orders"), bustest.DeadLetterCode(bus.Unknown))
+	k.ExpectLag("g", "orders", 0)
+	require.NoError(t, c.StopAndWait(t.Context()))
+	k.Publish("orders", bustest.Payload("good"))
+	k.Settle()
+	k.ExpectLag("g", "orders", 1)
+	require.NoError(t, c.Start())
+	k.ExpectLag("g", "orders", 0)
+	require.NoError(t, c.Close(t.Context()))
+}
+
+// Each message of a batch is a delivery.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	k := bustest.New(t, bustest.Topics("t"))
+	s, err := k.Bus().ConsumeBatches(t.Context(), "t", func(_ context.Context, ds []*bus.Delivery) error {
+		var failed bus.BatchError
+		if ds[0].Attempt == 1 {
+			failed.Add(0, bus.Retry(0, nil))
+		}
+		return failed.Err()
+	}, bus.Group("g"), bus.BatchSize(2), bus.BatchAge(time.Hour))
+	require.NoError(t, err)
+	require.NoError(t, s.Ready(t.Context()))
+	k.Publish("t", bustest.Payload("a"))
+	k.Publish("t", bustest.Payload("b"))
+	k.ExpectDelivered("t", bustest.Payload("b"), bustest.Acknowledged())
+	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Answered(bus.AnswerRetry))
+	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Acknowledged())
+	k.ExpectPosition("g", "t", 0, 2)
+}
