@@ -14,26 +14,31 @@ type event struct {
 	do     func(r *run, ctx context.Context) error
 }
 
+const joining, leaving = "join", "leave"
+
 // events and how often each comes, of 100.
 var events = []event{
 	{"start", 15, func(r *run, _ context.Context) error { return r.pick().consumer.Start() }},
 	{"stop", 15, func(r *run, _ context.Context) error { return r.pick().consumer.Stop() }},
 	{"back to back", 10, (*run).backToBack},
 	{"stop and wait", 15, (*run).stopAndWait},
-	{"join", 15, (*run).enter},
-	{"leave", 15, (*run).leave},
+	{joining, 15, (*run).enter},
+	{leaving, 15, (*run).leave},
 	{"kill", 15, (*run).kill},
 }
 
-// draw picks an event by the plan's seed.
+// draw picks an event by the plan's seed: one that can happen.
 func (r *run) draw() event {
-	n := r.rand.IntN(100)
-	for _, e := range events {
-		if n -= e.weight; n < 0 {
+	for {
+		n := r.rand.IntN(100)
+		i := slices.IndexFunc(events, func(e event) bool { n -= e.weight; return n < 0 })
+		switch e := events[i]; {
+		case e.name == joining && len(r.members) >= 2*r.plan.Members:
+		case e.name == leaving && len(r.members) < 2:
+		default:
 			return e
 		}
 	}
-	return events[0]
 }
 
 func (r *run) pick() *member { return r.members[r.rand.IntN(len(r.members))] }
@@ -64,17 +69,11 @@ func (r *run) stopAndWait(ctx context.Context) error {
 }
 
 func (r *run) enter(context.Context) error {
-	if len(r.members) >= 2*r.plan.Members {
-		return nil
-	}
 	_, err := r.join()
 	return err
 }
 
 func (r *run) leave(ctx context.Context) error {
-	if len(r.members) < 2 {
-		return nil
-	}
 	m := r.pick()
 	r.remove(m)
 	return m.close(ctx)
@@ -83,7 +82,6 @@ func (r *run) leave(ctx context.Context) error {
 func (r *run) kill(context.Context) error {
 	m := r.pick()
 	r.remove(m)
-	m.killed.Store(true)
 	m.kill()
 	r.abandoned = append(r.abandoned, m)
 	_, err := r.join()

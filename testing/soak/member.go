@@ -20,7 +20,6 @@ type member struct {
 	kill     func()
 	consumer *consumer.Consumer
 	handling atomic.Int64
-	killed   atomic.Bool
 }
 
 // most is the longest that a handler takes.

@@ -19,7 +19,8 @@ type Plan struct {
 	Group string
 	// Messages is how many are published.
 	Messages int
-	// Keys is how many keys they have, in turn: 1000.
+	// Keys is how many keys they have: 1000. Each gets four messages in a row, and then it
+	// is the next one's turn, so that those of a key are in flight at once.
 	Keys int
 	// Events is how often something happens to the members: 100.
 	Events int
@@ -53,6 +54,20 @@ func (p *Plan) complete() error {
 	p.Workers, p.Ahead = cmp.Or(p.Workers, 32), cmp.Or(p.Ahead, 10_000)
 	p.Pace, p.Patience = cmp.Or(p.Pace, 300*time.Millisecond), cmp.Or(p.Patience, 30*time.Second)
 	return nil
+}
+
+// inRow is how many messages a key gets in a row.
+const inRow = 4
+
+// keyOf returns the number of a message's key.
+func keyOf(message, keys int) int { return message / inRow % keys }
+
+// inKey returns the message before this one in its key, less than 0 for none.
+func inKey(message, keys int) int {
+	if message%inRow > 0 {
+		return message - 1
+	}
+	return message - 1 - inRow*(keys-1)
 }
 
 // fate says what becomes of the n-th handling of a message: whether it fails, and how long

@@ -173,7 +173,7 @@ func (r *run) publish(ctx context.Context) error {
 		messages := make([]*message.Message, n)
 		for i := range messages {
 			m := message.NewMessage(watermill.NewUUID(), []byte(strconv.Itoa(next+i)))
-			bus.SetKey(m, "key-"+strconv.Itoa((next+i)%r.plan.Keys))
+			bus.SetKey(m, "key-"+strconv.Itoa(keyOf(next+i, r.plan.Keys)))
 			m.SetContext(ctx)
 			messages[i] = m
 		}

@@ -98,7 +98,7 @@ func (t *tally) publish(n int) {
 func (t *tally) begin(message int, member string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if before := message - t.keys; before >= 0 && !t.done[before] {
+	if before := inKey(message, t.keys); before >= 0 && !t.done[before] {
 		t.violate("skipped: %s began message %d when message %d, which is before it in its key, was not done", member, message, before)
 	}
 	t.begun[message]++
