@@ -158,7 +158,7 @@ func (r *run) states() string {
 // publish sends every message, never too far ahead of the handlers, nor of what is to
 // happen to them.
 func (r *run) publish(ctx context.Context) error {
-	const batch = 100
+	const batch = 1000
 	for next := 0; next < r.plan.Messages; {
 		upTo, changed := r.tally.room(r.plan.Ahead)
 		n := min(batch, upTo-next)
