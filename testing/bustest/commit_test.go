@@ -56,18 +56,18 @@ deliveries (2):
   t[0]@0 good to group "g", attempt 1: acknowledged
   t[0]@1 bad to group "g", attempt 1: retry: it is bad`
 	require.Equal(t, `bustest: group "g" is at 1 in partition 0 of "t", want 3, within 30ms`+deliveries,
-		failing(func(t testing.TB) { scene(t).ExpectPosition("g", "t", 0, 3) }))
+		failingFast(t, func(t testing.TB) { scene(t).ExpectPosition("g", "t", 0, 3) }))
 	require.Equal(t, `bustest: group "g" is at 1 in partition 0 of "t", want 0`+deliveries,
-		failing(func(t testing.TB) { scene(t).ExpectPosition("g", "t", 0, 0) }))
+		failingFast(t, func(t testing.TB) { scene(t).ExpectPosition("g", "t", 0, 0) }))
 	require.Equal(t, `bustest: group "g" is 2 records behind on "t", want 0, within 30ms`+deliveries,
-		failing(func(t testing.TB) { scene(t).ExpectLag("g", "t", 0) }))
+		failingFast(t, func(t testing.TB) { scene(t).ExpectLag("g", "t", 0) }))
 	require.Equal(t, "bustest: group \"h\" is 3 records behind on \"t\", want 0, within 30ms\nnothing was delivered to it",
-		failing(func(t testing.TB) { scene(t).ExpectLag("h", "t", 0) }))
+		failingFast(t, func(t testing.TB) { scene(t).ExpectLag("h", "t", 0) }))
 	require.Equal(t, `bustest: it is not quiet within 30ms: these are open:
   group "g" has 2 to acknowledge, from t[0]@1 on
 not acknowledged (1):
   t[0]@1 bad to group "g", attempt 1: retry: it is bad`,
-		failing(func(t testing.TB) { scene(t).Settle() }))
+		failingFast(t, func(t testing.TB) { scene(t).Settle() }))
 }
 
 // Whatever is under way, quiet means that none of it is.

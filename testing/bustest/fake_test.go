@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // fakeT is a test that may fail. What it does not have panics.
@@ -55,6 +56,14 @@ func failing(test func(t testing.TB)) string {
 		f.run(c)
 	}
 	return strings.Join(f.failures, "\n")
+}
+
+// failingFast is failing in a testing/synctest bubble: whatever is waited for in vain takes
+// no time, and what takes long on a busy machine is not too late.
+func failingFast(t *testing.T, test func(t testing.TB)) (failure string) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) { failure = failing(test) })
+	return failure
 }
 
 func (f *fakeT) run(do func()) {

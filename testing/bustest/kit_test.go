@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -72,7 +73,6 @@ func TestPublishMessages(t *testing.T) {
 
 func TestWhatFailsTheTest(t *testing.T) {
 	t.Parallel()
-	short := bustest.Patience(20 * time.Millisecond)
 	for name, tt := range map[string]struct {
 		test func(t testing.TB)
 		want string
@@ -104,10 +104,8 @@ func TestWhatFailsTheTest(t *testing.T) {
 			`bustest: memory: rebalance "t": there is no group "g"; one begins when it subscribes (not_found)`},
 		"time goes back": {func(t testing.TB) { bustest.New(t).Advance(-1) },
 			`bustest: Advance(-1ns): time does not go back`},
-		"the real time": {func(t testing.TB) { bustest.New(t).Advance(time.Second) },
-			`bustest: Advance(1s): this is the real time: run the test in testing/synctest, or give the kit StartClock`},
-		"nothing there": {func(t testing.TB) { bustest.New(t, short).Expect("t") },
-			"bustest: no message on \"t\" within 20ms\nthere is nothing on \"t\""},
+		"nothing there": {func(t testing.TB) { bustest.New(t).Expect("t") },
+			"bustest: no message on \"t\" within 10s\nthere is nothing on \"t\""},
 		"a context that has ended": {func(t testing.TB) {
 			ctx, cancel := context.WithCancelCause(context.Background())
 			cancel(errors.New("enough"))
@@ -121,14 +119,16 @@ func TestWhatFailsTheTest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, failing(tt.test))
+			require.Equal(t, tt.want, failingFast(t, tt.test))
 		})
 	}
+	require.Equal(t, `bustest: Advance(1s): this is the real time: run the test in testing/synctest, or give the kit StartClock`,
+		failing(func(t testing.TB) { bustest.New(t).Advance(time.Second) }))
 }
 
 func TestAFailureSaysWhatThereIs(t *testing.T) {
 	t.Parallel()
-	got := failing(func(t testing.TB) {
+	got := failingFast(t, func(t testing.TB) {
 		k := bustest.New(t, bustest.Topics("orders", "bills", "audit"), bustest.Patience(50*time.Millisecond))
 		b := k.Bus()
 		publish := func(topic, key, payload string) {
@@ -172,7 +172,7 @@ not acknowledged (1):
 
 func TestAFailureIsBounded(t *testing.T) {
 	t.Parallel()
-	got := failing(func(t testing.TB) {
+	got := failingFast(t, func(t testing.TB) {
 		k := bustest.New(t, bustest.Topics("t"))
 		for i := range 25 {
 			m := message.NewMessage("u", fmt.Appendf(nil, "%d %0500d", i, 0))
@@ -188,7 +188,7 @@ func TestAFailureIsBounded(t *testing.T) {
 
 func TestDeliveriesThatFail(t *testing.T) {
 	t.Parallel()
-	got := failing(func(t testing.TB) {
+	got := failingFast(t, func(t testing.TB) {
 		k := bustest.New(t, bustest.Topics("t"), bustest.Patience(50*time.Millisecond))
 		k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
 			if d.Attempt == 1 {
@@ -206,7 +206,7 @@ func TestDeliveriesThatFail(t *testing.T) {
     it was not acknowledged
   t[0]@0 x to group "g", attempt 2: acknowledged
     it was expected before`, got)
-	got = failing(func(t testing.TB) {
+	got = failingFast(t, func(t testing.TB) {
 		k := bustest.New(t, bustest.Topics("t", "other"), bustest.Patience(50*time.Millisecond))
 		for _, topic := range []string{"t", "other"} {
 			k.Consume(topic, func(context.Context, *bus.Delivery) error { return bus.Retry(time.Hour, errors.New("not now")) }, bus.Group("g"))
@@ -222,7 +222,7 @@ func TestDeliveriesThatFail(t *testing.T) {
 elsewhere: 1 on "other"
 not acknowledged (1):
   other[0]@0 x to group "g", attempt 1: retry: not now`, got)
-	got = failing(func(t testing.TB) {
+	got = failingFast(t, func(t testing.TB) {
 		k := bustest.New(t, bustest.Topics("t"))
 		k.Consume("t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
 		k.Publish("t", bustest.Payload("x"))
@@ -234,21 +234,23 @@ not acknowledged (1):
 // A handler that ignores its context is what the kit can't close.
 func TestAHandlerThatDoesNotReturn(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	got := failing(func(t testing.TB) {
-		k := bustest.New(t, bustest.Topics("t"), bustest.Patience(50*time.Millisecond))
-		running := make(chan struct{})
-		k.Consume("t", func(context.Context, *bus.Delivery) error {
-			close(running)
-			<-release
-			return nil
-		}, bus.Group("g"))
-		k.Publish("t")
-		<-running
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		got := failing(func(t testing.TB) {
+			k := bustest.New(t, bustest.Topics("t"))
+			running := make(chan struct{})
+			k.Consume("t", func(context.Context, *bus.Delivery) error {
+				close(running)
+				<-release
+				return nil
+			}, bus.Group("g"))
+			k.Publish("t")
+			<-running
+		})
+		close(release)
+		require.Contains(t, got, "bustest: closing the kit's buses: ")
+		require.Contains(t, got, "handlers still run")
 	})
-	close(release)
-	require.Contains(t, got, "bustest: closing the kit's buses: ")
-	require.Contains(t, got, "handlers still run")
 }
 
 // Members come, go and die; what was acknowledged is not delivered again.

@@ -102,10 +102,10 @@ func TestStubThatIsLate(t *testing.T) {
 func TestFailuresOfStubs(t *testing.T) {
 	t.Parallel()
 	scene := func(t testing.TB) (*bustest.Stub, *rpc.Client) {
-		k := bustest.New(t, bustest.Patience(500*time.Millisecond))
+		k := bustest.New(t)
 		return k.Stub("prices", bustest.Method("Quote").Returns(&quote{}), bustest.Method("Close").Returns(&quote{})), client(t, k)
 	}
-	require.Equal(t, "bustest: no call of Quote on \"prices\" within 500ms\nit was not called at all", failing(func(t testing.TB) {
+	require.Equal(t, "bustest: no call of Quote on \"prices\" within 10s\nit was not called at all", failingFast(t, func(t testing.TB) {
 		s, _ := scene(t)
 		s.Expect("Quote")
 	}))
@@ -119,19 +119,19 @@ func TestFailuresOfStubs(t *testing.T) {
 		s.Expect("Quote", bustest.Key("tea"))
 		return s
 	}
-	require.Equal(t, `bustest: no call of Quote on "prices" with key "tea" within 500ms
+	require.Equal(t, `bustest: no call of Quote on "prices" with key "tea" within 10s
 calls (2):
   Quote key "tea" {"Item":"tea"}
     it was expected before
   Quote key "milk" {"Item":"milk"}
-    its key is "milk"`, failing(func(t testing.TB) { called(t).Expect("Quote", bustest.Key("tea")) }))
+    its key is "milk"`, failingFast(t, func(t testing.TB) { called(t).Expect("Quote", bustest.Key("tea")) }))
 	require.Equal(t, `bustest: no call of any method was expected on "prices", and there are 1:
-  Quote key "milk" {"Item":"milk"}`, failing(func(t testing.TB) { called(t).ExpectNone("") }))
-	require.Contains(t, failing(func(t testing.TB) { called(t).Expect("Close") }), "\n    it is of another method")
-	require.Equal(t, `bustest: stub on "prices": it was not made for method "Open", only for Close, Quote`, failing(func(t testing.TB) {
+  Quote key "milk" {"Item":"milk"}`, failingFast(t, func(t testing.TB) { called(t).ExpectNone("") }))
+	require.Contains(t, failingFast(t, func(t testing.TB) { called(t).Expect("Close") }), "\n    it is of another method")
+	require.Equal(t, `bustest: stub on "prices": it was not made for method "Open", only for Close, Quote`, failingFast(t, func(t testing.TB) {
 		s, _ := scene(t)
 		s.Answer(bustest.Method("Open").Fails(errors.New("no")))
 	}))
-	require.Contains(t, failing(func(t testing.TB) { bustest.New(t).Stub("no spaces", bustest.Method("Quote").Returns(&quote{})) }),
+	require.Contains(t, failingFast(t, func(t testing.TB) { bustest.New(t).Stub("no spaces", bustest.Method("Quote").Returns(&quote{})) }),
 		`bustest: stub on "no spaces": memory: create topic "no spaces"`)
 }
