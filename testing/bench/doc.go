@@ -4,6 +4,7 @@
 //
 //	go run .                              everything, on an embedded broker
 //	go run . -only rpc -quick             a first look
+//	go run . -only consumer               the managed consumer, and the most it could do
 //	go run . -brokers h1:9092,h2:9092     publish, consume and RPC on real brokers
 //	go run . -md bench.md -svg bench.svg  a table and a picture
 //
