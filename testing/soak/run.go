@@ -60,10 +60,9 @@ func (r *run) soak(ctx context.Context) error {
 	}
 	r.publishing = b
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	var publisher sync.WaitGroup
 	defer publisher.Wait()
-	defer cancel(nil)
+	defer cancel(nil) // before the publisher is waited for
 	publisher.Go(func() {
 		if err := r.publish(ctx); err != nil {
 			cancel(err)
