@@ -57,8 +57,9 @@ func InFlight(n int) SubscribeOption {
 }
 
 // SubscriptionHooks adds observers of this subscription only, after those of the bus.
-// One that implements none of the hook interfaces is an error; what is not about a
-// subscription, publishing and the connection, they are not told.
+// A ConnectionHook is told of changes while the subscription lives, not of the state at
+// its start; a PublishHook and a PublishTracer are told nothing. One that implements none
+// of the hook interfaces is an error.
 func SubscriptionHooks(hs ...Hook) SubscribeOption {
 	return func(c *subscribeConfig) error {
 		for _, h := range hs {

@@ -274,3 +274,30 @@ func TestInFlightIsLeft(t *testing.T) {
 		require.NoError(t, b.Close())
 	})
 }
+
+type connections struct{ j journal }
+
+func (c *connections) OnConnection(n bus.Connection) { c.j.add("%v", n.State) }
+
+// A subscription's own connection hook is told while it lives.
+func TestConnectionHookOfASubscription(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	whole, own := &connections{}, &connections{}
+	b := s.bus(t, bus.WithHooks(whole))
+	tell := func(state driver.ConnectionState) {
+		s.mu.Lock()
+		observe := s.observe
+		s.mu.Unlock()
+		observe(driver.Connection{State: state})
+	}
+	sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.SubscriptionHooks(own))
+	require.NoError(t, err)
+	tell(driver.Disconnected)
+	tell(driver.Connected)
+	require.NoError(t, sub.Close(t.Context()))
+	tell(driver.Refused)
+	require.Equal(t, []string{"disconnected", "connected"}, own.j.all())
+	require.Equal(t, []string{"connected", "disconnected", "connected", "refused"}, whole.j.all(), "each once")
+	require.NoError(t, b.Close())
+}

@@ -34,8 +34,8 @@ type BatchHandler func(ctx context.Context, ds []*Delivery) error
 // ask for more is Unsupported.
 //
 // A batch is the window: Window may be given, and be no smaller; Concurrency bounds
-// batches that are handled at once, InFlight their messages. OrderByKey, AtMostOnce and
-// HandOutOnDrain are for messages one by one, and refused. What a batch waits for
+// batches that are handled at once, InFlight their messages. OrderByKey and AtMostOnce
+// are for messages one by one, and refused; HandOutOnDrain changes nothing. What a batch waits for
 // while it is collected is not committed: BatchAge is how much later a message is
 // handled.
 func (b *Bus) ConsumeBatches(ctx context.Context, topic string, h BatchHandler, opts ...SubscribeOption) (*Subscription, error) {
@@ -98,8 +98,6 @@ func (c *subscribeConfig) resolveBatch(caps driver.Capabilities) error {
 		return invalid("a batch is in the order of its partition: leave OrderByKey out")
 	case c.atMostOnce:
 		return invalid("AtMostOnce is for messages one by one: leave it out")
-	case c.handOutOnDrain:
-		return invalid("what was collected is handed out anyway: leave HandOutOnDrain out")
 	case k.size > 1 && caps.DirectAck:
 		return &Error{Code: Unsupported, Transport: caps.Name, Reason: "this transport hands out one message at a time: leave BatchSize out"}
 	}
@@ -122,5 +120,8 @@ func (c *subscribeConfig) resolveBatch(caps driver.Capabilities) error {
 		return invalid("a batch does not fit into what may be in flight: make InFlight at least the batch size")
 	}
 	c.window = k.size
+	// What was collected is handed over in any case; all that was fetched, where nobody
+	// would get it otherwise.
+	c.handOutOnDrain = !caps.Redelivery || c.group == ""
 	return nil
 }

@@ -26,6 +26,9 @@ func (c *claim) readBatches() {
 			}
 		}
 		if err != nil {
+			if c.sub.cfg.handOutOnDrain && c.fetching.Err() != nil && c.ctx.Err() == nil {
+				c.handOutRest(rest)
+			}
 			c.fetchFailed(err)
 			return
 		}
@@ -34,6 +37,27 @@ func (c *claim) readBatches() {
 			if !c.handle(e) {
 				return
 			}
+		}
+	}
+}
+
+// handOutRest hands over what was fetched when the subscription was closed, and would be
+// lost.
+func (c *claim) handOutRest(rest []Record) {
+	rest = append(rest, c.fetchRest(len(rest))...)
+	for len(rest) > 0 {
+		if rest[0].DecodeErr != nil {
+			if !c.handle(c.admitNext(&rest)) {
+				return
+			}
+			continue
+		}
+		var batch []*entry
+		for len(batch) < c.sub.cfg.batch.size && len(rest) > 0 && rest[0].DecodeErr == nil {
+			batch = append(batch, c.admitNext(&rest))
+		}
+		if !c.handleBatch(c.ctx, batch) {
+			return
 		}
 	}
 }

@@ -284,7 +284,6 @@ func TestBatchOptions(t *testing.T) {
 		"age":            {bus.BatchAge(0)},
 		"by key":         {bus.OrderByKey()},
 		"at most once":   {bus.AtMostOnce()},
-		"hand out":       {bus.HandOutOnDrain()},
 		"small window":   {bus.BatchSize(10), bus.Window(9)},
 		"small inflight": {bus.InFlight(9), bus.BatchSize(10)},
 	} {

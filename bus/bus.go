@@ -74,8 +74,17 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 func (b *Bus) observe(c Connection) {
 	b.mu.Lock()
 	b.connection = c
+	told := make([]*Subscription, 0, len(b.subs))
+	for s := range b.subs {
+		if len(s.cfg.hooks.connection) > 0 {
+			told = append(told, s)
+		}
+	}
 	b.mu.Unlock()
 	b.cfg.hooks.onConnection(c)
+	for _, s := range told {
+		s.cfg.hooks.onConnection(c)
+	}
 }
 
 // Capabilities says what the transport can do.

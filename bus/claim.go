@@ -100,18 +100,25 @@ func (c *claim) fetchFailed(err error) {
 
 // readRest hands out what the transport has already got, and would drop.
 func (c *claim) readRest() {
-	ctx, cancel := context.WithTimeout(c.ctx, 20*time.Millisecond)
-	defer cancel()
-	recs, err := c.part.Fetch(ctx)
-	if err != nil {
-		return // there is nothing, or it is not ours any more
-	}
-	c.fetched(len(recs))
+	recs := c.fetchRest(0)
 	for i := range recs {
 		if !c.handOut(c.ctx, &recs[i]) {
 			return
 		}
 	}
+}
+
+// fetchRest returns what the transport has already got, none if it is not ours any more.
+// held is how many that were fetched before are not handed out yet.
+func (c *claim) fetchRest(held int) []Record {
+	ctx, cancel := context.WithTimeout(c.ctx, 20*time.Millisecond)
+	defer cancel()
+	recs, err := c.part.Fetch(ctx)
+	if err != nil {
+		return nil
+	}
+	c.fetched(held + len(recs))
+	return recs
 }
 
 // handOut waits for room in the window and sees to the record's handling. It

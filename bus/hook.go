@@ -150,12 +150,13 @@ func (h *hooks) add(hook Hook) bool {
 	return known
 }
 
-// clone returns hooks that can be added to without changing h.
-func (h *hooks) clone() hooks {
+// ofSubscriptions returns the hooks that a subscription calls, which can be added to
+// without changing h: all but those for publishing and the connection, which the bus
+// calls.
+func (h *hooks) ofSubscriptions() hooks {
 	return hooks{
-		publish: slices.Clip(h.publish), delivery: slices.Clip(h.delivery), session: slices.Clip(h.session),
-		connection: slices.Clip(h.connection), commit: slices.Clip(h.commit), deadLetter: slices.Clip(h.deadLetter),
-		publishes: slices.Clip(h.publishes), deliveries: slices.Clip(h.deliveries),
+		delivery: slices.Clip(h.delivery), session: slices.Clip(h.session), commit: slices.Clip(h.commit),
+		deadLetter: slices.Clip(h.deadLetter), deliveries: slices.Clip(h.deliveries),
 	}
 }
 

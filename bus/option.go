@@ -142,7 +142,7 @@ type subscribeConfig struct {
 	batch          *batchConfig // nil for messages one by one
 	inFlight       int
 	admit          func(context.Context, AdmissionRequest) error
-	hooks          hooks // the bus's, and then the subscription's own
+	hooks          hooks // the bus's that are about subscriptions, and then its own
 }
 
 // Group makes the subscription a member of a consumer group: members share the
@@ -294,7 +294,7 @@ func DeadLetterTopic(topic string) SubscribeOption {
 
 // resolve applies opts over the defaults and checks them against the transport.
 func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, error) {
-	c := &subscribeConfig{ahead: 1024, minBackoff: 100 * time.Millisecond, maxBackoff: 10 * time.Second, hooks: b.cfg.hooks.clone()}
+	c := &subscribeConfig{ahead: 1024, minBackoff: 100 * time.Millisecond, maxBackoff: 10 * time.Second, hooks: b.cfg.hooks.ofSubscriptions()}
 	for _, set := range [][]SubscribeOption{b.cfg.subscribe, opts} {
 		for _, o := range set {
 			if err := o(c); err != nil {

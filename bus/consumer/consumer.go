@@ -22,6 +22,7 @@ type Consumer struct {
 	handler bus.Handler
 	batch   bus.BatchHandler // instead of handler; nil for messages one by one
 	cfg     config
+	handOut bool // what was fetched when it stops would be lost
 	gate    *gate
 	limiter *rate.Limiter // nil for no rate
 	tally   tally

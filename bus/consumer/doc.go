@@ -30,6 +30,11 @@
 // context, unless a handler ignores that its context was cancelled. StopAndWait and
 // Close must not be called by a handler of the same consumer: they would wait for it.
 //
+// What was fetched and not begun when it stops is delivered to whoever comes next in the
+// group. Where nobody would get it, without a group or on a transport that does not
+// deliver again, it is handled before the consumer is Stopped. What is published to such a
+// topic while the consumer is stopped, it does not see.
+//
 // What passes is tried again: a subscription that ends because a broker was
 // unavailable is begun anew, after a jittered exponential back-off of 200 ms to 32 s.
 // What doesn't pass is not: a missing topic, a closed bus, a handler that returned

@@ -47,7 +47,8 @@ func Subscribe(opts ...bus.SubscribeOption) Option {
 	}
 }
 
-// WithWorkers bounds how many handlers run at once. Order stays what it is: by default
+// WithWorkers bounds how many handlers run at once, for the topic and for each retry
+// topic. Order stays what it is: by default
 // by partition, so that there are never more at work than partitions; with
 // Subscribe(bus.OrderByKey()) workers share out the keys, with Subscribe(bus.Unordered())
 // the messages. The window of each partition, 64 by default, is raised to the number of
@@ -246,6 +247,7 @@ func (c *Consumer) resolve() error {
 		}
 		c.group, k.deadLetter = s.Group, s.DeadLetterTopic
 	}
+	c.handOut = c.batch == nil && (c.group == "" || !c.bus.Capabilities().Redelivery)
 	if len(k.delays) > 0 && c.group == "" {
 		return invalid("retry topics are a group's: add Subscribe(bus.Group(name))")
 	}
@@ -274,6 +276,9 @@ func (c *Consumer) subscribeOptions(hop int) []bus.SubscribeOption {
 	}
 	if k.deadLetter != "" {
 		opts = append(opts, bus.DeadLetterTopic(k.deadLetter))
+	}
+	if c.handOut {
+		opts = append(opts, bus.HandOutOnDrain())
 	}
 	if hop > 0 { // what waits there already was this group's before the subscription was
 		opts = append(opts, bus.StartAt(bus.Oldest()))

@@ -81,6 +81,7 @@ func (r *run) consume() (err, cutOff error) {
 func (r *run) subscribe() (err, cutOff error) {
 	subs, err := r.open()
 	r.hold(subs)
+	r.troubled() // which nobody may have told yet
 	defer r.hold(nil)
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -195,6 +196,7 @@ type observer struct {
 
 var (
 	_ bus.SessionHook    = (*observer)(nil)
+	_ bus.ConnectionHook = (*observer)(nil)
 	_ bus.DeadLetterHook = (*observer)(nil)
 )
 
@@ -208,6 +210,23 @@ func (o *observer) OnSession(e bus.SessionEvent) {
 	r.parts[o.hop] = part{e.Assigned, e.Cause}
 	if r.wanted() && c.history.now().State != Stopping { // it may be stopping by itself
 		c.history.enter(r.state())
+	}
+	c.mu.Unlock()
+	c.report()
+}
+
+// OnConnection says why the run is not consuming yet, before the subscription knows.
+func (o *observer) OnConnection(bus.Connection) { o.run.troubled() }
+
+func (r *run) troubled() {
+	c := r.c
+	trouble := c.trouble()
+	if trouble == nil {
+		return
+	}
+	c.mu.Lock()
+	if r.wanted() && c.history.now().State == Starting {
+		c.history.enter(Starting, trouble)
 	}
 	c.mu.Unlock()
 	c.report()
