@@ -265,7 +265,11 @@ func (c *Consumer) after(r *run, err, cutOff error) (next *run, over bool) {
 		c.wish++
 		c.history.enter(Stopped, err)
 	default:
-		c.history.enter(Stopped, cutOff)
+		cause := cutOff
+		if c.want == wantStopped && err != nil && !temporary(err) { // it would have stopped anyway
+			c.err, cause = err, err
+		}
+		c.history.enter(Stopped, cause)
 		if c.want == wantStarted {
 			return c.begin(), false
 		}

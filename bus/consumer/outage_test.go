@@ -220,3 +220,26 @@ func without(lines []string, n string) []string {
 	}
 	return left
 }
+
+// A handler that stops the consumer while it is being stopped is not forgotten.
+func TestAStopWithinAStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.publish(t, 0, 1, nil)
+		release := make(chan struct{})
+		c := r.consumer(t, func(context.Context, *bus.Delivery) error {
+			<-release
+			return bus.Stop(errPlease)
+		})
+		consuming(t, c)
+		synctest.Wait()
+		require.NoError(t, c.Stop())
+		close(release)
+		stop(t, c)
+		require.Equal(t, consumer.Stopped, c.State())
+		require.ErrorIs(t, c.Err(), errPlease)
+		require.ErrorIs(t, c.Current().Cause, errPlease)
+		require.Zero(t, r.committed(0))
+	})
+}

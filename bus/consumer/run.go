@@ -106,7 +106,13 @@ func (r *run) subscribe() (err, cutOff error) {
 	} else if err != nil {
 		r.enter(Stopping, err)
 	}
-	return err, r.drain(subs)
+	cutOff = r.drain(subs)
+	for _, s := range subs { // one may have ended by itself meanwhile
+		if err == nil {
+			err = s.Err()
+		}
+	}
+	return err, cutOff
 }
 
 // open subscribes to the topic and its retry topics.

@@ -1,0 +1,108 @@
+package consumer_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/consumer"
+)
+
+// Whatever handlers answer and however the policy is set: each message is handled,
+// dropped or dead-lettered in the end, once; nothing stays behind; the counters add up.
+func TestEveryMessageComesToAnEnd(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(1, 40).Draw(rt, "messages")
+		batch := rapid.IntRange(0, 7).Draw(rt, "batch")
+		attempts := rapid.IntRange(1, 3).Draw(rt, "attempts")
+		hops := rapid.IntRange(0, 2).Draw(rt, "retry topics")
+		order := rapid.IntRange(0, 2).Draw(rt, "order")
+		failures := rapid.SliceOfN(rapid.IntRange(0, 9), n, n).Draw(rt, "failures")
+		answers := rapid.SliceOfN(rapid.IntRange(0, 5), n, n).Draw(rt, "answers")
+		stops := rapid.SliceOfN(rapid.IntRange(0, 2000), 0, 4).Draw(rt, "stops")
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 2)
+			dead := r.letters(t, "dead")
+			r.publish(t, 0, n, byKey(5))
+			var mu sync.Mutex
+			handled, dropped, calls := map[int]int{}, map[int]int{}, map[int]int{}
+			one := func(_ context.Context, d *bus.Delivery) error {
+				time.Sleep(10 * time.Millisecond)
+				i := number(d)
+				mu.Lock()
+				defer mu.Unlock()
+				calls[i]++
+				switch {
+				case calls[i] <= failures[i]:
+					return errPlease
+				case answers[i] == 0:
+					dropped[i]++
+					return bus.Drop(errPlease)
+				case answers[i] == 1:
+					return bus.DeadLetter(errPlease)
+				case answers[i] == 2 && calls[i] <= failures[i]+2:
+					return bus.Retry(time.Second, nil)
+				}
+				handled[i]++
+				return nil
+			}
+			opts := []consumer.Option{consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: attempts, Min: time.Millisecond, Max: time.Second})}
+			if hops > 0 {
+				opts = append(opts, consumer.WithRetryTopics([]time.Duration{time.Second, time.Minute}[:hops]...))
+			}
+			var c *consumer.Consumer
+			if batch > 0 {
+				c = r.batchConsumer(t, func(ctx context.Context, ds []*bus.Delivery) error {
+					var failed bus.BatchError
+					for i, d := range ds {
+						failed.Add(i, one(ctx, d))
+					}
+					return failed.Err()
+				}, append(opts, consumer.WithBatch(batch, time.Second))...)
+			} else {
+				opts = append(opts, consumer.Subscribe([]bus.SubscribeOption{bus.OrderByPartition(), bus.OrderByKey(), bus.Unordered()}[order]))
+				c = r.consumer(t, one, opts...)
+			}
+			consuming(t, c)
+			for _, after := range stops {
+				elapse(time.Duration(after) * time.Millisecond)
+				stop(t, c)
+				consuming(t, c)
+			}
+			elapse(24 * time.Hour)
+			letters := map[int]int{}
+			for _, d := range dead.all {
+				letters[number(d)]++
+				require.Equal(t, "t", d.Metadata.Get(bus.DeadLetterTopicHeader))
+			}
+			for i := range n {
+				ends := handled[i] + dropped[i] + letters[i]
+				require.GreaterOrEqual(t, ends, 1, "message %d", i)
+				if len(stops) == 0 {
+					require.Equal(t, 1, ends, "message %d", i)
+				}
+			}
+			s := c.Stats()
+			require.EqualValues(t, []int{sum(handled), sum(dropped), sum(letters)}, []int{int(s.Handled), int(s.Dropped), int(s.DeadLettered)})
+			require.Zero(t, s.InFlight)
+			for _, l := range s.Lag {
+				require.Zero(t, l.Records, "%s/%d", l.Topic, l.Partition)
+			}
+			require.EqualValues(t, n, r.committed(0)+r.committed(1))
+		})
+	})
+}
+
+func sum(of map[int]int) (n int) {
+	for _, k := range of {
+		n += k
+	}
+	return n
+}
