@@ -208,12 +208,13 @@ var (
 
 // OnSession follows the assignment: the run is Consuming while every topic is assigned.
 func (o *observer) OnSession(e bus.SessionEvent) {
-	if e.Ended {
-		return // subscribe sees to that
-	}
 	r, c := o.run, o.run.c
 	c.mu.Lock()
 	r.parts[o.hop] = part{e.Assigned, e.Cause}
+	if e.Ended { // subscribe says what comes of it
+		c.mu.Unlock()
+		return
+	}
 	if r.wanted() && c.history.now().State != Stopping { // it may be stopping by itself
 		c.history.enter(r.state())
 	}
