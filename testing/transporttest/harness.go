@@ -57,6 +57,9 @@ type Harness struct {
 	// Only names the scenarios to run; nil is all of them. It is for a transport that
 	// is configured otherwise, where that makes a difference to a few.
 	Only []string
+	// Except names scenarios that what is behind the transport can't hold, and says why:
+	// they are skipped with that reason.
+	Except map[string]string
 }
 
 func (h Harness) withDefaults() Harness {
@@ -112,6 +115,9 @@ func Run(t *testing.T, h Harness) {
 			t.Run(s.name, func(t *testing.T) {
 				if !s.alone {
 					t.Parallel()
+				}
+				if why, ok := h.Except[s.name]; ok {
+					t.Skip(why)
 				}
 				e := newEnv(t, h)
 				if lacking := s.needs.check(t, e); lacking != "" {

@@ -45,11 +45,14 @@ const setupLimit = 30 * time.Second
 // broker to be had.
 func New(tb testing.TB, opts ...kafkatest.Option) *kafkatest.Broker {
 	tb.Helper()
-	if addrs := addresses(os.Getenv(Env)); len(addrs) > 0 {
-		return attach(tb, addrs, opts)
+	if IsReal() {
+		return attach(tb, addresses(os.Getenv(Env)), opts)
 	}
 	return Embedded(tb, opts...)
 }
+
+// IsReal says whether New returns a broker of the cluster that [Env] names.
+func IsReal() bool { return len(addresses(os.Getenv(Env))) > 0 }
 
 // Embedded returns an embedded broker whatever the environment says, for tests
 // that need what only it can do, such as a port of their own. It is closed
