@@ -27,10 +27,11 @@ type claim struct {
 	commit   *committer
 
 	workers sync.WaitGroup
-	hired   int         // workers so far; run's own
-	work    chan *entry // to a worker that is free; closed by run
+	staff   []*worker     // all of them; run's own
+	free    chan struct{} // holds one token when a worker may have become idle
 
 	mu     sync.Mutex
+	idle   []*worker // the last one has worked last
 	window window
 	once   int // AtMostOnce: records handed out whose handlers have not ended
 	ahead  int // records fetched and not handed out yet
@@ -39,7 +40,7 @@ type claim struct {
 }
 
 func newClaim(s *Subscription, p driver.Partition) *claim {
-	return &claim{sub: s, part: p, window: newWindow(), lanes: map[string]*entry{}, work: make(chan *entry), room: make(chan struct{}, 1)}
+	return &claim{sub: s, part: p, window: newWindow(), lanes: map[string]*entry{}, free: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 func (c *claim) run() {
@@ -61,7 +62,9 @@ func (c *claim) run() {
 	} else {
 		c.read(fetching)
 	}
-	close(c.work)
+	for _, w := range c.staff {
+		close(w.work)
+	}
 	c.workers.Wait()
 	c.commit.last()
 	c.part.Release()
@@ -181,30 +184,6 @@ func (c *claim) next(e *entry) *entry {
 	}
 	e.behind = nil
 	return next
-}
-
-// assign gives the record, and its lane, to a worker that is free, or to a new one
-// as long as there are fewer than the window is wide.
-func (c *claim) assign(e *entry) {
-	if c.hired == c.sub.cfg.window {
-		c.work <- e
-		return
-	}
-	select {
-	case c.work <- e:
-	default:
-		c.hired++
-		c.workers.Go(func() { c.serve(e) })
-	}
-}
-
-// serve is a worker's goroutine. Workers stay for the next record: a new goroutine
-// for each would have to grow its stack each time.
-func (c *claim) serve(e *entry) {
-	c.handleLane(e)
-	for e := range c.work {
-		c.handleLane(e)
-	}
 }
 
 // handleLane handles the record and those behind it until there are none, or one is
