@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -44,6 +45,7 @@ func (c *claim) readBatches() {
 // handOutRest hands over what was fetched when the subscription was closed, and would be
 // lost.
 func (c *claim) handOutRest(rest []Record) {
+	rest = slices.Clone(rest) // the next Fetch uses its memory again
 	rest = append(rest, c.fetchRest(len(rest))...)
 	for len(rest) > 0 {
 		if rest[0].DecodeErr != nil {
