@@ -11,7 +11,7 @@ import (
 // claim reads one partition from its assignment until it is revoked or drained.
 //
 // Its goroutine, run, fetches and admits records to the window; with order by
-// partition it handles them itself. Otherwise workers do, at most as many as the
+// partition it handles them itself. Otherwise its crew does, of at most as many as the
 // window is wide. run waits for all of them, makes the last commit, and releases the
 // partition.
 //
@@ -26,12 +26,9 @@ type claim struct {
 	fetching context.Context
 	commit   *committer
 
-	workers sync.WaitGroup
-	staff   []*worker     // all of them; run's own
-	free    chan struct{} // holds one token when a worker may have become idle
+	crew crew
 
 	mu     sync.Mutex
-	idle   []*worker // the last one has worked last
 	window window
 	once   int // AtMostOnce: records handed out whose handlers have not ended
 	ahead  int // records fetched and not handed out yet
@@ -40,7 +37,9 @@ type claim struct {
 }
 
 func newClaim(s *Subscription, p driver.Partition) *claim {
-	return &claim{sub: s, part: p, window: newWindow(), lanes: map[string]*entry{}, free: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	c := &claim{sub: s, part: p, window: newWindow(), lanes: map[string]*entry{}, room: make(chan struct{}, 1)}
+	c.crew.handle, c.crew.limit = c.handleLane, s.cfg.window
+	return c
 }
 
 func (c *claim) run() {
@@ -62,10 +61,7 @@ func (c *claim) run() {
 	} else {
 		c.read(fetching)
 	}
-	for _, w := range c.staff {
-		close(w.work)
-	}
-	c.workers.Wait()
+	c.crew.end()
 	c.commit.last()
 	c.part.Release()
 }
@@ -154,7 +150,7 @@ func (c *claim) handOut(handing context.Context, r *Record) bool {
 	case cfg.order == orderPartition:
 		return c.handle(e)
 	case !waits:
-		c.assign(e)
+		c.crew.add(e)
 	}
 	return true
 }

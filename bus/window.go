@@ -28,6 +28,8 @@ type entry struct {
 	acked  bool
 	after  *entry // the next one in the window
 	behind *entry // the next one in the lane
+
+	queued *entry // the next one of those that are ready; under the crew's mutex
 }
 
 func newWindow() window { return window{next: -1} }

@@ -1,50 +1,130 @@
 package bus
 
-// worker is a goroutine that handles records of a claim. Workers stay for the next
-// record: a new goroutine for each would have to grow its stack each time. The one that
-// has worked last gets the next record, as its stack has not been taken back yet.
-type worker struct{ work chan *entry } // room for one; closed by the claim's run
+import "sync"
 
-// assign gives the record, and its lane, to a worker that is idle, or to a new one as
-// long as there are fewer than the window is wide. It is run's own.
-func (c *claim) assign(e *entry) {
-	for {
-		if w := c.someIdle(); w != nil {
-			w.work <- e
-			return
-		}
-		if len(c.staff) < c.sub.cfg.window {
-			break
-		}
-		<-c.free // one is about to be: the window would have had no room otherwise
-	}
-	w := &worker{work: make(chan *entry, 1)}
-	c.staff = append(c.staff, w)
-	c.workers.Go(func() { c.serve(w, e) })
+// crew are the goroutines that handle a claim's records side by side. They take what is
+// ready from one queue: as long as handlers are quick a single one does all the work, and
+// when one blocks others come, one after the other, as many as there may be. So a record
+// costs the waking of a goroutine only where that buys something.
+//
+// A worker stays when there is nothing to do, and the one that has worked last is woken
+// first: its stack has grown already.
+type crew struct {
+	handle func(*entry)
+	limit  int
+	all    sync.WaitGroup
+
+	mu     sync.Mutex
+	ready  fifo
+	idle   []*worker
+	hired  int
+	coming int  // woken or hired, and not yet at the queue: 0 or 1
+	over   bool // nothing comes any more
 }
 
-func (c *claim) someIdle() *worker {
+// worker is what one of them waits on.
+type worker struct{ wake chan struct{} } // room for one
+
+// add queues the record, and sees to it that somebody comes for it.
+func (c *crew) add(e *entry) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	last := len(c.idle) - 1
-	if last < 0 {
+	c.ready.push(e)
+	w, hire := c.next()
+	c.mu.Unlock()
+	c.call(w, hire)
+}
+
+// next picks who is to come to the queue, unless somebody is on the way, or everybody
+// is at work: then the first that has done comes by itself. c.mu is held.
+func (c *crew) next() (w *worker, hire bool) {
+	if c.coming > 0 || c.ready.first == nil {
+		return nil, false
+	}
+	if last := len(c.idle) - 1; last >= 0 {
+		w, c.idle = c.idle[last], c.idle[:last]
+		c.coming++
+		return w, false
+	}
+	if c.hired < c.limit {
+		c.hired++
+		c.coming++
+		return nil, true
+	}
+	return nil, false
+}
+
+func (c *crew) call(w *worker, hire bool) {
+	switch {
+	case w != nil:
+		w.wake <- struct{}{}
+	case hire:
+		c.all.Go(c.work)
+	}
+}
+
+// work is a worker's goroutine.
+func (c *crew) work() {
+	w := &worker{wake: make(chan struct{}, 1)}
+	for came := true; ; {
+		c.mu.Lock()
+		if came {
+			c.coming--
+		}
+		e := c.ready.pop()
+		if e == nil {
+			if c.over {
+				c.mu.Unlock()
+				return
+			}
+			c.idle = append(c.idle, w)
+			c.mu.Unlock()
+			<-w.wake
+			came = true
+			continue
+		}
+		other, hire := c.next()
+		c.mu.Unlock()
+		c.call(other, hire)
+		came = false
+		c.handle(e)
+	}
+}
+
+// end has the workers go once the queue is empty, and waits for them. Nothing is added
+// any more.
+func (c *crew) end() {
+	c.mu.Lock()
+	c.over = true
+	idle := c.idle
+	c.idle = nil
+	c.coming += len(idle)
+	c.mu.Unlock()
+	for _, w := range idle {
+		w.wake <- struct{}{}
+	}
+	c.all.Wait()
+}
+
+// fifo is a queue of entries, linked through them.
+type fifo struct{ first, last *entry }
+
+func (q *fifo) push(e *entry) {
+	if q.last != nil {
+		q.last.queued = e
+	} else {
+		q.first = e
+	}
+	q.last = e
+}
+
+func (q *fifo) pop() *entry {
+	e := q.first
+	if e == nil {
 		return nil
 	}
-	w := c.idle[last]
-	c.idle = c.idle[:last]
-	return w
-}
-
-// serve is the worker's goroutine.
-func (c *claim) serve(w *worker, e *entry) {
-	for open := true; open; e, open = <-w.work {
-		c.handleLane(e)
-		c.mu.Lock()
-		c.idle = append(c.idle, w)
-		c.mu.Unlock()
-		select {
-		case c.free <- struct{}{}:
-		default:
-		}
+	if q.first = e.queued; q.first == nil {
+		q.last = nil
 	}
+	e.queued = nil
+	return e
 }
