@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -84,11 +85,26 @@ func (e *env) publish(ctx context.Context, open opener, callers, atATime int, ke
 		return s, err
 	}
 	s.PerRequest = float64(acknowledged.Load()) / float64(max(1, d.produced.Load()))
-	have, err := e.count(topic)
-	if err == nil && have != acknowledged.Load() {
-		err = fmt.Errorf("%d messages were acknowledged, the log has %d", acknowledged.Load(), have)
+	return s, e.expect(ctx, topic, acknowledged.Load())
+}
+
+// expect waits until readers see n records in a topic: who has them acknowledged by the
+// leader alone is told before the others have them. More is an error at once.
+func (e *env) expect(ctx context.Context, topic string, n int64) error {
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		have, err := e.count(topic)
+		switch {
+		case err != nil || have == n:
+			return err
+		case have > n || time.Now().After(deadline):
+			return fmt.Errorf("%d messages were acknowledged, the log has %d", n, have)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return s, err
 }
 
 // count returns how many records a topic has.
