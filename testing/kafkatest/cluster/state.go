@@ -50,11 +50,18 @@ func (n node) propertiesPath() string { return filepath.Join(n.dir, "server.prop
 func (n node) logPath() string        { return filepath.Join(n.dir, "broker.log") }
 func (n node) outputPath() string     { return filepath.Join(n.dir, "output.log") }
 
-// newState makes the plan of a cluster whose ports are free at this moment.
-func newState(dir, version, libs string, nodes int, secure bool) (*state, error) {
+// newClusterID returns 16 random bytes in Kafka's form. They never begin with '-', which
+// Kafka's own tools would take for an option.
+func newClusterID() string {
 	id := make([]byte, 16)
 	rand.Read(id)
-	s := &state{Kafka: version, Libs: libs, ClusterID: base64.RawURLEncoding.EncodeToString(id), dir: dir}
+	id[0] &= 0x7f
+	return base64.RawURLEncoding.EncodeToString(id)
+}
+
+// newState makes the plan of a cluster whose ports are free at this moment.
+func newState(dir, version, libs string, nodes int, secure bool) (*state, error) {
+	s := &state{Kafka: version, Libs: libs, ClusterID: newClusterID(), dir: dir}
 	var secured []string
 	if secure {
 		s.Password = rand.Text()
