@@ -84,6 +84,7 @@ func TestGatherEndsWithItsTime(t *testing.T) {
 		var ended atomic.Int64
 		w.instances(topic, 4, func(ctx context.Context, i int) (*number, error) {
 			if i < 2 {
+				time.Sleep(time.Millisecond) // until all have begun: one that is called off before never runs
 				return &number{i}, nil
 			}
 			<-ctx.Done()
