@@ -1,0 +1,159 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+var flatCalls = flag.Int("rpc.calls", 20_000, "how many calls TestManyCallsHoldNoMore makes on each transport")
+
+const (
+	flatCallers    = 32
+	flatPartitions = 2
+	// flatWindow bounds the goroutines that wait for the next request, for each partition:
+	// those that were ever needed at once stay.
+	flatWindow = 32
+	// flatHeap is what the heap may grow by between a tenth of the calls and all of
+	// them: little for each call even of the fewest, and room for the collector's moods.
+	flatHeap = 1 << 20
+)
+
+// caller makes calls one after the other. Of a hundred, one fails and one is cancelled
+// while its handler runs.
+type caller struct {
+	cancel atomic.Pointer[context.CancelFunc] // of the call that is to be cancelled
+}
+
+func (a *caller) call(w *world, c *rpc.Client, topic, hung string, n, self int) error {
+	switch n % 100 {
+	case 33:
+		_, err := rpc.Call[number](w.ctx, c, topic, "fail", &number{n})
+		if rpc.CodeOf(err) != codes.NotFound {
+			return fmt.Errorf("a handler's NotFound became %w", err)
+		}
+		return nil
+	case 66:
+		ctx, cancel := context.WithCancel(w.ctx)
+		defer cancel()
+		a.cancel.Store(&cancel)
+		_, err := rpc.Call[number](ctx, c, hung, "hang", &number{self})
+		if rpc.CodeOf(err) != codes.Canceled {
+			return fmt.Errorf("a cancelled call ended with %w", err)
+		}
+		return nil
+	}
+	got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{n}, rpc.Key(fmt.Sprint(n)))
+	if err == nil && got.N != 2*n {
+		err = fmt.Errorf("%d was answered with %d", n, got.N)
+	}
+	return err
+}
+
+// level is what a program holds on to.
+type level struct {
+	goroutines int
+	heap       uint64
+}
+
+func (l level) String() string {
+	return fmt.Sprintf("%d goroutines, %.2f MiB", l.goroutines, float64(l.heap)/(1<<20))
+}
+
+func measure() level {
+	runtime.GC()
+	runtime.GC() // what a sync.Pool has kept goes with the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return level{runtime.NumGoroutine(), m.HeapAlloc}
+}
+
+// After many calls a client and a server hold on to no more than after a tenth of them,
+// and have no more goroutines than may work at once. Not parallel: it measures the whole process.
+func TestManyCallsHoldNoMore(t *testing.T) {
+	for _, tr := range []struct {
+		name string
+		open func(t *testing.T) func() driver.Transport
+	}{
+		{"memory", func(t *testing.T) func() driver.Transport {
+			log, err := memory.NewLog(memory.WithMaxRecords(256)) // full at a tenth of the calls
+			require.NoError(t, err)
+			return onMemoryLog(t, log)
+		}},
+		{"gochannel", onGochannel},
+	} {
+		t.Run(tr.name, func(t *testing.T) {
+			require.GreaterOrEqual(t, *flatCalls, 10_000, "-rpc.calls: a tenth has to fill what is bounded")
+			w := newWorld(t, tr.open(t))
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second+time.Duration(*flatCalls)*time.Millisecond)
+			t.Cleanup(cancel)
+			w.ctx = ctx
+			holdNoMore(w)
+		})
+	}
+}
+
+func holdNoMore(w *world) {
+	callers := make([]caller, flatCallers)
+	// A handler that hangs keeps its partition from being trimmed until its cancel notice
+	// is in there. On a log as small as this one others would have filled it up by then.
+	topic, hung := w.topic("calc", flatPartitions), w.topic("hung", flatPartitions)
+	s := w.server(rpc.Unordered(), rpc.Concurrency(flatWindow/2), rpc.Window(flatWindow), rpc.ReplayCache(256, 1<<20))
+	handle(w, s, "double", double)
+	handle(w, s, "fail", func(context.Context, *number) (*number, error) {
+		return nil, rpc.NewError(codes.NotFound, errors.New("no such number"))
+	})
+	handle(w, s, "hang", func(ctx context.Context, n *number) (*number, error) {
+		(*callers[n.N].cancel.Load())()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	w.start(s, topic)
+	w.start(s, hung)
+	c := w.client()
+	require.NoError(w, c.Ready(w.ctx))
+
+	next := 0
+	upTo := func(end int) (level, time.Duration) {
+		begun := time.Now()
+		errs := make([]error, flatCallers)
+		var calling sync.WaitGroup
+		for i := range callers {
+			calling.Go(func() {
+				for n := next + i; n < end && errs[i] == nil; n += flatCallers {
+					errs[i] = callers[i].call(w, c, topic, hung, n, i)
+				}
+			})
+		}
+		calling.Wait()
+		next = end
+		took := time.Since(begun)
+		require.NoError(w, errors.Join(errs...))
+		w.eventually("server and client are idle", func() bool { return s.Stats().InFlight == 0 && c.Stats().Pending == 0 })
+		return measure(), took
+	}
+	before := measure()
+	tenth, first := upTo(*flatCalls / 10)
+	all, rest := upTo(*flatCalls)
+	w.Logf("before: %v", before)
+	w.Logf("after %d calls: %v", *flatCalls/10, tenth)
+	w.Logf("after %d calls: %v, in %.1f s", *flatCalls, all, (first + rest).Seconds())
+	w.Logf("server: %d handled, %d failed, %d cancelled; client: %d calls, %d cancelled",
+		s.Stats().Handled, s.Stats().Failed, s.Stats().Canceled, c.Stats().Calls, c.Stats().Cancels)
+	require.EqualValues(w, *flatCalls, c.Stats().Calls)
+	require.LessOrEqual(w, all.goroutines, before.goroutines+2*flatPartitions*flatWindow, "a call leaves no goroutine")
+	require.LessOrEqual(w, all.heap, tenth.heap+flatHeap, "a call leaves nothing on the heap")
+}
