@@ -212,6 +212,9 @@ func (s *Subscription) run() {
 	err := s.follow(&claims)
 	s.stopFetching(errDraining)
 	claims.Wait()
+	if _, stopped := controlOf(context.Cause(s.ctx)); stopped && err == nil {
+		err = s.why(nil) // by a handler that ended while it was being drained
+	}
 	if s.session != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.bus.cfg.closeTimeout)
 		err = errors.Join(err, s.session.Close(ctx))
