@@ -68,21 +68,30 @@ func (e *expiry) unlink(p *publication) {
 	p.before, p.after, p.listed = nil, nil, false
 }
 
-// expire gives up on those whose time is over. They are waited for meanwhile: e.mu is
-// what keeps them from being used again.
+// expire gives up on those whose time is over.
 func (e *expiry) expire() {
+	for _, p := range e.overdue(time.Now()) {
+		p.giveUp(&p.own, context.DeadlineExceeded)
+	}
+}
+
+// overdue takes those whose time is over off the list, and sets the timer for the next
+// one. Who waited for them may go on meanwhile, and must not use them again.
+func (e *expiry) overdue(now time.Time) (over []*publication) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for now := time.Now(); e.first != nil; {
+	e.running = false
+	for e.first != nil {
 		if left := e.first.expires.Sub(now); left > 0 {
 			e.run(left)
-			return
+			break
 		}
 		p := e.first
 		e.unlink(p)
-		p.giveUp(p.deadlines[0], context.DeadlineExceeded)
+		p.keep()
+		over = append(over, p)
 	}
-	e.running = false
+	return over
 }
 
 // stop ends the timer. Nobody waits any more.

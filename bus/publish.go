@@ -259,19 +259,30 @@ func (p *publication) deadline(ctx context.Context) *deadlineContext {
 func (p *publication) Published(o *driver.Outgoing, r Outcome) {
 	p.bus.published(o.Message, p.topic, r, p.begun)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tell(o.Index, r)
+	last := p.tell(o.Index, r)
+	p.mu.Unlock()
+	if last {
+		p.done <- struct{}{}
+	}
 }
 
-func (p *publication) tell(i int, r Outcome) {
+// tell notes an outcome, unless there is one. It returns true when it was the last and
+// somebody waits on done, who is to be told, once, and has p until then. p.mu is held.
+func (p *publication) tell(i int, r Outcome) (last bool) {
 	if p.results[i].told {
-		return
+		return false
 	}
 	p.results[i] = result{r, true}
 	p.failed = p.failed || r.Err != nil
-	if p.left--; p.left == 0 && p.waiting {
-		p.done <- struct{}{}
-	}
+	p.left--
+	return p.left == 0 && p.waiting
+}
+
+// keep has p not used again: somebody may know of it for longer than it lasts.
+func (p *publication) keep() {
+	p.mu.Lock()
+	p.kept = true
+	p.mu.Unlock()
 }
 
 // wait returns when every message has an outcome, its context's end among them.
@@ -315,13 +326,17 @@ func (p *publication) wait() {
 func (p *publication) giveUp(ctx *deadlineContext, cause error) {
 	err := &Error{Code: OutcomeUnknown, Op: "publish", Transport: p.bus.caps.Name, Topic: p.topic,
 		Reason: "the message was handed over and the wait for its outcome ended: it may or may not be in the log", Err: cause}
+	last := false
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kept = true
+	p.kept = true // outcomes are still to come
 	for i := range p.batch {
 		if p.batch[i].Context == ctx {
-			p.tell(p.batch[i].Index, driver.Failed(err))
+			last = p.tell(p.batch[i].Index, driver.Failed(err)) || last
 		}
+	}
+	p.mu.Unlock()
+	if last {
+		p.done <- struct{}{}
 	}
 }
 
