@@ -74,7 +74,8 @@
 // committer.go are the way in, from the outside to the inside: a Subscription
 // follows its session's assignments, a claim reads one partition, a window knows
 // what of it is acknowledged, a committer makes that known to the transport. delivery.go
-// calls handlers; batch_claim.go is a claim that hands over batches.
+// calls handlers, crew.go has those that run side by side; batch_claim.go is a claim that
+// hands over batches.
 //
 // A service that consumes is better off with package consumer, which starts, stops,
 // pauses, retries and reports on top of this.
