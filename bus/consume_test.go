@@ -426,6 +426,23 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	})
 }
 
+// A subscription that has ended was closed, whoever asks, and however late.
+func TestCloseOfWhatHasEndedIsNil(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		b := s.bus(t)
+		sub := consume(t, s, b, newScriptPartition(), func(context.Context, *bus.Delivery) error { return nil })
+		require.NoError(t, sub.Close(t.Context()))
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 50 { // a choice between two that are ready would be made at random
+			require.NoError(t, sub.Close(over))
+		}
+		require.NoError(t, b.Close())
+	})
+}
+
 func TestTheContextOfConsumeEndsItAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -160,6 +160,11 @@ func (s *Subscription) whyEnded() error {
 // has the partition next. It is idempotent.
 func (s *Subscription) Close(ctx context.Context) error {
 	s.drain()
+	select {
+	case <-s.done:
+		return nil // whatever ctx says: it has ended
+	default:
+	}
 	soft, cancel := before(ctx)
 	defer cancel()
 	select {

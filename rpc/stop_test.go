@@ -39,13 +39,13 @@ func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 		})
 		sub := w.start(s, topic)
 		c := w.client()
-		var results []<-chan result
+		var calls []*rpc.AsyncCall[number] // which are sent in the order they are made in
 		for _, key := range []string{"a", "b"} {
-			results = append(results, w.call(w.ctx, c, topic, "slow", rpc.Key(key)))
+			calls = append(calls, rpc.CallAsync[number](w.ctx, c, topic, "slow", &number{}, rpc.Key(key)))
 			<-begun
 		}
 		for _, key := range []string{"a", "a", "b", "c", "d", "e"} { // two lanes, and three that wait for a slot
-			results = append(results, w.call(w.ctx, c, topic, "slow", rpc.Key(key)))
+			calls = append(calls, rpc.CallAsync[number](w.ctx, c, topic, "slow", &number{}, rpc.Key(key)))
 		}
 		// What was not fetched yet is for others, and not told of.
 		here := uint64(5) // the last one, of a key of its own, is: so are those before it, in their lanes
@@ -60,18 +60,19 @@ func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 			w.Fatal("it did not wait for its handlers")
 		case <-sub.Done():
 			w.Fatal("it did not wait for its handlers")
-		case r := <-results[7]: // while the first ones still run
-			requireError(w, r.err, codes.Unavailable, true)
+		case <-calls[7].Done(): // while the first ones still run
+			_, err := calls[7].Reply(w.ctx)
+			requireError(w, err, codes.Unavailable, true)
 		}
 		close(release)
 		require.NoError(w, <-down)
-		for i, r := range results[:7] {
-			got := <-r
+		for i, call := range calls[:7] {
+			_, err := call.Reply(w.ctx)
 			if i < 2 {
-				require.NoError(w, got.err)
+				require.NoError(w, err)
 				continue
 			}
-			e := requireError(w, got.err, codes.Unavailable, true)
+			e := requireError(w, err, codes.Unavailable, true)
 			require.True(w, e.Retryable())
 		}
 		require.EqualValues(w, 2, ran.Load())
