@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -45,6 +46,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	match := flags.String("match", "", "run only the scenarios whose name contains this")
 	party := flags.String("peer", "", "run only the peers whose name contains this")
 	profile := flags.String("cpuprofile", "", "write a CPU profile to this file; best with -match and -peer")
+	allocs := flags.String("memprofile", "", "write a profile of all allocations to this file; best with -match and -peer")
 	rounds := flags.Int("rounds", 3, "how often each peer is measured")
 	brokers := flags.String("brokers", "embedded", "host:port,... of real brokers, or embedded")
 	markdown := flags.String("md", "", "write the tables to this file too")
@@ -85,6 +87,9 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 		}
 		defer pprof.StopCPUProfile()
 	}
+	if *allocs != "" {
+		runtime.MemProfileRate = 16 << 10 // bytes
+	}
 	if slices.ContainsFunc(todo, func(s scenario) bool { return s.kafka }) {
 		stop, err := e.connect(ctx, *brokers)
 		if err != nil {
@@ -115,7 +120,10 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	if err := toFile(*markdown, func(w io.Writer) error { return writeMarkdown(w, results) }); err != nil {
 		return err
 	}
-	return toFile(*picture, func(w io.Writer) error { return draw(w, results) })
+	if err := toFile(*picture, func(w io.Writer) error { return draw(w, results) }); err != nil {
+		return err
+	}
+	return toFile(*allocs, func(w io.Writer) error { return pprof.Lookup("allocs").WriteTo(w, 0) })
 }
 
 // toFile has write fill the file of that name; "" is none.

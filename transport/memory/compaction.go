@@ -2,9 +2,8 @@ package memory
 
 import (
 	"sort"
+	"strings"
 	"time"
-
-	"github.com/trunkline/trunkline/bus/driver"
 )
 
 // DefaultTombstoneRetention is how long a compacted topic keeps a tombstone.
@@ -68,8 +67,6 @@ func (p *partition) superseded(key []byte) *entry {
 	return p.at(p.seek(offset))
 }
 
-func (e *entry) empty() bool { return e.size < 0 }
-
 // seek returns the position of the first slot whose offset is not below this one.
 func (p *partition) seek(offset int64) int64 {
 	n := sort.Search(int(p.hi-p.lo), func(i int) bool { return p.at(p.lo+int64(i)).offset >= offset })
@@ -79,26 +76,28 @@ func (p *partition) seek(offset int64) int64 {
 // remove empties e's slot. The caller sees to it that the first slot is not empty.
 func (p *partition) remove(e *entry) {
 	p.bytes -= e.size
-	delete(p.compaction.latest, string(e.key))
+	delete(p.compaction.latest, keyIn(p.chunks.text(e)))
 	p.compaction.empty++
-	*e = entry{offset: e.offset, size: -1}
+	p.chunks.free(e.chunk)
+	*e = entry{offset: e.offset, chunk: e.chunk, size: -1}
 }
 
 // skipEmpty lets the ring begin with a record again.
 func (p *partition) skipEmpty() {
 	for p.lo < p.hi && p.at(p.lo).empty() {
-		*p.at(p.lo) = entry{}
 		p.lo++
 		p.compaction.empty--
 	}
+	p.chunks.drop(p.lo)
 }
 
-// appended notes the record at the end of the ring, and sweeps when that is due.
-func (p *partition) appended(e *entry) {
-	c := p.compaction
-	c.latest[string(e.key)] = e.offset
-	if len(e.payload) == 0 {
-		c.tombstones = append(c.tombstones, tombstone{e.offset, time.Now().Add(p.limits.tombstones)})
+// appended notes the record at the end of the ring, of which d was the draft, and
+// sweeps when that is due.
+func (p *partition) appended(d *draft) {
+	c, offset := p.compaction, p.end-1
+	c.latest[string(d.key)] = offset
+	if len(d.payload) == 0 {
+		c.tombstones = append(c.tombstones, tombstone{offset, time.Now().Add(p.limits.tombstones)})
 	}
 	if slots := int(p.hi - p.lo); c.empty < leastSweep || c.empty <= slots/2 {
 		return
@@ -107,14 +106,17 @@ func (p *partition) appended(e *entry) {
 	for size < 2*p.count() {
 		size *= 2
 	}
-	ring, n := make([]entry, size), int64(0)
+	ring, all := make([]entry, size), make([]*strings.Builder, 0, size)
 	for pos := p.lo; pos < p.hi; pos++ {
 		if e := p.at(pos); !e.empty() {
+			n := len(all)
 			ring[n] = *e
-			n++
+			ring[n].chunk = int64(n)
+			all = append(all, p.chunks.all[e.chunk-p.chunks.first])
 		}
 	}
-	p.ring, p.lo, p.hi, c.empty = ring, 0, n, 0
+	p.chunks = chunks{all: all}
+	p.ring, p.lo, p.hi, c.empty = ring, 0, int64(len(all)), 0
 }
 
 // expireTombstones removes those whose time has come.
@@ -130,15 +132,4 @@ func (p *partition) expireTombstones(now time.Time) {
 		}
 	}
 	p.skipEmpty()
-}
-
-// fetchCompacted is fetch where slots may be empty.
-func (p *partition) fetchCompacted(records []driver.Record, offset int64, n int) []driver.Record {
-	for pos := p.seek(offset); pos < p.hi && len(records) < n; pos++ {
-		if e := p.at(pos); !e.empty() {
-			records = append(records, driver.Record{Topic: p.topic, Partition: p.id, Offset: e.offset,
-				Key: e.key, Payload: e.payload, UUID: e.uuid, Headers: e.headers, Timestamp: e.timestamp})
-		}
-	}
-	return records
 }

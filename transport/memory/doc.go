@@ -30,9 +30,9 @@
 // # Message Delivery Semantics
 //
 // Delivery is at least once. A published message is acknowledged when it is in the
-// log. Publish copies the payload and the key; subscribers share the log's copy.
-// Metadata become headers, in no particular order, directives left out. A record's
-// timestamp is the message's, or the time of Publish.
+// log. Publish copies all of it, and so does every subscriber's read, so that nobody
+// can change what others see. Metadata become headers, in no particular order,
+// directives left out. A record's timestamp is the message's, or the time of Publish.
 //
 // The partition is the one that is named, or by the key what Java's default
 // partitioner says, or the partitions in turn. Within a partition records keep the
@@ -53,8 +53,10 @@
 //
 // # Memory is bounded
 //
-// A partition keeps 65,536 records and 64 MiB, unless options say otherwise. When
-// a message finds it full:
+// A partition keeps 65,536 records and 64 MiB, unless options say otherwise. It keeps
+// them in pieces of up to 64 KiB that hold no pointers, so the collector has no work with
+// them; a subscriber that keeps a record keeps the memory of those it was fetched with.
+// When a message finds it full:
 //
 //   - The oldest records make room, as long as every subscriber that is connected
 //     has passed them: a group its committed position, a reader without a group

@@ -25,8 +25,10 @@ type partition struct {
 	// The log holds the records from base to end-1, but for those that compaction has
 	// taken out. ring holds them at the positions lo to hi-1; its length is a power of
 	// two, and position i is at ring[i & (len-1)]. Without compaction positions are
-	// offsets: lo is base, hi is end.
+	// offsets: lo is base, hi is end. chunks holds what the records are made of; those of
+	// a compacted partition have one each, of the number of their position.
 	ring       []entry
+	chunks     chunks
 	base, end  int64
 	lo, hi     int64
 	bytes      int64
@@ -42,16 +44,6 @@ type partition struct {
 	waiters []*claim
 	// queue holds publishers that wait for room, the first come first.
 	queue []*roomWaiter
-}
-
-// entry is a record as the log keeps it. What it points to never changes.
-type entry struct {
-	key, payload []byte
-	uuid         string
-	headers      []driver.Header
-	timestamp    time.Time
-	size         int64 // -1 in a slot of a compacted partition whose record is gone
-	offset       int64 // known in a compacted partition only
 }
 
 // mark is the position of a group, or of one reader without a group, in a
@@ -75,10 +67,10 @@ func newPartition(topic string, id int32, l limits) *partition {
 
 func (p *partition) at(position int64) *entry { return &p.ring[position&int64(len(p.ring)-1)] }
 
-func (p *partition) push(e entry) int64 {
+// push appends the draft, for which there is room.
+func (p *partition) push(d *draft) int64 {
 	if p.compaction != nil {
-		e.offset = p.end
-		if old := p.superseded(e.key); old != nil {
+		if old := p.superseded(d.key); old != nil {
 			p.remove(old)
 			p.skipEmpty()
 		}
@@ -90,15 +82,17 @@ func (p *partition) push(e entry) int64 {
 		}
 		p.ring = bigger
 	}
-	offset := p.end
-	*p.at(p.hi) = e
+	e := p.at(p.hi)
+	*e = d.entry
+	e.offset = p.end
+	e.chunk, e.at = p.chunks.add(d, p.compaction != nil)
 	p.bytes += e.size
 	p.hi++
 	p.end++
 	if p.compaction != nil {
-		p.appended(&e)
+		p.appended(d)
 	}
-	return offset
+	return p.end - 1
 }
 
 // trimOne drops the oldest record.
@@ -111,7 +105,7 @@ func (p *partition) trimOne() {
 		return
 	}
 	p.bytes -= e.size
-	*e = entry{}
+	p.chunks.drop(e.chunk) // those before, which nobody needs
 	p.lo++
 	p.base++
 }
@@ -125,7 +119,7 @@ func (p *partition) expire() {
 		return
 	}
 	oldest := time.Now().Add(-p.limits.maxAge)
-	for p.lo < p.hi && p.at(p.lo).timestamp.Before(oldest) {
+	for p.lo < p.hi && p.at(p.lo).timestamp().Before(oldest) {
 		p.trimOne()
 	}
 }
@@ -142,14 +136,14 @@ func (p *partition) untilExpiry() <-chan time.Time {
 		return time.After(p.limits.maxAge)
 	}
 	// Expired is what is older than the age, so a moment later.
-	return time.After(time.Until(p.at(p.lo).timestamp.Add(p.limits.maxAge)) + time.Nanosecond)
+	return time.After(time.Until(p.at(p.lo).timestamp().Add(p.limits.maxAge)) + time.Nanosecond)
 }
 
-// makeRoom trims the oldest records until e fits, and says whether it does. It never
+// makeRoom trims the oldest records until d fits, and says whether it does. It never
 // trims what a connected reader has not passed.
-func (p *partition) makeRoom(e *entry) bool {
+func (p *partition) makeRoom(d *draft) bool {
 	p.expire()
-	for p.crowded(e) {
+	for p.crowded(d) {
 		if p.oldest() >= p.limit {
 			p.limit = p.lowest()
 			if p.oldest() >= p.limit {
@@ -161,17 +155,17 @@ func (p *partition) makeRoom(e *entry) bool {
 	return true
 }
 
-// crowded says whether e would break a limit.
-func (p *partition) crowded(e *entry) bool {
+// crowded says whether d would break a limit.
+func (p *partition) crowded(d *draft) bool {
 	if p.compaction == nil {
-		return int(p.hi-p.lo) >= p.limits.maxRecords || p.bytes+e.size > p.limits.maxBytes
+		return int(p.hi-p.lo) >= p.limits.maxRecords || p.bytes+d.size > p.limits.maxBytes
 	}
 	count, bytes := p.count(), p.bytes
-	if old := p.superseded(e.key); old != nil { // goes when e comes
+	if old := p.superseded(d.key); old != nil { // goes when d comes
 		count--
 		bytes -= old.size
 	}
-	return count >= p.limits.maxRecords || bytes+e.size > p.limits.maxBytes
+	return count >= p.limits.maxRecords || bytes+d.size > p.limits.maxBytes
 }
 
 // lowest returns the lowest position of a connected reader, or the end.
@@ -192,20 +186,20 @@ func (p *partition) hold(m *mark, next int64) {
 	p.limit = min(p.limit, m.next)
 }
 
-// offer appends e if there is room and nobody waits for some. It returns the
+// offer appends the draft if there is room and nobody waits for some. It returns the
 // offset, or full, or why it can never be.
-func (p *partition) offer(e entry) (offset int64, full bool, err error) {
+func (p *partition) offer(d *draft) (offset int64, full bool, err error) {
 	p.mu.Lock()
 	if p.gone != nil {
 		err = p.gone
 		p.mu.Unlock()
 		return -1, false, err
 	}
-	if len(p.queue) > 0 || !p.makeRoom(&e) {
+	if len(p.queue) > 0 || !p.makeRoom(d) {
 		p.mu.Unlock()
 		return -1, true, nil
 	}
-	offset = p.push(e)
+	offset = p.push(d)
 	first, rest := p.takeWaiters()
 	p.mu.Unlock()
 	wakeClaims(first, rest)
@@ -223,16 +217,16 @@ func (p *partition) await() *roomWaiter {
 
 // offerFirst is offer for a publisher in the queue; it leaves the queue unless the
 // answer is full.
-func (p *partition) offerFirst(w *roomWaiter, e entry) (offset int64, full bool, err error) {
+func (p *partition) offerFirst(w *roomWaiter, d *draft) (offset int64, full bool, err error) {
 	p.mu.Lock()
 	switch {
 	case p.gone != nil:
 		offset, err = -1, p.gone
-	case p.queue[0] != w || !p.makeRoom(&e):
+	case p.queue[0] != w || !p.makeRoom(d):
 		p.mu.Unlock()
 		return -1, true, nil
 	default:
-		offset = p.push(e)
+		offset = p.push(d)
 	}
 	next := p.leaveQueue(w)
 	first, rest := p.takeWaiters()
@@ -321,22 +315,33 @@ func wakeClaims(first *claim, rest []*claim) {
 	}
 }
 
-// fetch appends up to n records from offset on to records.
+// fetch appends up to n records from offset on to records, which hold none. What they
+// are made of is not the log's, but for strings, which nobody can change.
 func (p *partition) fetch(records []driver.Record, offset int64, n int) []driver.Record {
+	first := offset
 	if p.compaction != nil {
-		return p.fetchCompacted(records, offset, n)
+		first = p.seek(offset)
 	}
-	count := int(min(int64(n), p.end-offset))
-	if count <= 0 {
+	count, headers, bodies, last := 0, 0, 0, first
+	for ; last < p.hi && count < n; last++ {
+		if e := p.at(last); !e.empty() {
+			count++
+			headers += int(e.headers)
+			bodies += e.body
+		}
+	}
+	if count == 0 {
 		return records
 	}
-	records = slices.Grow(records, count)[:count]
-	for i := range records {
-		e, r := p.at(offset), &records[i]
-		r.Topic, r.Partition, r.Offset = p.topic, p.id, offset
-		r.Key, r.Payload = e.key, e.payload
-		r.UUID, r.Headers, r.Timestamp = e.uuid, e.headers, e.timestamp
-		offset++
+	made := pages{headers: make([]driver.Header, 0, headers), bodies: make([]byte, 0, bodies)}
+	records = slices.Grow(records, count)
+	for ; first < last; first++ {
+		if e := p.at(first); !e.empty() {
+			records = records[:len(records)+1]
+			r := &records[len(records)-1]
+			r.Topic, r.Partition, r.Offset, r.Timestamp = p.topic, p.id, e.offset, e.timestamp()
+			made.read(p.chunks.text(e), r)
+		}
 	}
 	return records
 }
@@ -351,7 +356,7 @@ func (p *partition) resolve(s driver.Start) (int64, error) {
 		return p.end, nil
 	case driver.StartAtTime:
 		for i := p.lo; i < p.hi; i++ {
-			if e := p.at(i); !e.empty() && !e.timestamp.Before(s.Time) {
+			if e := p.at(i); !e.empty() && !e.timestamp().Before(s.Time) {
 				return p.offsetAt(i), nil
 			}
 		}

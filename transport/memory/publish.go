@@ -20,6 +20,8 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 		held  backlog
 		now   time.Time // one reading of the clock does for the batch
 	)
+	d := drafts.Get().(*draft)
+	defer d.put()
 	for i := range batch {
 		o := &batch[i]
 		if err := t.admit(o); err != nil {
@@ -40,23 +42,23 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 		if now.IsZero() && o.Timestamp.IsZero() {
 			now = time.Now().Round(0) // a record has no use for the monotonic clock
 		}
-		e := newEntry(o, now)
+		d.write(o, now)
 		if p.limits.compact && o.Key == nil {
 			o.Complete(driver.Failed(invalid("publish", o.Topic, "the topic is compacted, which needs a key on each message")))
 			continue
 		}
-		if e.size > p.limits.maxBytes {
+		if d.size > p.limits.maxBytes {
 			o.Complete(driver.Failed(failure(driver.TooLarge, "publish", o.Topic,
-				fmt.Sprintf("the message has %d bytes, the partition keeps %d", e.size, p.limits.maxBytes), nil)))
+				fmt.Sprintf("the message has %d bytes, the partition keeps %d", d.size, p.limits.maxBytes), nil)))
 			continue
 		}
 		if held.behind(p) {
-			held.add(p, o, e)
+			held.add(p, o, now)
 			continue
 		}
-		offset, full, err := p.offer(e)
+		offset, full, err := p.offer(d)
 		if full {
-			held.add(p, o, e)
+			held.add(p, o, now)
 			continue
 		}
 		complete(o, p, offset, err)
@@ -88,56 +90,31 @@ func complete(o *driver.Outgoing, p *partition, offset int64, err error) {
 	o.Complete(driver.Outcome{Partition: p.id, Offset: offset})
 }
 
-// newEntry copies what o's owner may change or reuse; now is for a message without
-// a timestamp.
-func newEntry(o *driver.Outgoing, now time.Time) entry {
-	m := o.Message
-	e := entry{uuid: m.UUID, timestamp: o.Timestamp}
-	if e.timestamp.IsZero() {
-		e.timestamp = now
+// drafts are written again, until their memory is more than most messages need.
+var drafts = sync.Pool{New: func() any { return new(draft) }}
+
+func (d *draft) put() {
+	d.key, d.payload = nil, nil
+	if cap(d.head)+cap(d.names) <= largestChunk {
+		drafts.Put(d)
 	}
-	keyLen := len(o.Key)
-	e.size = int64(keyLen + len(m.Payload))
-	if o.Key != nil || m.Payload != nil {
-		buf := make([]byte, e.size)
-		if o.Key != nil {
-			e.key = buf[:keyLen:keyLen]
-			copy(e.key, o.Key)
-		}
-		if m.Payload != nil {
-			e.payload = buf[keyLen:]
-			copy(e.payload, m.Payload)
-		}
-	}
-	if len(m.Metadata) == 0 {
-		return e
-	}
-	e.headers = make([]driver.Header, 0, len(m.Metadata))
-	for k, v := range m.Metadata {
-		if driver.IsDirective(k) {
-			continue
-		}
-		e.headers = append(e.headers, driver.Header{Key: k, Value: v})
-		e.size += int64(len(k) + len(v))
-	}
-	return e
 }
 
 // backlog is what a batch has for full partitions, in order.
 type backlog map[*partition][]heldMessage
 
 type heldMessage struct {
-	out   *driver.Outgoing
-	entry entry
+	out *driver.Outgoing
+	now time.Time
 }
 
 func (b backlog) behind(p *partition) bool { return len(b[p]) > 0 }
 
-func (b *backlog) add(p *partition, o *driver.Outgoing, e entry) {
+func (b *backlog) add(p *partition, o *driver.Outgoing, now time.Time) {
 	if *b == nil {
 		*b = backlog{}
 	}
-	(*b)[p] = append((*b)[p], heldMessage{o, e})
+	(*b)[p] = append((*b)[p], heldMessage{o, now})
 }
 
 // clear waits until every held message is completed, partitions side by side.
@@ -166,13 +143,16 @@ func (t *Transport) drain(p *partition, messages []heldMessage) {
 func (t *Transport) wait(p *partition, m heldMessage) (int64, error) {
 	link := t.link.Load()
 	ctx := m.out.Context
+	d := drafts.Get().(*draft)
+	defer d.put()
+	d.write(m.out, m.now)
 	w := p.await()
 	for {
 		if err := t.admit(m.out); err != nil {
 			p.giveUp(w)
 			return -1, err
 		}
-		offset, full, err := p.offerFirst(w, m.entry)
+		offset, full, err := p.offerFirst(w, d)
 		if !full {
 			return offset, err
 		}

@@ -152,7 +152,7 @@ func TestRecordIsWhatWasPublished(t *testing.T) {
 
 	s := subscribe(t, tr, driver.Subscription{})
 	records := fetch(t, assigned(t, s)[0])
-	require.Equal(t, []driver.Record{{Topic: "t", Key: []byte("key"), Timestamp: when, UUID: "the-uuid",
+	require.Equal(t, []driver.Record{{Topic: "t", Key: []byte("key"), Timestamp: when.Local(), UUID: "the-uuid",
 		Headers: []driver.Header{{Key: "name", Value: "value"}}, Payload: []byte("payload")}}, records)
 }
 

@@ -1,0 +1,157 @@
+package memory
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// entry is what the ring knows of a record; its text is in a chunk. There is no pointer
+// in it: what a log keeps, however much that is, costs the collector nothing.
+type entry struct {
+	offset  int64
+	chunk   int64 // the number of the chunk that has its text
+	at      int   // where that begins
+	body    int   // how long key and payload are together
+	size    int64 // of what counts against the limits; -1 in a slot whose record is gone
+	seconds int64 // of the timestamp, since 1970
+	nanos   int32
+	headers int32 // how many
+}
+
+func (e *entry) timestamp() time.Time { return time.Unix(e.seconds, int64(e.nanos)) }
+
+func (e *entry) empty() bool { return e.size < 0 }
+
+// draft is a message on its way into a partition. It refers to the message's key and
+// payload; the rest is encoded in head, before a partition's lock is taken. It can be
+// written again.
+//
+// A record's text is, with lengths as varints, and those of key and payload one higher,
+// so that 0 is nil: the lengths of UUID, key and payload, the number of headers, the
+// lengths of their names and values; then all of these, in the order UUID, headers,
+// key, payload.
+type draft struct {
+	entry
+	head         []byte
+	names        []byte // of headers, and their values
+	key, payload []byte
+}
+
+// write makes d the draft of o; now is for a message without a timestamp.
+func (d *draft) write(o *driver.Outgoing, now time.Time) {
+	m, timestamp := o.Message, o.Timestamp
+	if timestamp.IsZero() {
+		timestamp = now
+	}
+	d.key, d.payload = o.Key, m.Payload
+	body := len(d.key) + len(d.payload)
+	d.entry = entry{body: body, size: int64(body), seconds: timestamp.Unix(), nanos: int32(timestamp.Nanosecond())}
+	for k := range m.Metadata {
+		if !driver.IsDirective(k) {
+			d.headers++
+		}
+	}
+	h := binary.AppendUvarint(d.head[:0], uint64(len(m.UUID)))
+	h = appendLength(h, d.key)
+	h = appendLength(h, d.payload)
+	h = binary.AppendUvarint(h, uint64(d.headers))
+	d.names = append(d.names[:0], m.UUID...)
+	for k, v := range m.Metadata {
+		if driver.IsDirective(k) {
+			continue
+		}
+		h = binary.AppendUvarint(h, uint64(len(k)))
+		h = binary.AppendUvarint(h, uint64(len(v)))
+		d.names = append(append(d.names, k...), v...)
+		d.size += int64(len(k) + len(v))
+	}
+	d.head = h
+}
+
+// text is how long the record's text is.
+func (d *draft) text() int { return len(d.head) + len(d.names) + d.body }
+
+func appendLength(to, b []byte) []byte {
+	if b == nil {
+		return append(to, 0)
+	}
+	return binary.AppendUvarint(to, uint64(len(b))+1)
+}
+
+// cursor reads a record's text.
+type cursor string
+
+func (c *cursor) uvarint() int {
+	n, shift := 0, 0
+	for i := 0; ; i++ {
+		b := (*c)[i]
+		n |= int(b&0x7f) << shift
+		if b < 0x80 {
+			*c = (*c)[i+1:]
+			return n
+		}
+		shift += 7
+	}
+}
+
+func (c *cursor) take(n int) string {
+	s := (*c)[:n]
+	*c = (*c)[n:]
+	return string(s)
+}
+
+// pages is the memory that the records of a Fetch are put in: their headers, and their
+// keys and payloads, which are their readers' own.
+type pages struct {
+	headers []driver.Header
+	bodies  []byte
+}
+
+// bytes copies s; n is its length and one, 0 for nil.
+func (p *pages) bytes(c *cursor, n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	from := len(p.bodies)
+	p.bodies = append(p.bodies, c.take(n-1)...)
+	return p.bodies[from:len(p.bodies):len(p.bodies)]
+}
+
+// read makes r the record with this text, but for what is not in there. The strings are
+// part of the text.
+func (p *pages) read(text string, r *driver.Record) {
+	c := cursor(text)
+	uuid, key, payload, headers := c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()
+	lengths := c
+	for range 2 * headers {
+		c.uvarint()
+	}
+	r.UUID = c.take(uuid)
+	r.Headers = nil
+	if headers > 0 {
+		from := len(p.headers)
+		for range headers {
+			name, value := lengths.uvarint(), lengths.uvarint()
+			p.headers = append(p.headers, driver.Header{Key: c.take(name), Value: c.take(value)})
+		}
+		r.Headers = p.headers[from:len(p.headers):len(p.headers)]
+	}
+	r.Key, r.Payload = p.bytes(&c, key), p.bytes(&c, payload)
+}
+
+// keyIn returns the key in a record's text, "" for nil.
+func keyIn(text string) string {
+	c := cursor(text)
+	uuid, key, _, headers := c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()
+	if key == 0 {
+		return ""
+	}
+	skip := uuid
+	for range 2 * headers {
+		skip += c.uvarint()
+	}
+	c.take(skip)
+	return c.take(key - 1)
+}

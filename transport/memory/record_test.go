@@ -1,0 +1,130 @@
+package memory_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/memory"
+)
+
+// Messages of every shape come out as they went in, whatever shares their memory in the
+// log, for whoever reads them: what one reader does to his bytes no other sees.
+func TestRecordsOfAnyShape(t *testing.T) {
+	t.Parallel()
+	text := rapid.OneOf(rapid.String(), rapid.Map(rapid.IntRange(0, 100_000), func(n int) string { return strings.Repeat("é", n) }))
+	blob := rapid.OneOf(rapid.Just([]byte(nil)), rapid.Just([]byte{}), rapid.SliceOfN(rapid.Byte(), 0, 300),
+		rapid.Map(rapid.IntRange(0, 200_000), func(n int) []byte { return bytes.Repeat([]byte{7}, n) }))
+	name := rapid.Map(rapid.String(), func(s string) string { return "h-" + s })
+	rapid.Check(t, func(rt *rapid.T) {
+		keep := rapid.IntRange(1, 50).Draw(rt, "kept")
+		tr, err := memory.New(memory.WithMaxRecords(keep))
+		require.NoError(rt, err)
+		defer func() { require.NoError(rt, tr.Close(context.Background())) }()
+		config := map[string]string{}
+		if rapid.Bool().Draw(rt, "compact") {
+			config[memory.ConfigCleanupPolicy] = "compact"
+		}
+		require.NoError(rt, tr.CreateTopic(context.Background(), driver.TopicSpec{Name: "t", Partitions: 1, Config: config}))
+		var want []driver.Record
+		sink := make(outcomes, 1)
+		for i := range int64(rapid.IntRange(1, 80).Draw(rt, "records")) {
+			r := driver.Record{Topic: "t", Offset: i, UUID: text.Draw(rt, "uuid"), Key: blob.Draw(rt, "key"), Payload: blob.Draw(rt, "payload"),
+				Timestamp: time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(rt, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(rt, "nanos"))}
+			if len(config) > 0 {
+				r.Key = []byte(fmt.Sprint(i)) // none takes another's place
+			}
+			m := message.NewMessage(r.UUID, bytes.Clone(r.Payload))
+			for k, v := range rapid.MapOfN(name, text, 0, 5).Draw(rt, "headers") {
+				m.Metadata[k] = v
+				r.Headers = append(r.Headers, driver.Header{Key: k, Value: v})
+			}
+			out := driver.Outgoing{Context: context.Background(), Topic: "t", Partition: driver.AnyPartition, Key: bytes.Clone(r.Key),
+				Timestamp: r.Timestamp, Message: m, Sink: sink}
+			tr.Publish([]driver.Outgoing{out})
+			require.NoError(rt, (<-sink).Err)
+			spoil(out.Key, m.Payload)
+			want = append(want, r)
+		}
+		want = want[max(0, len(want)-keep):]
+		for range 2 {
+			require.Equal(rt, len(want), len(readAll(rt, tr, rapid.IntRange(1, 100).Draw(rt, "fetch"), func(i int, r *driver.Record) {
+				w := want[i]
+				require.ElementsMatch(rt, w.Headers, r.Headers)
+				w.Headers, r.Headers = nil, nil
+				require.Equal(rt, w, *r)
+				spoil(r.Key, r.Payload)
+			})))
+		}
+	})
+}
+
+// readAll reads the topic from its oldest record on.
+func readAll(t *rapid.T, tr *memory.Transport, maxFetch int, each func(i int, r *driver.Record)) (offsets []int64) {
+	s, err := tr.Subscribe(context.Background(), driver.Subscription{Topic: "t", MaxFetch: maxFetch})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close(context.Background())) }()
+	e, err := s.Next(context.Background())
+	require.NoError(t, err)
+	_, end, err := tr.Log().Offsets("t", 0)
+	require.NoError(t, err)
+	for next := int64(0); next < end; {
+		records, err := e.Added[0].Fetch(context.Background())
+		require.NoError(t, err)
+		for i := range records {
+			next = records[i].Offset + 1
+			each(len(offsets), &records[i])
+			offsets = append(offsets, records[i].Offset)
+		}
+	}
+	return offsets
+}
+
+func spoil(all ...[]byte) {
+	for _, b := range all {
+		for i := range b {
+			b[i] = ^b[i]
+		}
+	}
+}
+
+// A log that has no more to keep lets go of what it kept.
+func TestTheLogLetsGoOfWhatItTrims(t *testing.T) { // not in parallel: what others hold would count
+	for _, policy := range []string{"delete", "compact"} {
+		t.Run(policy, func(t *testing.T) {
+			tr := newTransport(t, memory.WithMaxRecords(100))
+			require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t", Partitions: 1,
+				Config: map[string]string{memory.ConfigCleanupPolicy: policy}}))
+			payload := strings.Repeat("x", 10_000)
+			mustPublish(t, tr, payload, keyed("kept"))
+			rest := func() { // the same key again and again, of a hundred at the most
+				for i := range 2000 {
+					mustPublish(t, tr, payload, keyed(fmt.Sprint(i%50)))
+				}
+			}
+			rest()
+			before := held()
+			for range 5 {
+				rest()
+			}
+			require.Less(t, held(), before+20<<20, "of 100 MB that went through it")
+		})
+	}
+}
+
+// held is what the program has on its heap.
+func held() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
