@@ -34,8 +34,7 @@ func (c *claim) readBatches() {
 			return
 		}
 		if len(rest) > 0 && rest[0].DecodeErr != nil {
-			e := c.admitNext(&rest)
-			if !c.handle(e) {
+			if _, acked := c.handle(c.admitNext(&rest)); !acked {
 				return
 			}
 		}
@@ -49,7 +48,7 @@ func (c *claim) handOutRest(rest []Record) {
 	rest = append(rest, c.fetchRest(len(rest))...)
 	for len(rest) > 0 {
 		if rest[0].DecodeErr != nil {
-			if !c.handle(c.admitNext(&rest)) {
+			if _, acked := c.handle(c.admitNext(&rest)); !acked {
 				return
 			}
 			continue

@@ -37,7 +37,7 @@ type claim struct {
 }
 
 func newClaim(s *Subscription, p driver.Partition) *claim {
-	c := &claim{sub: s, part: p, window: newWindow(), lanes: map[string]*entry{}, room: make(chan struct{}, 1)}
+	c := &claim{sub: s, part: p, window: newWindow(s.cfg.reuse && !s.cfg.atMostOnce), lanes: map[string]*entry{}, room: make(chan struct{}, 1)}
 	c.crew.handle, c.crew.limit = c.handleLane, s.cfg.window
 	return c
 }
@@ -148,7 +148,8 @@ func (c *claim) handOut(handing context.Context, r *Record) bool {
 	c.mu.Unlock()
 	switch {
 	case cfg.order == orderPartition:
-		return c.handle(e)
+		_, acked := c.handle(e)
+		return acked
 	case !waits:
 		c.crew.add(e)
 	}
@@ -166,14 +167,12 @@ func (c *claim) fallIn(e *entry) bool {
 	return last != nil
 }
 
-// next takes e, which was handled, out of its lane and returns the one behind it,
-// nil when there is none.
-func (c *claim) next(e *entry) *entry {
+// leaveLane takes e, which was handled, out of its lane and returns the one behind it,
+// nil when there is none. c.mu is held.
+func (c *claim) leaveLane(e *entry) *entry {
 	if c.sub.cfg.order != orderKey || len(e.rec.Key) == 0 {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	next := e.behind
 	if next == nil {
 		delete(c.lanes, string(e.rec.Key))
@@ -186,28 +185,31 @@ func (c *claim) next(e *entry) *entry {
 // not to be acknowledged any more. Then the lane stays as it is: nothing of its key
 // is begun any more, as it must not overtake that one.
 func (c *claim) handleLane(e *entry) {
-	for e != nil && c.handle(e) {
-		e = c.next(e)
+	for acked := true; e != nil && acked; {
+		e, acked = c.handle(e)
 	}
 }
 
-// handle delivers the record until it is acknowledged, and returns true then; false
-// when the claim or the subscription ends first.
-func (c *claim) handle(e *entry) bool {
+// handle delivers the record until it is acknowledged, and returns true then, and the one
+// that is behind it in its lane; false when the claim or the subscription ends first.
+// Once it is acknowledged nobody uses e any more.
+func (c *claim) handle(e *entry) (behind *entry, acked bool) {
 	if e.once {
 		c.handleOnce(e)
-		return true
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.leaveLane(e), true
 	}
 	if f := c.sub.inFlight; f != nil {
 		if !f.take(c.waiting(), 1) {
-			return false
+			return nil, false
 		}
 		defer f.give(1)
 	}
 	pause := newBackoff(c.sub.cfg.minBackoff, c.sub.cfg.maxBackoff)
 	for attempt := 1; ; attempt++ {
 		if !c.mayBegin() {
-			return false
+			return nil, false
 		}
 		err := c.deliver(e, attempt)
 		after := time.Duration(-1)
@@ -217,7 +219,7 @@ func (c *claim) handle(e *entry) bool {
 				err = nil
 			case verbStop:
 				c.sub.cancel(ctl)
-				return false
+				return nil, false
 			case verbRetry:
 				after = ctl.after
 			case verbDeadLetter:
@@ -227,14 +229,13 @@ func (c *claim) handle(e *entry) bool {
 			}
 		}
 		if err == nil {
-			c.ack(e)
-			return true
+			return c.ack(e), true
 		}
 		if after < 0 {
 			after = pause.next()
 		}
 		if !c.rest(after) {
-			return false
+			return nil, false
 		}
 	}
 }
@@ -303,15 +304,18 @@ func (c *claim) rest(d time.Duration) bool {
 	return false
 }
 
-// ack makes the record acknowledged, and tells who waits for that.
-func (c *claim) ack(e *entry) {
+// ack makes the record acknowledged, and tells who waits for that. It returns the one
+// that is behind it in its lane.
+func (c *claim) ack(e *entry) (behind *entry) {
 	c.mu.Lock()
+	behind = c.leaveLane(e)
 	moved := c.window.ack(e)
 	c.mu.Unlock()
 	c.makeRoom()
 	if moved {
 		c.commit.moved()
 	}
+	return behind
 }
 
 // position is what may be committed; -1 for nothing.

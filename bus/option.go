@@ -139,6 +139,7 @@ type subscribeConfig struct {
 	handOutOnDrain bool
 	atMostOnce     bool
 	noMetadata     bool
+	reuse          bool
 	batch          *batchConfig // nil for messages one by one
 	inFlight       int
 	admit          func(context.Context, AdmissionRequest) error
@@ -267,6 +268,17 @@ func CommitInterval(d time.Duration) SubscribeOption {
 			return invalid("the commit interval is negative")
 		}
 		c.commitInterval = &d
+		return nil
+	}
+}
+
+// ReuseDeliveries has a Delivery, its Record and its Message used again for a later one
+// once the handler has returned nil: a handler, or a hook, must not keep any of them.
+// Keys, payloads and headers it may keep, as ever. It spares an allocation for each
+// message. It changes nothing with AtMostOnce. Default: they are the handler's for good.
+func ReuseDeliveries() SubscribeOption {
+	return func(c *subscribeConfig) error {
+		c.reuse = true
 		return nil
 	}
 }

@@ -2,6 +2,10 @@ package bus_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,5 +103,69 @@ func TestNoMetadata(t *testing.T) {
 		require.Contains(t, d.Record.Headers, bus.Header{Key: "colour", Value: "blue"})
 		require.Equal(t, name == "traced", d.Metadata != nil)
 		require.NoError(t, b.Close())
+	}
+}
+
+// Deliveries are used again, none before its handler has returned, and what handlers may
+// keep stays what it is; unless it is asked for, they are the handler's for good.
+func TestReuseDeliveries(t *testing.T) {
+	t.Parallel()
+	const count, keys = 4000, 13
+	for name, tc := range map[string]struct {
+		opts  []bus.SubscribeOption
+		reuse bool
+	}{
+		"kept":         {[]bus.SubscribeOption{bus.OrderByKey()}, false},
+		"by key":       {[]bus.SubscribeOption{bus.OrderByKey(), bus.ReuseDeliveries()}, true},
+		"by partition": {[]bus.SubscribeOption{bus.OrderByPartition(), bus.ReuseDeliveries()}, true},
+		"unordered":    {[]bus.SubscribeOption{bus.Unordered(), bus.ReuseDeliveries()}, true},
+		"once":         {[]bus.SubscribeOption{bus.OrderByKey(), bus.ReuseDeliveries(), bus.AtMostOnce()}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, _ := onMemory(t)
+			var all []string
+			for i := range count {
+				all = append(all, fmt.Sprint(i%keys))
+			}
+			publish(t, b, all...) // the payload of each is its number
+			var mu sync.Mutex
+			deliveries := map[*bus.Record]*bus.Delivery{}
+			payloads := map[int64][]byte{}
+			done := make(chan struct{})
+			opts := append(tc.opts, bus.Group("g"), bus.StartAt(bus.Oldest()), bus.Window(8), bus.Backoff(time.Microsecond, time.Microsecond))
+			_, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
+				offset := d.Record.Offset
+				for range 3 { // others are at work meanwhile
+					if want := fmt.Sprint(offset); offset != d.Record.Offset || want != string(d.Payload) || want != d.UUID || want != string(d.Record.Payload) {
+						t.Errorf("record %d became %d with payload %s and UUID %s", offset, d.Record.Offset, d.Payload, d.UUID)
+					}
+					runtime.Gosched()
+				}
+				if name != "once" && offset%7 == 0 && d.Attempt == 1 {
+					return errors.New("again")
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				deliveries[d.Record] = d
+				payloads[offset] = d.Payload
+				if len(payloads) == count {
+					close(done)
+				}
+				return nil
+			}, opts...)
+			require.NoError(t, err)
+			<-done
+			mu.Lock()
+			defer mu.Unlock()
+			if tc.reuse {
+				require.Less(t, len(deliveries), count/2)
+			} else {
+				require.Len(t, deliveries, count)
+			}
+			for offset, p := range payloads {
+				require.Equal(t, fmt.Sprint(offset), string(p))
+			}
+		})
 	}
 }

@@ -13,6 +13,9 @@ type window struct {
 	held        int    // how long it is
 	unacked     int
 	next        int64 // the position to commit; -1 while nothing is acknowledged
+
+	reuse bool   // entries that have left the queue are admitted again
+	spare *entry // those, linked by after: never more than there were in the queue at once
 }
 
 // entry is a record that was handed out, and what its first delivery needs: one
@@ -32,11 +35,17 @@ type entry struct {
 	queued *entry // the next one of those that are ready; under the crew's mutex
 }
 
-func newWindow() window { return window{next: -1} }
+func newWindow(reuse bool) window { return window{next: -1, reuse: reuse} }
 
 // admit puts a record that comes after all others under watch.
 func (w *window) admit(r *Record) *entry {
-	e := &entry{rec: *r}
+	e := w.spare
+	if e == nil {
+		e = new(entry)
+	} else {
+		w.spare, e.after = e.after, nil
+	}
+	e.rec = *r
 	if w.front == nil {
 		w.front = e
 	} else {
@@ -49,7 +58,7 @@ func (w *window) admit(r *Record) *entry {
 }
 
 // ack marks the entry, and moves the position over the acknowledged prefix. It
-// returns true when the position moved.
+// returns true when the position moved. The entry may be another record's from now on.
 func (w *window) ack(e *entry) bool {
 	e.acked = true
 	w.unacked--
@@ -60,6 +69,10 @@ func (w *window) ack(e *entry) bool {
 		// Whoever keeps a message keeps its entry, and must not keep those after it.
 		w.front, first.after = first.after, nil
 		w.held--
+		if w.reuse {
+			*first = entry{after: w.spare}
+			w.spare = first
+		}
 		moved = true
 	}
 	return moved

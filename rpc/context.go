@@ -39,7 +39,7 @@ type lazyContext struct {
 	context.Context                 // the parent
 	also            context.Context // ends it too; nil for none
 	deadline        time.Time       // zero for the parent's
-	info            *CallInfo       // nil for none
+	call            *exchange       // that a handler answers; nil for none
 
 	mu     sync.Mutex
 	real   context.Context // made by the first Done
@@ -109,8 +109,10 @@ func (c *lazyContext) Err() error {
 
 // Value asks the watching context, which knows what package context keeps in there.
 func (c *lazyContext) Value(key any) any {
-	if c.info != nil && key == (infoKey{}) {
-		return c.info
+	if c.call != nil && key == (infoKey{}) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.call.callInfo()
 	}
 	c.mu.Lock()
 	ctx := c.real

@@ -208,7 +208,7 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	opts := []bus.SubscribeOption{bus.NoGroup(), bus.StartAt(r.position()), bus.NoMetadata()}
+	opts := []bus.SubscribeOption{bus.NoGroup(), bus.StartAt(r.position()), bus.NoMetadata(), bus.ReuseDeliveries()}
 	if p := r.partition.Load(); p >= 0 {
 		opts = append(opts, bus.OnlyPartitions(p))
 	}

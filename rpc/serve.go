@@ -18,8 +18,20 @@ import (
 type exchange struct {
 	frame Frame
 	ctx   lazyContext
-	info  CallInfo
 	req   Request
+	info  *CallInfo // made when somebody first asks; under ctx.mu
+}
+
+// callInfo tells of the request. ctx.mu is held.
+func (x *exchange) callInfo() *CallInfo {
+	if x.info == nil {
+		f := &x.frame
+		x.info = &CallInfo{
+			Topic: f.Topic, Method: f.Method, Key: f.Key, Caller: f.Caller, ID: f.ID, IdempotencyKey: f.IdempotencyKey,
+			Attempt: f.Attempt, Deadline: f.Deadline, Metadata: f.Metadata,
+		}
+	}
+	return x.info
 }
 
 // deliver answers one request. The request is acknowledged, by returning nil, only
@@ -199,14 +211,11 @@ func (s *Server) notRequest(f *Frame) error {
 // server's any more, and somebody else runs it again.
 func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *method, a *answer, begun time.Time) (*answer, error) {
 	f, ctx := &x.frame, &x.ctx
-	x.info = CallInfo{
-		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, Caller: f.Caller, ID: f.ID, IdempotencyKey: f.IdempotencyKey,
-		Attempt: f.Attempt, Deadline: f.Deadline, Metadata: f.Metadata,
-	}
+	f.Topic = d.Record.Topic
 	x.req = Request{
 		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, ContentType: f.ContentType, Metadata: f.Metadata, Body: f.Body,
 	}
-	ctx.Context, ctx.deadline, ctx.info = claim, f.Deadline, &x.info
+	ctx.Context, ctx.deadline, ctx.call = claim, f.Deadline, x
 	m.stats.requests.Add(1)
 	m.stats.inFlight.Add(1)
 	resp, err := s.guarded(ctx, m.invoke, &x.req)

@@ -113,7 +113,7 @@ var errShutdown = &Error{st: newError(codes.Unavailable, "the server is shut dow
 // subscribeOptions are what the transport can do of what the server wants.
 func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
 	caps := s.bus.Capabilities()
-	opts := []bus.SubscribeOption{bus.Window(s.cfg.window), bus.NoMetadata(),
+	opts := []bus.SubscribeOption{bus.Window(s.cfg.window), bus.NoMetadata(), bus.ReuseDeliveries(),
 		// What fails is the publishing of a reply, which is in the cache: try again soon.
 		bus.Backoff(50*time.Millisecond, time.Second)}
 	if !s.cfg.leaveOnStop || !s.redelivered() {

@@ -28,7 +28,7 @@ type Wire interface {
 	// to be trusted: whatever is in it, Decode returns, and bounds what it accepts. When it
 	// fails f holds what could be read before, so that the other side can be told.
 	// An error with a status (an *Error) says which code to tell it by; the default
-	// is InvalidArgument. Decode must not change r.
+	// is InvalidArgument. Decode must neither change r nor keep it.
 	Decode(r *bus.Record, f *Frame) error
 }
 

@@ -40,6 +40,7 @@ func (c *chunks) add(d *draft, alone bool) (number int64, at int) {
 	}
 	at = last.Len()
 	last.Write(d.head)
+	last.Write(d.lengths)
 	last.Write(d.names)
 	last.Write(d.key)
 	last.Write(d.payload)

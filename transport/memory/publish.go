@@ -95,7 +95,7 @@ var drafts = sync.Pool{New: func() any { return new(draft) }}
 
 func (d *draft) put() {
 	d.key, d.payload = nil, nil
-	if cap(d.head)+cap(d.names) <= largestChunk {
+	if cap(d.lengths)+cap(d.names) <= largestChunk {
 		drafts.Put(d)
 	}
 }

@@ -25,8 +25,8 @@ func (e *entry) timestamp() time.Time { return time.Unix(e.seconds, int64(e.nano
 func (e *entry) empty() bool { return e.size < 0 }
 
 // draft is a message on its way into a partition. It refers to the message's key and
-// payload; the rest is encoded in head, before a partition's lock is taken. It can be
-// written again.
+// payload; the rest is encoded, before a partition's lock is taken. It can be written
+// again.
 //
 // A record's text is, with lengths as varints, and those of key and payload one higher,
 // so that 0 is nil: the lengths of UUID, key and payload, the number of headers, the
@@ -34,8 +34,9 @@ func (e *entry) empty() bool { return e.size < 0 }
 // key, payload.
 type draft struct {
 	entry
-	head         []byte
-	names        []byte // of headers, and their values
+	head         []byte // the lengths of UUID, key and payload, and the number of headers
+	lengths      []byte // of the headers' names and values
+	names        []byte // the UUID, and the headers' names and values
 	key, payload []byte
 }
 
@@ -48,30 +49,25 @@ func (d *draft) write(o *driver.Outgoing, now time.Time) {
 	d.key, d.payload = o.Key, m.Payload
 	body := len(d.key) + len(d.payload)
 	d.entry = entry{body: body, size: int64(body), seconds: timestamp.Unix(), nanos: int32(timestamp.Nanosecond())}
-	for k := range m.Metadata {
-		if !driver.IsDirective(k) {
-			d.headers++
-		}
-	}
-	h := binary.AppendUvarint(d.head[:0], uint64(len(m.UUID)))
-	h = appendLength(h, d.key)
-	h = appendLength(h, d.payload)
-	h = binary.AppendUvarint(h, uint64(d.headers))
-	d.names = append(d.names[:0], m.UUID...)
+	lengths, names := d.lengths[:0], append(d.names[:0], m.UUID...)
 	for k, v := range m.Metadata {
 		if driver.IsDirective(k) {
 			continue
 		}
-		h = binary.AppendUvarint(h, uint64(len(k)))
-		h = binary.AppendUvarint(h, uint64(len(v)))
-		d.names = append(append(d.names, k...), v...)
+		d.headers++
 		d.size += int64(len(k) + len(v))
+		lengths = binary.AppendUvarint(binary.AppendUvarint(lengths, uint64(len(k))), uint64(len(v)))
+		names = append(append(names, k...), v...)
 	}
-	d.head = h
+	d.lengths, d.names = lengths, names
+	d.head = binary.AppendUvarint(d.head[:0], uint64(len(m.UUID)))
+	d.head = appendLength(d.head, d.key)
+	d.head = appendLength(d.head, d.payload)
+	d.head = binary.AppendUvarint(d.head, uint64(d.headers))
 }
 
 // text is how long the record's text is.
-func (d *draft) text() int { return len(d.head) + len(d.names) + d.body }
+func (d *draft) text() int { return len(d.head) + len(d.lengths) + len(d.names) + d.body }
 
 func appendLength(to, b []byte) []byte {
 	if b == nil {
