@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -23,7 +22,8 @@ type claim struct {
 
 	ctx      context.Context
 	end      context.CancelCauseFunc
-	fetched  []driver.Record // what Fetch returned last; Fetch's own
+	fetched  []driver.Record           // what Fetch returned last; Fetch's own
+	came     []*sarama.ConsumerMessage // collect's own
 	released chan struct{}
 	release  sync.Once
 
@@ -137,26 +137,23 @@ func (c *claim) detach(src *source) {
 func (c *claim) collect(first *sarama.ConsumerMessage, messages <-chan *sarama.ConsumerMessage) []driver.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	records := slices.Grow(c.fetched[:0], min(c.maxFetch, 1+len(messages)))
-	defer func() { c.fetched = records }()
-	for m := first; ; {
+	came := c.came[:0]
+	for m, open := first, true; m != nil; {
 		if m.Offset >= c.next {
-			records = append(records, c.wire.decode(m))
+			came = append(came, m)
 			c.next = m.Offset + 1
 		}
-		if len(records) == c.maxFetch {
-			return records
-		}
-		select {
-		case next, open := <-messages:
-			if !open {
-				return records // Fetch finds it closed again
+		if m = nil; len(came) < c.maxFetch && open {
+			select {
+			case m, open = <-messages: // Fetch finds it closed again
+			default:
 			}
-			m = next
-		default:
-			return records
 		}
 	}
+	c.fetched = c.wire.decode(c.fetched[:0], came)
+	clear(came)
+	c.came = came
+	return c.fetched
 }
 
 // Commit implements driver.Partition.

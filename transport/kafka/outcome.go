@@ -2,6 +2,9 @@ package kafka
 
 import (
 	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/IBM/sarama"
 
@@ -20,14 +23,25 @@ type pending struct {
 	with   *together
 	alone  together     // with, for a message that is published alone
 	stuck  *partitioner // that chose a sticky partition for it
+	memory *space       // it is part of
 }
 
-// space is the memory of a batch on its way out: few allocations for all of it.
+// space is the memory of a batch on its way out. It is used again when every message has
+// its outcome: then sarama knows of none of them any more.
 type space struct {
 	items   []pending
 	headers []sarama.RecordHeader
-	text    []byte // of the headers
+	text    []byte       // of the headers
+	users   atomic.Int32 // messages without an outcome, and who hands them over
 }
+
+var spaces = sync.Pool{New: func() any { return new(space) }}
+
+// What of a space is worth keeping for another batch.
+const (
+	keptItems = 1024
+	keptText  = 256 << 10
+)
 
 func newSpace(batch []driver.Outgoing) *space {
 	headers, text := 0, 0
@@ -39,7 +53,23 @@ func newSpace(batch []driver.Outgoing) *space {
 			text += len(k) + len(v)
 		}
 	}
-	return &space{items: make([]pending, len(batch)), headers: make([]sarama.RecordHeader, 0, headers), text: make([]byte, 0, text)}
+	s := spaces.Get().(*space)
+	s.items = slices.Grow(s.items, len(batch))[:len(batch)]
+	s.headers, s.text = slices.Grow(s.headers, headers), slices.Grow(s.text, text) // what is in them must not move
+	s.users.Store(int32(len(batch)) + 1)
+	return s
+}
+
+// leave is called when a message has its outcome, and when all are handed over. The
+// caller uses nothing of s any more.
+func (s *space) leave() {
+	if s.users.Add(-1) > 0 || cap(s.items) > keptItems || cap(s.text) > keptText {
+		return
+	}
+	clear(s.items)
+	clear(s.headers)
+	s.items, s.headers, s.text = s.items[:0], s.headers[:0], s.text[:0]
+	spaces.Put(s)
 }
 
 // header appends one to those of the item that is being made.
@@ -57,6 +87,7 @@ func succeeded(rec *sarama.ProducerMessage) {
 	item.line.client.net.traffic.produced.Add(1)
 	item.out.Complete(driver.Outcome{Partition: rec.Partition, Offset: rec.Offset})
 	item.line.pending.Done()
+	item.memory.leave()
 }
 
 func (p *producer) failedToSend(e *sarama.ProducerError) {
@@ -71,6 +102,7 @@ func (p *producer) failedToSend(e *sarama.ProducerError) {
 	}
 	item.out.Complete(driver.Failed(item.outcome(e.Err, code)))
 	item.line.pending.Done()
+	item.memory.leave()
 }
 
 func (i *pending) settle() {

@@ -57,18 +57,20 @@ func (p *producer) publish(batch []driver.Outgoing) {
 	var topic string
 	var with *together
 	memory := newSpace(batch)
+	defer memory.leave()
 	for i := range batch {
 		out := &batch[i]
 		if len(batch) > 1 && (with == nil || out.Topic != topic) {
 			topic, with = out.Topic, &together{}
 		}
 		item := &memory.items[i]
-		item.out = out
+		item.out, item.memory = out, memory
 		if item.with = with; with == nil {
 			item.with = &item.alone
 		}
 		if err := p.hand(item, memory); err != nil {
 			out.Complete(driver.Failed(err))
+			memory.leave()
 		}
 	}
 }

@@ -93,20 +93,28 @@ func withoutDirectives(msg *message.Message) *message.Message {
 	return c
 }
 
-// decode makes a Record of what was fetched.
-func (w *wire) decode(in *sarama.ConsumerMessage) driver.Record {
+// decode appends Records of what was fetched to records.
+func (w *wire) decode(records []driver.Record, fetched []*sarama.ConsumerMessage) []driver.Record {
+	memory := newHeaderSpace(fetched)
+	for _, in := range fetched {
+		records = append(records, w.decodeOne(in, memory))
+	}
+	return records
+}
+
+func (w *wire) decodeOne(in *sarama.ConsumerMessage, memory *headerSpace) driver.Record {
 	rec := driver.Record{
 		Topic: in.Topic, Partition: in.Partition, Offset: in.Offset,
 		Key: in.Key, Timestamp: in.Timestamp, Payload: in.Value,
 	}
 	m := w.of(in.Topic)
 	if m == nil {
-		rec.UUID, rec.Headers = headersOf(in, true)
+		rec.UUID, rec.Headers = memory.read(in, true)
 		return rec
 	}
 	msg, err := unmarshal(m, in)
 	if err != nil {
-		_, rec.Headers = headersOf(in, false)
+		_, rec.Headers = memory.read(in, false)
 		rec.DecodeErr = &driver.Error{
 			Code: driver.Undecodable, Op: "fetch", Transport: transportName, Topic: in.Topic,
 			Reason: fmt.Sprintf("the unmarshaler failed at partition %d offset %d", in.Partition, in.Offset), Err: err,
@@ -134,21 +142,36 @@ func unmarshal(m Marshaler, in *sarama.ConsumerMessage) (msg *message.Message, e
 	return msg, err
 }
 
-// headersOf returns the headers in the order of the wire; with uuid, without the one
-// that carries the UUID, and its value.
-func headersOf(in *sarama.ConsumerMessage, uuid bool) (id string, headers []driver.Header) {
-	size := 0
-	for _, h := range in.Headers {
-		size += len(h.Key) + len(h.Value)
+// headerSpace is what the headers of fetched records are put in: two allocations for all
+// of them.
+type headerSpace struct {
+	headers []driver.Header
+	text    strings.Builder
+}
+
+func newHeaderSpace(fetched []*sarama.ConsumerMessage) *headerSpace {
+	headers, text := 0, 0
+	for _, in := range fetched {
+		headers += len(in.Headers)
+		for _, h := range in.Headers {
+			text += len(h.Key) + len(h.Value)
+		}
 	}
-	var text strings.Builder // one allocation for all of them
-	text.Grow(size)
+	s := &headerSpace{headers: make([]driver.Header, 0, headers)}
+	s.text.Grow(text)
+	return s
+}
+
+// read returns the headers in the order of the wire; with uuid, without the one that
+// carries the UUID, and its value.
+func (s *headerSpace) read(in *sarama.ConsumerMessage, uuid bool) (id string, headers []driver.Header) {
+	begin := s.text.Len()
 	for _, h := range in.Headers {
-		text.Write(h.Key)
-		text.Write(h.Value)
+		s.text.Write(h.Key)
+		s.text.Write(h.Value)
 	}
-	rest := text.String()
-	headers = make([]driver.Header, 0, len(in.Headers))
+	rest := s.text.String()[begin:]
+	first := len(s.headers)
 	for _, h := range in.Headers {
 		k, v := len(h.Key), len(h.Key)+len(h.Value)
 		name, value := rest[:k], rest[k:v]
@@ -157,7 +180,7 @@ func headersOf(in *sarama.ConsumerMessage, uuid bool) (id string, headers []driv
 			id = value
 			continue
 		}
-		headers = append(headers, driver.Header{Key: name, Value: value})
+		s.headers = append(s.headers, driver.Header{Key: name, Value: value})
 	}
-	return id, headers
+	return id, s.headers[first:len(s.headers):len(s.headers)]
 }
