@@ -185,33 +185,55 @@ func (c *claim) leaveLane(e *entry) *entry {
 // not to be acknowledged any more. Then the lane stays as it is: nothing of its key
 // is begun any more, as it must not overtake that one.
 func (c *claim) handleLane(e *entry) {
-	for acked := true; e != nil && acked; {
-		e, acked = c.handle(e)
+	for goesOn := true; e != nil && goesOn; {
+		e, goesOn = c.handle(e)
 	}
 }
 
 // handle delivers the record until it is acknowledged, and returns true then, and the one
-// that is behind it in its lane; false when the claim or the subscription ends first.
-// Once it is acknowledged nobody uses e any more.
-func (c *claim) handle(e *entry) (behind *entry, acked bool) {
+// that is behind it in its lane; false when the claim or the subscription ends first. When
+// the handler returns Later it returns true, too, and none behind: settled goes on. Either
+// way e is not the caller's any more.
+func (c *claim) handle(e *entry) (behind *entry, goesOn bool) {
 	if e.once {
 		c.handleOnce(e)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.leaveLane(e), true
 	}
-	if f := c.sub.inFlight; f != nil {
-		if !f.take(c.waiting(), 1) {
-			return nil, false
-		}
-		defer f.give(1)
+	l := e.later
+	back := l != nil && l.back
+	f := c.sub.inFlight
+	if f != nil && !back && !f.take(c.waiting(), 1) {
+		return nil, false
 	}
+	attempt := 1
+	var err error
+	if back {
+		attempt, err, l.back = l.attempt, l.outcome, false
+	}
+	behind, goesOn, away := c.untilAcked(e, attempt, back, err)
+	if f != nil && !away {
+		f.give(1)
+	}
+	return behind, goesOn
+}
+
+// untilAcked is handle from this attempt on, of which err is the outcome if it is made.
+func (c *claim) untilAcked(e *entry, attempt int, made bool, err error) (behind *entry, goesOn, away bool) {
 	pause := newBackoff(c.sub.cfg.minBackoff, c.sub.cfg.maxBackoff)
-	for attempt := 1; ; attempt++ {
-		if !c.mayBegin() {
-			return nil, false
+	for range attempt - 1 {
+		pause.next()
+	}
+	for ; ; attempt, made = attempt+1, false {
+		if !made {
+			if !c.mayBegin() {
+				return nil, false, false
+			}
+			if err, away = c.deliver(e, attempt); away {
+				return nil, true, true
+			}
 		}
-		err := c.deliver(e, attempt)
 		after := time.Duration(-1)
 		if ctl, ok := controlOf(err); ok {
 			switch ctl.verb {
@@ -219,7 +241,7 @@ func (c *claim) handle(e *entry) (behind *entry, acked bool) {
 				err = nil
 			case verbStop:
 				c.sub.cancel(ctl)
-				return nil, false
+				return nil, false, false
 			case verbRetry:
 				after = ctl.after
 			case verbDeadLetter:
@@ -229,13 +251,13 @@ func (c *claim) handle(e *entry) (behind *entry, acked bool) {
 			}
 		}
 		if err == nil {
-			return c.ack(e), true
+			return c.ack(e), true, false
 		}
 		if after < 0 {
 			after = pause.next()
 		}
 		if !c.rest(after) {
-			return nil, false
+			return nil, false, false
 		}
 	}
 }
@@ -253,7 +275,8 @@ func (c *claim) handleOnce(e *entry) {
 			"partition", e.rec.Partition, "offset", e.rec.Offset, "error", err)
 		return
 	}
-	if ctl, ok := controlOf(c.deliver(e, 1)); ok {
+	err, _ := c.deliver(e, 1) // nobody settles it later: see SettleLater
+	if ctl, ok := controlOf(err); ok {
 		switch ctl.verb {
 		case verbStop:
 			c.sub.cancel(ctl)

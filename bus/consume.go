@@ -20,11 +20,14 @@ type Delivery struct {
 	// Attempt is 1 for the first delivery by this subscription, 2 for the one after a
 	// Nack, and so on.
 	Attempt int
+
+	later *later // nil without SettleLater
 }
 
 // Handler handles one message. nil acknowledges it. An error is a Nack: the message
 // is delivered again after a back-off, and holds up what is ordered after it.
-// Retry, DeadLetter, Drop and Stop make errors that say more. A panic is a Nack.
+// Retry, DeadLetter, Drop and Stop make errors that say more, and Later says nothing yet.
+// A panic is a Nack.
 //
 // ctx ends when the partition is revoked, the subscription's own context ends, or a
 // drain runs out of time; context.Cause tells which. The handler should return

@@ -19,10 +19,12 @@ const (
 	verbDeadLetter
 	verbDrop
 	verbStop
+	verbLater
 )
 
 func (c *control) Error() string {
-	what := [...]string{verbRetry: "retry", verbDeadLetter: "dead-letter", verbDrop: "drop", verbStop: "stop"}[c.verb]
+	what := [...]string{verbRetry: "retry", verbDeadLetter: "dead-letter", verbDrop: "drop", verbStop: "stop",
+		verbLater: "to be settled later, which takes a subscription with SettleLater"}[c.verb]
 	if c.err == nil {
 		return what
 	}
@@ -96,7 +98,7 @@ func AnswerOf(err error) (Answer, error) {
 		return Ack, nil
 	}
 	ctl, ok := controlOf(err)
-	if !ok {
+	if !ok || ctl.verb == verbLater {
 		return Nack, err
 	}
 	return [...]Answer{verbRetry: AnswerRetry, verbDeadLetter: AnswerDeadLetter, verbDrop: AnswerDrop, verbStop: AnswerStop}[ctl.verb], ctl.err

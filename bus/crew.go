@@ -19,7 +19,8 @@ type crew struct {
 	idle   []*worker
 	hired  int
 	coming int  // woken or hired, and not yet at the queue: 0 or 1
-	over   bool // nothing comes any more
+	away   int  // records that are handled by nobody here, and come back
+	over   bool // nothing is added any more
 }
 
 // worker is what one of them waits on.
@@ -29,36 +30,35 @@ type worker struct{ wake chan struct{} } // room for one
 func (c *crew) add(e *entry) {
 	c.mu.Lock()
 	c.ready.push(e)
-	w, hire := c.next()
+	w := c.next()
 	c.mu.Unlock()
-	c.call(w, hire)
+	w.call()
 }
 
-// next picks who is to come to the queue, unless somebody is on the way, or everybody
-// is at work: then the first that has done comes by itself. c.mu is held.
-func (c *crew) next() (w *worker, hire bool) {
+// next sees to it that somebody comes to the queue, unless somebody is on the way, or
+// everybody is at work: then the first that has done comes by itself. It returns who is
+// to be called, nil for nobody. c.mu is held.
+func (c *crew) next() *worker {
 	if c.coming > 0 || c.ready.first == nil {
-		return nil, false
+		return nil
 	}
 	if last := len(c.idle) - 1; last >= 0 {
-		w, c.idle = c.idle[last], c.idle[:last]
+		w := c.idle[last]
+		c.idle = c.idle[:last]
 		c.coming++
-		return w, false
+		return w
 	}
-	if c.hired < c.limit {
+	if c.hired < c.limit && !c.over { // later on, end may wait already
 		c.hired++
 		c.coming++
-		return nil, true
+		c.all.Go(c.work)
 	}
-	return nil, false
+	return nil
 }
 
-func (c *crew) call(w *worker, hire bool) {
-	switch {
-	case w != nil:
+func (w *worker) call() {
+	if w != nil {
 		w.wake <- struct{}{}
-	case hire:
-		c.all.Go(c.work)
 	}
 }
 
@@ -72,7 +72,7 @@ func (c *crew) work() {
 		}
 		e := c.ready.pop()
 		if e == nil {
-			if c.over {
+			if c.over && c.away == 0 {
 				c.mu.Unlock()
 				return
 			}
@@ -82,27 +82,66 @@ func (c *crew) work() {
 			came = true
 			continue
 		}
-		other, hire := c.next()
+		other := c.next()
 		c.mu.Unlock()
-		c.call(other, hire)
+		other.call()
 		came = false
 		c.handle(e)
 	}
 }
 
-// end has the workers go once the queue is empty, and waits for them. Nothing is added
-// any more.
+// leave says that the record which the caller, a worker, handles will come back.
+func (c *crew) leave() {
+	c.mu.Lock()
+	c.away++
+	c.mu.Unlock()
+}
+
+// stay takes leave back.
+func (c *crew) stay() {
+	c.mu.Lock()
+	c.away--
+	c.mu.Unlock()
+}
+
+// back says that a record has come back; e is what is to be handled now, nil for none.
+func (c *crew) back(e *entry) {
+	c.mu.Lock()
+	c.away--
+	if e != nil {
+		c.ready.push(e)
+	}
+	w := c.next()
+	idle := c.dismiss()
+	c.mu.Unlock()
+	w.call()
+	for _, w := range idle {
+		w.call()
+	}
+}
+
+// end has the workers go once the queue is empty and nothing will come back, and waits
+// for them. Nothing is added any more.
 func (c *crew) end() {
 	c.mu.Lock()
 	c.over = true
+	idle := c.dismiss()
+	c.mu.Unlock()
+	for _, w := range idle {
+		w.call()
+	}
+	c.all.Wait()
+}
+
+// dismiss returns the idle workers, who are to be woken, if they may go. c.mu is held.
+func (c *crew) dismiss() []*worker {
+	if !c.over || c.away > 0 {
+		return nil
+	}
 	idle := c.idle
 	c.idle = nil
 	c.coming += len(idle)
-	c.mu.Unlock()
-	for _, w := range idle {
-		w.wake <- struct{}{}
-	}
-	c.all.Wait()
+	return idle
 }
 
 // fifo is a queue of entries, linked through them.

@@ -11,15 +11,16 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// deliver runs the handler once.
-func (c *claim) deliver(e *entry, attempt int) error {
+// deliver runs the handler once. away says that the outcome is told later: then e is not
+// the caller's any more.
+func (c *claim) deliver(e *entry, attempt int) (err error, away bool) {
 	if e.rec.DecodeErr != nil {
-		return c.undecodable(e)
+		return c.undecodable(e), false
 	}
 	if c.sub.cfg.admit != nil {
 		e.asked[0] = &e.rec
 		if err := c.sub.cfg.admit(c.waiting(), AdmissionRequest{Records: e.asked[:], Draining: c.sub.draining}); err != nil {
-			return err
+			return err, false
 		}
 	}
 	if s := c.sub.slots; s != nil {
@@ -31,23 +32,39 @@ func (c *claim) deliver(e *entry, attempt int) error {
 		case s <- struct{}{}:
 			defer func() { <-s }()
 		case <-wait.Done():
-			return context.Cause(wait)
+			return context.Cause(wait), false
 		}
 	}
 	d := c.sub.delivery(e, attempt)
+	l := c.laterOf(e)
+	d.later = l
 	hooks := &c.sub.cfg.hooks
 	ctx, end := hooks.traceDelivery(c.ctx, c.sub.bus.caps.Name, c.sub.cfg.group, d)
 	d.SetContext(ctx)
-	if len(hooks.delivery) == 0 {
-		err := c.guarded(ctx, d)
-		end(err)
-		return err
+	var begun time.Time
+	if len(hooks.delivery) > 0 {
+		begun = time.Now()
 	}
-	begun := time.Now()
-	err := c.guarded(ctx, d)
+	err = c.guarded(ctx, d)
+	if l != nil && isLater(err) {
+		l.attempt, l.begun, l.end = attempt, begun, end
+		c.crew.leave()
+		if !l.both() {
+			return nil, true
+		}
+		c.crew.stay()
+		err = l.outcome
+	}
+	c.delivered(e, attempt, begun, end, err)
+	return err, false
+}
+
+// delivered tells tracers and hooks of a delivery's outcome.
+func (c *claim) delivered(e *entry, attempt int, begun time.Time, end func(error), err error) {
 	end(err)
-	hooks.onDelivery(DeliveryEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Record: &e.rec, Attempt: attempt, Err: err, Duration: time.Since(begun)})
-	return err
+	if hooks := &c.sub.cfg.hooks; len(hooks.delivery) > 0 {
+		hooks.onDelivery(DeliveryEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Record: &e.rec, Attempt: attempt, Err: err, Duration: time.Since(begun)})
+	}
 }
 
 // guarded turns a panic of the handler into an error.

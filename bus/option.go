@@ -140,6 +140,7 @@ type subscribeConfig struct {
 	atMostOnce     bool
 	noMetadata     bool
 	reuse          bool
+	later          bool
 	batch          *batchConfig // nil for messages one by one
 	inFlight       int
 	admit          func(context.Context, AdmissionRequest) error
@@ -351,6 +352,10 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, e
 	}
 	if c.atMostOnce && (c.admit != nil || c.inFlight > 0) {
 		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic, Reason: "what is acknowledged first can't be held back: leave AtMostOnce out, or Admission and InFlight"}
+	}
+	if c.later && (c.batch != nil || c.atMostOnce || c.order == orderPartition) {
+		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic,
+			Reason: "nothing comes of SettleLater with batches, AtMostOnce or OrderByPartition: leave one of them out"}
 	}
 	c.ahead = max(c.ahead, c.window)
 	if c.start == nil {

@@ -33,6 +33,7 @@ type entry struct {
 	behind *entry // the next one in the lane
 
 	queued *entry // the next one of those that are ready; under the crew's mutex
+	later  *later // nil until it is needed, with SettleLater
 }
 
 func newWindow(reuse bool) window { return window{next: -1, reuse: reuse} }
@@ -70,7 +71,7 @@ func (w *window) ack(e *entry) bool {
 		w.front, first.after = first.after, nil
 		w.held--
 		if w.reuse {
-			*first = entry{after: w.spare}
+			*first = entry{after: w.spare, later: first.later}
 			w.spare = first
 		}
 		moved = true

@@ -115,6 +115,11 @@ func (s *Server) begin(ctx context.Context, slots chan struct{}) error {
 	select {
 	case slots <- struct{}{}:
 		return nil
+	default: // a choice among several costs more
+	}
+	select {
+	case slots <- struct{}{}:
+		return nil
 	case <-s.stopping:
 		return errShutdown
 	case <-ctx.Done():

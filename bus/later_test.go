@@ -1,0 +1,216 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// Handlers that settle now, later, or before they return, with every answer there is, are
+// handlers like others: each message is acknowledged in the end, those of a key in their
+// order, no more at once than InFlight allows, and the hooks are told of each outcome.
+func TestSettleLater(t *testing.T) {
+	t.Parallel()
+	const count, keys, inFlight = 3000, 40, 30
+	for name, opts := range map[string][]bus.SubscribeOption{
+		"commits gathered": {bus.CommitInterval(5 * time.Millisecond)},
+		"commits at once":  {bus.CommitInterval(0)},
+		"reused":           {bus.CommitInterval(5 * time.Millisecond), bus.ReuseDeliveries()},
+		"unordered":        {bus.Unordered()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, log := onMemory(t)
+			require.NoError(t, b.EnsureTopic(t.Context(), bus.TopicSpec{Name: "dead", Partitions: 1}))
+			var all []string
+			for i := range count {
+				all = append(all, fmt.Sprint(i%keys))
+			}
+			publish(t, b, all...)
+			told := &tally{}
+			var mu sync.Mutex
+			last := map[string]int64{} // by key: the offset of the last that was acknowledged
+			var current, most, acked atomic.Int64
+			done := make(chan struct{})
+			var others sync.WaitGroup
+			opts := append([]bus.SubscribeOption{bus.OrderByKey(), bus.Group("g"), bus.Window(64), bus.InFlight(inFlight), bus.SettleLater(),
+				bus.Backoff(time.Microsecond, 50*time.Microsecond), bus.DeadLetterTopic("dead"), bus.SubscriptionHooks(told)}, opts...)
+			sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
+				if n := current.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				answer, offset, key := random(d.Attempt), d.Record.Offset, string(d.Record.Key)
+				end := func() {
+					mu.Lock()
+					if before, ok := last[key]; name != "unordered" && ok && before >= offset && d.Attempt == 1 {
+						t.Errorf("key %s: %d came after %d", key, offset, before)
+					}
+					switch a, _ := bus.AnswerOf(answer); a {
+					case bus.Ack, bus.AnswerDrop, bus.AnswerDeadLetter:
+						last[key] = offset
+						if acked.Add(1) == count {
+							close(done)
+						}
+					}
+					mu.Unlock()
+					current.Add(-1)
+				}
+				switch rand.IntN(3) {
+				case 0:
+					end()
+					return answer
+				case 1:
+					end()
+					d.Settle(answer)
+				default:
+					others.Go(func() {
+						if rand.IntN(4) == 0 {
+							time.Sleep(rand.N(200 * time.Microsecond))
+						}
+						end()
+						d.Settle(answer)
+					})
+				}
+				return bus.Later
+			}, opts...)
+			require.NoError(t, err)
+			<-done
+			require.NoError(t, sub.Close(t.Context()))
+			others.Wait()
+			require.LessOrEqual(t, most.Load(), int64(inFlight))
+			next, _, _ := log.Committed("g", "t", 0)
+			require.EqualValues(t, count, next)
+			require.EqualValues(t, count, told.good.Load(), "each has one outcome that ends it")
+			require.Zero(t, told.later.Load())
+			require.NoError(t, b.Close())
+		})
+	}
+}
+
+// random is an answer that acknowledges at the fifth attempt at the latest.
+func random(attempt int) error {
+	switch n := rand.IntN(20); {
+	case attempt > 4 || n > 6:
+		return nil
+	case n > 4:
+		return bus.Retry(0, errors.New("soon"))
+	case n > 2:
+		return errors.New("again")
+	case n > 1:
+		return bus.DeadLetter(errors.New("hopeless"))
+	default:
+		return bus.Drop(errors.New("who cares"))
+	}
+}
+
+// tally counts what deliveries came to.
+type tally struct{ good, later atomic.Int64 }
+
+func (o *tally) OnDelivery(e bus.DeliveryEvent) {
+	if errors.Is(e.Err, bus.Later) {
+		o.later.Add(1)
+	}
+	switch a, _ := bus.AnswerOf(e.Err); a {
+	case bus.Ack, bus.AnswerDrop, bus.AnswerDeadLetter:
+		o.good.Add(1)
+	}
+}
+
+// What is to be settled later is being handled: a drain waits for it, and what is behind
+// it waits too.
+func TestCloseWaitsForWhatIsSettledLater(t *testing.T) {
+	t.Parallel()
+	for name, outcome := range map[string]error{"acknowledged": nil, "refused": errors.New("no")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, log := onMemory(t)
+				publish(t, b, "a", "a", "b")
+				handed := make(chan *bus.Delivery, 3)
+				sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error { handed <- d; return bus.Later },
+					bus.Group("g"), bus.OrderByKey(), bus.SettleLater())
+				require.NoError(t, err)
+				synctest.Wait()
+				require.Len(t, handed, 2, "one of each key")
+				closed := make(chan error)
+				go func() { closed <- sub.Close(t.Context()) }()
+				synctest.Wait()
+				select {
+				case <-closed:
+					t.Fatal("they are not settled")
+				default:
+				}
+				for range 2 {
+					if d := <-handed; string(d.Record.Key) == "a" {
+						d.Settle(outcome)
+					} else {
+						d.Settle(nil)
+					}
+					synctest.Wait()
+				}
+				require.NoError(t, <-closed)
+				require.Empty(t, handed, "nothing is begun any more")
+				next, _, _ := log.Committed("g", "t", 0)
+				require.EqualValues(t, map[string]int64{"acknowledged": 1, "refused": 0}[name], next)
+				require.NoError(t, b.Close())
+			})
+		})
+	}
+}
+
+// Stop, told later, ends the subscription.
+func TestStopLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := onMemory(t)
+		publish(t, b, "a")
+		stop := errors.New("enough")
+		sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
+			go func() { time.Sleep(time.Second); d.Settle(bus.Stop(stop)) }()
+			return bus.Later
+		}, bus.Group("g"), bus.Unordered(), bus.SettleLater())
+		require.NoError(t, err)
+		<-sub.Done()
+		require.ErrorIs(t, sub.Err(), stop)
+		require.NoError(t, b.Close())
+	})
+}
+
+// Where it was not asked for Later is an error, and Settle a mistake; where nothing would
+// come of it it can't be asked for.
+func TestLaterHasToBeAskedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := onMemory(t)
+		publish(t, b, "a")
+		var attempts atomic.Int64
+		sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
+			require.Panics(t, func() { d.Settle(nil) })
+			if attempts.Add(1) == 1 {
+				return bus.Later
+			}
+			return nil
+		}, bus.Group("g"))
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 2, attempts.Load())
+		require.NoError(t, sub.Close(t.Context()))
+		for _, opt := range []bus.SubscribeOption{bus.OrderByPartition(), bus.AtMostOnce()} {
+			_, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), opt, bus.SettleLater())
+			require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+		}
+		_, err = b.ConsumeBatches(t.Context(), "t", func(context.Context, []*bus.Delivery) error { return nil }, bus.Group("g"), bus.SettleLater())
+		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+		require.NoError(t, b.Close())
+	})
+}
