@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -34,8 +33,8 @@ func (x *exchange) callInfo() *CallInfo {
 	return x.info
 }
 
-// deliver answers one request. The request is acknowledged, by returning nil, only
-// when the reply is in the transport's log or will never be. slots bounds how many
+// deliver answers one request. The request is acknowledged, now or later, only when the
+// reply is in the transport's log or will never be. slots bounds how many
 // requests are worked on at once.
 func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct{}) error {
 	s.counters.requests.Add(1)
@@ -87,10 +86,10 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct
 	case a != nil:
 		free()
 		s.counters.replayed.Add(1)
-		return s.answer(f, a)
+		return s.answer(d, f, a)
 	}
 	a, err = s.run(ctx, d, x, m, &entry.own, begun)
-	free() // what is left is to wait for the reply's outcome
+	free() // what is left is the reply
 	if err != nil {
 		s.cache.giveUp(entry)
 		return err
@@ -99,7 +98,7 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, slots chan struct
 		s.counters.canceled.Add(1)
 		return nil // nobody waits for it
 	}
-	return s.answer(f, a)
+	return s.answer(d, f, a)
 }
 
 // begin waits for a slot. Its error says why the request is not to be begun.
@@ -162,17 +161,6 @@ func (s *Server) isStopping() bool {
 func (s *Server) redelivered() bool {
 	caps := s.bus.Capabilities()
 	return caps.Redelivery && caps.Groups && !s.cfg.broadcast
-}
-
-// answer replies, and has the dead-letter topic get a request that could not be read.
-func (s *Server) answer(f *Frame, a *answer) error {
-	if err := s.reply(f, a); err != nil {
-		return err
-	}
-	if a.letter != nil && s.cfg.deadLetter != "" {
-		return bus.DeadLetter(a.letter)
-	}
-	return nil
 }
 
 // undecodable answers a frame that can't be read if it says enough to be answered;
@@ -271,86 +259,6 @@ func (s *Server) guarded(ctx context.Context, invoke Func, req *Request) (resp *
 		}
 	}()
 	return invoke(ctx, req)
-}
-
-// reply publishes the answer and waits until the transport's log has it. An error
-// asks for another try, which finds the answer in the cache.
-func (s *Server) reply(f *Frame, a *answer) error {
-	if f.ReplyTo == "" || a.declined {
-		return nil
-	}
-	err := s.publish(f, a)
-	if err == nil {
-		return nil
-	}
-	switch bus.CodeOf(err) {
-	case bus.NotFound:
-		s.counters.repliesDropped.Add(1)
-		return nil
-	case bus.TooLarge, bus.InvalidArgument, bus.Unsupported:
-		// It will be refused again: say so instead, in few words.
-		code := codes.Internal
-		switch {
-		case a.st.Code() != codes.OK:
-			code = a.st.Code()
-		case bus.CodeOf(err) == bus.TooLarge:
-			code = codes.ResourceExhausted
-		}
-		err = s.publish(f, failure(f, code, "the answer can't be sent: "+err.Error()))
-		switch bus.CodeOf(err) {
-		case bus.NotFound, bus.TooLarge, bus.InvalidArgument, bus.Unsupported:
-			s.counters.repliesDropped.Add(1)
-			s.cfg.logger.Warn("a reply can't be sent", "method", f.Method, "caller", f.Caller, "replyTo", f.ReplyTo, "error", err)
-			return nil
-		}
-		if err == nil {
-			return nil
-		}
-	}
-	s.counters.repliesFailed.Add(1)
-	return err
-}
-
-func (s *Server) publish(f *Frame, a *answer) error {
-	r, ok := s.replies.Get().(*outgoingReply)
-	if !ok {
-		outcome := make(chan error, 1)
-		r = &outgoingReply{message: newMessage(), outcome: outcome, told: func(o bus.Outcome) { outcome <- o.Err }}
-	}
-	r.frame = Frame{
-		Kind: KindReply, ID: f.ID, Stream: f.Stream, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
-		Key: f.Key, Attempt: f.Attempt, ContentType: a.contentType, Status: a.st, Metadata: a.metadata, Body: a.body,
-	}
-	if f.Server == AnyServer {
-		r.frame.Server = s.id
-	}
-	m := r.message
-	if err := s.cfg.wire.Encode(&r.frame, m); err != nil {
-		return &bus.Error{Code: bus.InvalidArgument, Op: "encode", Topic: f.ReplyTo, Err: err}
-	}
-	if f.ReplyPartition >= 0 {
-		bus.SetPartition(m, f.ReplyPartition)
-	}
-	s.bus.PublishAsync(s.replying, f.ReplyTo, m, r.told)
-	select {
-	case err := <-r.outcome:
-		if err == nil || bus.CodeOf(err) != bus.OutcomeUnknown { // then the transport may still be reading it
-			r.frame = Frame{}
-			emptied(m)
-			s.replies.Put(r)
-		}
-		return err
-	case <-s.replying.Done(): // the outcome is still to come: r can't be used again
-		return context.Cause(s.replying)
-	}
-}
-
-// outgoingReply is what publishing a reply needs; used again once the outcome is known.
-type outgoingReply struct {
-	frame   Frame
-	message *message.Message
-	outcome chan error
-	told    func(bus.Outcome)
 }
 
 func failure(f *Frame, code codes.Code, text string) *answer {

@@ -23,6 +23,8 @@ type Server struct {
 	cache    *replayCache
 	counters serverCounters
 	replies  sync.Pool // of *outgoingReply
+	waiting  waitingReplies
+	later    bool // outcomes of replies are waited for without a goroutine
 
 	// stopping is closed when nothing is begun any more.
 	stopping chan struct{}
@@ -66,6 +68,8 @@ func NewServer(b *bus.Bus, opts ...ServerOption) (*Server, error) {
 	s := &Server{bus: b, cfg: cfg, id: cfg.instance, made: time.Now(), cache: newReplayCache(cfg.replay, cfg.replayBytes),
 		methods: map[string]*method{}, stopping: make(chan struct{})}
 	s.replying, s.stopReplies = context.WithCancelCause(bus.ExistingTopic(context.Background()))
+	context.AfterFunc(s.replying, s.giveUp)
+	s.later = !cfg.atMostOnce && !s.byPartition()
 	return s, nil
 }
 
@@ -133,15 +137,25 @@ func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
 	switch {
 	case s.cfg.unordered || !caps.Ordered:
 		opts = append(opts, bus.Unordered())
-	case caps.Keys:
-		opts = append(opts, bus.OrderByKey())
-	default:
+	case s.byPartition():
 		opts = append(opts, bus.OrderByPartition())
+	default:
+		opts = append(opts, bus.OrderByKey())
+	}
+	if s.later {
+		opts = append(opts, bus.SettleLater())
 	}
 	if s.cfg.deadLetter != "" {
 		opts = append(opts, bus.DeadLetterTopic(s.cfg.deadLetter))
 	}
 	return opts
+}
+
+// byPartition says whether requests are answered in the order of their partition: where a
+// transport keeps that order and knows no keys.
+func (s *Server) byPartition() bool {
+	caps := s.bus.Capabilities()
+	return !s.cfg.unordered && caps.Ordered && !caps.Keys
 }
 
 // Serve is Start, followed by Shutdown with ten seconds when ctx ends: then it

@@ -1,0 +1,237 @@
+package rpc
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus"
+)
+
+// answer replies to the request that d brought, and has the dead-letter topic get it if
+// it could not be read. It returns what becomes of the request, or bus.Later when that
+// is to be told when the reply's outcome is known: no goroutine waits for it.
+func (s *Server) answer(d *bus.Delivery, f *Frame, a *answer) error {
+	switch {
+	case f.ReplyTo == "" || a.declined:
+		return s.answered(f, a, nil)
+	case !s.later:
+		return s.answered(f, a, s.publish(f, a))
+	}
+	r := s.newReply()
+	if err := s.encode(&r.frame, r.message, f, a); err != nil {
+		s.reuse(r)
+		return s.answered(f, a, err)
+	}
+	r.delivery, r.request, r.answer = d, f, a
+	s.bus.PublishAsync(s.replying, f.ReplyTo, r.message, r.tell)
+	if r.state.Load() == replyPublished {
+		s.waiting.add(r)
+		switch {
+		case !r.state.CompareAndSwap(replyPublished, replyWaits):
+			s.waiting.remove(r)
+		case s.replying.Err() != nil && r.state.CompareAndSwap(replyWaits, replyGivenUp): // who gives up may have been here before
+			s.waiting.remove(r)
+			return context.Cause(s.replying)
+		default:
+			return bus.Later
+		}
+	}
+	err := r.err
+	s.reuse(r)
+	return s.answered(f, a, err)
+}
+
+// reply publishes the answer and waits until the transport's log has it. An error asks
+// for another try, which finds the answer in the cache.
+func (s *Server) reply(f *Frame, a *answer) error {
+	if f.ReplyTo == "" || a.declined {
+		return nil
+	}
+	return s.replied(f, a, s.publish(f, a))
+}
+
+// answered is what becomes of a request whose reply has this outcome.
+func (s *Server) answered(f *Frame, a *answer, outcome error) error {
+	if err := s.replied(f, a, outcome); err != nil {
+		return err
+	}
+	if a.letter != nil && s.cfg.deadLetter != "" {
+		return bus.DeadLetter(a.letter)
+	}
+	return nil
+}
+
+// replied returns nil when the reply with this outcome is in the log, or never will be:
+// then a reply that can be sent has been, if there is one.
+func (s *Server) replied(f *Frame, a *answer, outcome error) error {
+	if outcome == nil {
+		return nil
+	}
+	err := outcome
+	switch bus.CodeOf(err) {
+	case bus.NotFound:
+		s.counters.repliesDropped.Add(1)
+		return nil
+	case bus.TooLarge, bus.InvalidArgument, bus.Unsupported:
+		// It will be refused again: say so instead, in few words.
+		code := codes.Internal
+		switch {
+		case a.st.Code() != codes.OK:
+			code = a.st.Code()
+		case bus.CodeOf(err) == bus.TooLarge:
+			code = codes.ResourceExhausted
+		}
+		err = s.publish(f, failure(f, code, "the answer can't be sent: "+err.Error()))
+		switch bus.CodeOf(err) {
+		case bus.NotFound, bus.TooLarge, bus.InvalidArgument, bus.Unsupported:
+			s.counters.repliesDropped.Add(1)
+			s.cfg.logger.Warn("a reply can't be sent", "method", f.Method, "caller", f.Caller, "replyTo", f.ReplyTo, "error", err)
+			return nil
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	s.counters.repliesFailed.Add(1)
+	return err
+}
+
+// publish returns when the reply's outcome is known, or nobody waits for outcomes any
+// more.
+func (s *Server) publish(f *Frame, a *answer) error {
+	m := newMessage()
+	if err := s.encode(new(Frame), m, f, a); err != nil {
+		return err
+	}
+	outcome := make(chan error, 1)
+	s.bus.PublishAsync(s.replying, f.ReplyTo, m, func(o bus.Outcome) { outcome <- o.Err })
+	select {
+	case err := <-outcome:
+		return err
+	case <-s.replying.Done():
+		return context.Cause(s.replying)
+	}
+}
+
+// encode makes reply, and its message m, the answer to f.
+func (s *Server) encode(reply *Frame, m *message.Message, f *Frame, a *answer) error {
+	*reply = Frame{
+		Kind: KindReply, ID: f.ID, Stream: f.Stream, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
+		Key: f.Key, Attempt: f.Attempt, ContentType: a.contentType, Status: a.st, Metadata: a.metadata, Body: a.body,
+	}
+	if f.Server == AnyServer {
+		reply.Server = s.id
+	}
+	if err := s.cfg.wire.Encode(reply, m); err != nil {
+		return &bus.Error{Code: bus.InvalidArgument, Op: "encode", Topic: f.ReplyTo, Err: err}
+	}
+	if f.ReplyPartition >= 0 {
+		bus.SetPartition(m, f.ReplyPartition)
+	}
+	return nil
+}
+
+// outgoingReply is a reply on its way, and what waits for its outcome. It is used again
+// once that is known.
+//
+// It has one owner at a time: the handler's goroutine first, which leaves it, unless the
+// outcome is there already, to the outcome or to the end of waiting for outcomes,
+// whichever comes first.
+type outgoingReply struct {
+	server   *Server
+	frame    Frame
+	message  *message.Message
+	tell     func(bus.Outcome) // told, bound once
+	delivery *bus.Delivery     // of the request
+	request  *Frame
+	answer   *answer
+	state    atomic.Int32
+	err      error // the outcome, when it is told
+}
+
+// The states of an outgoingReply.
+const (
+	replyPublished int32 = iota // it is the handler's goroutine's
+	replyWaits                  // it is left
+	replyTold                   // its outcome is there
+	replyGivenUp                // nobody waits for its outcome any more
+)
+
+func (s *Server) newReply() *outgoingReply {
+	r, ok := s.replies.Get().(*outgoingReply)
+	if !ok {
+		r = &outgoingReply{server: s, message: newMessage()}
+		r.tell = r.told
+	}
+	return r
+}
+
+// reuse takes r, of which nobody else knows.
+func (s *Server) reuse(r *outgoingReply) {
+	if bus.CodeOf(r.err) == bus.OutcomeUnknown {
+		return // the transport may still be reading the message
+	}
+	emptied(r.message)
+	r.frame, r.delivery, r.request, r.answer, r.err = Frame{}, nil, nil, nil, nil
+	r.state.Store(replyPublished)
+	s.replies.Put(r)
+}
+
+// told is told the outcome. It does not block.
+func (r *outgoingReply) told(o bus.Outcome) {
+	r.err = o.Err
+	if r.state.CompareAndSwap(replyPublished, replyTold) || !r.state.CompareAndSwap(replyWaits, replyTold) {
+		return
+	}
+	s, d, f, a, err := r.server, r.delivery, r.request, r.answer, r.err
+	s.waiting.remove(r)
+	s.reuse(r)
+	if err == nil && a.letter == nil {
+		d.Settle(nil)
+		return
+	}
+	go func() { d.Settle(s.answered(f, a, err)) }() // its subscription waits for it
+}
+
+// giveUp ends the waiting for outcomes.
+func (s *Server) giveUp() {
+	for _, r := range s.waiting.all() {
+		if r.state.CompareAndSwap(replyWaits, replyGivenUp) {
+			s.waiting.remove(r)
+			r.delivery.Settle(context.Cause(s.replying))
+		}
+	}
+}
+
+// waitingReplies are those that are left to their outcomes, or are about to be.
+type waitingReplies struct {
+	mu      sync.Mutex
+	replies map[*outgoingReply]struct{}
+}
+
+func (w *waitingReplies) add(r *outgoingReply) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.replies == nil {
+		w.replies = map[*outgoingReply]struct{}{}
+	}
+	w.replies[r] = struct{}{}
+}
+
+func (w *waitingReplies) remove(r *outgoingReply) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.replies, r)
+}
+
+func (w *waitingReplies) all() []*outgoingReply {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.replies))
+}
