@@ -219,14 +219,15 @@ func (c *claim) handle(e *entry) (behind *entry, goesOn bool) {
 	return behind, goesOn
 }
 
-// untilAcked is handle from this attempt on, of which err is the outcome if it is made.
-func (c *claim) untilAcked(e *entry, attempt int, made bool, err error) (behind *entry, goesOn, away bool) {
+// untilAcked is handle from this attempt on, which is made already, with the outcome err,
+// when the record has come back. away says that it will come back.
+func (c *claim) untilAcked(e *entry, attempt int, back bool, err error) (behind *entry, goesOn, away bool) {
 	pause := newBackoff(c.sub.cfg.minBackoff, c.sub.cfg.maxBackoff)
 	for range attempt - 1 {
 		pause.next()
 	}
-	for ; ; attempt, made = attempt+1, false {
-		if !made {
+	for ; ; attempt, back = attempt+1, false {
+		if !back {
 			if !c.mayBegin() {
 				return nil, false, false
 			}
