@@ -23,7 +23,8 @@ type Record struct {
 	Offset    int64
 	// Key is nil when it has none.
 	Key []byte
-	// Timestamp is when it was published, or appended: the transport says which.
+	// Timestamp is when it was published, or appended: the transport says which. Logs keep
+	// no time zones: compare it with Equal.
 	Timestamp time.Time
 	// UUID is the watermill message's; "" for a record from a publisher that is not
 	// watermill's, which is valid.
