@@ -162,7 +162,7 @@ func TestServerStoppedUnderLoad(t *testing.T) {
 						return
 					default:
 					}
-					got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{n}, rpc.Key(fmt.Sprint(i)), rpc.Timeout(20*time.Second),
+					got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{n}, rpc.Key(fmt.Sprint(i)),
 						rpc.Retry(rpc.RetryPolicy{Max: 20, MinBackoff: 50 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}))
 					if err == nil && got.N != 2*n {
 						err = errors.New("another's answer")
