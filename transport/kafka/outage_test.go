@@ -174,6 +174,7 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	d := &kafkatest.Dialer{}
 	k, err := kafka.New(b.Addrs(), kafka.WithDialer(d.DialContext))
 	require.NoError(t, err)
+	require.NoError(t, k.Ready(bounded(t)))
 	acked(t, publish(t, k, topic, anyPartition("a")...))
 	d.Stall()
 	outs, s := batch(bounded(t), topic, anyPartition(numbered("", 20)...)...)
