@@ -42,7 +42,7 @@ func TestCutIsNoticedAndMended(t *testing.T) {
 
 func TestStallIsNoticed(t *testing.T) {
 	t.Parallel()
-	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{KeepAlive: 100 * time.Millisecond}))
+	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 1500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))
 	seen := observe(r)
 	seen.await(t, driver.Connected)
 	acked(t, publish(t, r, r.topic, anyPartition("a")...))
