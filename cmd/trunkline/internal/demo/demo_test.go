@@ -19,7 +19,8 @@ import (
 const visible = 3 * time.Second
 
 func config(url string, n int, cut time.Duration) Config {
-	return Config{BusURL: url, Devices: n, InFlight: 16, Cut: cut, CallTimeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler)}
+	return Config{BusURL: url, Devices: n, InFlight: 16, Cut: cut, CallTimeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
+		shutdown: 30 * time.Second}
 }
 
 func bounded(t *testing.T, d time.Duration) context.Context {
