@@ -49,7 +49,7 @@ func serveGreeter(t *testing.T, url string) *bus.Bus {
 	require.NoError(t, err)
 	require.NoError(t, s.Ready(ctx))
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, s.Shutdown(ctx))
 	})
