@@ -183,7 +183,7 @@ func (s *events) OnDeadLetter(e bus.DeadLetterEvent) {
 func TestSubscriptionHooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, p := newScript(), newScriptPartition(records(0, 2, nil)...)
+		s, p := newScript(), newScriptPartition()
 		whole, own := &events{}, &events{}
 		b := s.bus(t, bus.WithHooks(whole))
 		sub := consume(t, s, b, p, func(_ context.Context, d *bus.Delivery) error {
@@ -192,6 +192,8 @@ func TestSubscriptionHooks(t *testing.T) {
 			}
 			return nil
 		}, bus.Group("g"), bus.DeadLetterTopic("dead"), bus.SubscriptionHooks(own))
+		synctest.Wait() // the hooks know of the assignment
+		p.records <- records(0, 2, nil)
 		synctest.Wait()
 		require.NoError(t, sub.Close(t.Context()))
 		want := []string{"session true false", "delivery 0", "commit 1", "delivery 1", "dead letter dead poison", "commit 2", "session false true"}

@@ -143,13 +143,14 @@ func TestUndecodableRecordsAmongBatches(t *testing.T) {
 	t.Run("without", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			s, p := newScript(), newScriptPartition(spoilt()[1:]...)
+			s, p := newScript(), newScriptPartition()
 			b := s.bus(t)
 			var j journal
 			sub := consumeBatches(t, s, b, p, func(_ context.Context, ds []*bus.Delivery) error {
 				j.add("%v", offsets(ds))
 				return nil
 			}, bus.Group("g"), bus.BatchSize(3))
+			p.records <- spoilt()[1:] // now that it is ready: they end it
 			<-sub.Done()
 			require.Equal(t, bus.Undecodable, bus.CodeOf(sub.Err()))
 			require.Equal(t, []string{"[1 2]"}, j.all(), "what came before it was handled")

@@ -261,9 +261,10 @@ func TestStopInABatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s, p := newScript(), newScriptPartition(records(0, 4, nil)...)
+				s, p := newScript(), newScriptPartition()
 				b := s.bus(t)
 				sub := consumeBatches(t, s, b, p, func(context.Context, []*bus.Delivery) error { return tc.err }, bus.Group("g"), bus.BatchSize(4))
+				p.records <- records(0, 4, nil) // now that it is ready: they end it
 				<-sub.Done()
 				require.ErrorIs(t, sub.Err(), errEnough)
 				require.Equal(t, tc.committed, p.last())

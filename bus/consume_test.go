@@ -223,7 +223,7 @@ func TestBackoffDoublesWithJitterAndRetryOverridesIt(t *testing.T) {
 func TestDropAcknowledgesAndStopEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
+		s, p := newScript(), newScriptPartition()
 		b := s.bus(t)
 		enough := errors.New("enough")
 		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
@@ -232,6 +232,7 @@ func TestDropAcknowledgesAndStopEnds(t *testing.T) {
 			}
 			return bus.Stop(enough)
 		}, bus.Group("g"))
+		p.records <- records(0, 3, nil) // now that it is ready: they end it
 		<-sub.Done()
 		require.ErrorIs(t, sub.Err(), enough)
 		require.ErrorIs(t, sub.Ready(t.Context()), enough)
@@ -300,9 +301,10 @@ func TestUndecodableWithoutDeadLetterTopicEndsTheSubscription(t *testing.T) {
 		bad := errors.New("not a message")
 		recs := records(0, 2, nil)
 		recs[1].DecodeErr = bad
-		p := newScriptPartition(recs...)
+		p := newScriptPartition()
 		b := s.bus(t)
 		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
+		p.records <- recs // now that it is ready: they end it
 		<-sub.Done()
 		require.Equal(t, bus.Undecodable, bus.CodeOf(sub.Err()))
 		require.ErrorIs(t, sub.Err(), bad)

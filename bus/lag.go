@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -23,14 +24,11 @@ type PartitionLag struct {
 // ends are those of the last fetch. Without a broker they stay what they were.
 func (s *Subscription) Lag() []PartitionLag {
 	s.mu.Lock()
-	held := make([]*claim, 0, len(s.held))
-	for c := range s.held {
-		held = append(held, c)
-	}
+	held := maps.Clone(s.held)
 	s.mu.Unlock()
 	lags := make([]PartitionLag, 0, len(held))
-	for _, c := range held {
-		if l, known := c.lag(); known {
+	for c, start := range held {
+		if l, known := c.lag(start); known {
 			lags = append(lags, l)
 		}
 	}
@@ -38,13 +36,18 @@ func (s *Subscription) Lag() []PartitionLag {
 	return lags
 }
 
+// hold is called before c has fetched anything: it notes where c begins.
 func (s *Subscription) hold(c *claim) {
+	start := int64(0)
+	if x, ok := c.part.(driver.Extent); ok {
+		start, _, _ = x.Extent()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held == nil {
-		s.held = make(map[*claim]struct{})
+		s.held = make(map[*claim]int64)
 	}
-	s.held[c] = struct{}{}
+	s.held[c] = start
 }
 
 func (s *Subscription) letGo(c *claim) {
@@ -59,17 +62,19 @@ func (c *claim) fetched(n int) {
 	c.ahead = n
 }
 
-func (c *claim) lag() (PartitionLag, bool) {
+// lag goes by what was handed out, and by where the claim began. Where the transport goes
+// on fetching says nothing: it is past what Fetch is about to return.
+func (c *claim) lag(start int64) (PartitionLag, bool) {
 	x, ok := c.part.(driver.Extent)
 	if !ok {
 		return PartitionLag{}, false
 	}
-	next, end, known := x.Extent()
+	_, end, known := x.Extent()
 	if !known {
 		return PartitionLag{}, false
 	}
 	c.mu.Lock()
-	position := next - int64(c.ahead)
+	position := max(start, c.window.next)
 	if first := c.window.front; first != nil {
 		position = first.rec.Offset
 	}

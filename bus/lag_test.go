@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/transport/gochannel"
 	"github.com/trunkline/trunkline/transport/memory"
 )
@@ -66,4 +68,51 @@ func TestLagOfATransportThatDoesNotKnow(t *testing.T) {
 	require.NoError(t, sub.Ready(t.Context()))
 	require.Empty(t, sub.Lag())
 	require.NoError(t, b.Close())
+}
+
+// taking is a partition that a test looks at while a fetch has left it and is not there
+// yet.
+type taking struct {
+	*scriptPartition
+	next       atomic.Int64
+	took, give chan struct{}
+}
+
+func (p *taking) Extent() (next, end int64, known bool) { return p.next.Load(), 3, true }
+
+func (p *taking) Fetch(ctx context.Context) ([]driver.Record, error) {
+	recs, err := p.scriptPartition.Fetch(ctx)
+	if err == nil {
+		p.next.Store(recs[len(recs)-1].Offset + 1)
+		p.took <- struct{}{}
+		<-p.give
+	}
+	return recs, err
+}
+
+// What is being fetched has not been read: a lag of nothing would say that the end is
+// reached.
+func TestLagWhileFetching(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		p := &taking{scriptPartition: newScriptPartition(records(0, 2, nil)...), took: make(chan struct{}), give: make(chan struct{})}
+		b := s.bus(t)
+		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
+		require.NoError(t, err)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+		<-p.took
+		require.Equal(t, []bus.PartitionLag{{Position: 0, End: 3, Records: 3}}, sub.Lag())
+		p.give <- struct{}{}
+		synctest.Wait()
+		require.Equal(t, []bus.PartitionLag{{Position: 2, End: 3, Records: 1}}, sub.Lag())
+		p.records <- records(2, 1, nil)
+		<-p.took
+		require.Equal(t, []bus.PartitionLag{{Position: 2, End: 3, Records: 1}}, sub.Lag())
+		p.give <- struct{}{}
+		synctest.Wait()
+		require.Equal(t, []bus.PartitionLag{{Position: 3, End: 3}}, sub.Lag())
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
 }

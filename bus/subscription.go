@@ -41,7 +41,7 @@ type Subscription struct {
 	changed  chan struct{} // closed and replaced at each change of assigned
 	cause    error         // why it is not assigned
 	err      error         // why it ended; set before done is closed
-	held     map[*claim]struct{}
+	held     map[*claim]int64
 }
 
 func newSubscription(ctx context.Context, b *Bus, topic string, cfg *subscribeConfig) *Subscription {

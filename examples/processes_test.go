@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/trunkline/trunkline/internal/freeport"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
@@ -169,11 +170,9 @@ func awaitProbe(t *testing.T, url string, status int) {
 // order.
 func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	t.Parallel()
-	reserved, err := kafkatest.Start(t.Context())
+	port, err := freeport.Loopback()
 	require.NoError(t, err)
-	url := "kafka://" + reserved.Addrs()[0]
-	port := portOf(t, reserved.Addrs()[0])
-	require.NoError(t, reserved.Close())
+	url := fmt.Sprintf("kafka://127.0.0.1:%d", port)
 
 	adapter := start(t, "adapter", "-bus", url, "-probe", "127.0.0.1:0")
 	adapterProbe := adapter.await(`probes at (http://\S+)`)[1]
@@ -212,12 +211,4 @@ func TestProgramsRefuse(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(out), "examples:")
 	}
-}
-
-func portOf(t *testing.T, addr string) int {
-	t.Helper()
-	var port int
-	_, err := fmt.Sscanf(addr[strings.LastIndexByte(addr, ':')+1:], "%d", &port)
-	require.NoError(t, err)
-	return port
 }

@@ -85,8 +85,10 @@ func TestObserversOfProbes(t *testing.T) {
 		r.fake.setPing(silent)
 		took := r.until(probe.NotReady)
 		require.LessOrEqual(t, took, 3*liveness.DefaultProbeTimeout, "an observer that is stuck delays nothing")
+		synctest.Wait() // an observer that is still at one probe misses the next
 		r.fake.setPing(answer(nil))
 		r.until(probe.Running)
+		synctest.Wait()
 		close(stuck)
 		r.close()
 		require.GreaterOrEqual(t, len(seen), 4)

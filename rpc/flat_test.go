@@ -98,7 +98,7 @@ func TestManyCallsHoldNoMore(t *testing.T) {
 		t.Run(tr.name, func(t *testing.T) {
 			require.GreaterOrEqual(t, *flatCalls, 10_000, "-rpc.calls: a tenth has to fill what is bounded")
 			w := newWorld(t, tr.open(t))
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second+time.Duration(*flatCalls)*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(*flatCalls)*time.Millisecond)
 			t.Cleanup(cancel)
 			w.ctx = ctx
 			holdNoMore(w)

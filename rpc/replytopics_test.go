@@ -28,51 +28,53 @@ func (w *world) crash(name string) string {
 }
 
 func TestReplyTopicsOfTheDeadAreCleaned(t *testing.T) {
-	for name, on := range map[string]func(*testing.T) *world{
-		"memory": inMemory,
-		"kafka":  func(t *testing.T) *world { return newWorld(t, onKafka(t)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := on(t)
-			shared := "trunkline.reply." + w.name("shared")
-			w.client(rpc.SharedReplies(bus.TopicSpec{Name: shared, Partitions: 1}))
-			alive := w.client(rpc.Name("alive"))
-			require.NoError(t, alive.Ready(w.ctx))
-			dead := []string{w.crash("dead"), w.crash("dead")}
-			other := "trunkline.reply." + w.name("somebody-elses")
-			require.NoError(t, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: other, Partitions: 1}))
+	t.Parallel()
+	clean := func(w *world) {
+		shared := "trunkline.reply." + w.name("shared")
+		w.client(rpc.SharedReplies(bus.TopicSpec{Name: shared, Partitions: 1}))
+		alive := w.client(rpc.Name("alive"))
+		require.NoError(w, alive.Ready(w.ctx))
+		dead := []string{w.crash("dead"), w.crash("dead")}
+		other := "trunkline.reply." + w.name("somebody-elses")
+		require.NoError(w, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: other, Partitions: 1}))
 
-			found, err := rpc.FindReplyTopics(w.ctx, w.newBus(), 2*time.Second)
-			require.NoError(t, err)
-			states := map[string]rpc.InstanceReplyTopic{}
-			for _, f := range found {
-				states[f.Topic] = f
-			}
-			require.True(t, states[alive.ReplyTopic()].Alive)
-			require.Equal(t, "alive", states[alive.ReplyTopic()].Client)
-			for _, d := range dead {
-				require.Equal(t, "dead", states[d].Client)
-				require.False(t, states[d].Alive)
-			}
-			require.NotContains(t, states, shared)
-			require.NotContains(t, states, other)
-			if !testsOwnBroker(w) {
-				return // cleaning would take others' topics along
-			}
-			deleted, err := rpc.CleanReplyTopics(w.ctx, w.newBus(), 2*time.Second)
-			require.NoError(t, err)
-			require.Len(t, deleted, 2)
-			topics, err := w.bus.ListTopics(w.ctx)
-			require.NoError(t, err)
-			for _, d := range dead {
-				require.NotContains(t, topics, d)
-			}
-			require.Subset(t, topics, []string{alive.ReplyTopic(), shared, other})
-			require.NoError(t, alive.Ready(w.ctx))
-			require.Zero(t, alive.Stats().ForeignReplies, "being asked is no reply")
-		})
+		found, err := rpc.FindReplyTopics(w.ctx, w.newBus(), 10*time.Second)
+		require.NoError(w, err)
+		states := map[string]rpc.InstanceReplyTopic{}
+		for _, f := range found {
+			states[f.Topic] = f
+		}
+		require.True(w, states[alive.ReplyTopic()].Alive)
+		require.Equal(w, "alive", states[alive.ReplyTopic()].Client)
+		for _, d := range dead {
+			require.Equal(w, "dead", states[d].Client)
+			require.False(w, states[d].Alive)
+		}
+		require.NotContains(w, states, shared)
+		require.NotContains(w, states, other)
+		if !testsOwnBroker(w) {
+			return // cleaning would take others' topics along
+		}
+		deleted, err := rpc.CleanReplyTopics(w.ctx, w.newBus(), 10*time.Second)
+		require.NoError(w, err)
+		require.Len(w, deleted, 2)
+		topics, err := w.bus.ListTopics(w.ctx)
+		require.NoError(w, err)
+		for _, d := range dead {
+			require.NotContains(w, topics, d)
+		}
+		require.Subset(w, topics, []string{alive.ReplyTopic(), shared, other})
+		require.NoError(w, alive.Ready(w.ctx))
+		require.Zero(w, alive.Stats().ForeignReplies, "being asked is no reply")
 	}
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) { clean(inMemory(t)) })
+	})
+	t.Run("kafka", func(t *testing.T) {
+		t.Parallel()
+		clean(newWorld(t, onKafka(t)))
+	})
 }
 
 // A live client that is away for a moment keeps its topic; and when the cleaner itself

@@ -61,7 +61,8 @@ func TestUnreadableRequests(t *testing.T) {
 		require.NoError(w, err)
 		require.Equal(w, 2, n.N)
 		require.EqualValues(w, 2, s.Stats().Undecodable)
-		require.EqualValues(w, 2, s.Stats().Ignored)
+		// One of the frames gets no answer, and may still be on its way.
+		w.eventually("the others are passed over", func() bool { return s.Stats().Ignored == 2 })
 	})
 }
 

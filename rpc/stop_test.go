@@ -162,7 +162,7 @@ func TestServerStoppedUnderLoad(t *testing.T) {
 						return
 					default:
 					}
-					got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{n}, rpc.Key(fmt.Sprint(i)), rpc.Timeout(20*time.Second),
+					got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{n}, rpc.Key(fmt.Sprint(i)),
 						rpc.Retry(rpc.RetryPolicy{Max: 20, MinBackoff: 50 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}))
 					if err == nil && got.N != 2*n {
 						err = errors.New("another's answer")
@@ -195,45 +195,47 @@ func TestAtMostOnce(t *testing.T) {
 	}{"at most once": {[]rpc.ServerOption{rpc.AtMostOnce()}, 1}, "at least once": {nil, 2}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			log, err := memory.NewLog()
-			require.NoError(t, err)
-			w := newWorld(t, onMemoryLog(t, log))
-			topic := w.topic("calc", 1)
-			var runs atomic.Int64
-			begun, hang := make(chan struct{}), make(chan struct{})
-			doomed, err := memory.New(memory.WithLog(log))
-			require.NoError(t, err)
-			b, err := bus.New(doomed)
-			require.NoError(t, err)
-			first, err := rpc.NewServer(b, tc.opts...)
-			require.NoError(t, err)
-			handle(w, first, "run", func(context.Context, *number) (*number, error) {
-				runs.Add(1)
-				close(begun)
-				<-hang
-				return nil, errors.New("dead")
+			synctest.Test(t, func(t *testing.T) {
+				log, err := memory.NewLog()
+				require.NoError(t, err)
+				w := newWorld(t, onMemoryLog(t, log))
+				topic := w.topic("calc", 1)
+				var runs atomic.Int64
+				begun, hang := make(chan struct{}), make(chan struct{})
+				doomed, err := memory.New(memory.WithLog(log))
+				require.NoError(t, err)
+				b, err := bus.New(doomed)
+				require.NoError(t, err)
+				first, err := rpc.NewServer(b, tc.opts...)
+				require.NoError(t, err)
+				handle(w, first, "run", func(context.Context, *number) (*number, error) {
+					runs.Add(1)
+					close(begun)
+					<-hang
+					return nil, errors.New("dead")
+				})
+				w.start(first, topic)
+				c := w.client()
+				r := w.call(w.ctx, c, topic, "run", rpc.Timeout(time.Second))
+				<-begun
+				second := w.server(tc.opts...)
+				handle(w, second, "run", func(_ context.Context, n *number) (*number, error) { runs.Add(1); return n, nil })
+				w.start(second, topic)
+				doomed.Crash()
+				got := <-r
+				if tc.runs == 1 {
+					requireError(t, got.err, codes.DeadlineExceeded, false)
+				} else {
+					require.NoError(t, got.err)
+				}
+				// The next one is answered, so there was nothing before it any more.
+				_, err = rpc.Call[number](w.ctx, c, topic, "run", &number{})
+				require.NoError(t, err)
+				close(hang)
+				require.Equal(t, tc.runs+1, runs.Load())
+				_ = first.Shutdown(w.ctx) // its transport is dead
+				_ = b.Close()
 			})
-			w.start(first, topic)
-			c := w.client()
-			r := w.call(w.ctx, c, topic, "run", rpc.Timeout(time.Second))
-			<-begun
-			second := w.server(tc.opts...)
-			handle(w, second, "run", func(_ context.Context, n *number) (*number, error) { runs.Add(1); return n, nil })
-			w.start(second, topic)
-			doomed.Crash()
-			got := <-r
-			if tc.runs == 1 {
-				requireError(t, got.err, codes.DeadlineExceeded, false)
-			} else {
-				require.NoError(t, got.err)
-			}
-			// The next one is answered, so there was nothing before it any more.
-			_, err = rpc.Call[number](w.ctx, c, topic, "run", &number{})
-			require.NoError(t, err)
-			close(hang)
-			require.Equal(t, tc.runs+1, runs.Load())
-			_ = first.Shutdown(w.ctx) // its transport is dead
-			_ = b.Close()
 		})
 	}
 }

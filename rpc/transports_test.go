@@ -25,6 +25,10 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
+// patience bounds every test, and each of its waits; on a machine that is not busy none
+// comes near it.
+const patience = 3 * time.Minute
+
 // What sarama leaves running is not ours: transport/kafka's tests watch it.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
@@ -116,7 +120,7 @@ func everywhere(t *testing.T, test func(w *world)) {
 func inMemory(t *testing.T) *world { return newWorld(t, onMemory(t)) }
 
 func newWorld(t *testing.T, open func() driver.Transport) *world {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	w := &world{T: t, ctx: ctx, open: open, log: &logRecorder{}}
 	w.bus = w.newBus()
@@ -201,7 +205,7 @@ func (w *world) deadline() time.Time { d, _ := w.ctx.Deadline(); return d }
 // eventually waits for what other goroutines are about to make true.
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	require.Eventually(w, ok, 20*time.Second, time.Millisecond, what)
+	require.Eventually(w, ok, patience, time.Millisecond, what)
 }
 
 type number struct{ N int }

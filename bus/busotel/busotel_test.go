@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // run publishes one message under a span of the caller's, has it handled, failed the
 // first time, and returns the spans in the order of their end.
 func run(t *testing.T, b *bus.Bus, rec *tracetest.SpanRecorder, tracer trace.Tracer) []sdk.ReadOnlySpan {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: "t"}))
 	handled := make(chan trace.SpanContext, 1)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/internal/freeport"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
@@ -20,10 +21,8 @@ import (
 // to each other when one stops and starts; nothing is lost.
 func TestTwoConsumersOnKafka(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Loopback()
 	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
 	b := onKafka(t, []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

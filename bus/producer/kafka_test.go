@@ -54,7 +54,7 @@ func TestKafkaOutages(t *testing.T) {
 			const keys, each = 4, 60
 			var mu sync.Mutex
 			reports := map[string]producer.Report{}
-			var senders sync.WaitGroup
+			var senders, cuts sync.WaitGroup
 			for k := range keys {
 				senders.Go(func() {
 					for i := range each {
@@ -63,7 +63,8 @@ func TestKafkaOutages(t *testing.T) {
 						bus.SetKey(m, text[:2])
 						if k == 0 && i%20 == 10 {
 							dialer.Cut()
-							time.AfterFunc(200*time.Millisecond, dialer.Restore)
+							cuts.Add(1)
+							time.AfterFunc(200*time.Millisecond, func() { dialer.Restore(); cuts.Done() })
 						}
 						receipt, err := p.SendAsync(ctx, m)
 						r := producer.Report{Err: err}
@@ -83,6 +84,8 @@ func TestKafkaOutages(t *testing.T) {
 			}
 			senders.Wait()
 			assert.NoError(t, p.Close(ctx))
+			cuts.Wait() // the last one may not be over
+			require.NoError(t, b.Ready(ctx))
 			require.Len(t, reports, keys*each)
 			sent := 0
 			for _, r := range reports {

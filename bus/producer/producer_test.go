@@ -207,6 +207,21 @@ func TestFailFast(t *testing.T) {
 	})
 }
 
+// What is sent when the broker is back does not fail of what was seen while it was away.
+func TestFailFastGoesByTheLatest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	defer w.close()
+	for range 300 {
+		w.faults.Disconnect(nil)
+		p := w.producer(producer.FailFast())
+		w.faults.Connect()
+		_, err := p.Send(t.Context(), msg("", "a"))
+		require.NoError(t, err)
+		require.NoError(t, p.Close(t.Context()))
+	}
+}
+
 func TestBuffer(t *testing.T) {
 	t.Parallel()
 	bubble(t, 1, func(t *testing.T, w *world) {

@@ -44,7 +44,6 @@ func (p *Producer) pump() {
 
 // next says what is to be done, and takes the item to be handed over from the queue.
 func (p *Producer) next() (*item, step) {
-	down := p.down()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	front := p.queue.Front()
@@ -52,6 +51,7 @@ func (p *Producer) next() (*item, step) {
 		return nil, idle
 	}
 	it := front.Value.(*item)
+	down := p.down() // now that it is there: what was before it came is not about it
 	switch {
 	case down != nil && p.cfg.mode == failFast:
 		p.tell(it, Report{Topic: p.topic, Partition: -1, Offset: -1, Err: down})

@@ -54,8 +54,8 @@ func TestExitCodes(t *testing.T) {
 		"no topic name":      {[]string{"dev", "-topics", ":2"}, exitUsage, "-topics"},
 		"version's argument": {[]string{"version", "please"}, exitUsage, "please"},
 		"port taken":         {[]string{"dev", "-addr", taken.Addr().String()}, exitUnavailable, "address already in use"},
-		"a check failed": {[]string{"demo", "-devices", "20", "-in-flight", "4", "-cut", "1m", "-timeout", "1s"}, exitCheck,
-			"not done within 1s"},
+		"a check failed": {[]string{"demo", "-devices", "20", "-in-flight", "4", "-cut", "1m", "-timeout", "10s"}, exitCheck,
+			"not done within 10s"}, // it has to get to the cut
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +95,7 @@ func TestVersion(t *testing.T) {
 
 func TestDemoCommand(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := command(t, "demo", "-devices", "30", "-cut", "500ms")
+	code, stdout, stderr := command(t, "demo", "-devices", "30", "-cut", "3s") // long enough to be seen
 	require.Equal(t, exitOK, code, stdout+stderr)
 	require.Empty(t, stderr)
 	require.Contains(t, stdout, "30 of 30 enabled")

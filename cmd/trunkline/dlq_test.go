@@ -17,6 +17,10 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
+// wait bounds what the broker tells at once: on a machine that is not busy none comes
+// near it.
+const wait = 20 * time.Second
+
 // morgue is a bus with dead letters of the topic orders in another one, dead, in one
 // partition: 0 to 5, with the keys k0, k1, k0, …; the odd ones are undecodable.
 type morgue struct {
@@ -83,7 +87,7 @@ func (m *morgue) run(code int, verb string, args ...string) (stdout, stderr stri
 		at-- // its place is the last argument
 	}
 	args = slices.Insert(slices.Clone(args), at, m.dead)
-	args = append([]string{"dlq", verb, "-bus", m.url, "-wait", "1s"}, args...)
+	args = append([]string{"dlq", verb, "-bus", m.url, "-wait", wait.String()}, args...)
 	got, stdout, stderr := command(m.t, args...)
 	require.Equal(m.t, code, got, "%v: %s%s", args, stdout, stderr)
 	return stdout, stderr
@@ -104,7 +108,7 @@ func (m *morgue) left(args ...string) (offsets []int64) {
 // published returns the payloads of a topic from an offset on.
 func (m *morgue) published(topic string, from int64) (payloads []string) {
 	m.t.Helper()
-	_, err := dlq.Scan(m.t.Context(), m.bus, topic, time.Second, func(r *bus.Record) error {
+	_, err := dlq.Scan(m.t.Context(), m.bus, topic, wait, func(r *bus.Record) error {
 		if r.Offset >= from {
 			payloads = append(payloads, string(r.Key)+string(r.Payload))
 		}
@@ -190,7 +194,7 @@ func TestDLQReplay(t *testing.T) {
 		require.Len(t, m.left("-group", "another"), 6)
 
 		var found *bus.Record
-		_, err := dlq.Scan(t.Context(), m.bus, m.orders, time.Second, func(r *bus.Record) error { found = r; return nil })
+		_, err := dlq.Scan(t.Context(), m.bus, m.orders, wait, func(r *bus.Record) error { found = r; return nil })
 		require.NoError(t, err)
 		require.Equal(t, "u4", found.UUID)
 		require.Equal(t, []bus.Header{{Key: "tenant", Value: "blue"}}, found.Headers)
@@ -239,7 +243,7 @@ func TestDLQBesideAnotherRun(t *testing.T) {
 	}, bus.Group("trunkline.dlq."+m.dead))
 	require.NoError(t, err)
 	<-held
-	_, stderr := m.run(exitCheck, "replay", "-all")
+	_, stderr := m.run(exitCheck, "replay", "-wait", "1s", "-all") // all of which it takes
 	require.Contains(t, stderr, "partitions [0] are left out")
 	require.Empty(t, m.published(m.orders, 6))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)

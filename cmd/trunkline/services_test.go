@@ -49,7 +49,7 @@ func serveGreeter(t *testing.T, url string) *bus.Bus {
 	require.NoError(t, err)
 	require.NoError(t, s.Ready(ctx))
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, s.Shutdown(ctx))
 	})
@@ -72,21 +72,24 @@ func TestServicesAndCall(t *testing.T) {
 			}
 			serveGreeter(t, url)
 
-			code, stdout, stderr = command(t, "call", "-bus", url, "-key", "k", "-header", "tenant=blue", "greeter", "Greet", `{"Name": "Ada"}`)
+			call := func(args ...string) (code int, stdout, stderr string) {
+				return command(t, append([]string{"call", "-bus", url, "-timeout", "90s"}, args...)...)
+			}
+			code, stdout, stderr = call("-key", "k", "-header", "tenant=blue", "greeter", "Greet", `{"Name": "Ada"}`)
 			require.Equal(t, exitOK, code, stderr)
 			require.JSONEq(t, `{"Text": "hello Ada", "Key": "k", "Tenant": "blue"}`, stdout)
-			code, stdout, _ = command(t, "call", "-bus", url, "greeter", "Raw")
+			code, stdout, _ = call("greeter", "Raw")
 			require.Equal(t, exitOK, code)
 			require.Equal(t, "no JSON", stdout)
 
-			code, stdout, stderr = command(t, "call", "-bus", url, "greeter", "Greet")
+			code, stdout, stderr = call("greeter", "Greet")
 			require.Equal(t, exitCheck, code, "the server answered with an error")
 			require.Empty(t, stdout)
 			require.Contains(t, stderr, "NotFound")
-			code, _, stderr = command(t, "call", "-bus", url, "greeter", "Greeet", `{}`)
+			code, _, stderr = call("greeter", "Greeet", `{}`)
 			require.Equal(t, exitCheck, code)
 			require.Contains(t, stderr, "Unimplemented")
-			code, _, stderr = command(t, "call", "-bus", url, "-timeout", "300ms", "greeter", "Hang")
+			code, _, stderr = call("-timeout", "300ms", "greeter", "Hang")
 			require.Equal(t, exitUnavailable, code, "no time left: "+stderr)
 
 			var list []listed
@@ -100,7 +103,7 @@ func TestServicesAndCall(t *testing.T) {
 			require.Equal(t, []string{"greeter"}, list[0].Topics)
 			require.EqualValues(t, 2, list[0].Methods[0].Requests)
 			require.Equal(t, map[string]uint64{"NotFound": 1}, list[0].Methods[0].Errors)
-			code, stdout, _ = command(t, "services", "-bus", url, "-service", "greeter", "-wait", "1s")
+			code, stdout, _ = command(t, "services", "-bus", url, "-service", "greeter", "-wait", "5s")
 			require.Equal(t, exitOK, code)
 			for _, part := range []string{"SERVICE", "greeter-0", "1.2.3", "serving", "Greet", "NotFound:1", "NotFound: nobody [31m there"} {
 				require.Contains(t, stdout, part)
@@ -126,7 +129,7 @@ func TestCallToNobody(t *testing.T) {
 	code, _, stderr := command(t, "call", "-bus", memory, "-timeout", "50s", "deserted", "m")
 	require.Equal(t, exitUnavailable, code)
 	require.Contains(t, stderr, "Unavailable: nobody listens")
-	code, _, stderr = command(t, "call", "-bus", kafka, "-timeout", "50s", "-fail-fast", "1s", "deserted", "m")
+	code, _, stderr = command(t, "call", "-bus", kafka, "-timeout", "90s", "-fail-fast", "10s", "deserted", "m") // it has to hear first
 	require.Equal(t, exitUnavailable, code)
 	require.Contains(t, stderr, "Unavailable: nobody has announced")
 }

@@ -42,7 +42,7 @@ func newSide(t *testing.T, l *memory.Log) side {
 	server, err := rpc.NewServer(b)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, errors.Join(server.Shutdown(ctx), client.Close(), b.Shutdown(ctx)))
 	})

@@ -42,7 +42,7 @@ func TestDiscovery(t *testing.T) {
 	for name, open := range transports {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			tr, err := open(t)
 			require.NoError(t, err)
@@ -97,7 +97,7 @@ func TestDiscovery(t *testing.T) {
 			require.Equal(t, []rpc.Pong{{Service: "adder", Instance: "adder-0", Version: "1.2"}, {Service: "adder", Instance: "adder-1", Version: "1.2"},
 				{Service: "failer", Instance: failer.ID()}}, pongs)
 
-			infos, err := discovery.Info(ctx, c, discovery.Filter{Instance: "adder-1"}, rpc.Expect(1))
+			infos, err := discovery.Info(ctx, c, discovery.Filter{Instance: "adder-1", Timeout: time.Minute}, rpc.Expect(1))
 			require.NoError(t, err)
 			require.Len(t, infos, 1)
 			require.False(t, infos[0].Started.Before(begun.Add(-time.Second)))
@@ -105,7 +105,7 @@ func TestDiscovery(t *testing.T) {
 			require.Equal(t, rpc.ServiceInfo{Service: "adder", Instance: "adder-1", Version: "1.2", Description: "adds", Metadata: map[string]string{"zone": "a"},
 				Topics: []string{"adder"}, Methods: []rpc.MethodInfo{{Name: "Inc", Request: "discovery_test.number", Response: "discovery_test.number"}}}, infos[0])
 
-			stats, err := discovery.Stats(ctx, c, discovery.Filter{Service: "failer"}, rpc.Expect(1))
+			stats, err := discovery.Stats(ctx, c, discovery.Filter{Service: "failer", Timeout: time.Minute}, rpc.Expect(1))
 			require.NoError(t, err)
 			require.Len(t, stats, 1)
 			require.Equal(t, map[string]uint64{"Unknown": 1}, stats[0].Methods[0].Errors)
@@ -117,7 +117,7 @@ func TestDiscovery(t *testing.T) {
 			// A call returns with the first answer; the other server may still be at it.
 			for settled := false; !settled; {
 				require.NoError(t, ctx.Err())
-				stats, err = discovery.Stats(ctx, c, discovery.Filter{Service: "adder"}, rpc.Expect(2))
+				stats, err = discovery.Stats(ctx, c, discovery.Filter{Service: "adder", Timeout: time.Minute}, rpc.Expect(2))
 				require.NoError(t, err)
 				requests, handled := uint64(0), uint64(0)
 				for _, s := range stats {

@@ -20,7 +20,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var errCause = errors.New("the cause")
 

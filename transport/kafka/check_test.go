@@ -64,7 +64,7 @@ func TestCheckOfASilentBroker(t *testing.T) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}))
-	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{topic}, MinBrokers: 2, BrokerTimeout: 500 * time.Millisecond})
+	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{topic}, MinBrokers: 2, BrokerTimeout: 5 * time.Second})
 	require.Equal(t, driver.HealthWarning, h.Status, h.Message)
 	require.Contains(t, h.Message, silent)
 	require.NotContains(t, h.Message, "\n")
@@ -77,7 +77,7 @@ func TestCheckOfASilentBroker(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, failed)
-	h = k.Check(bounded(t), driver.CheckSpec{MinBrokers: 3, BrokerTimeout: 500 * time.Millisecond})
+	h = k.Check(bounded(t), driver.CheckSpec{MinBrokers: 3, BrokerTimeout: 5 * time.Second})
 	require.Equal(t, driver.HealthCritical, h.Status, h.Message)
 }
 

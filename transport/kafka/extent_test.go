@@ -30,6 +30,7 @@ func TestLag(t *testing.T) {
 			b, err := bus.New(transport)
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, b.Close()) })
+			require.NoError(t, b.Ready(ctx))
 			for i := range 5 {
 				require.NoError(t, b.Publish(topic, message.NewMessage(fmt.Sprint(i), nil)))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/freeport"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/transport/kafka"
@@ -254,8 +256,7 @@ func (s *states) String() string {
 // unused returns an address that nothing listens on, and that a listener can take.
 func unused(t *testing.T) (string, int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Loopback()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String(), l.Addr().(*net.TCPAddr).Port
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), port
 }

@@ -42,7 +42,7 @@ func TestCutIsNoticedAndMended(t *testing.T) {
 
 func TestStallIsNoticed(t *testing.T) {
 	t.Parallel()
-	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))
+	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 1500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))
 	seen := observe(r)
 	seen.await(t, driver.Connected)
 	acked(t, publish(t, r, r.topic, anyPartition("a")...))
@@ -174,6 +174,7 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	d := &kafkatest.Dialer{}
 	k, err := kafka.New(b.Addrs(), kafka.WithDialer(d.DialContext))
 	require.NoError(t, err)
+	require.NoError(t, k.Ready(bounded(t)))
 	acked(t, publish(t, k, topic, anyPartition("a")...))
 	d.Stall()
 	outs, s := batch(bounded(t), topic, anyPartition(numbered("", 20)...)...)

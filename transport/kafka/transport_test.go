@@ -197,6 +197,7 @@ func TestPublishRacesClose(t *testing.T) {
 	for range 10 {
 		k, err := kafka.New(b.Addrs())
 		require.NoError(t, err)
+		require.NoError(t, k.Ready(bounded(t)))
 		acked(t, publish(t, k, topic, anyPartition("first")...))
 		var wg sync.WaitGroup
 		var sinks []*sink

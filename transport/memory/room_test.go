@@ -227,7 +227,7 @@ func TestMemoryIsFlat(t *testing.T) { //nolint:paralleltest // measures the heap
 	tr := newTransport(t, memory.WithMaxRecords(1000))
 	createTopic(t, tr, 1)
 	p := assigned(t, inGroup(t, tr))[0]
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	batch := make([]driver.Outgoing, 100)
 	for i := range batch {

@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-const wait = 10 * time.Second
+const wait = time.Minute
 
 // bounded ends with the test, or when something hangs.
 func bounded(t *testing.T) context.Context {

@@ -107,6 +107,11 @@ func NewKafka(tb testing.TB) *Kafka {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { k.Bus.Close() })
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := k.Bus.Ready(ctx); err != nil {
+		tb.Fatal(err)
+	}
 	return k
 }
 

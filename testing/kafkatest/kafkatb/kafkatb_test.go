@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 var versions = []sarama.KafkaVersion{sarama.V2_8_0_0, sarama.V3_3_0_0, sarama.V3_6_0_0}
 

@@ -61,7 +61,8 @@ func Get(ctx context.Context, b *bus.Bus, topic string, at Place, quiet time.Dur
 			return nil, sub.Err()
 		case <-tick.C:
 			lags := sub.Lag()
-			if len(lags) == 1 && lags[0].Records == 0 && len(found) == 0 || readyErr == nil && time.Since(begun) > quiet {
+			late := readyErr == nil && time.Since(begun) > quiet
+			if (len(lags) == 1 && lags[0].Records == 0 || late) && len(found) == 0 {
 				return nil, missing
 			}
 		}
