@@ -45,7 +45,7 @@ func (c *claim) readBatches() {
 // lost.
 func (c *claim) handOutRest(rest []Record) {
 	rest = slices.Clone(rest) // the next Fetch uses its memory again
-	rest = append(rest, c.fetchRest(len(rest))...)
+	c.fetchRest(func(recs []Record) bool { rest = append(rest, recs...); return true })
 	for len(rest) > 0 {
 		if rest[0].DecodeErr != nil {
 			if _, acked := c.handle(c.admitNext(&rest)); !acked {
@@ -81,7 +81,6 @@ func (c *claim) collect(rest *[]Record) (batch []*entry, err error) {
 			if err != nil {
 				return batch, err
 			}
-			c.fetched(len(recs))
 			*rest = recs
 		}
 		if (*rest)[0].DecodeErr != nil {
@@ -115,7 +114,6 @@ func (c *claim) admitNext(rest *[]Record) *entry {
 	defer c.mu.Unlock()
 	e := c.window.admit(&(*rest)[0])
 	*rest = (*rest)[1:]
-	c.ahead--
 	return e
 }
 

@@ -31,7 +31,6 @@ type claim struct {
 	mu     sync.Mutex
 	window window
 	once   int // AtMostOnce: records handed out whose handlers have not ended
-	ahead  int // records fetched and not handed out yet
 	lanes  map[string]*entry
 	room   chan struct{} // holds one token when the window may have got room
 }
@@ -80,7 +79,6 @@ func (c *claim) read(fetching context.Context) {
 			c.fetchFailed(err)
 			return
 		}
-		c.fetched(len(recs))
 		for i := range recs {
 			if !c.handOut(handing, &recs[i]) {
 				return
@@ -99,25 +97,36 @@ func (c *claim) fetchFailed(err error) {
 
 // readRest hands out what the transport has already got, and would drop.
 func (c *claim) readRest() {
-	recs := c.fetchRest(0)
-	for i := range recs {
-		if !c.handOut(c.ctx, &recs[i]) {
-			return
+	c.fetchRest(func(recs []Record) bool {
+		for i := range recs {
+			if !c.handOut(c.ctx, &recs[i]) {
+				return false
+			}
 		}
-	}
+		return true
+	})
 }
 
-// fetchRest returns what the transport has already got, none if it is not ours any more.
-// held is how many that were fetched before are not handed out yet.
-func (c *claim) fetchRest(held int) []Record {
-	ctx, cancel := context.WithTimeout(c.ctx, 20*time.Millisecond)
-	defer cancel()
-	recs, err := c.part.Fetch(ctx)
-	if err != nil {
-		return nil
+// A transport that has nothing any more is waited for as long as restPause; of one that
+// never runs dry, as somebody keeps on publishing, restMost records are taken.
+const (
+	restPause = 20 * time.Millisecond
+	restMost  = 1 << 16
+)
+
+// fetchRest gives take what the transport has already got, none if it is not ours any
+// more, until take returns false.
+func (c *claim) fetchRest(take func([]Record) bool) {
+	for n := 0; n < restMost; {
+		// The pause begins when Fetch waits, however late that is.
+		ctx := &deadlineContext{Context: c.ctx, timeout: restPause}
+		recs, err := c.part.Fetch(ctx)
+		ctx.release()
+		if err != nil || !take(recs) || len(recs) < c.sub.maxFetch {
+			return
+		}
+		n += len(recs)
 	}
-	c.fetched(held + len(recs))
-	return recs
 }
 
 // handOut waits for room in the window and sees to the record's handling. It
@@ -138,7 +147,6 @@ func (c *claim) handOut(handing context.Context, r *Record) bool {
 		c.mu.Lock()
 	}
 	e := c.window.admit(r)
-	c.ahead--
 	if cfg.atMostOnce && r.DecodeErr == nil {
 		e.once = true
 		c.once++

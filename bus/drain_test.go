@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/transport/gochannel"
 	"github.com/trunkline/trunkline/transport/memory"
 )
@@ -203,4 +204,89 @@ func TestListening(t *testing.T) {
 	}
 	_, err = newScript().bus(t).Listening("t")
 	require.Equal(t, bus.Unsupported, bus.CodeOf(err))
+}
+
+// pausing is a transport on a machine that stands still for a moment before each fetch.
+type pausing struct{ driver.Transport }
+
+type pausingSession struct{ driver.Session }
+
+type pausingPartition struct{ driver.Partition }
+
+func (p pausing) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
+	session, err := p.Transport.Subscribe(ctx, s)
+	return pausingSession{session}, err
+}
+
+func (s pausingSession) Next(ctx context.Context) (driver.Event, error) {
+	e, err := s.Session.Next(ctx)
+	for i, p := range e.Added {
+		e.Added[i] = pausingPartition{p}
+	}
+	return e, err
+}
+
+func (p pausingPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
+	time.Sleep(30 * time.Millisecond)
+	return p.Partition.Fetch(ctx)
+}
+
+// What a transport has got is handed out, however long it takes the machine to look.
+func TestHandOutOnDrainOnABusyMachine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr, err := gochannel.New()
+		require.NoError(t, err)
+		b, err := bus.New(pausing{tr})
+		require.NoError(t, err)
+		var handled atomic.Int64
+		begun, release := make(chan struct{}, 20), make(chan struct{})
+		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
+			begun <- struct{}{}
+			<-release
+			handled.Add(1)
+			return nil
+		}, bus.OrderByPartition(), bus.HandOutOnDrain())
+		require.NoError(t, err)
+		publish(t, b, "")
+		<-begun
+		publish(t, b, "", "", "")
+		closed := make(chan error, 1)
+		go func() { closed <- sub.Close(context.Background()) }()
+		synctest.Wait()
+		close(release)
+		require.NoError(t, <-closed)
+		require.EqualValues(t, 4, handled.Load())
+		require.NoError(t, b.Close())
+	})
+}
+
+// What a transport has got is handed out, though it is more than a Fetch returns.
+func TestHandOutOnDrainOfMany(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr, err := gochannel.New()
+		require.NoError(t, err)
+		b, err := bus.New(tr)
+		require.NoError(t, err)
+		var handled atomic.Int64
+		begun, release := make(chan struct{}, 2000), make(chan struct{})
+		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
+			begun <- struct{}{}
+			<-release
+			handled.Add(1)
+			return nil
+		}, bus.OrderByPartition(), bus.HandOutOnDrain())
+		require.NoError(t, err)
+		publish(t, b, "")
+		<-begun
+		publish(t, b, make([]string, 900)...)
+		closed := make(chan error, 1)
+		go func() { closed <- sub.Close(context.Background()) }()
+		synctest.Wait()
+		close(release)
+		require.NoError(t, <-closed)
+		require.EqualValues(t, 901, handled.Load())
+		require.NoError(t, b.Close())
+	})
 }

@@ -56,12 +56,6 @@ func (s *Subscription) letGo(c *claim) {
 	delete(s.held, c)
 }
 
-func (c *claim) fetched(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ahead = n
-}
-
 // lag goes by what was handed out, and by where the claim began. Where the transport goes
 // on fetching says nothing: it is past what Fetch is about to return.
 func (c *claim) lag(start int64) (PartitionLag, bool) {

@@ -22,6 +22,7 @@ type Subscription struct {
 	// inFlight is InFlight; nil for no bound.
 	inFlight *room
 	session  driver.Session
+	maxFetch int // how many records a Fetch returns at the most
 
 	// ctx ends with the caller's, with Stop, and when a drain runs out of time. Every
 	// handler's context ends with it.
@@ -46,7 +47,7 @@ type Subscription struct {
 
 func newSubscription(ctx context.Context, b *Bus, topic string, cfg *subscribeConfig) *Subscription {
 	s := &Subscription{bus: b, topic: topic, cfg: cfg,
-		draining: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{})}
+		maxFetch: min(cfg.window+cfg.ahead, 512), draining: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{})}
 	if cfg.concurrency > 0 {
 		s.slots = make(chan struct{}, cfg.concurrency)
 	}
@@ -79,9 +80,8 @@ func (s *Subscription) open(ctx context.Context) error {
 }
 
 func (s *Subscription) subscribe(ctx context.Context) error {
-	maxFetch := min(s.cfg.window+s.cfg.ahead, 512)
 	session, err := s.bus.t.Subscribe(ctx, driver.Subscription{Topic: s.topic, Group: s.cfg.group, Start: *s.cfg.start,
-		Partitions: s.cfg.partitions, MaxFetch: maxFetch})
+		Partitions: s.cfg.partitions, MaxFetch: s.maxFetch})
 	s.session = session
 	return err
 }
