@@ -19,6 +19,7 @@ type claim struct {
 	cancel    context.CancelCauseFunc
 	wake      chan struct{}
 	fetched   []driver.Record // what Fetch returned last; Fetch's own
+	picked    []pick          // Fetch's own
 
 	// Guarded by partition.mu.
 	next    int64 // the next record to fetch
@@ -83,9 +84,8 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 		if !c.paused {
 			p.expire()
 			c.next = max(c.next, p.base)
-			c.fetched = p.fetch(c.fetched[:0], c.next, c.maxFetch)
-			if records := c.fetched; len(records) > 0 {
-				c.next = records[len(records)-1].Offset + 1
+			if picked := p.pick(c.picked[:0], c.next, c.maxFetch); len(picked) > 0 {
+				c.next = picked[len(picked)-1].offset + 1
 				var room *roomWaiter
 				if c.session.group == nil {
 					c.mark.next = c.next
@@ -93,7 +93,10 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 				}
 				p.mu.Unlock()
 				room.wake()
-				return records, nil
+				c.fetched = p.records(c.fetched[:0], picked)
+				clear(picked)
+				c.picked = picked
+				return c.fetched, nil
 			}
 		}
 		p.addWaiter(c)

@@ -315,35 +315,18 @@ func wakeClaims(first *claim, rest []*claim) {
 	}
 }
 
-// fetch appends up to n records from offset on to records, which hold none. What they
-// are made of is not the log's, but for strings, which nobody can change.
-func (p *partition) fetch(records []driver.Record, offset int64, n int) []driver.Record {
-	first := offset
+// pick appends up to n records from offset on to picked.
+func (p *partition) pick(picked []pick, offset int64, n int) []pick {
+	position := offset
 	if p.compaction != nil {
-		first = p.seek(offset)
+		position = p.seek(offset)
 	}
-	count, headers, bodies, last := 0, 0, 0, first
-	for ; last < p.hi && count < n; last++ {
-		if e := p.at(last); !e.empty() {
-			count++
-			headers += int(e.headers)
-			bodies += e.body
+	for ; position < p.hi && len(picked) < n; position++ {
+		if e := p.at(position); !e.empty() {
+			picked = append(picked, pick{*e, p.chunks.text(e)})
 		}
 	}
-	if count == 0 {
-		return records
-	}
-	made := pages{headers: make([]driver.Header, 0, headers), bodies: make([]byte, 0, bodies)}
-	records = slices.Grow(records, count)
-	for ; first < last; first++ {
-		if e := p.at(first); !e.empty() {
-			records = records[:len(records)+1]
-			r := &records[len(records)-1]
-			r.Topic, r.Partition, r.Offset, r.Timestamp = p.topic, p.id, e.offset, e.timestamp()
-			made.read(p.chunks.text(e), r)
-		}
-	}
-	return records
+	return picked
 }
 
 // resolve turns a start into an offset.

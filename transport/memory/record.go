@@ -2,6 +2,7 @@ package memory
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -96,6 +97,31 @@ func (c *cursor) take(n int) string {
 	s := (*c)[:n]
 	*c = (*c)[n:]
 	return string(s)
+}
+
+// pick is what a reader takes from a log while it has its lock.
+type pick struct {
+	entry
+	text string
+}
+
+// records makes records of what was picked, and appends them to all. What they are made
+// of is not the log's, but for strings, which nobody can change.
+func (p *partition) records(all []driver.Record, picked []pick) []driver.Record {
+	headers, bodies := 0, 0
+	for i := range picked {
+		headers += int(picked[i].headers)
+		bodies += picked[i].body
+	}
+	made := pages{headers: make([]driver.Header, 0, headers), bodies: make([]byte, 0, bodies)}
+	first := len(all)
+	all = slices.Grow(all, len(picked))[:first+len(picked)]
+	for i := range picked {
+		e, r := &picked[i], &all[first+i]
+		r.Topic, r.Partition, r.Offset, r.Timestamp = p.topic, p.id, e.offset, e.timestamp()
+		made.read(e.text, r)
+	}
+	return all
 }
 
 // pages is the memory that the records of a Fetch are put in: their headers, and their
