@@ -168,6 +168,41 @@ func TestCloseWaitsForWhatIsSettledLater(t *testing.T) {
 	}
 }
 
+// A partition that is taken away is let go when all of it is settled, and what was
+// acknowledged is committed then.
+func TestRevokeWaitsForWhatIsSettledLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 3, func(i int) string { return fmt.Sprint(i) })...)
+		b := s.bus(t)
+		handed := make(chan *bus.Delivery, 3)
+		sub := consume(t, s, b, p, func(_ context.Context, d *bus.Delivery) error { handed <- d; return bus.Later },
+			bus.Group("g"), bus.OrderByKey(), bus.CommitInterval(time.Hour), bus.SettleLater())
+		synctest.Wait()
+		require.Len(t, handed, 3)
+		p.revoke(&bus.Error{Code: bus.Revoked, Op: "consume", Topic: "t"})
+		for range 3 {
+			synctest.Wait()
+			select {
+			case <-p.released:
+				t.Fatal("it is let go before all is settled")
+			default:
+			}
+			d := <-handed
+			require.Error(t, d.Context().Err(), "who is to settle it can see that it is time")
+			if d.Record.Offset == 2 {
+				d.Settle(errors.New("not this one"))
+			} else {
+				d.Settle(nil)
+			}
+		}
+		<-p.released
+		require.Equal(t, []int64{2}, p.committed())
+		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, b.Close())
+	})
+}
+
 // Stop, told later, ends the subscription.
 func TestStopLater(t *testing.T) {
 	t.Parallel()
