@@ -9,7 +9,8 @@ import (
 // client is a sarama client and the network it is on.
 type client struct {
 	sarama.Client
-	net *network
+	net   *network
+	seeds []string
 }
 
 // newClient makes a client. It does not connect.
@@ -24,7 +25,37 @@ func (t *Transport) newClientWith(change func(*sarama.Config)) (*client, error) 
 		n.cut()
 		return nil, err
 	}
-	return &client{Client: made, net: n}, nil
+	return &client{Client: made, net: n, seeds: t.seeds}, nil
+}
+
+// LeastLoadedBroker returns a broker that can be reached, where there is one. Sarama asks
+// it for a producer's id, and its own returns, while it has no metadata, the same seed
+// again and again: where that had gone, a new producer took ten seconds to give up on it.
+func (c *client) LeastLoadedBroker() *sarama.Broker {
+	b := c.Client.LeastLoadedBroker()
+	for range c.seeds {
+		if b == nil || reached(b) {
+			return b
+		}
+		known := c.Brokers()
+		for _, other := range known {
+			if _ = other.Open(c.Config()); reached(other) { // it may be open already
+				return other
+			}
+		}
+		if len(known) > 0 || c.RefreshBrokers(c.seeds) != nil { // which shuffles them
+			return b
+		}
+		b = c.Client.LeastLoadedBroker()
+	}
+	return b
+}
+
+// reached waits for the broker's connection, which is being made, and says whether there
+// is one.
+func reached(b *sarama.Broker) bool {
+	connected, _ := b.Connected()
+	return connected
 }
 
 // close cuts the client off; nothing it still waits for is answered.

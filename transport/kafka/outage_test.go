@@ -3,7 +3,9 @@ package kafka_test
 import (
 	"context"
 	"log/slog"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +40,28 @@ func TestCutIsNoticedAndMended(t *testing.T) {
 	acked(t, out)
 	require.Equal(t, int64(1), out[0].Offset) // what failed as not sent was not
 	require.Equal(t, "connected disconnected connected", seen.String())
+}
+
+// One of the brokers that were named is gone: a new producer does not insist on it.
+func TestProducerWithOneSeedGone(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	topic := kafkatb.Topic(t, b, 1)
+	for range 8 { // which seed is asked first is chosen at random
+		gone, _ := unused(t)
+		var asked atomic.Int64
+		k, err := kafka.New(append([]string{gone}, b.Addrs()...), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == gone {
+				asked.Add(1)
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}))
+		require.NoError(t, err)
+		require.NoError(t, k.Ready(bounded(t)))
+		acked(t, publish(t, k, topic, anyPartition("a")...))
+		require.Less(t, asked.Load(), int64(25), "it was gone, and asked again and again")
+		require.NoError(t, k.Close(bounded(t)))
+	}
 }
 
 func TestStallIsNoticed(t *testing.T) {
