@@ -85,6 +85,27 @@ func TestStallIsNoticed(t *testing.T) {
 	acked(t, publish(t, r, r.topic, anyPartition("b")...))
 }
 
+// However much is under way when every broker goes away: it has its outcome soon, so that
+// what comes after does not wait for it.
+func TestMuchUnderWayEndsSoon(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1)
+	acked(t, publish(t, r, r.topic, anyPartition("first")...))
+	r.net.Stall()
+	outs, s := batch(bounded(t), r.topic, anyPartition(numbered("x", 1000)...)...)
+	r.Publish(outs)
+	began := time.Now()
+	r.net.Cut()
+	for _, o := range s.wait() {
+		require.Contains(t, []driver.Code{driver.OutcomeUnknown, driver.Unavailable}, driver.CodeOf(o.Err))
+	}
+	took := time.Since(began)
+	t.Logf("all told after %v", took)
+	require.Less(t, took, 1000*50*time.Millisecond/3, "each waits for the one before")
+	r.net.Restore()
+	acked(t, publish(t, r, r.topic, anyPartition("last")...))
+}
+
 // What is under way when the network goes away ends soon, and as the log says it did.
 func TestOutcomesAreTrueAcrossACut(t *testing.T) {
 	t.Parallel()

@@ -97,6 +97,9 @@ func (p *producer) failedToSend(e *sarama.ProducerError) {
 	if code == driver.NotFound {
 		item.line.topics.Delete(item.out.Topic)
 	}
+	if errors.Is(e.Err, sarama.ErrOutOfBrokers) {
+		item.line.deserted.Store(true)
+	}
 	if !rejected(code) && !errors.Is(e.Err, errNoSuchPartition) {
 		item.line.spoilt.Store(true)
 	}

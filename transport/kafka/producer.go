@@ -33,10 +33,11 @@ type producer struct {
 // has come back. The next line begins when the last one has told every outcome, which
 // keeps the order of what went before and what comes after.
 type line struct {
-	client *client
-	sarama sarama.AsyncProducer
-	spoilt atomic.Bool
-	done   chan struct{} // closed when sarama has told every outcome
+	client   *client
+	sarama   sarama.AsyncProducer
+	spoilt   atomic.Bool
+	deserted atomic.Bool   // no broker at all could be reached
+	done     chan struct{} // closed when sarama has told every outcome
 
 	topics  sync.Map       // names of topics known to exist
 	pending sync.WaitGroup // messages that sarama has; added to while handing only
@@ -262,7 +263,9 @@ func (p *producer) replace(made chan struct{}) {
 }
 
 func (p *producer) newLine() (*line, error) {
+	l := &line{done: make(chan struct{})}
 	c, err := p.t.newClientWith(func(c *sarama.Config) {
+		c.Producer.Retry.BackoffFunc = l.pause(c.Producer.Retry.BackoffFunc, c.Producer.Retry.Backoff)
 		c.Producer.Idempotent = true
 		c.Net.MaxOpenRequests = 1 // idempotence needs it
 		c.Producer.Partitioner = newPartitioner
@@ -278,7 +281,7 @@ func (p *producer) newLine() (*line, error) {
 		p.let(c)
 		return nil, err
 	}
-	l := &line{client: c, sarama: sp, done: make(chan struct{})}
+	l.client, l.sarama = c, sp
 	var told sync.WaitGroup
 	told.Go(func() {
 		for rec := range sp.Successes() {
@@ -295,6 +298,22 @@ func (p *producer) newLine() (*line, error) {
 		close(l.done)
 	})
 	return l, nil
+}
+
+// pause returns the pauses between sarama's attempts. It pauses, too, after each message
+// that it gives up on as there is no leader: with no broker left a thousand of them would
+// keep the line, and all that waits for the next, for a minute.
+func (l *line) pause(configured func(retries, most int) time.Duration, fixed time.Duration) func(retries, most int) time.Duration {
+	return func(retries, most int) time.Duration {
+		switch {
+		case l.deserted.Load():
+			return time.Millisecond
+		case configured != nil:
+			return configured(retries, most)
+		default:
+			return fixed
+		}
+	}
 }
 
 // finish waits until no one can send on the line, then until every outcome is told.
