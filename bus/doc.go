@@ -48,6 +48,9 @@
 // is acknowledged or the partition is revoked. It holds up its key, with order by
 // key, or its partition, with order by partition.
 //
+// Later: a handler that waits for nothing but an outcome may return [Later], and have
+// [Delivery.Settle] called when it is known. Until then the message is being handled.
+//
 // Revoke: is for one partition at a time. Its handlers' contexts end with the cause,
 // and the partition is let go when they have returned.
 //
@@ -74,8 +77,8 @@
 // committer.go are the way in, from the outside to the inside: a Subscription
 // follows its session's assignments, a claim reads one partition, a window knows
 // what of it is acknowledged, a committer makes that known to the transport. delivery.go
-// calls handlers, crew.go has those that run side by side; batch_claim.go is a claim that
-// hands over batches.
+// calls handlers, crew.go has those that run side by side, later.go those whose outcome
+// comes later; batch_claim.go is a claim that hands over batches.
 //
 // A service that consumes is better off with package consumer, which starts, stops,
 // pauses, retries and reports on top of this.
