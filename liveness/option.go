@@ -16,8 +16,10 @@ const (
 	// DefaultProbeTimeout is how long a probe may take.
 	DefaultProbeTimeout = 500 * time.Millisecond
 	// DefaultGrace is how long a required subscription may be without assignment in
-	// a rebalance.
-	DefaultGrace = 3 * time.Second
+	// a rebalance. It is as long as a group waits for a silent member by default: until
+	// then its partitions are nobody else's. A group whose coordinator is killed takes up
+	// to 4 s, on brokers that find that out after 3 s.
+	DefaultGrace = 10 * time.Second
 	// DefaultHistory is how many states are kept.
 	DefaultHistory = 64
 )

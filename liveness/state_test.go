@@ -318,6 +318,7 @@ func TestSubscriptions(t *testing.T) {
 		want   probe.Status
 	}
 	set := func(subs []subFact) func(*script) { return func(s *script) { s.f.subs = subs } }
+	const grace = int(DefaultGrace / time.Millisecond)
 	for name, rows := range map[string][]row{
 		"no grace before the first assignment": {
 			{0, set(sub(false, nil)), probe.Prepared},
@@ -331,16 +332,16 @@ func TestSubscriptions(t *testing.T) {
 		"a rebalance within the grace": {
 			{0, set(sub(true, nil)), probe.Running},
 			{100, set(sub(false, nil)), probe.Running},
-			{3099, nil, probe.Running},
-			{3099, set(sub(true, nil)), probe.Running},
-			{3200, set(sub(false, nil)), probe.Running},
-			{6199, nil, probe.Running},
+			{99 + grace, nil, probe.Running},
+			{99 + grace, set(sub(true, nil)), probe.Running},
+			{200 + grace, set(sub(false, nil)), probe.Running},
+			{199 + 2*grace, nil, probe.Running},
 		},
 		"a rebalance that takes longer": {
 			{0, set(sub(true, nil)), probe.Running},
 			{100, set(sub(false, errors.New("rebalance"))), probe.Running},
-			{3100, nil, probe.NotReady},
-			{3200, set(sub(true, nil)), probe.Running},
+			{100 + grace, nil, probe.NotReady},
+			{200 + grace, set(sub(true, nil)), probe.Running},
 		},
 		"no grace for what was lost with the connection": {
 			{0, set(sub(true, nil)), probe.Running},
