@@ -26,13 +26,15 @@ type pending struct {
 	memory *space       // it is part of
 }
 
-// space is the memory of a batch on its way out. It is used again when every message has
-// its outcome: then sarama knows of none of them any more.
+// space is the memory of a batch on its way out. It is used again when every message is
+// in the log: then sarama knows of none of them any more. One that sarama has given up
+// on it may look at afterwards.
 type space struct {
 	items   []pending
 	headers []sarama.RecordHeader
 	text    []byte       // of the headers
 	users   atomic.Int32 // messages without an outcome, and who hands them over
+	failed  atomic.Bool  // sarama has given up on one
 }
 
 var spaces = sync.Pool{New: func() any { return new(space) }}
@@ -63,7 +65,7 @@ func newSpace(batch []driver.Outgoing) *space {
 // leave is called when a message has its outcome, and when all are handed over. The
 // caller uses nothing of s any more.
 func (s *space) leave() {
-	if s.users.Add(-1) > 0 || cap(s.items) > keptItems || cap(s.text) > keptText {
+	if s.users.Add(-1) > 0 || s.failed.Load() || cap(s.items) > keptItems || cap(s.text) > keptText {
 		return
 	}
 	clear(s.items)
@@ -92,6 +94,7 @@ func succeeded(rec *sarama.ProducerMessage) {
 
 func (p *producer) failedToSend(e *sarama.ProducerError) {
 	item := e.Msg.Metadata.(*pending)
+	item.memory.failed.Store(true)
 	item.settle()
 	code := codeOf(e.Err)
 	if code == driver.NotFound {
