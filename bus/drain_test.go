@@ -227,66 +227,49 @@ func (s pausingSession) Next(ctx context.Context) (driver.Event, error) {
 }
 
 func (p pausingPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
-	time.Sleep(30 * time.Millisecond)
+	time.Sleep(30 * time.Millisecond) // of the test's clock
 	return p.Partition.Fetch(ctx)
 }
 
-// What a transport has got is handed out, however long it takes the machine to look.
-func TestHandOutOnDrainOnABusyMachine(t *testing.T) {
+// What a transport has got is handed out, however long it takes the machine to look, and
+// though it is more than a Fetch returns.
+func TestHandOutOnDrainIsOfAllThatThereIs(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr, err := gochannel.New()
-		require.NoError(t, err)
-		b, err := bus.New(pausing{tr})
-		require.NoError(t, err)
-		var handled atomic.Int64
-		begun, release := make(chan struct{}, 20), make(chan struct{})
-		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
-			begun <- struct{}{}
-			<-release
-			handled.Add(1)
-			return nil
-		}, bus.OrderByPartition(), bus.HandOutOnDrain())
-		require.NoError(t, err)
-		publish(t, b, "")
-		<-begun
-		publish(t, b, "", "", "")
-		closed := make(chan error, 1)
-		go func() { closed <- sub.Close(context.Background()) }()
-		synctest.Wait()
-		close(release)
-		require.NoError(t, <-closed)
-		require.EqualValues(t, 4, handled.Load())
-		require.NoError(t, b.Close())
-	})
-}
-
-// What a transport has got is handed out, though it is more than a Fetch returns.
-func TestHandOutOnDrainOfMany(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr, err := gochannel.New()
-		require.NoError(t, err)
-		b, err := bus.New(tr)
-		require.NoError(t, err)
-		var handled atomic.Int64
-		begun, release := make(chan struct{}, 2000), make(chan struct{})
-		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
-			begun <- struct{}{}
-			<-release
-			handled.Add(1)
-			return nil
-		}, bus.OrderByPartition(), bus.HandOutOnDrain())
-		require.NoError(t, err)
-		publish(t, b, "")
-		<-begun
-		publish(t, b, make([]string, 900)...)
-		closed := make(chan error, 1)
-		go func() { closed <- sub.Close(context.Background()) }()
-		synctest.Wait()
-		close(release)
-		require.NoError(t, <-closed)
-		require.EqualValues(t, 901, handled.Load())
-		require.NoError(t, b.Close())
-	})
+	for name, tc := range map[string]struct {
+		messages int
+		pauses   bool
+	}{"a busy machine": {3, true}, "more than a fetch": {900, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var tr driver.Transport
+				tr, err := gochannel.New()
+				require.NoError(t, err)
+				if tc.pauses {
+					tr = pausing{tr}
+				}
+				b, err := bus.New(tr)
+				require.NoError(t, err)
+				var handled atomic.Int64
+				begun, release := make(chan struct{}, 2*tc.messages), make(chan struct{})
+				sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
+					begun <- struct{}{}
+					<-release
+					handled.Add(1)
+					return nil
+				}, bus.OrderByPartition(), bus.HandOutOnDrain())
+				require.NoError(t, err)
+				publish(t, b, "")
+				<-begun
+				publish(t, b, make([]string, tc.messages)...)
+				closed := make(chan error, 1)
+				go func() { closed <- sub.Close(context.Background()) }()
+				synctest.Wait()
+				close(release)
+				require.NoError(t, <-closed)
+				require.EqualValues(t, 1+tc.messages, handled.Load())
+				require.NoError(t, b.Close())
+			})
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,8 +75,8 @@ func TestSettleLater(t *testing.T) {
 					d.Settle(answer)
 				default:
 					others.Go(func() {
-						if rand.IntN(4) == 0 {
-							time.Sleep(rand.N(200 * time.Microsecond))
+						for range rand.IntN(50) { // others go first, or don't
+							runtime.Gosched()
 						}
 						end()
 						d.Settle(answer)
