@@ -35,42 +35,48 @@ func SetTimestamp(m *message.Message, t time.Time) {
 	m.Metadata.Set(driver.TimestampDirective, t.Format(time.RFC3339Nano))
 }
 
-// direct makes of the message's directives what they mean.
-func direct(out *driver.Outgoing) error {
-	out.Partition = driver.AnyPartition
-	m := out.Message
-	if len(m.Metadata) == 0 {
-		return nil
-	}
-	wrong := func(name, what string) error {
-		return &Error{Code: InvalidArgument, Op: "publish", Topic: out.Topic, Reason: "metadata " + name + " is not " + what}
-	}
-	if k := m.Metadata[driver.KeyDirective]; k != "" {
-		out.Key = []byte(k)
-	}
-	if s, ok := m.Metadata[driver.PartitionDirective]; ok {
-		p, err := strconv.ParseInt(s, 10, 32)
-		if err != nil || p < 0 {
-			return wrong(driver.PartitionDirective, "a partition's number")
+// read makes out what m is, its directives being what they mean. Headers and key are put
+// at the ends of the given memory, which is returned.
+func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byte) ([]Header, []byte, error) {
+	out.Partition, out.UUID, out.Payload = driver.AnyPartition, m.UUID, m.Payload
+	var wrong error
+	check := func(ok bool, name, what string) {
+		if !ok {
+			wrong = &Error{Code: InvalidArgument, Op: "publish", Topic: out.Topic, Reason: "metadata " + name + " is not " + what}
 		}
-		out.Partition = int32(p)
 	}
-	if s, ok := m.Metadata[driver.TimestampDirective]; ok {
-		t, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil {
-			return wrong(driver.TimestampDirective, "an RFC 3339 time")
+	first := len(headers)
+	for k, v := range m.Metadata {
+		if !driver.IsDirective(k) {
+			headers = append(headers, Header{Key: k, Value: v})
+			continue
 		}
-		out.Timestamp = t
+		switch k {
+		case driver.KeyDirective:
+			if v != "" {
+				keys = append(keys, v...)
+				out.Key = keys[len(keys)-len(v) : len(keys) : len(keys)]
+			}
+		case driver.PartitionDirective:
+			p, err := strconv.ParseInt(v, 10, 32)
+			out.Partition = int32(p)
+			check(err == nil && p >= 0, k, "a partition's number")
+		case driver.TimestampDirective:
+			var err error
+			out.Timestamp, err = time.Parse(time.RFC3339Nano, v)
+			check(err == nil, k, "an RFC 3339 time")
+		}
 	}
-	return nil
+	out.Headers = headers[first:len(headers):len(headers)]
+	return headers, keys, wrong
 }
 
-// size counts the message as limits do: key, payload, names and values of the
-// metadata, and the UUID.
-func size(m *message.Message) int {
-	n := len(m.UUID) + len(m.Payload)
-	for k, v := range m.Metadata {
-		n += len(k) + len(v)
+// size counts a message as limits do: key, payload, names and values of the headers, and
+// the UUID.
+func size(out *driver.Outgoing) int {
+	n := len(out.UUID) + len(out.Key) + len(out.Payload)
+	for i := range out.Headers {
+		n += len(out.Headers[i].Key) + len(out.Headers[i].Value)
 	}
 	return n
 }

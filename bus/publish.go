@@ -69,8 +69,8 @@ func (e *PublishError) Unwrap() []error {
 // Each message's own context is honoured; one without a deadline gets the delivery
 // time-out. When it ends before the message was handed over the outcome is Canceled
 // or DeadlineExceeded and nothing was sent. When it ends later the outcome is
-// OutcomeUnknown, and payload and metadata must still not be changed: the transport
-// may go on reading them until it gives up on delivering.
+// OutcomeUnknown, and the payload must still not be changed: the transport may go on
+// reading it until it gives up on delivering.
 //
 // The messages stay the caller's, and are not acknowledged. It is safe for
 // concurrent use; messages of sequential calls keep their order.
@@ -82,23 +82,28 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 	if len(msgs) == 0 {
 		return nil
 	}
-	p := b.newPublication(topic, len(msgs))
+	p := b.newPublication(topic, msgs)
 	for i, m := range msgs {
-		ctx := context.Background()
+		ctx, err := context.Background(), error(nil)
 		if m != nil {
 			ctx = m.Context()
 		}
 		n := len(p.batch)
 		p.batch = p.batch[:n+1]
 		out := &p.batch[n]
-		out.Context, out.Topic, out.Message, out.Index, out.Sink = p.deadline(ctx), topic, m, i, p
-		if err := b.prepare(out); err != nil {
+		out.Context, out.Topic, out.Index, out.Sink = p.deadline(ctx), topic, i, p
+		if m != nil {
+			p.headers, p.keys, err = read(out, m, p.headers, p.keys)
+		} else {
+			err = b.nilMessage(topic)
+		}
+		if err = b.prepare(out, err); err != nil {
 			p.Published(out, driver.Failed(err))
 			*out = driver.Outgoing{}
 			p.batch = p.batch[:n]
 			continue
 		}
-		b.tracePublish(out)
+		b.tracePublish(ctx, out, m)
 	}
 	if len(p.batch) > 0 {
 		b.t.Publish(p.batch)
@@ -117,30 +122,84 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 		done(driver.Failed(err))
 		return
 	}
-	a := b.newAsyncPublication(ctx, done)
+	a := b.newAsyncPublication(ctx, topic, done)
+	if m == nil {
+		b.publishAsync(ctx, a, nil, b.nilMessage(topic))
+		return
+	}
+	var err error
+	a.headers, a.key, err = read(&a.batch[0], m, a.headers, a.key)
+	b.publishAsync(m.Context(), a, m, err)
+}
+
+// PublishRecord is PublishAsync for a record: what is published is what the subscribers
+// will see, with its headers in their order and a key of any bytes. It goes to r.Topic,
+// and to r.Partition, which is a number, or AnyPartition. A zero Timestamp is the time it is
+// published. Offset and DecodeErr are not looked at. A header with the name of a
+// directive (see SetKey) is an InvalidArgument error. The record, and what it refers to,
+// must not be changed until the outcome is told; when that is OutcomeUnknown key and
+// payload must still not be.
+func (b *Bus) PublishRecord(ctx context.Context, r *Record, done func(Outcome)) {
+	topic := ""
+	if r != nil {
+		topic = r.Topic
+	}
+	if err := b.enter("publish", topic); err != nil {
+		done(driver.Failed(err))
+		return
+	}
+	a := b.newAsyncPublication(ctx, topic, done)
+	if r == nil {
+		b.publishAsync(ctx, a, nil, b.nilMessage(topic))
+		return
+	}
+	var err error
 	out := &a.batch[0]
-	out.Context, out.Topic, out.Message, out.Sink = &a.deadline, topic, m, a
-	if err := b.prepare(out); err != nil {
+	out.Partition, out.Key, out.Timestamp, out.UUID, out.Headers, out.Payload = r.Partition, r.Key, r.Timestamp, r.UUID, r.Headers, r.Payload
+	for i := range r.Headers {
+		if name := r.Headers[i].Key; driver.IsDirective(name) {
+			err = &Error{Code: InvalidArgument, Op: "publish", Topic: topic, Reason: "header " + name + " directs publishing and is no record's: set the record's field"}
+		}
+	}
+	if r.Partition < AnyPartition {
+		err = &Error{Code: InvalidArgument, Op: "publish", Topic: topic, Reason: fmt.Sprintf("partition %d is neither a partition's number nor AnyPartition", r.Partition)}
+	}
+	var m *message.Message
+	if len(b.cfg.hooks.publish)+len(b.cfg.hooks.publishes) > 0 {
+		m = message.NewMessage(r.UUID, r.Payload)
+		m.Metadata = metadata(r)
+		m.SetContext(ctx)
+	}
+	b.publishAsync(ctx, a, m, err)
+}
+
+// publishAsync goes on with what was read, unless it was wrong. m is for hooks.
+func (b *Bus) publishAsync(traced context.Context, a *asyncPublication, m *message.Message, wrong error) {
+	a.message = m
+	out := &a.batch[0]
+	if err := b.prepare(out, wrong); err != nil {
 		a.Published(out, driver.Failed(err))
 		return
 	}
-	b.tracePublish(out)
+	b.tracePublish(traced, out, m)
 	b.t.Publish(a.batch[:])
 }
 
-// prepare checks the message and reads its directives.
-func (b *Bus) prepare(out *driver.Outgoing) error {
+func (b *Bus) nilMessage(topic string) error {
+	return &Error{Code: InvalidArgument, Op: "publish", Transport: b.caps.Name, Topic: topic, Reason: "the message is nil"}
+}
+
+// prepare makes sure that there is a topic, or says why out can't be handed over. wrong is
+// what is known of that.
+func (b *Bus) prepare(out *driver.Outgoing, wrong error) error {
 	fail := func(code Code, reason string, cause error) error {
 		return &Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: out.Topic, Reason: reason, Err: cause}
 	}
-	if out.Message == nil {
-		return fail(InvalidArgument, "the message is nil", nil)
-	}
-	if n := size(out.Message); n > b.cfg.maxMessageBytes {
+	if n := size(out); n > b.cfg.maxMessageBytes {
 		return fail(TooLarge, fmt.Sprintf("the message has %d bytes, the limit is %d", n, b.cfg.maxMessageBytes), nil)
 	}
-	if err := direct(out); err != nil {
-		return err
+	if wrong != nil {
+		return wrong
 	}
 	if out.Partition != driver.AnyPartition && !b.caps.Partitions {
 		return fail(Unsupported, "this transport's topics have no partitions: leave SetPartition out", nil)
@@ -159,11 +218,9 @@ func (b *Bus) begin() (begun time.Time) {
 	return begun
 }
 
-// published is where every outcome passes.
+// published tells the hooks an outcome.
 func (b *Bus) published(m *message.Message, topic string, r Outcome, begun time.Time) {
-	if len(b.cfg.hooks.publish) > 0 {
-		b.cfg.hooks.onPublish(PublishEvent{Transport: b.caps.Name, Topic: topic, Message: m, Outcome: r, Duration: time.Since(begun)})
-	}
+	b.cfg.hooks.onPublish(PublishEvent{Transport: b.caps.Name, Topic: topic, Message: m, Outcome: r, Duration: time.Since(begun)})
 }
 
 // publication gathers the outcomes of one Publish. It is used again when the transport
@@ -173,7 +230,10 @@ type publication struct {
 	bus       *Bus
 	topic     string
 	begun     time.Time
+	msgs      []*message.Message // for hooks; empty without any
 	batch     []driver.Outgoing
+	headers   []Header // those of the batch
+	keys      []byte   // those of the batch
 	own       deadlineContext
 	deadlines []*deadlineContext // own and more, each for messages in a row with one context
 
@@ -196,15 +256,23 @@ type result struct {
 	told bool
 }
 
-// maxReused bounds the batches whose memory is kept for the next one.
-const maxReused = 1024
+// What is kept of a batch's memory for the next one, at the most.
+const (
+	maxReused        = 1024
+	maxReusedHeaders = 16 << 10
+	maxReusedKeys    = 64 << 10
+)
 
-func (b *Bus) newPublication(topic string, n int) *publication {
+func (b *Bus) newPublication(topic string, msgs []*message.Message) *publication {
+	n := len(msgs)
 	p, ok := b.publications.Get().(*publication)
 	if !ok {
 		p = &publication{bus: b, done: make(chan struct{}, 1)}
 	}
 	p.topic, p.begun, p.left = topic, b.begin(), n
+	if len(b.cfg.hooks.publish) > 0 {
+		p.msgs = append(p.msgs, msgs...)
+	}
 	p.results = slices.Grow(p.results, n)[:n]
 	p.batch = slices.Grow(p.batch, n)
 	return p
@@ -222,18 +290,22 @@ func (p *publication) end() error {
 		}
 		err = e
 	}
-	again := !p.kept && cap(p.batch) <= maxReused
+	// A transport's client may look at what it gave up on for a while.
+	again := !p.kept && !p.failed && cap(p.batch) <= maxReused && cap(p.headers) <= maxReusedHeaders && cap(p.keys) <= maxReusedKeys
 	p.mu.Unlock()
 	for _, d := range p.deadlines {
 		again = d.release() && again
 	}
 	if again {
+		clear(p.msgs)
 		clear(p.batch)
+		clear(p.headers)
 		clear(p.results)
 		clear(p.deadlines)
-		p.batch, p.results, p.deadlines = p.batch[:0], p.results[:0], p.deadlines[:0]
+		p.msgs, p.batch, p.headers, p.keys = p.msgs[:0], p.batch[:0], p.headers[:0], p.keys[:0]
+		p.results, p.deadlines = p.results[:0], p.deadlines[:0]
 		p.own.Context = nil
-		p.failed, p.waiting = false, false
+		p.waiting = false
 		p.bus.publications.Put(p)
 	}
 	return err
@@ -257,7 +329,9 @@ func (p *publication) deadline(ctx context.Context) *deadlineContext {
 // Published is the transport's call. What comes after the caller has been told
 // OutcomeUnknown is for the hooks only.
 func (p *publication) Published(o *driver.Outgoing, r Outcome) {
-	p.bus.published(o.Message, p.topic, r, p.begun)
+	if len(p.msgs) > 0 {
+		p.bus.published(p.msgs[o.Index], p.topic, r, p.begun)
+	}
 	p.mu.Lock()
 	last := p.tell(o.Index, r)
 	p.mu.Unlock()
@@ -340,32 +414,41 @@ func (p *publication) giveUp(ctx *deadlineContext, cause error) {
 	}
 }
 
-// asyncPublication tells the outcome of one PublishAsync, and is used again then, as a
+// asyncPublication tells the outcome of one message, and is used again then, as a
 // publication is.
 type asyncPublication struct {
 	bus      *Bus
 	begun    time.Time
+	message  *message.Message // for hooks
 	deadline deadlineContext
 	done     func(Outcome)
 	batch    [1]driver.Outgoing
+	headers  []Header
+	key      []byte
 }
 
-func (b *Bus) newAsyncPublication(ctx context.Context, done func(Outcome)) *asyncPublication {
+func (b *Bus) newAsyncPublication(ctx context.Context, topic string, done func(Outcome)) *asyncPublication {
 	a, ok := b.asyncPublications.Get().(*asyncPublication)
 	if !ok {
 		a = &asyncPublication{bus: b}
 	}
 	a.begun, a.done = b.begin(), done
 	a.deadline.set(ctx, b.cfg.deliveryTimeout)
+	out := &a.batch[0]
+	out.Context, out.Topic, out.Sink = &a.deadline, topic, a
 	return a
 }
 
 // Published is the transport's call.
 func (a *asyncPublication) Published(o *driver.Outgoing, r Outcome) {
 	b, done := a.bus, a.done
-	b.published(o.Message, o.Topic, r, a.begun)
-	if a.deadline.release() {
-		a.deadline.Context, a.done, a.batch[0] = nil, nil, driver.Outgoing{}
+	if len(b.cfg.hooks.publish) > 0 {
+		b.published(a.message, o.Topic, r, a.begun)
+	}
+	if a.deadline.release() && r.Err == nil {
+		a.deadline.Context, a.message, a.done, a.batch[0] = nil, nil, nil, driver.Outgoing{}
+		clear(a.headers)
+		a.headers, a.key = a.headers[:0], a.key[:0]
 		b.asyncPublications.Put(a)
 	}
 	b.gate.leave()

@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
-	"maps"
+	"slices"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus/driver"
 )
@@ -21,32 +23,36 @@ func (s *tracedSink) Published(o *driver.Outgoing, r Outcome) {
 	s.Sink.Published(o, r)
 }
 
-// tracePublish tells the tracers that the message is about to be handed over. If they
-// have headers for it a copy goes out instead: the message is the caller's.
-func (b *Bus) tracePublish(out *driver.Outgoing) {
+// tracePublish tells the tracers that the message is about to be handed over. Headers
+// they have for it take the place of the message's own of these names.
+func (b *Bus) tracePublish(ctx context.Context, out *driver.Outgoing, m *message.Message) {
 	if len(b.cfg.hooks.publishes) == 0 {
 		return
 	}
 	sink := &tracedSink{Sink: out.Sink}
-	var headers map[string]string
+	var added []Header
 	for _, t := range b.cfg.hooks.publishes {
-		h, end := t.StartPublish(out.Message.Context(), b.caps.Name, out.Topic, out.Message)
+		headers, end := t.StartPublish(ctx, b.caps.Name, out.Topic, m)
 		if end != nil {
 			sink.ends = append(sink.ends, end)
 		}
-		if headers == nil {
-			headers = h
-		} else {
-			maps.Copy(headers, h)
+		for k, v := range headers {
+			added = withHeader(added, Header{Key: k, Value: v})
 		}
 	}
 	out.Sink = sink
-	if len(headers) > 0 {
-		m := out.Message.Copy()
-		m.SetContext(out.Message.Context())
-		maps.Copy(m.Metadata, headers)
-		out.Message = m
+	if len(added) > 0 {
+		headers := slices.Clone(out.Headers)
+		for _, h := range added {
+			headers = withHeader(headers, h)
+		}
+		out.Headers = headers
 	}
+}
+
+// withHeader appends h to all, of which those of its name are taken out.
+func withHeader(all []Header, h Header) []Header {
+	return append(slices.DeleteFunc(all, func(x Header) bool { return x.Key == h.Key }), h)
 }
 
 // traceDelivery tells the tracers that the handler is about to be called, and returns

@@ -60,6 +60,9 @@ const (
 	Refused      = driver.Refused
 )
 
+// AnyPartition leaves the choice of a record's partition to the transport.
+const AnyPartition = driver.AnyPartition
+
 // CodeOf returns the code of the first *Error in err's chain; see [driver.CodeOf].
 func CodeOf(err error) Code { return driver.CodeOf(err) }
 

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
@@ -24,12 +23,12 @@ func (s *Server) answer(d *bus.Delivery, f *Frame, a *answer) error {
 		return s.answered(f, a, s.publish(f, a))
 	}
 	r := s.newReply()
-	if err := s.encode(&r.frame, r.message, f, a); err != nil {
+	if err := s.encode(&r.frame, r.record, f, a); err != nil {
 		s.reuse(r)
 		return s.answered(f, a, err)
 	}
 	r.delivery, r.request, r.answer = d, f, a
-	s.bus.PublishAsync(s.replying, f.ReplyTo, r.message, r.tell)
+	s.bus.PublishRecord(s.replying, r.record, r.tell)
 	if r.state.Load() == replyPublished {
 		s.waiting.add(r)
 		switch {
@@ -105,12 +104,12 @@ func (s *Server) replied(f *Frame, a *answer, outcome error) error {
 // publish returns when the reply's outcome is known, or nobody waits for outcomes any
 // more.
 func (s *Server) publish(f *Frame, a *answer) error {
-	m := newMessage()
-	if err := s.encode(new(Frame), m, f, a); err != nil {
+	r := newRecord()
+	if err := s.encode(new(Frame), r, f, a); err != nil {
 		return err
 	}
 	outcome := make(chan error, 1)
-	s.bus.PublishAsync(s.replying, f.ReplyTo, m, func(o bus.Outcome) { outcome <- o.Err })
+	s.bus.PublishRecord(s.replying, r, func(o bus.Outcome) { outcome <- o.Err })
 	select {
 	case err := <-outcome:
 		return err
@@ -119,8 +118,8 @@ func (s *Server) publish(f *Frame, a *answer) error {
 	}
 }
 
-// encode makes reply, and its message m, the answer to f.
-func (s *Server) encode(reply *Frame, m *message.Message, f *Frame, a *answer) error {
+// encode makes reply, and its record, the answer to f.
+func (s *Server) encode(reply *Frame, record *bus.Record, f *Frame, a *answer) error {
 	*reply = Frame{
 		Kind: KindReply, ID: f.ID, Stream: f.Stream, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
 		Key: f.Key, Attempt: f.Attempt, ContentType: a.contentType, Status: a.st, Metadata: a.metadata, Body: a.body,
@@ -128,12 +127,10 @@ func (s *Server) encode(reply *Frame, m *message.Message, f *Frame, a *answer) e
 	if f.Server == AnyServer {
 		reply.Server = s.id
 	}
-	if err := s.cfg.wire.Encode(reply, m); err != nil {
+	if err := s.cfg.wire.Encode(reply, record); err != nil {
 		return &bus.Error{Code: bus.InvalidArgument, Op: "encode", Topic: f.ReplyTo, Err: err}
 	}
-	if f.ReplyPartition >= 0 {
-		bus.SetPartition(m, f.ReplyPartition)
-	}
+	record.Topic, record.Partition = f.ReplyTo, f.ReplyPartition
 	return nil
 }
 
@@ -146,7 +143,7 @@ func (s *Server) encode(reply *Frame, m *message.Message, f *Frame, a *answer) e
 type outgoingReply struct {
 	server   *Server
 	frame    Frame
-	message  *message.Message
+	record   *bus.Record
 	tell     func(bus.Outcome) // told, bound once
 	delivery *bus.Delivery     // of the request
 	request  *Frame
@@ -166,7 +163,7 @@ const (
 func (s *Server) newReply() *outgoingReply {
 	r, ok := s.replies.Get().(*outgoingReply)
 	if !ok {
-		r = &outgoingReply{server: s, message: newMessage()}
+		r = &outgoingReply{server: s, record: newRecord()}
 		r.tell = r.told
 	}
 	return r
@@ -174,10 +171,10 @@ func (s *Server) newReply() *outgoingReply {
 
 // reuse takes r, of which nobody else knows.
 func (s *Server) reuse(r *outgoingReply) {
-	if bus.CodeOf(r.err) == bus.OutcomeUnknown {
-		return // the transport may still be reading the message
+	if r.err != nil {
+		return // the transport may still be reading the record
 	}
-	emptied(r.message)
+	emptied(r.record)
 	r.frame, r.delivery, r.request, r.answer, r.err = Frame{}, nil, nil, nil, nil
 	r.state.Store(replyPublished)
 	s.replies.Put(r)

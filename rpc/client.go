@@ -283,7 +283,7 @@ func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt i
 		defer cancel()
 		bounded = short
 	}
-	c.bus.PublishAsync(bounded, req.Topic, p.message, p.published)
+	c.bus.PublishRecord(bounded, p.record, p.published)
 	if p.progress != nil {
 		p.progress.isHanded()
 	}
@@ -304,7 +304,7 @@ func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt i
 	return end.resp, again && end.err != nil && !end.err.remote, end.err
 }
 
-// encode makes p's request and its message.
+// encode makes p's request and its record.
 func (c *Client) encode(ctx context.Context, req *Request, p *pending) *Error {
 	s := req.settings
 	deadline, _ := ctx.Deadline()
@@ -323,12 +323,10 @@ func (c *Client) encode(ctx context.Context, req *Request, p *pending) *Error {
 	if f.Key == "" && s.retry != nil && c.keyed {
 		f.Key = p.id // all attempts to one partition
 	}
-	if err := c.cfg.wire.Encode(f, p.message); err != nil {
+	if err := c.cfg.wire.Encode(f, p.record); err != nil {
 		return newError(codes.InvalidArgument, "the request can't be encoded: "+statusOf(err).Message(), err)
 	}
-	if s.partition >= 0 {
-		bus.SetPartition(p.message, s.partition)
-	}
+	p.record.Topic, p.record.Partition = req.Topic, s.partition
 	return nil
 }
 

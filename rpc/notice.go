@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/trunkline/trunkline/bus"
 )
 
@@ -24,15 +22,10 @@ type notices struct {
 	stop context.CancelFunc
 
 	mu      sync.Mutex
-	queue   []notice
+	queue   []*bus.Record
 	running bool
 	closed  bool
 	all     sync.WaitGroup
-}
-
-type notice struct {
-	topic string
-	m     *message.Message
 }
 
 func newNotices(b *bus.Bus) *notices {
@@ -41,14 +34,14 @@ func newNotices(b *bus.Bus) *notices {
 	return n
 }
 
-// send takes the message, and returns whether there was room for it.
-func (n *notices) send(topic string, m *message.Message) bool {
+// send takes the record, and returns whether there was room for it.
+func (n *notices) send(r *bus.Record) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed || len(n.queue) >= maxNotices {
 		return false
 	}
-	n.queue = append(n.queue, notice{topic, m})
+	n.queue = append(n.queue, r)
 	if !n.running {
 		n.running = true
 		n.all.Go(n.run)
@@ -68,7 +61,7 @@ func (n *notices) run() {
 		n.queue = n.queue[1:]
 		n.mu.Unlock()
 		ctx, cancel := context.WithTimeout(n.ctx, noticeTimeout)
-		n.bus.PublishAsync(ctx, next.topic, next.m, func(bus.Outcome) { cancel() })
+		n.bus.PublishRecord(ctx, next, func(bus.Outcome) { cancel() })
 	}
 }
 

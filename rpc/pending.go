@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
@@ -31,7 +30,7 @@ type pending struct {
 	published func(bus.Outcome) // settle, bound once
 	holders   atomic.Int32
 	request   Frame
-	message   *message.Message // of request
+	record    *bus.Record // of request
 
 	// A cancel notice goes out once both are known, whichever is second: where the
 	// request is (its partition + 2), and that it is not wanted any more.
@@ -43,7 +42,7 @@ type pending struct {
 func (c *Client) newPending(id string, attempt int, s *callSettings) *pending {
 	p, ok := c.idle.Get().(*pending)
 	if !ok {
-		p = &pending{client: c, done: make(chan ending, 1), message: newMessage()}
+		p = &pending{client: c, done: make(chan ending, 1), record: newRecord()}
 		p.published = p.settle
 	}
 	p.id, p.attempt, p.kind, p.gather, p.progress, p.begun = id, attempt, s.kind, s.gather, s.progress, s.begun
@@ -54,7 +53,7 @@ func (c *Client) newPending(id string, attempt int, s *callSettings) *pending {
 func (p *pending) release() {
 	if p.holders.Add(-1) == 0 {
 		p.request, p.gather, p.progress = Frame{}, nil, nil
-		emptied(p.message)
+		emptied(p.record)
 		p.place.Store(0)
 		p.cancelled.Store(false)
 		p.noticed.Store(false)
@@ -71,11 +70,13 @@ type ending struct {
 // settle is told what became of the request.
 func (p *pending) settle(o bus.Outcome) {
 	defer p.release()
+	if o.Err != nil {
+		p.record = newRecord() // the transport may still be reading the other
+	}
 	switch {
 	case o.Err == nil:
 		p.isSent(o.Partition)
 	case bus.CodeOf(o.Err) == bus.OutcomeUnknown:
-		p.message = newMessage() // the transport may still be reading it
 		p.client.counters.outcomeUnknown.Add(1)
 		// The server may have got it: wait for the reply, or the deadline.
 		if p.kind == forOutcome && p.client.calls.remove(p) {

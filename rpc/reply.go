@@ -291,16 +291,17 @@ func (r *replyReader) receive(d *bus.Delivery) {
 // sendCancel tells the server that a request, which went to partition, is not wanted
 // any more. It has no key: it must not wait for what it is to end.
 func (r *replyReader) sendCancel(c *Client, request *Frame, partition int32) {
-	m := newMessage()
+	m := newRecord()
 	err := c.cfg.wire.Encode(&Frame{Kind: KindCancel, ID: request.ID, Caller: request.Caller, Topic: request.Topic,
 		ReplyPartition: AnyPartition, Attempt: request.Attempt}, m)
 	if err != nil {
 		return // a wire that knows no cancels
 	}
-	if partition >= 0 && c.keyed {
-		bus.SetPartition(m, partition)
+	m.Topic = request.Topic
+	if c.keyed {
+		m.Partition = partition
 	}
-	if r.notices.send(request.Topic, m) {
+	if r.notices.send(m) {
 		c.counters.cancels.Add(1)
 	}
 }

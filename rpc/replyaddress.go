@@ -160,13 +160,13 @@ func (r *replyReader) locate(ctx context.Context) error {
 
 // mark publishes a record that means nothing and returns its offset.
 func (r *replyReader) mark(ctx context.Context) (int64, error) {
-	m := newMessage()
+	m := newRecord()
 	if err := r.wire.Encode(&Frame{Kind: KindReply, ID: "0", Caller: r.id, Topic: r.topic, ReplyPartition: AnyPartition, Attempt: 1}, m); err != nil {
 		return -1, err
 	}
-	bus.SetPartition(m, r.partition.Load())
+	m.Topic, m.Partition = r.topic, r.partition.Load()
 	outcome := make(chan bus.Outcome, 1)
-	r.bus.PublishAsync(ctx, r.topic, m, func(o bus.Outcome) { outcome <- o })
+	r.bus.PublishRecord(ctx, m, func(o bus.Outcome) { outcome <- o })
 	select {
 	case o := <-outcome:
 		if o.Err == nil && o.Offset < 0 {

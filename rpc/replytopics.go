@@ -147,14 +147,12 @@ func (r *replyReader) answerAlive(f *Frame) {
 		r.foreign.Add(1)
 		return
 	}
-	m := newMessage()
+	m := newRecord()
 	err := r.wire.Encode(&Frame{Kind: KindReply, ID: f.ID, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: AnyPartition,
 		Attempt: f.Attempt, Server: r.id, ContentType: codec.Raw.ContentType()}, m)
 	if err != nil {
 		return // its caller sees that nobody answers
 	}
-	if f.ReplyPartition >= 0 {
-		bus.SetPartition(m, f.ReplyPartition)
-	}
-	r.notices.send(f.ReplyTo, m)
+	m.Topic, m.Partition = f.ReplyTo, f.ReplyPartition
+	r.notices.send(m)
 }

@@ -12,17 +12,16 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Wire is the form frames have as messages. It is used by many goroutines at once.
+// Wire is the form frames have as records. It is used by many goroutines at once.
 type Wire interface {
-	// Encode makes m, which is empty before, the message of f. It refers to f.Body and to
-	// nothing else of f afterwards; neither is changed until m has been published. Then m is
-	// emptied, and used for another frame. m.Metadata is not nil.
-	Encode(f *Frame, m *message.Message) error
+	// Encode makes r, which is empty before, the record of f: UUID, Key, Headers and Payload;
+	// the rest is not the wire's. r's Key and Headers may have memory to append to. It
+	// refers to f.Body and to nothing else of f afterwards; neither is changed until r has
+	// been published. Then r is emptied, and used for another frame.
+	Encode(f *Frame, r *bus.Record) error
 	// Decode reads r into f, which is zero before and refers to r's payload
 	// afterwards. ReplyPartition and Attempt have defaults that are not zero. r is not
 	// to be trusted: whatever is in it, Decode returns, and bounds what it accepts. When it
@@ -79,38 +78,24 @@ var frameHeaders = func() (h [len(kindNames)]string) {
 	return h
 }()
 
-// HeaderWire is the default [Wire]: what the protocol needs is in message headers,
-// the payload is the body, and user metadata are headers under their own names.
-// The message's UUID is the frame's ID. The zero value is ready to use.
+// HeaderWire is the default [Wire]: what the protocol needs is in headers, the payload is
+// the body, and user metadata are headers under their own names. The zero value is ready
+// to use.
 type HeaderWire struct{}
 
 // Encode implements [Wire]. A part that is too long, or metadata under a reserved
 // name, is an InvalidArgument error; status messages are cut instead, at 16 KiB.
-func (HeaderWire) Encode(f *Frame, m *message.Message) error {
+func (HeaderWire) Encode(f *Frame, r *bus.Record) error {
 	if f.Kind == 0 || int(f.Kind) >= len(frameHeaders) {
 		return invalidFrame("the frame's kind is %s", f.Kind)
 	}
 	if err := checkBounds(f, false); err != nil {
 		return err
 	}
-	m.UUID, m.Payload = f.ID, f.Body
-	h := m.Metadata
-	size := 0
-	for k, v := range f.Metadata {
-		if strings.HasPrefix(k, reservedPrefix) {
-			return invalidFrame("metadata %q: names that begin with %q are reserved", k, reservedPrefix)
-		}
-		size += len(k) + len(v)
-		h[k] = v
-	}
-	if size > maxMetadata || len(f.Metadata) > maxEntries {
-		return invalidFrame("%d entries of metadata with %d bytes: the limits are %d and %d", len(f.Metadata), size, maxEntries, maxMetadata)
-	}
-	h[HeaderFrame] = frameHeaders[f.Kind]
-	h[HeaderID] = f.ID
+	h := append(r.Headers, bus.Header{Key: HeaderFrame, Value: frameHeaders[f.Kind]}, bus.Header{Key: HeaderID, Value: f.ID})
 	put := func(name, value string) {
 		if value != "" {
-			h[name] = value
+			h = append(h, bus.Header{Key: name, Value: value})
 		}
 	}
 	put(HeaderMethod, f.Method)
@@ -120,59 +105,71 @@ func (HeaderWire) Encode(f *Frame, m *message.Message) error {
 	put(HeaderIdempotencyKey, f.IdempotencyKey)
 	put(HeaderContentType, f.ContentType)
 	if f.Stream != 0 {
-		h[HeaderStream] = strconv.FormatUint(f.Stream, 10)
+		put(HeaderStream, strconv.FormatUint(f.Stream, 10))
 	}
 	if f.ReplyTo != "" && f.ReplyPartition >= 0 {
-		h[HeaderReplyPartition] = strconv.Itoa(int(f.ReplyPartition))
+		put(HeaderReplyPartition, strconv.Itoa(int(f.ReplyPartition)))
 	}
 	if !f.Deadline.IsZero() && f.Deadline.Before(endOfTime) {
-		h[HeaderDeadline] = strconv.FormatInt(f.Deadline.UnixNano(), 10)
+		put(HeaderDeadline, strconv.FormatInt(f.Deadline.UnixNano(), 10))
 	}
 	if f.Attempt > 1 {
-		h[HeaderAttempt] = strconv.Itoa(f.Attempt)
+		put(HeaderAttempt, strconv.Itoa(f.Attempt))
 	}
-	if err := encodeStatus(h, f.Status); err != nil {
+	h, err := encodeStatus(h, f.Status)
+	if err != nil {
 		return err
 	}
-	if f.Key != "" && f.Kind != KindReply {
-		bus.SetKey(m, f.Key) // of a reply the topic decides everything
+	size := 0
+	for k, v := range f.Metadata {
+		if strings.HasPrefix(k, reservedPrefix) {
+			return invalidFrame("metadata %q: names that begin with %q are reserved", k, reservedPrefix)
+		}
+		size += len(k) + len(v)
+		h = append(h, bus.Header{Key: k, Value: v})
+	}
+	if size > maxMetadata || len(f.Metadata) > maxEntries {
+		return invalidFrame("%d entries of metadata with %d bytes: the limits are %d and %d", len(f.Metadata), size, maxEntries, maxMetadata)
+	}
+	r.Headers, r.Payload = h, f.Body
+	if f.Key != "" && f.Kind != KindReply { // of a reply the topic decides everything
+		r.Key = append(r.Key, f.Key...)
 	}
 	return nil
 }
 
-// newMessage returns an empty message for Encode. Nobody acknowledges what is only
-// published, so it has no channels for that.
-func newMessage() *message.Message { return &message.Message{Metadata: make(message.Metadata, 8)} }
-
-// emptied makes a message that was published one for Encode again.
-func emptied(m *message.Message) *message.Message {
-	m.UUID, m.Payload = "", nil
-	clear(m.Metadata)
-	return m
+// newRecord returns an empty record for Encode.
+func newRecord() *bus.Record {
+	return &bus.Record{Partition: AnyPartition, Headers: make([]bus.Header, 0, 10)}
 }
 
-func encodeStatus(h message.Metadata, st *status.Status) error {
+// emptied makes a record that was published one for Encode again.
+func emptied(r *bus.Record) {
+	clear(r.Headers)
+	*r = bus.Record{Partition: AnyPartition, Key: r.Key[:0], Headers: r.Headers[:0]}
+}
+
+func encodeStatus(h []bus.Header, st *status.Status) ([]bus.Header, error) {
 	if st.Code() == codes.OK {
-		return nil
+		return h, nil
 	}
-	h[HeaderStatus] = strconv.Itoa(int(st.Code()))
+	h = append(h, bus.Header{Key: HeaderStatus, Value: strconv.Itoa(int(st.Code()))})
 	if text := st.Message(); text != "" {
-		h[HeaderMessage] = strings.ToValidUTF8(text[:min(len(text), maxMessage)], "")
+		h = append(h, bus.Header{Key: HeaderMessage, Value: strings.ToValidUTF8(text[:min(len(text), maxMessage)], "")})
 	}
 	p := st.Proto()
 	if len(p.GetDetails()) == 0 {
-		return nil
+		return h, nil
 	}
 	raw, err := proto.Marshal(&spb.Status{Details: p.GetDetails()})
 	if err != nil {
-		return invalidFrame("the status details can't be encoded: %v", err)
+		return nil, invalidFrame("the status details can't be encoded: %v", err)
 	}
 	text := base64.StdEncoding.EncodeToString(raw)
 	if len(text) > maxDetails {
-		return invalidFrame("the status details have %d bytes in base64, the limit is %d", len(text), maxDetails)
+		return nil, invalidFrame("the status details have %d bytes in base64, the limit is %d", len(text), maxDetails)
 	}
-	h[HeaderDetails] = text
-	return nil
+	return append(h, bus.Header{Key: HeaderDetails, Value: text}), nil
 }
 
 // headers are those of a record that the protocol knows, and how much else there is.

@@ -3,8 +3,6 @@ package driver
 import (
 	"context"
 	"time"
-
-	"github.com/ThreeDotsLabs/watermill/message"
 )
 
 // Header is one name and value that travels with a record. The value may be any
@@ -51,7 +49,9 @@ func (r *Record) Header(name string) (string, bool) {
 // Java's default partitioner does it, or any when there is no key.
 const AnyPartition int32 = -1
 
-// Outgoing is a message on its way into the log.
+// Outgoing is a message on its way into the log: what will be a Record. The transport
+// must not change what it refers to, and what it keeps of that after Complete it must
+// copy.
 type Outgoing struct {
 	// Context ends the wait for room: when it ends before the message was handed
 	// over, the transport must complete it with Canceled or DeadlineExceeded. After
@@ -65,10 +65,12 @@ type Outgoing struct {
 	Key []byte
 	// Timestamp is zero when the transport is to choose.
 	Timestamp time.Time
-	// Message holds payload and metadata. The transport must not change it, and
-	// must leave out the metadata for which IsDirective is true. What it keeps of it
-	// after Complete it must copy.
-	Message *message.Message
+	// UUID is the watermill message's; "" for none.
+	UUID string
+	// Headers are to keep their order on the wire; names may repeat. None has the name of a
+	// directive.
+	Headers []Header
+	Payload []byte
 	// Index is the message's place in the batch, for the sink.
 	Index int
 	// Sink is told the outcome.
@@ -100,9 +102,9 @@ type Sink interface {
 	Published(*Outgoing, Outcome)
 }
 
-// Metadata under these names directs how a message is published. It is not part
-// of the message: a transport must not put it on the wire, except that one
-// without native keys carries KeyDirective as it is.
+// Metadata under these names directs how a watermill message is published, and is not
+// part of it. Package bus makes of it what it means, so that a transport does not see
+// it; one without native keys carries the key under KeyDirective.
 const (
 	// KeyDirective holds the key. Package bus sets it on delivery too.
 	KeyDirective = "trunkline-key"
@@ -112,8 +114,8 @@ const (
 	TimestampDirective = "trunkline-timestamp"
 )
 
-// IsDirective says whether metadata under name directs publishing and is to be
-// left out of the record's headers.
+// IsDirective says whether metadata under name directs publishing and is no header of
+// the record.
 func IsDirective(name string) bool {
 	return len(name) > 10 && name[:10] == "trunkline-" &&
 		(name == KeyDirective || name == PartitionDirective || name == TimestampDirective)

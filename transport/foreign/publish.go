@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -119,13 +120,16 @@ func (t *Transport) start(h *handover) bool {
 }
 
 // copyOf returns what the publisher is given. It shares nothing with the original,
-// which may change once its outcome is told.
+// which may change once its outcome is told. Of headers with one name the last is left. What
+// has no UUID gets one: there are Pub/Subs that need it.
 func copyOf(o *driver.Outgoing) *message.Message {
-	m := message.NewMessage(o.Message.UUID, bytes.Clone(o.Message.Payload))
-	for k, v := range o.Message.Metadata {
-		if !driver.IsDirective(k) {
-			m.Metadata[k] = v
-		}
+	uuid := o.UUID
+	if uuid == "" {
+		uuid = watermill.NewUUID()
+	}
+	m := message.NewMessage(uuid, bytes.Clone(o.Payload))
+	for _, h := range o.Headers {
+		m.Metadata[h.Key] = h.Value
 	}
 	if len(o.Key) > 0 {
 		m.Metadata[driver.KeyDirective] = string(o.Key)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,19 +153,12 @@ func newEntry(o *driver.Outgoing) *entry {
 		Topic:     o.Topic,
 		Key:       bytes.Clone(o.Key),
 		Timestamp: o.Timestamp,
-		UUID:      o.Message.UUID,
-		Payload:   bytes.Clone(o.Message.Payload),
+		UUID:      o.UUID,
+		Headers:   slices.Clone(o.Headers),
+		Payload:   bytes.Clone(o.Payload),
 	}}
 	if e.record.Timestamp.IsZero() {
 		e.record.Timestamp = time.Now()
-	}
-	if len(o.Message.Metadata) > 0 {
-		e.record.Headers = make([]driver.Header, 0, len(o.Message.Metadata))
-		for k, v := range o.Message.Metadata {
-			if !driver.IsDirective(k) {
-				e.record.Headers = append(e.record.Headers, driver.Header{Key: k, Value: v})
-			}
-		}
 	}
 	return e
 }

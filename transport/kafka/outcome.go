@@ -48,11 +48,11 @@ const (
 func newSpace(batch []driver.Outgoing) *space {
 	headers, text := 0, 0
 	for i := range batch {
-		m := batch[i].Message
-		headers += 1 + len(m.Metadata)
-		text += len(UUIDHeader) + len(m.UUID)
-		for k, v := range m.Metadata {
-			text += len(k) + len(v)
+		o := &batch[i]
+		headers += 1 + len(o.Headers)
+		text += len(UUIDHeader) + len(o.UUID)
+		for j := range o.Headers {
+			text += len(o.Headers[j].Key) + len(o.Headers[j].Value)
 		}
 	}
 	s := spaces.Get().(*space)

@@ -27,7 +27,7 @@ func (w *wire) of(topic string) Marshaler {
 	return w.marshaler
 }
 
-// encode fills the item's record from its message, with headers in memory. Errors are
+// encode fills the item's record, with headers in memory. Errors are
 // InvalidArgument.
 func (w *wire) encode(item *pending, memory *space) error {
 	rec, out := &item.rec, item.out
@@ -39,17 +39,17 @@ func (w *wire) encode(item *pending, memory *space) error {
 		rec.Key, rec.Value, rec.Headers, rec.Timestamp = made.Key, made.Value, made.Headers, made.Timestamp
 	} else {
 		first := len(memory.headers)
-		memory.header(UUIDHeader, out.Message.UUID)
-		for k, v := range out.Message.Metadata {
-			switch {
-			case k == UUIDHeader:
+		if out.UUID != "" {
+			memory.header(UUIDHeader, out.UUID)
+		}
+		for i := range out.Headers {
+			if out.Headers[i].Key == UUIDHeader {
 				return failCode(driver.InvalidArgument, "publish", out.Topic,
 					"metadata "+UUIDHeader+" is reserved for the message's UUID", nil)
-			case !driver.IsDirective(k):
-				memory.header(k, v)
 			}
+			memory.header(out.Headers[i].Key, out.Headers[i].Value)
 		}
-		rec.Headers, rec.Value = memory.headers[first:len(memory.headers):len(memory.headers)], sarama.ByteEncoder(out.Message.Payload)
+		rec.Headers, rec.Value = memory.headers[first:len(memory.headers):len(memory.headers)], sarama.ByteEncoder(out.Payload)
 	}
 	if out.Key != nil {
 		rec.Key = sarama.ByteEncoder(out.Key)
@@ -67,30 +67,16 @@ func marshal(m Marshaler, out *driver.Outgoing) (rec *sarama.ProducerMessage, er
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	rec, err = m.Marshal(out.Topic, withoutDirectives(out.Message))
+	msg := message.NewMessage(out.UUID, out.Payload)
+	for _, h := range out.Headers {
+		msg.Metadata[h.Key] = h.Value
+	}
+	msg.SetContext(out.Context)
+	rec, err = m.Marshal(out.Topic, msg)
 	if err == nil && rec == nil {
 		err = fmt.Errorf("it returned neither a record nor an error")
 	}
 	return rec, err
-}
-
-// withoutDirectives returns msg, or a copy of it without what must not go on the wire.
-func withoutDirectives(msg *message.Message) *message.Message {
-	directed := false
-	for k := range msg.Metadata {
-		directed = directed || driver.IsDirective(k)
-	}
-	if !directed {
-		return msg
-	}
-	c := message.NewMessage(msg.UUID, msg.Payload)
-	for k, v := range msg.Metadata {
-		if !driver.IsDirective(k) {
-			c.Metadata[k] = v
-		}
-	}
-	c.SetContext(msg.Context())
-	return c
 }
 
 // decode appends Records of what was fetched to records.

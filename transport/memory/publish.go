@@ -76,9 +76,6 @@ func (t *Transport) admit(o *driver.Outgoing) error {
 	if err := o.Context.Err(); err != nil {
 		return contextError("publish", o.Topic, err)
 	}
-	if o.Message == nil {
-		return invalid("publish", o.Topic, "the message is nil")
-	}
 	return nil
 }
 

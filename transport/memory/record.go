@@ -43,25 +43,23 @@ type draft struct {
 
 // write makes d the draft of o; now is for a message without a timestamp.
 func (d *draft) write(o *driver.Outgoing, now time.Time) {
-	m, timestamp := o.Message, o.Timestamp
+	timestamp := o.Timestamp
 	if timestamp.IsZero() {
 		timestamp = now
 	}
-	d.key, d.payload = o.Key, m.Payload
+	d.key, d.payload = o.Key, o.Payload
 	body := len(d.key) + len(d.payload)
 	d.entry = entry{body: body, size: int64(body), seconds: timestamp.Unix(), nanos: int32(timestamp.Nanosecond())}
-	lengths, names := d.lengths[:0], append(d.names[:0], m.UUID...)
-	for k, v := range m.Metadata {
-		if driver.IsDirective(k) {
-			continue
-		}
-		d.headers++
+	d.headers = int32(len(o.Headers))
+	lengths, names := d.lengths[:0], append(d.names[:0], o.UUID...)
+	for i := range o.Headers {
+		k, v := o.Headers[i].Key, o.Headers[i].Value
 		d.size += int64(len(k) + len(v))
 		lengths = binary.AppendUvarint(binary.AppendUvarint(lengths, uint64(len(k))), uint64(len(v)))
 		names = append(append(names, k...), v...)
 	}
 	d.lengths, d.names = lengths, names
-	d.head = binary.AppendUvarint(d.head[:0], uint64(len(m.UUID)))
+	d.head = binary.AppendUvarint(d.head[:0], uint64(len(o.UUID)))
 	d.head = appendLength(d.head, d.key)
 	d.head = appendLength(d.head, d.payload)
 	d.head = binary.AppendUvarint(d.head, uint64(d.headers))
