@@ -64,6 +64,24 @@ func TestProducerWithOneSeedGone(t *testing.T) {
 	}
 }
 
+// With a connection a message waits for its producer as long as its context lets it,
+// however long that takes to be made.
+func TestSlowProducerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	topic := kafkatb.Topic(t, b, 1)
+	const room = 10 * time.Millisecond
+	var slow atomic.Bool
+	k := open(t, b, kafka.WithTimeouts(kafka.Timeouts{Room: room}), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if slow.Load() {
+			time.Sleep(30 * room)
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}))
+	slow.Store(true)
+	acked(t, publish(t, k, topic, anyPartition("a")...))
+}
+
 func TestStallIsNoticed(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 1500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))

@@ -169,9 +169,11 @@ func lookup(ctx context.Context, c *client, topic string) error {
 	}
 }
 
-// acquire returns the line to send on, and counts the caller in until release.
+// acquire returns the line to send on, and counts the caller in until release. While
+// there is no connection it waits for room; while a line is being made, which ends, as
+// long as ctx lets it.
 func (p *producer) acquire(ctx context.Context, topic string) (*line, error) {
-	var room context.Context // bounds the wait for a connection
+	var enough time.Time // to wait for a connection
 	for {
 		p.mu.Lock()
 		if p.closed {
@@ -187,32 +189,56 @@ func (p *producer) acquire(ctx context.Context, topic string) (*line, error) {
 		}
 		var making chan struct{}
 		if state.State == driver.Connected {
-			changed = nil
 			making = p.begin()
 		}
 		p.mu.Unlock()
-		if state.State == driver.Refused {
-			return nil, failCode(codeOf(state.Cause), "publish", topic, "", state.Cause)
-		}
-		if room == nil {
-			var cancel context.CancelFunc
-			room, cancel = context.WithTimeout(ctx, p.t.opts.times.Room)
-			defer cancel()
-		}
-		select {
-		case <-changed:
-		case <-making:
-			if err := p.failure(); err != nil {
-				return nil, failCode(codeOf(err), "publish", topic, "the producer could not be made; nothing was sent", err)
+		var err error
+		switch state.State {
+		case driver.Connected:
+			enough = time.Time{}
+			err = p.await(ctx, topic, making)
+		case driver.Refused:
+			err = failCode(codeOf(state.Cause), "publish", topic, "", state.Cause)
+		default:
+			if enough.IsZero() {
+				enough = time.Now().Add(p.t.opts.times.Room)
 			}
-		case <-p.stop.Done():
-		case <-room.Done():
-			if ctx.Err() != nil {
-				return nil, canceled(ctx, "publish", topic)
-			}
-			return nil, failCode(driver.Unavailable, "publish", topic, "no broker answers; nothing was sent", state.Cause)
+			err = p.awaitConnection(ctx, topic, enough, state, changed)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
+}
+
+// await waits until the attempt to make a line has ended.
+func (p *producer) await(ctx context.Context, topic string, making <-chan struct{}) error {
+	select {
+	case <-making:
+		if err := p.failure(); err != nil {
+			return failCode(codeOf(err), "publish", topic, "the producer could not be made; nothing was sent", err)
+		}
+	case <-p.stop.Done():
+	case <-ctx.Done():
+		return canceled(ctx, "publish", topic)
+	}
+	return nil
+}
+
+// awaitConnection waits until the connection is not as it was any more.
+func (p *producer) awaitConnection(ctx context.Context, topic string, enough time.Time, was driver.Connection, changed <-chan struct{}) error {
+	room, cancel := context.WithDeadline(ctx, enough)
+	defer cancel()
+	select {
+	case <-changed:
+	case <-p.stop.Done():
+	case <-room.Done():
+		if ctx.Err() != nil {
+			return canceled(ctx, "publish", topic)
+		}
+		return failCode(driver.Unavailable, "publish", topic, "no broker answers; nothing was sent", was.Cause)
+	}
+	return nil
 }
 
 func (p *producer) release(l *line) {
