@@ -122,7 +122,7 @@ func TestUndecodableRecordsAmongBatches(t *testing.T) {
 			var dead counter
 			s.publish = func(batch []driver.Outgoing) {
 				for i := range batch {
-					require.Equal(t, "undecodable", batch[i].Message.Metadata.Get(bus.DeadLetterCodeHeader))
+					require.Equal(t, "undecodable", header(&batch[i], bus.DeadLetterCodeHeader))
 					dead.add()
 					batch[i].Complete(driver.Outcome{})
 				}

@@ -153,7 +153,7 @@ func TestBatchErrorAnswersForEach(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			for i := range batch {
-				dead = append(dead, fmt.Sprint(batch[i].Topic, " ", batch[i].Message.Payload[0], " ", batch[i].Message.Metadata.Get(bus.DeadLetterCauseHeader)))
+				dead = append(dead, fmt.Sprint(batch[i].Topic, " ", batch[i].Payload[0], " ", header(&batch[i], bus.DeadLetterCauseHeader)))
 				batch[i].Complete(driver.Outcome{})
 			}
 		}

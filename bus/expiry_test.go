@@ -22,7 +22,7 @@ func TestEachWaitHasItsOwnTime(t *testing.T) {
 		s := newScript()
 		s.publish = func(batch []driver.Outgoing) {
 			for i := range batch {
-				if o := &batch[i]; string(o.Message.Payload) == "answered" {
+				if o := &batch[i]; string(o.Payload) == "answered" {
 					time.AfterFunc(15*time.Second, func() { o.Complete(driver.Outcome{Offset: 1}) })
 				}
 			}

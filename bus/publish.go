@@ -136,7 +136,8 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 // will see, with its headers in their order and a key of any bytes. It goes to r.Topic,
 // and to r.Partition, which is a number, or AnyPartition. A zero Timestamp is the time it is
 // published. Offset and DecodeErr are not looked at. A header with the name of a
-// directive (see SetKey) is an InvalidArgument error. The record, and what it refers to,
+// directive (see SetKey) is an InvalidArgument error; one that is there twice is Unsupported
+// without [Capabilities].HeaderOrder. The record, and what it refers to,
 // must not be changed until the outcome is told; when that is OutcomeUnknown key and
 // payload must still not be.
 func (b *Bus) PublishRecord(ctx context.Context, r *Record, done func(Outcome)) {
@@ -153,24 +154,35 @@ func (b *Bus) PublishRecord(ctx context.Context, r *Record, done func(Outcome)) 
 		b.publishAsync(ctx, a, nil, b.nilMessage(topic))
 		return
 	}
-	var err error
 	out := &a.batch[0]
 	out.Partition, out.Key, out.Timestamp, out.UUID, out.Headers, out.Payload = r.Partition, r.Key, r.Timestamp, r.UUID, r.Headers, r.Payload
-	for i := range r.Headers {
-		if name := r.Headers[i].Key; driver.IsDirective(name) {
-			err = &Error{Code: InvalidArgument, Op: "publish", Topic: topic, Reason: "header " + name + " directs publishing and is no record's: set the record's field"}
-		}
-	}
-	if r.Partition < AnyPartition {
-		err = &Error{Code: InvalidArgument, Op: "publish", Topic: topic, Reason: fmt.Sprintf("partition %d is neither a partition's number nor AnyPartition", r.Partition)}
-	}
 	var m *message.Message
 	if len(b.cfg.hooks.publish)+len(b.cfg.hooks.publishes) > 0 {
 		m = message.NewMessage(r.UUID, r.Payload)
 		m.Metadata = metadata(r)
 		m.SetContext(ctx)
 	}
-	b.publishAsync(ctx, a, m, err)
+	b.publishAsync(ctx, a, m, b.checkRecord(r))
+}
+
+// checkRecord says what a message could not have, or this transport can't carry.
+func (b *Bus) checkRecord(r *Record) error {
+	fail := func(code Code, reason string) error {
+		return &Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: r.Topic, Reason: reason}
+	}
+	if r.Partition < AnyPartition {
+		return fail(InvalidArgument, fmt.Sprintf("partition %d is neither a partition's number nor AnyPartition", r.Partition))
+	}
+	for i := range r.Headers {
+		name := r.Headers[i].Key
+		if driver.IsDirective(name) {
+			return fail(InvalidArgument, "header "+name+" directs publishing and is no record's: set the record's field")
+		}
+		if !b.caps.HeaderOrder && slices.ContainsFunc(r.Headers[:i], func(h Header) bool { return h.Key == name }) {
+			return fail(Unsupported, "this transport's records have each header once, and "+name+" is there twice")
+		}
+	}
+	return nil
 }
 
 // publishAsync goes on with what was read, unless it was wrong. m is for hooks.

@@ -23,7 +23,7 @@ func TestPublishListsOutcomesByIndex(t *testing.T) {
 	boom := errors.New("boom")
 	s.publish = func(batch []driver.Outgoing) {
 		for i := len(batch) - 1; i >= 0; i-- { // outcomes may come in any order
-			if string(batch[i].Message.Payload) == "b" {
+			if string(batch[i].Payload) == "b" {
 				batch[i].Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish", Topic: "t", Err: boom}))
 				continue
 			}
@@ -86,6 +86,79 @@ func TestPublishRefusesWhatIsWrongHere(t *testing.T) {
 	require.NoError(t, b.Close(), "idempotent")
 }
 
+func TestPublishRecord(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	var sent []driver.Outgoing
+	s.publish = func(batch []driver.Outgoing) {
+		sent = append(sent, kept(batch)...)
+		batch[0].Complete(driver.Outcome{Partition: 7, Offset: 3})
+	}
+	seen := &published{}
+	b := s.bus(t, bus.WithHooks(seen))
+	publish := func(r *bus.Record) (got bus.Outcome) {
+		told := 0
+		b.PublishRecord(t.Context(), r, func(o bus.Outcome) { got = o; told++ })
+		require.Equal(t, 1, told)
+		return got
+	}
+	when := time.Unix(1, 2)
+	headers := []bus.Header{{Key: "b", Value: "1"}, {Key: "a", Value: "\xff"}, {Key: "b", Value: "2"}}
+	r := &bus.Record{Topic: "t", Partition: 7, Key: []byte{0, 255}, Timestamp: when, UUID: "u", Headers: headers, Payload: []byte("p"),
+		Offset: 99, DecodeErr: errors.New("not looked at")}
+	require.Equal(t, bus.Outcome{Partition: 7, Offset: 3}, publish(r))
+	require.NoError(t, publish(&bus.Record{Topic: "t", Partition: bus.AnyPartition}).Err)
+	require.Len(t, sent, 2)
+	o := sent[0]
+	require.Equal(t, "t", o.Topic)
+	require.EqualValues(t, 7, o.Partition)
+	require.Equal(t, []byte{0, 255}, o.Key)
+	require.Equal(t, when, o.Timestamp)
+	require.Equal(t, "u", o.UUID)
+	require.Equal(t, headers, o.Headers)
+	require.Equal(t, "p", string(o.Payload))
+	require.Equal(t, driver.Outgoing{Topic: "t", Partition: bus.AnyPartition}, driver.Outgoing{Topic: sent[1].Topic, Partition: sent[1].Partition,
+		Key: sent[1].Key, Timestamp: sent[1].Timestamp, UUID: sent[1].UUID, Headers: sent[1].Headers, Payload: sent[1].Payload})
+	require.Equal(t, "u", seen.messages[0].UUID, "hooks see a message")
+	require.Equal(t, "2", seen.messages[0].Metadata.Get("b"))
+
+	for name, c := range map[string]struct {
+		r    *bus.Record
+		code bus.Code
+	}{
+		"nil":             {nil, bus.InvalidArgument},
+		"no topic":        {&bus.Record{}, bus.InvalidArgument},
+		"wrong partition": {&bus.Record{Topic: "t", Partition: -2}, bus.InvalidArgument},
+		"directive":       {&bus.Record{Topic: "t", Headers: []bus.Header{{Key: driver.KeyDirective, Value: "k"}}}, bus.InvalidArgument},
+		"too large":       {&bus.Record{Topic: "t", Key: make([]byte, 2<<20)}, bus.TooLarge},
+	} {
+		require.Equal(t, c.code, bus.CodeOf(publish(c.r).Err), name)
+	}
+	require.Len(t, sent, 2, "nothing of this reaches the transport")
+	require.NoError(t, b.Close())
+	require.Equal(t, bus.Closed, bus.CodeOf(publish(r).Err))
+}
+
+// published keeps the messages that were published, one after the other.
+type published struct{ messages []*message.Message }
+
+func (p *published) OnPublish(e bus.PublishEvent) { p.messages = append(p.messages, e.Message) }
+
+func TestPublishRecordAsksForNothingThatIsLacking(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	s.caps.HeaderOrder, s.caps.Partitions = false, false
+	s.publish = func([]driver.Outgoing) { t.Error("nothing of this may reach the transport") }
+	b := s.bus(t)
+	for name, r := range map[string]*bus.Record{
+		"partition":    {Topic: "t", Partition: 0},
+		"header twice": {Topic: "t", Partition: bus.AnyPartition, Headers: []bus.Header{{Key: "a"}, {Key: "b"}, {Key: "a"}}},
+	} {
+		b.PublishRecord(t.Context(), r, func(o bus.Outcome) { require.Equal(t, bus.Unsupported, bus.CodeOf(o.Err), name) })
+	}
+	require.NoError(t, b.Close())
+}
+
 func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -93,7 +166,7 @@ func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 		var kept []driver.Outgoing
 		s.publish = func(batch []driver.Outgoing) {
 			for i := range batch {
-				if string(batch[i].Message.Payload) == "fast" {
+				if string(batch[i].Payload) == "fast" {
 					batch[i].Complete(driver.Outcome{Offset: 1})
 					continue
 				}

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 
@@ -26,7 +27,7 @@ type script struct {
 
 func newScript() *script {
 	s := &script{session: &scriptSession{events: make(chan driver.Event, 16)}, caps: driver.Capabilities{
-		Name: "script", Ordered: true, Keys: true, Partitions: true, Groups: true, Replay: true, Redelivery: true}}
+		Name: "script", Ordered: true, Keys: true, HeaderOrder: true, Partitions: true, Groups: true, Replay: true, Redelivery: true}}
 	s.publish = func(batch []driver.Outgoing) {
 		for i := range batch {
 			batch[i].Complete(driver.Outcome{Partition: 0, Offset: int64(i)})
@@ -44,9 +45,32 @@ func (s *script) bus(t *testing.T, opts ...bus.Option) *bus.Bus {
 }
 
 func (s *script) Capabilities() driver.Capabilities { return s.caps }
-func (s *script) Publish(batch []driver.Outgoing)   { s.publish(batch) }
-func (s *script) Ready(context.Context) error       { return nil }
-func (s *script) Ping(context.Context) error        { return nil }
+
+// kept returns a copy of batch that nobody uses again.
+func kept(batch []driver.Outgoing) []driver.Outgoing {
+	batch = slices.Clone(batch)
+	for i := range batch {
+		batch[i].Headers = slices.Clone(batch[i].Headers)
+	}
+	return batch
+}
+
+// header returns the value of o's only header of that name, "" for none.
+func header(o *driver.Outgoing, name string) (value string) {
+	for _, h := range o.Headers {
+		if h.Key == name && value != "" {
+			return "twice"
+		}
+		if h.Key == name {
+			value = h.Value
+		}
+	}
+	return value
+}
+
+func (s *script) Publish(batch []driver.Outgoing) { s.publish(batch) }
+func (s *script) Ready(context.Context) error     { return nil }
+func (s *script) Ping(context.Context) error      { return nil }
 func (s *script) Subscribe(_ context.Context, sub driver.Subscription) (driver.Session, error) {
 	return s.subscribe(sub)
 }

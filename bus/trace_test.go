@@ -34,10 +34,10 @@ func TestTracersGoAroundPublishAndDelivery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
-		var sent []*message.Message
+		var sent []driver.Outgoing
 		s.publish = func(batch []driver.Outgoing) {
 			for i := range batch {
-				sent = append(sent, batch[i].Message)
+				sent = append(sent, kept(batch[i:i+1])...)
 				batch[i].Complete(driver.Outcome{Offset: 5})
 			}
 		}
@@ -45,7 +45,7 @@ func TestTracersGoAroundPublishAndDelivery(t *testing.T) {
 		b := s.bus(t, bus.WithHooks(tr))
 		m := msg("a")
 		require.NoError(t, b.Publish("t", m))
-		require.Equal(t, "1-a", sent[0].Metadata.Get("trace"))
+		require.Equal(t, "1-a", header(&sent[0], "trace"))
 		require.Empty(t, m.Metadata.Get("trace"), "the caller's message is not changed")
 		b.PublishAsync(t.Context(), "t", msg("b"), func(bus.Outcome) { tr.add("told") })
 		require.Error(t, b.Publish("t", nil), "what is not handed over is not traced")

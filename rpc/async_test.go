@@ -109,7 +109,7 @@ func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
 func frameOf(t testing.TB, o *driver.Outgoing) rpc.Frame {
 	t.Helper()
 	var f rpc.Frame
-	require.NoError(t, rpc.HeaderWire{}.Decode(recordOf(o.Message), &f))
+	require.NoError(t, rpc.HeaderWire{}.Decode(&bus.Record{Key: o.Key, Headers: o.Headers, Payload: o.Payload}, &f))
 	return f
 }
 

@@ -67,7 +67,7 @@ func TestNoCancelNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var notices atomic.Int64
 		w := tappedMemory(t, func(o *driver.Outgoing) bool {
-			if o.Message.Metadata.Get(rpc.HeaderFrame) == "1 cancel" {
+			if kindOf(o) == "1 cancel" {
 				notices.Add(1)
 			}
 			return false
@@ -102,7 +102,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		var request, notice atomic.Pointer[driver.Outgoing]
 		w := tappedMemory(t, func(o *driver.Outgoing) bool {
 			kept := *o
-			switch o.Message.Metadata.Get(rpc.HeaderFrame) {
+			switch kindOf(o) {
 			case "1 request":
 				request.Store(&kept)
 				return true

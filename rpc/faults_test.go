@@ -16,9 +16,18 @@ import (
 // publish sends a frame past the client and the server.
 func (w *world) publish(topic string, f *rpc.Frame) {
 	w.Helper()
-	m, err := encode(f)
+	r, err := encode(f)
 	require.NoError(w, err)
-	require.NoError(w, w.bus.Publish(topic, m))
+	w.publishTo(topic, bus.AnyPartition, r)
+}
+
+// publishTo publishes a record and waits until the log has it.
+func (w *world) publishTo(topic string, partition int32, r *bus.Record) {
+	w.Helper()
+	r.Topic, r.Partition = topic, partition
+	outcome := make(chan bus.Outcome, 1)
+	w.bus.PublishRecord(w.ctx, r, func(o bus.Outcome) { outcome <- o })
+	require.NoError(w, (<-outcome).Err)
 }
 
 // capture subscribes a server that lets the test answer: it returns requests as frames.
@@ -81,7 +90,13 @@ func tappedMemory(t *testing.T, tap func(o *driver.Outgoing) bool) *world {
 	})
 }
 
-func isReply(o *driver.Outgoing) bool { return o.Message.Metadata.Get(rpc.HeaderFrame) == "1 reply" }
+// kindOf returns the value of the header that says what kind of frame o is.
+func kindOf(o *driver.Outgoing) string {
+	kind, _ := (&driver.Record{Headers: o.Headers}).Header(rpc.HeaderFrame)
+	return kind
+}
+
+func isReply(o *driver.Outgoing) bool { return kindOf(o) == "1 reply" }
 
 // poisoned makes records with this payload undecodable.
 type poisoned struct {

@@ -68,8 +68,8 @@ func TestUndecodableReplyEndsItsCall(t *testing.T) {
 		f := <-requests
 		m, err := encode(reply(f, `{}`))
 		require.NoError(w, err)
-		m.Metadata.Set(rpc.HeaderFrame, "2 reply")
-		require.NoError(w, w.bus.Publish(f.ReplyTo, m))
+		setHeader(m, rpc.HeaderFrame, "2 reply")
+		w.publishTo(f.ReplyTo, bus.AnyPartition, m)
 		requireError(w, (<-headers).err, codes.Internal, false)
 
 		body := w.call(w.ctx, c, topic, "m")

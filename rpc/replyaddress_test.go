@@ -77,8 +77,7 @@ func TestSharedReplyGoesToThePartitionItsClientReads(t *testing.T) {
 	for p := range int32(7) {
 		m, err := encode(reply(f, fmt.Sprintf(`{"N":%d}`, p)))
 		require.NoError(t, err)
-		bus.SetPartition(m, p)
-		require.NoError(t, w.bus.Publish(f.ReplyTo, m))
+		w.publishTo(f.ReplyTo, p, m)
 	}
 	got := <-r
 	require.NoError(t, got.err)

@@ -43,8 +43,8 @@ func TestUnreadableRequests(t *testing.T) {
 		replies := w.capture(c.ReplyTopic())
 		m, err := encode(&rpc.Frame{Kind: rpc.KindRequest, ID: "1", Caller: "later.1", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Method: "double"})
 		require.NoError(w, err)
-		m.Metadata.Set(rpc.HeaderFrame, "9 request")
-		require.NoError(w, w.bus.Publish(topic, m))
+		setHeader(m, rpc.HeaderFrame, "9 request")
+		w.publishTo(topic, bus.AnyPartition, m)
 		f := <-replies
 		require.Equal(w, "1", f.ID)
 		require.Equal(w, codes.Unimplemented, f.Status.Code())

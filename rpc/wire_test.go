@@ -1,12 +1,11 @@
 package rpc_test
 
 import (
-	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -14,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
 )
 
@@ -43,24 +41,17 @@ func requireSame(t testing.TB, want, got *rpc.Frame) {
 	require.Equal(t, a, b)
 }
 
-// encode makes a message of f.
-func encode(f *rpc.Frame) (*message.Message, error) {
-	m := message.NewMessage("", nil)
-	err := rpc.HeaderWire{}.Encode(f, m)
-	return m, err
+// encode makes a record of f.
+func encode(f *rpc.Frame) (*bus.Record, error) {
+	r := &bus.Record{}
+	err := rpc.HeaderWire{}.Encode(f, r)
+	return r, err
 }
 
-// recordOf is what m is when it is delivered.
-func recordOf(m *message.Message) *bus.Record {
-	r := &bus.Record{UUID: m.UUID, Payload: m.Payload}
-	for k, v := range m.Metadata {
-		if k == driver.KeyDirective {
-			r.Key = []byte(v)
-		} else {
-			r.Headers = append(r.Headers, bus.Header{Key: k, Value: v})
-		}
-	}
-	return r
+// setHeader gives r a header, in the place of one of that name.
+func setHeader(r *bus.Record, name, value string) {
+	r.Headers = slices.DeleteFunc(r.Headers, func(h bus.Header) bool { return h.Key == name })
+	r.Headers = append(r.Headers, bus.Header{Key: name, Value: value})
 }
 
 func TestFramesSurviveTheWire(t *testing.T) {
@@ -68,9 +59,8 @@ func TestFramesSurviveTheWire(t *testing.T) {
 	for _, f := range frames(t) {
 		m, err := encode(&f)
 		require.NoError(t, err)
-		require.Equal(t, f.ID, m.UUID)
 		var got rpc.Frame
-		require.NoError(t, rpc.HeaderWire{}.Decode(recordOf(m), &got))
+		require.NoError(t, rpc.HeaderWire{}.Decode(m, &got))
 		requireSame(t, &f, &got)
 	}
 }
@@ -131,14 +121,20 @@ func TestWhatHeaderWireDistrusts(t *testing.T) {
 		"base64":         {map[string]string{rpc.HeaderStatus: "5", rpc.HeaderDetails: "%"}, codes.InvalidArgument},
 		"details":        {map[string]string{rpc.HeaderStatus: "5", rpc.HeaderDetails: "////"}, codes.InvalidArgument},
 	} {
-		m := message.NewMessage("", []byte("body"))
-		maps.Copy(m.Metadata, good)
-		if _, ok := tt.set[rpc.HeaderStatus]; ok {
-			maps.Copy(m.Metadata, reply)
+		r := &bus.Record{Payload: []byte("body")}
+		for name, value := range good {
+			setHeader(r, name, value)
 		}
-		maps.Copy(m.Metadata, tt.set)
+		if _, ok := tt.set[rpc.HeaderStatus]; ok {
+			for name, value := range reply {
+				setHeader(r, name, value)
+			}
+		}
+		for name, value := range tt.set {
+			setHeader(r, name, value)
+		}
 		var f rpc.Frame
-		err := rpc.HeaderWire{}.Decode(recordOf(m), &f)
+		err := rpc.HeaderWire{}.Decode(r, &f)
 		requireError(t, err, tt.code, false)
 		require.Less(t, len(err.Error()), 300, name)
 		require.Equal(t, "r", f.ReplyTo, "what can be read is there: "+name)
@@ -155,22 +151,22 @@ func FuzzHeaderWireDecode(f *testing.F) {
 		require.NoError(f, err)
 		values := make([]string, len(names))
 		for i, n := range names {
-			values[i] = m.Metadata.Get(n)
+			values[i], _ = m.Header(n)
 		}
 		f.Add(strings.Join(values, sep), "x-user", "value", []byte(fr.Body))
 	}
 	f.Fuzz(func(t *testing.T, values, name, value string, body []byte) {
-		m := message.NewMessage("uuid", body)
+		m := &bus.Record{Payload: body}
 		for i, v := range strings.Split(values, sep) {
 			if i < len(names) && v != "" {
-				m.Metadata[names[i]] = v
+				setHeader(m, names[i], v)
 			}
 		}
-		if _, taken := m.Metadata[name]; !taken {
-			m.Metadata[name] = value
+		if _, taken := m.Header(name); !taken {
+			setHeader(m, name, value)
 		}
 		var got rpc.Frame
-		if err := (rpc.HeaderWire{}).Decode(recordOf(m), &got); err != nil {
+		if err := (rpc.HeaderWire{}).Decode(m, &got); err != nil {
 			if rpc.CodeOf(err) != codes.InvalidArgument && rpc.CodeOf(err) != codes.Unimplemented {
 				t.Fatal(err)
 			}
@@ -190,7 +186,7 @@ func FuzzHeaderWireDecode(f *testing.F) {
 			t.Fatalf("%+v: %v", got, err)
 		}
 		var twice rpc.Frame
-		if err := (rpc.HeaderWire{}).Decode(recordOf(again), &twice); err != nil {
+		if err := (rpc.HeaderWire{}).Decode(again, &twice); err != nil {
 			t.Fatalf("%+v: %v", got, err)
 		}
 		if got.Status != nil && !proto.Equal(got.Status.Proto(), twice.Status.Proto()) && len(got.Status.Message()) < 16<<10 {

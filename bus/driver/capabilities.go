@@ -14,6 +14,9 @@ type Capabilities struct {
 	Ordered bool
 	// Keys: a record's key travels with it. Without it order by key is unsupported.
 	Keys bool
+	// HeaderOrder: a record's headers arrive in the order they were published, a name
+	// that is there twice included. Without it a record with such a name is unsupported.
+	HeaderOrder bool
 	// Partitions: topics have more than one partition, a publisher may name one,
 	// and a subscription without a group may read only some.
 	Partitions bool

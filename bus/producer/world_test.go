@@ -129,7 +129,7 @@ func (l *lateTransport) Publish(batch []driver.Outgoing) {
 		l.mu.Lock()
 		what, d := passed, time.Duration(0)
 		if l.decide != nil {
-			what, d = l.decide(string(o.Message.Payload))
+			what, d = l.decide(string(o.Payload))
 		}
 		l.mu.Unlock()
 		switch {

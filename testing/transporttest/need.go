@@ -43,8 +43,9 @@ var (
 		refusesOption(bus.OrderByPartition())}
 	needKeys = need{capability(func(c bus.Capabilities) bool { return c.Keys }, "it carries no keys"),
 		refusesOption(bus.OrderByKey())}
-	needPartitions = need{capability(func(c bus.Capabilities) bool { return c.Partitions }, "its topics have no partitions"), refusesPartition}
-	needGroups     = need{capability(func(c bus.Capabilities) bool { return c.Groups }, "it has no consumer groups"),
+	needHeaderOrder = need{capability(func(c bus.Capabilities) bool { return c.HeaderOrder }, "its records have each header once"), refusesHeaderTwice}
+	needPartitions  = need{capability(func(c bus.Capabilities) bool { return c.Partitions }, "its topics have no partitions"), refusesPartition}
+	needGroups      = need{capability(func(c bus.Capabilities) bool { return c.Groups }, "it has no consumer groups"),
 		refusesOption(bus.Group("group"))}
 	needReplay     = need{capability(func(c bus.Capabilities) bool { return c.Replay }, "it keeps no log to start in"), refusesReplay}
 	needTopics     = need{capability(func(c bus.Capabilities) bool { return c.Topics }, "any name is a topic at once"), refusesAdmin}
@@ -94,6 +95,11 @@ func refusesPartition(t *testing.T, e *env, b *bus.Bus, topic string) {
 	m := message.NewMessage("id", nil)
 	bus.SetPartition(m, 0)
 	requireCode(t, bus.Unsupported, b.Publish(topic, m), "publish to a partition")
+}
+
+func refusesHeaderTwice(t *testing.T, _ *env, b *bus.Bus, topic string) {
+	r := &bus.Record{Topic: topic, Partition: bus.AnyPartition, Headers: []bus.Header{{Key: "a"}, {Key: "a"}}}
+	b.PublishRecord(t.Context(), r, func(o bus.Outcome) { requireCode(t, bus.Unsupported, o.Err, "publish a header twice") })
 }
 
 func refusesReplay(t *testing.T, e *env, b *bus.Bus, topic string) {

@@ -23,6 +23,8 @@ var publishScenarios = []scenario{
 	{name: "NothingWorksAfterClose", run: afterClose},
 	{name: "PublishRacingClose", run: publishRacingClose},
 	{name: "PublishAsyncTellsOneOutcome", run: publishAsync},
+	{name: "RecordIsDeliveredAsItWasPublished", run: recordAsPublished},
+	{name: "HeadersKeepTheirOrder", needs: needs{needHeaderOrder}, run: headerOrder},
 	{name: "ContextThatEndsAfterSubmissionGivesOutcomeUnknown", run: contextAfterSubmission},
 }
 
@@ -204,6 +206,50 @@ func publishAsync(t *testing.T, e *env) {
 	if e.caps.Ordered {
 		require.Equal(t, sequence(0, n), got.numbers())
 	}
+}
+
+func recordAsPublished(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	got := newLog()
+	e.consume(t, b, topic, got.handler)
+	r := bus.Record{Topic: topic, Partition: bus.AnyPartition, UUID: "id", Headers: []bus.Header{{Key: "a", Value: "1"}, {Key: "empty"}}, Payload: []byte("0")}
+	if e.caps.Keys {
+		r.Key = []byte("key")
+	}
+	if e.caps.Partitions {
+		r.Partition = 0
+	}
+	if !e.h.NoTimestamps {
+		r.Timestamp = time.UnixMilli(1_700_000_000_000)
+	}
+	publishRecord(t, b, &r)
+	d := got.until(t, e, "the record", func(entries []entry) bool { return len(entries) == 1 })[0].record
+	require.Equal(t, "id", d.UUID)
+	require.Equal(t, string(r.Key), string(d.Key))
+	require.Equal(t, "0", string(d.Payload))
+	require.ElementsMatch(t, r.Headers, d.Headers)
+	if !e.h.NoTimestamps {
+		require.True(t, r.Timestamp.Equal(d.Timestamp), d.Timestamp)
+	}
+}
+
+func headerOrder(t *testing.T, e *env) {
+	b := e.bus(t)
+	topic := e.topic(t, b, 1)
+	got := newLog()
+	e.consume(t, b, topic, got.handler)
+	headers := []bus.Header{{Key: "b", Value: "1"}, {Key: "a", Value: "2"}, {Key: "b", Value: "3"}, {Key: "a", Value: "2"}, {Key: "c"}}
+	publishRecord(t, b, &bus.Record{Topic: topic, Partition: bus.AnyPartition, Headers: headers, Payload: []byte("0")})
+	entries := got.until(t, e, "the record", func(entries []entry) bool { return len(entries) == 1 })
+	require.Equal(t, headers, entries[0].record.Headers)
+}
+
+func publishRecord(t *testing.T, b *bus.Bus, r *bus.Record) {
+	t.Helper()
+	outcome := make(chan bus.Outcome, 1)
+	b.PublishRecord(t.Context(), r, func(o bus.Outcome) { outcome <- o })
+	require.NoError(t, (<-outcome).Err)
 }
 
 // contextAfterSubmission withholds an outcome, and ends the wait for it when the

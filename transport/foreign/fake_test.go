@@ -123,7 +123,7 @@ func (o *outcomes) code(t *testing.T, i int) driver.Code {
 func outgoing(ctx context.Context, sink driver.Sink, topic string, index int) driver.Outgoing {
 	return driver.Outgoing{
 		Context: ctx, Topic: topic, Partition: driver.AnyPartition, Index: index, Sink: sink,
-		Message: message.NewMessage(strconv.Itoa(index), []byte(strconv.Itoa(index))),
+		UUID: strconv.Itoa(index), Payload: []byte(strconv.Itoa(index)),
 	}
 }
 

@@ -28,18 +28,15 @@ func TestPublisherGetsACopy(t *testing.T) {
 			return nil
 		}}
 		tr := open(t, pub, feed(nil))
-		m := message.NewMessage("id", []byte("payload"))
-		m.Metadata = message.Metadata{
-			"trace": "abc", driver.KeyDirective: "k", driver.PartitionDirective: "0", driver.TimestampDirective: "now",
-		}
+		payload := []byte("payload")
 		sink := newOutcomes()
 		tr.Publish([]driver.Outgoing{{
 			Context: context.WithValue(t.Context(), key{}, "value"), Topic: "orders", Partition: driver.AnyPartition,
-			Key: []byte("k"), Message: m, Sink: sink,
+			Key: []byte("k"), UUID: "id", Headers: []driver.Header{{Key: "trace", Value: "abc"}}, Payload: payload, Sink: sink,
 		}})
 		synctest.Wait()
 		require.NoError(t, sink.err(t, 0))
-		m.Payload[0] = 'X'
+		payload[0] = 'X'
 		require.Equal(t, "id", got.UUID)
 		require.Equal(t, "payload", string(got.Payload))
 		require.Equal(t, message.Metadata{"trace": "abc", driver.KeyDirective: "k"}, got.Metadata)

@@ -38,7 +38,7 @@ func BenchmarkTransport(b *testing.B) {
 	}()
 	batch := []driver.Outgoing{{
 		Context: context.Background(), Topic: "t", Partition: driver.AnyPartition, Sink: discard{},
-		Message: message.NewMessage("id", make([]byte, 128)),
+		UUID: "id", Payload: make([]byte, 128),
 	}}
 	b.ReportAllocs()
 	b.ResetTimer()

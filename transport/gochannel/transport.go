@@ -65,7 +65,7 @@ func newTransport(h *hub, release func(), opts []Option) (*Transport, error) {
 
 // Capabilities says that it is ordered and carries keys, and nothing else.
 func (t *Transport) Capabilities() driver.Capabilities {
-	return driver.Capabilities{Name: name, Ordered: true, Keys: true}
+	return driver.Capabilities{Name: name, Ordered: true, Keys: true, HeaderOrder: true}
 }
 
 // Publish gives each message to the sessions of its topic, and waits for room under

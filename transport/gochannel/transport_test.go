@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -63,7 +62,7 @@ func (o *outcomes) accepted() int {
 func outgoing(ctx context.Context, sink driver.Sink, topic string, index int) driver.Outgoing {
 	return driver.Outgoing{
 		Context: ctx, Topic: topic, Partition: driver.AnyPartition, Index: index, Sink: sink,
-		Message: message.NewMessage(strconv.Itoa(index), []byte(strconv.Itoa(index))),
+		UUID: strconv.Itoa(index), Payload: []byte(strconv.Itoa(index)),
 	}
 }
 
@@ -119,16 +118,14 @@ func TestRecordHoldsWhatWasPublished(t *testing.T) {
 	_, a := subscribe(t, tr, "orders")
 	_, b := subscribe(t, tr, "orders")
 	at := time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC)
-	m := message.NewMessage("id-1", []byte("payload"))
-	m.Metadata.Set("trace", "abc")
-	m.Metadata.Set(driver.KeyDirective, "device-7")
-	m.Metadata.Set(driver.TimestampDirective, at.Format(time.RFC3339Nano))
+	payload := []byte("payload")
 	sink := newOutcomes()
 	tr.Publish([]driver.Outgoing{{
-		Context: t.Context(), Topic: "orders", Partition: driver.AnyPartition, Key: []byte("device-7"), Timestamp: at, Message: m, Sink: sink,
+		Context: t.Context(), Topic: "orders", Partition: driver.AnyPartition, Key: []byte("device-7"), Timestamp: at,
+		UUID: "id-1", Headers: []driver.Header{{Key: "trace", Value: "abc"}}, Payload: payload, Sink: sink,
 	}})
 	require.Equal(t, driver.Outcome{Partition: -1, Offset: -1}, sink.got[0])
-	m.Payload[0] = 'X' // the message is the caller's again
+	payload[0] = 'X' // it is the caller's again
 
 	for _, p := range []driver.Partition{a, b} {
 		records, err := p.Fetch(t.Context())

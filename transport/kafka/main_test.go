@@ -3,7 +3,9 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -111,12 +112,12 @@ func batch(ctx context.Context, topic string, items ...item) ([]driver.Outgoing,
 		if it.uuid == "" {
 			it.uuid = watermill.NewShortUUID()
 		}
-		m := message.NewMessage(it.uuid, []byte(it.payload))
-		for k, v := range it.meta {
-			m.Metadata.Set(k, v)
-		}
 		outs[i] = driver.Outgoing{
-			Context: ctx, Topic: topic, Partition: it.partition, Message: m, Index: i, Sink: s, Timestamp: it.at,
+			Context: ctx, Topic: topic, Partition: it.partition, UUID: it.uuid, Payload: []byte(it.payload),
+			Index: i, Sink: s, Timestamp: it.at,
+		}
+		for _, k := range slices.Sorted(maps.Keys(it.meta)) {
+			outs[i].Headers = append(outs[i].Headers, driver.Header{Key: k, Value: it.meta[k]})
 		}
 		if it.key != "" {
 			outs[i].Key = []byte(it.key)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -16,9 +15,7 @@ func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, wi
 	t.Helper()
 	item := &pending{out: &out, with: with}
 	item.rec.Metadata = item
-	if out.Message != nil {
-		item.rec.Value = sarama.ByteEncoder(out.Message.Payload)
-	}
+	item.rec.Value = sarama.ByteEncoder(out.Payload)
 	if out.Key != nil {
 		item.rec.Key = sarama.ByteEncoder(out.Key)
 	}
@@ -45,7 +42,7 @@ func TestPartitionerSticksLongerWhenBusy(t *testing.T) {
 		stay := func(p sarama.Partitioner, pause time.Duration) (bytes int) {
 			first := int32(-1)
 			for {
-				got, item := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Message: message.NewMessage("", payload)}, 8, &together{})
+				got, item := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Payload: payload}, 8, &together{})
 				if first < 0 {
 					first = got
 				}

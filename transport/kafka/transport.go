@@ -157,7 +157,7 @@ func (t *Transport) resetAll() {
 // Capabilities says what Kafka can do.
 func (t *Transport) Capabilities() driver.Capabilities {
 	return driver.Capabilities{
-		Name: transportName, Ordered: true, Keys: true, Partitions: true, Groups: true, Replay: true,
+		Name: transportName, Ordered: true, Keys: true, HeaderOrder: t.wire.keepsOrder(), Partitions: true, Groups: true, Replay: true,
 		Redelivery: true, CrossProcess: true, Durable: true, Topics: true,
 		CommitInterval: 100 * time.Millisecond, MaxMessageBytes: t.limit,
 	}

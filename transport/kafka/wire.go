@@ -27,6 +27,10 @@ func (w *wire) of(topic string) Marshaler {
 	return w.marshaler
 }
 
+// keepsOrder says whether headers are the same on the other side: a marshaler is given
+// them as metadata.
+func (w *wire) keepsOrder() bool { return w.marshaler == nil && len(w.byTopic) == 0 }
+
 // encode fills the item's record, with headers in memory. Errors are
 // InvalidArgument.
 func (w *wire) encode(item *pending, memory *space) error {

@@ -29,7 +29,7 @@ func TestWatermillKafkaReadsOurs(t *testing.T) {
 	defer func() { require.NoError(t, theirs.Close()) }()
 	acked(t, publish(t, r, r.topic, item{
 		uuid: "id-1", key: "k", payload: "p",
-		meta: map[string]string{"a": "1", "b": "", driver.KeyDirective: "k", driver.PartitionDirective: "0"},
+		meta: map[string]string{"a": "1", "b": ""},
 	}))
 	messages, err := theirs.Subscribe(bounded(t), r.topic)
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func TestDefaultWireIsWatermillKafkas(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	same := open(t, r.broker, kafka.WithMarshaler(wmkafka.DefaultMarshaler{}))
-	it := item{uuid: "id", key: "k", payload: "p", meta: map[string]string{"only": "one", driver.KeyDirective: "k"}}
+	it := item{uuid: "id", key: "k", payload: "p", meta: map[string]string{"only": "one"}}
 	acked(t, publish(t, r, r.topic, it))
 	acked(t, publish(t, same, r.topic, it))
 	acked(t, publish(t, r, r.topic, item{uuid: "empty"}))

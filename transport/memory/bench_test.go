@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -41,7 +40,7 @@ func BenchmarkPublishFetchCommit(b *testing.B) {
 			out := make([]driver.Outgoing, batch)
 			for i := range out {
 				out[i] = driver.Outgoing{Context: ctx, Topic: "t", Partition: driver.AnyPartition, Key: []byte("device"),
-					Message: message.NewMessage("u", make([]byte, 128)), Index: i, Sink: discard{}}
+					UUID: "u", Payload: make([]byte, 128), Index: i, Sink: discard{}}
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -85,7 +84,7 @@ func BenchmarkHandOver(b *testing.B) {
 		}
 		done <- nil
 	}()
-	out := []driver.Outgoing{{Context: ctx, Topic: "t", Partition: driver.AnyPartition, Message: message.NewMessage("u", make([]byte, 128)), Sink: discard{}}}
+	out := []driver.Outgoing{{Context: ctx, Topic: "t", Partition: driver.AnyPartition, UUID: "u", Payload: make([]byte, 128), Sink: discard{}}}
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {

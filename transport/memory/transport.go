@@ -79,6 +79,7 @@ func (t *Transport) Capabilities() driver.Capabilities {
 		Name:            name,
 		Ordered:         true,
 		Keys:            true,
+		HeaderOrder:     true,
 		Partitions:      true,
 		Groups:          true,
 		Replay:          true,

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -61,7 +60,7 @@ func topic(name string) outOption  { return func(o *driver.Outgoing) { o.Topic =
 
 func outgoing(ctx context.Context, sink driver.Sink, payload string, opts ...outOption) driver.Outgoing {
 	o := driver.Outgoing{Context: ctx, Topic: "t", Partition: driver.AnyPartition,
-		Message: message.NewMessage("uuid-"+payload, []byte(payload)), Sink: sink}
+		UUID: "uuid-" + payload, Payload: []byte(payload), Sink: sink}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -138,22 +137,18 @@ func TestRecordIsWhatWasPublished(t *testing.T) {
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
 	when := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
-	msg := message.NewMessage("the-uuid", []byte("payload"))
-	msg.Metadata["name"] = "value"
-	msg.Metadata[driver.KeyDirective] = "key"
-	msg.Metadata[driver.PartitionDirective] = "0"
-	msg.Metadata[driver.TimestampDirective] = "2026-01-02T03:04:05Z"
 	sink := make(outcomes, 1)
 	out := outgoing(bounded(t), sink, "", keyed("key"), at(when))
-	out.Message = msg
+	out.UUID, out.Payload = "the-uuid", []byte("payload")
+	out.Headers = []driver.Header{{Key: "name", Value: "value"}, {Key: "name", Value: "again"}, {Key: "a"}}
 	tr.Publish([]driver.Outgoing{out})
 	require.Equal(t, driver.Outcome{Partition: 0, Offset: 0}, (<-sink).Outcome)
-	msg.Payload[0] = 'X' // the publisher may use its bytes again
+	out.Payload[0], out.Headers[0].Value = 'X', "X" // the publisher may use its memory again
 
 	s := subscribe(t, tr, driver.Subscription{})
 	records := fetch(t, assigned(t, s)[0])
 	require.Equal(t, []driver.Record{{Topic: "t", Key: []byte("key"), Timestamp: when.Local(), UUID: "the-uuid",
-		Headers: []driver.Header{{Key: "name", Value: "value"}}, Payload: []byte("payload")}}, records)
+		Headers: []driver.Header{{Key: "name", Value: "value"}, {Key: "name", Value: "again"}, {Key: "a"}}, Payload: []byte("payload")}}, records)
 }
 
 func TestMessageWithoutKeyOrPayload(t *testing.T) {
@@ -163,7 +158,7 @@ func TestMessageWithoutKeyOrPayload(t *testing.T) {
 	before := time.Now().Round(0)
 	sink := make(outcomes, 1)
 	out := outgoing(bounded(t), sink, "")
-	out.Message = message.NewMessage("", nil)
+	out.UUID, out.Payload = "", nil
 	tr.Publish([]driver.Outgoing{out})
 	require.NoError(t, (<-sink).Err)
 	r := fetch(t, assigned(t, subscribe(t, tr, driver.Subscription{}))[0])[0]
