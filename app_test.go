@@ -27,7 +27,7 @@ import (
 func newApp(t *testing.T, memoryLog *memory.Log, change func(*trunkline.Config)) *trunkline.App {
 	t.Helper()
 	cfg := trunkline.DefaultConfig()
-	cfg.ProbeAddr, cfg.ShutdownTimeout = "127.0.0.1:0", 10*time.Second
+	cfg.ProbeAddr, cfg.ShutdownTimeout = "127.0.0.1:0", time.Minute
 	if change != nil {
 		change(&cfg)
 	}
@@ -51,7 +51,7 @@ func newLog(t *testing.T) *memory.Log {
 
 func readyz(t *testing.T, app *trunkline.App) int {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Get("http://" + app.Probe.Addr().String() + "/readyz")
 	require.NoError(t, err)
 	defer resp.Body.Close()
@@ -62,7 +62,7 @@ func readyz(t *testing.T, app *trunkline.App) int {
 
 func awaitReady(t *testing.T, app *trunkline.App, want bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for snap := range app.Registry.Watch(ctx) {
 		if snap.Ready == want {
@@ -85,22 +85,28 @@ func TestAppRunsAndShutsDown(t *testing.T) {
 	require.NoError(t, app.Bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "doubler"}))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	ended := make(chan error, 1)
+	ended, serving := make(chan error, 1), make(chan struct{})
 	var partEnded atomic.Bool
 	go func() {
 		ended <- app.Run(ctx, func(ctx context.Context) error {
 			if _, err := app.Server.Start(context.WithoutCancel(ctx), "doubler"); err != nil {
 				return err
 			}
+			close(serving)
 			<-ctx.Done()
 			// The bus is still there: the parts are waited for before it is closed.
-			_, err := rpc.Call[answer](context.WithoutCancel(ctx), app.Client, "doubler", "double", question{N: 1}, rpc.Timeout(20*time.Second))
+			_, err := rpc.Call[answer](context.WithoutCancel(ctx), app.Client, "doubler", "double", question{N: 1}, rpc.Timeout(30*time.Second))
 			partEnded.Store(true)
 			return err
 		})
 	}()
 	awaitReady(t, app, true)
 	require.Equal(t, http.StatusOK, readyz(t, app))
+	select {
+	case <-serving: // a call before would find nobody
+	case err := <-ended:
+		t.Fatal(err)
+	}
 	got, err := rpc.Call[answer](ctx, app.Client, "doubler", "double", question{N: 21})
 	require.NoError(t, err)
 	require.Equal(t, 42, got.N)
@@ -141,7 +147,7 @@ func TestAppChecksTopics(t *testing.T) {
 
 func awaitService(t *testing.T, app *trunkline.App, name string, want probe.Status) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for snap := range app.Registry.Watch(ctx) {
 		if service, ok := snap.Service(name); ok && service.Status == want {
@@ -183,21 +189,19 @@ func TestAppShutdownOrder(t *testing.T) {
 	app := newApp(t, newLog(t), nil)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	var seen []string
+	var seen probe.Status
 	err := app.Run(ctx, func(ctx context.Context) error {
 		awaitReady(t, app, true)
 		stop()
 		<-ctx.Done()
-		awaitReady(t, app, false)
-		snap := app.Registry.Snapshot()
-		service, _ := snap.Service(trunkline.AppService)
-		seen = append(seen, service.Status.String())
-		service, _ = snap.Service(trunkline.BusService)
-		seen = append(seen, service.Status.String())
+		awaitService(t, app, trunkline.AppService, probe.NotReady)
+		require.False(t, app.Registry.Ready())
+		service, _ := app.Registry.Snapshot().Service(trunkline.BusService)
+		seen = service.Status
 		return nil
 	})
 	require.NoError(t, err)
-	require.True(t, slices.Equal([]string{"NotReady", "Running"}, seen), seen)
+	require.Equal(t, probe.Running, seen, "the bus is still there")
 	service, _ := app.Registry.Snapshot().Service(trunkline.BusService)
 	require.Equal(t, probe.Stopped, service.Status)
 }

@@ -97,11 +97,15 @@ func (c *crew) leave() {
 	c.mu.Unlock()
 }
 
-// stay takes leave back.
+// stay takes leave back: those who wait for that record may go.
 func (c *crew) stay() {
 	c.mu.Lock()
 	c.away--
+	idle := c.dismiss()
 	c.mu.Unlock()
+	for _, w := range idle {
+		w.call()
+	}
 }
 
 // back says that a record has come back; e is what is to be handled now, nil for none.

@@ -174,9 +174,9 @@ func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	require.NoError(t, err)
 	url := fmt.Sprintf("kafka://127.0.0.1:%d", port)
 
-	adapter := start(t, "adapter", "-bus", url, "-probe", "127.0.0.1:0")
+	adapter := start(t, "adapter", "-bus", url, "-probe", "127.0.0.1:0", "-shutdown-timeout", "1m")
 	adapterProbe := adapter.await(`probes at (http://\S+)`)[1]
-	core := start(t, "core", "-bus", url, "-devices", "100", "-probe", "127.0.0.1:0", "-grpc", "127.0.0.1:0")
+	core := start(t, "core", "-bus", url, "-devices", "100", "-probe", "127.0.0.1:0", "-grpc", "127.0.0.1:0", "-shutdown-timeout", "1m")
 	coreProbe := core.await(`probes at (http://[^,\s]+)`)[1]
 	awaitProbe(t, coreProbe+"/readyz", http.StatusServiceUnavailable)
 	awaitProbe(t, coreProbe+"/livez", http.StatusOK)

@@ -18,7 +18,7 @@ import (
 
 func TestHandler(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://?create=true")
 	require.NoError(t, err)
@@ -61,7 +61,7 @@ func TestHandler(t *testing.T) {
 }
 
 func ExampleHandler() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://?create=true")
 	if err != nil {

@@ -163,6 +163,9 @@ func ExampleWhileReady() {
 	fmt.Println("paused:", c.Paused())
 	reg.Update("database", probe.Running, nil)
 	fmt.Println(<-handled)
+	if err := reg.WaitReady(context.Background()); err != nil {
+		panic(err)
+	}
 	service, _ := reg.Snapshot().Service("orders")
 	fmt.Println(service.Status, reg.Ready())
 	if err := c.Close(context.Background()); err != nil {

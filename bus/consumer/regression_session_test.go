@@ -112,6 +112,7 @@ func TestFault12TheHandlersContextOutlivesTheSession(t *testing.T) {
 				require.Equal(t, tc.code, bus.CodeOf(<-causes))
 				require.Zero(t, time.Since(begun))
 				r.faults.Connect()
+				synctest.Wait() // the handler has returned
 				require.EqualValues(t, 1, c.Stats().Interrupted, "it does not count as a failure")
 				require.Zero(t, c.Stats().Failed)
 			})

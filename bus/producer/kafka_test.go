@@ -25,7 +25,7 @@ func onKafka(t *testing.T, partitions int) (*bus.Bus, *kafkatest.Dialer, string)
 	dialer := &kafkatest.Dialer{}
 	transport, err := kafka.New(broker.Addrs(), kafka.WithDialer(dialer.DialContext))
 	require.NoError(t, err)
-	b, err := bus.New(transport)
+	b, err := bus.New(transport, bus.WithCloseTimeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(func() { b.Close() })
 	return b, dialer, name

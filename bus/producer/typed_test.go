@@ -78,7 +78,7 @@ func TestTypedRefuses(t *testing.T) {
 }
 
 func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://?create=true")
 	if err != nil {
@@ -129,7 +129,7 @@ func ExampleBuffer() {
 			fmt.Println("the buffer is full: this reading is dropped")
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	fmt.Println(p.Close(bounded), p.Stats().Sent)
 	// Output: <nil> 3

@@ -58,7 +58,7 @@ func ready() *probe.Registry {
 func newCore(t *testing.T, l *memory.Log, reg *probe.Registry, cfg devices.CoreConfig) *devices.Core {
 	t.Helper()
 	s := newSide(t, l)
-	cfg.Logger = discard
+	cfg.Logger, cfg.CallTimeout = discard, time.Minute // no call is made again for a slow machine
 	core, err := devices.NewCore(s.bus, s.client, s.server, reg, cfg)
 	require.NoError(t, err)
 	return core

@@ -104,6 +104,30 @@ func (r *rig) collect(t *testing.T) map[string]metricdata.Metrics {
 	return found
 }
 
+// awaitSubscription waits until the monitor has heard of the subscription, which may be
+// after it is ready.
+func (r *rig) awaitSubscription(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(r.monitor.Subscriptions()) > 0 }, time.Minute, time.Millisecond)
+}
+
+// awaitFailedProbe waits until a probe that failed is among the measurements.
+func (r *rig) awaitFailedProbe(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		h, ok := r.collect(t)["trunkline.liveness.probe.duration"].Data.(metricdata.Histogram[float64])
+		if !ok {
+			return false
+		}
+		for _, p := range h.DataPoints {
+			if v, ok := p.Attributes.Value("error.type"); ok && v.AsString() == "unavailable" && p.Count > 0 {
+				return true
+			}
+		}
+		return false
+	}, time.Minute, time.Millisecond)
+}
+
 // value returns the number of the one point that has the attributes; it fails the test
 // when there is none.
 func value(t *testing.T, m metricdata.Metrics, attrs ...attribute.KeyValue) int64 {
@@ -151,6 +175,7 @@ func TestMetrics(t *testing.T) {
 		require.NoError(t, r.bus.Publish("orders", message.NewMessage("id", nil)))
 	}
 	<-handling
+	r.awaitSubscription(t)
 	m := r.collect(t)
 	for _, name := range []string{"trunkline.liveness.live", "trunkline.liveness.ready", "trunkline.liveness.healthy"} {
 		require.EqualValues(t, 1, value(t, m[name], service), name)
@@ -177,31 +202,7 @@ func TestMetrics(t *testing.T) {
 			break
 		}
 	}
-	failed := make(chan liveness.Probe, 1)
-	remove := r.monitor.OnProbe(func(p liveness.Probe) {
-		select {
-		case failed <- p:
-		default:
-		}
-	})
-	defer remove()
-	for p := range failed { // after this one, or those before it, was recorded
-		if p.Err != nil {
-			break
-		}
-	}
-	require.Eventually(t, func() bool { // the other observer is called side by side
-		h, ok := r.collect(t)["trunkline.liveness.probe.duration"].Data.(metricdata.Histogram[float64])
-		if !ok {
-			return false
-		}
-		for _, p := range h.DataPoints {
-			if v, ok := p.Attributes.Value("error.type"); ok && v.AsString() == "unavailable" && p.Count > 0 {
-				return true
-			}
-		}
-		return false
-	}, time.Minute, time.Millisecond)
+	r.awaitFailedProbe(t)
 	m = r.collect(t)
 	require.EqualValues(t, 0, value(t, m["trunkline.liveness.live"], service))
 	require.EqualValues(t, 0, value(t, m["trunkline.liveness.ready"], service))

@@ -17,7 +17,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/liveness"
 )
 
 var monitoring = filepath.Join("..", "..", "docs", "monitoring")
@@ -74,19 +73,14 @@ func known(t *testing.T) map[string]map[string]bool {
 	defer cancel()
 	r := newRig(t)
 	require.NoError(t, r.bus.EnsureTopic(ctx, bus.TopicSpec{Name: "orders", Partitions: 1}))
-	sub, err := r.bus.Consume(ctx, "orders", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("billing"))
+	handled := make(chan struct{}, 1)
+	_, err := r.bus.Consume(ctx, "orders", func(context.Context, *bus.Delivery) error { handled <- struct{}{}; return nil }, bus.Group("billing"))
 	require.NoError(t, err)
-	require.NoError(t, sub.Ready(ctx))
 	require.NoError(t, r.bus.Publish("orders", message.NewMessage("id", nil)))
-	failed := make(chan struct{}, 100)
-	r.monitor.OnProbe(func(p liveness.Probe) {
-		if p.Err != nil {
-			failed <- struct{}{}
-		}
-	})
+	<-handled // there is a lag, if none to speak of
+	r.awaitSubscription(t)
 	r.transport.fail(&bus.Error{Code: bus.Unavailable, Op: "ping"})
-	<-failed
-	<-failed // the first one has been recorded
+	r.awaitFailedProbe(t)
 	all := make(map[string]map[string]bool)
 	for _, m := range r.collect(t) {
 		names, labels := prometheus(t, m)

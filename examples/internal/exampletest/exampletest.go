@@ -20,6 +20,9 @@ import (
 
 const limit = time.Minute
 
+// patient is the programs' time to close in: their default is short for a busy machine.
+const patient = "40s"
+
 // Env makes a getenv of variables.
 func Env(vars ...map[string]string) func(string) string {
 	all := map[string]string{}
@@ -102,8 +105,8 @@ func NewKafka(tb testing.TB) *Kafka {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	k := &Kafka{Vars: map[string]string{"KAFKA_ADDR": strings.Join(b.Addrs(), ",")}, tb: tb, b: b}
-	if k.Bus, err = bus.New(t); err != nil {
+	k := &Kafka{Vars: map[string]string{"KAFKA_ADDR": strings.Join(b.Addrs(), ","), "GRACEFUL_SHUTDOWN_TIMEOUT": patient}, tb: tb, b: b}
+	if k.Bus, err = bus.New(t, bus.WithCloseTimeout(limit)); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { k.Bus.Close() })
@@ -124,6 +127,7 @@ func NewSecureKafka(tb testing.TB) *Kafka {
 	k.Vars = map[string]string{
 		"KAFKA_ADDR": strings.Join(s.Addrs(kafkatest.ListenerMTLS), ","), "KAFKA_SEC_PROTO": "TLS",
 		"KAFKA_SEC_CA_CERTS": s.CAFile, "KAFKA_SEC_CLIENT_CERT": s.CertFile, "KAFKA_SEC_CLIENT_KEY": s.KeyFile,
+		"GRACEFUL_SHUTDOWN_TIMEOUT": patient,
 	}
 	return k
 }

@@ -87,7 +87,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			conn.SetDeadline(time.Now().Add(time.Minute))
 			select {
 			case shaken <- conn.(*tls.Conn).Handshake():
 			default:
@@ -96,7 +96,8 @@ func TestTLS(t *testing.T) {
 		}
 	}()
 	e := env(map[string]string{"KAFKA_ADDR": listener.Addr().String(), "KAFKA_SEC_PROTO": "TLS", "KAFKA_SEC_CA_CERTS": broker.cert,
-		"KAFKA_SEC_CLIENT_CERT": strings.ReplaceAll(client.cert, "\n", `\n`), "KAFKA_SEC_CLIENT_KEY": client.key})
+		"KAFKA_SEC_CLIENT_CERT": strings.ReplaceAll(client.cert, "\n", `\n`), "KAFKA_SEC_CLIENT_KEY": client.key,
+		"GRACEFUL_SHUTDOWN_TIMEOUT": "1m"})
 	c := e.Config()
 	require.NoError(t, e.Err())
 	b, err := c.Open(slog.New(slog.DiscardHandler))
