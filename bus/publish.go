@@ -463,6 +463,6 @@ func (a *asyncPublication) Published(o *driver.Outgoing, r Outcome) {
 		a.headers, a.key = a.headers[:0], a.key[:0]
 		b.asyncPublications.Put(a)
 	}
-	b.gate.leave()
 	done(r)
+	b.gate.leave() // Close waits until every outcome has been told
 }
