@@ -17,6 +17,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/internal/freeport"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/transport/kafka"
@@ -26,7 +27,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	leaktest.Main(m,
 		// sarama's metrics library keeps one goroutine for the whole process.
 		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
 		// sarama's circuit breaker, once open, sleeps ten seconds whatever becomes of its producer.

@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
 func TestMain(m *testing.M) {
 	// sarama's metrics library keeps one goroutine for the whole process.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	leaktest.Main(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
 const limit = 2 * time.Minute
