@@ -25,6 +25,10 @@ func (f forgiving) Close() error {
 	return nil
 }
 
+// suiteCloseTime is long enough to leave a group: who can't holds up the next subscriber
+// until it is taken for dead, for almost as long as the suite waits for a message.
+const suiteCloseTime = 5 * time.Second
+
 // suiteBuses returns what makes watermill's publishers and subscribers: a bus for each.
 func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	b := kafkatb.New(t)
@@ -33,7 +37,7 @@ func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 		require.NoError(t, err)
 		opts = append(opts, bus.StartAt(bus.Oldest()), bus.Backoff(time.Millisecond, 10*time.Millisecond))
 		x, err := bus.New(k, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}),
-			bus.WithSubscribeDefaults(opts...), bus.WithCloseTimeout(time.Second))
+			bus.WithSubscribeDefaults(opts...), bus.WithCloseTimeout(suiteCloseTime))
 		require.NoError(t, err)
 		f := forgiving{x}
 		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite doesn't close every one it makes

@@ -174,7 +174,7 @@ func TestRebalanceLosesNothing(t *testing.T) {
 	}
 	ctx := bounded(t)
 	sub := driver.Subscription{Topic: r.topic, Group: group}
-	first := work(ctx, subscribe(t, r, sub), got)
+	first := work(t.Context(), subscribe(t, r, sub), got)
 	var publishing sync.WaitGroup
 	publishing.Go(func() {
 		for i := range total {
@@ -183,7 +183,7 @@ func TestRebalanceLosesNothing(t *testing.T) {
 			s.wait()
 		}
 	})
-	second := work(ctx, subscribe(t, other, sub), got)
+	second := work(t.Context(), subscribe(t, other, sub), got)
 	for _, w := range []*worker{first, second} {
 		require.Eventually(t, func() bool { return w.partitions() == partitions/2 }, patience, 10*time.Millisecond)
 	}
@@ -278,7 +278,7 @@ func TestGroupSurvivesAnOutage(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	news := make(chan struct{}, 1000)
-	w := work(bounded(t), subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}), func(rec driver.Record) {
+	w := work(t.Context(), subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}), func(rec driver.Record) {
 		mu.Lock()
 		got = append(got, string(rec.Payload))
 		mu.Unlock()
