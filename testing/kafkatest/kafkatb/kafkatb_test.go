@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/trunkline/trunkline/internal/freeport"
 	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
@@ -274,7 +275,9 @@ func TestName(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	t.Parallel()
-	own := kafkatb.Embedded(t, kafkatest.Topics(1, "taken"))
+	port, err := freeport.Loopback() // not one that another broker is given when this one has gone
+	require.NoError(t, err)
+	own := kafkatb.Embedded(t, kafkatest.Port(port), kafkatest.Topics(1, "taken"))
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 
