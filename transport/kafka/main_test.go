@@ -2,8 +2,10 @@ package kafka_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +29,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	sideBySide(6)
 	leaktest.Main(m,
 		// sarama's metrics library keeps one goroutine for the whole process.
 		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
@@ -36,6 +39,19 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
 		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func3"),
 	)
+}
+
+// sideBySide has n tests run at a time at least, unless the command line says how many: they
+// wait more than they compute.
+func sideBySide(n int) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.GOMAXPROCS(0) < n {
+		if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+			panic(err)
+		}
+	}
 }
 
 func bounded(t *testing.T) context.Context {
