@@ -60,12 +60,13 @@ func TestCheckOfASilentBroker(t *testing.T) {
 	silent := b.Addrs()[1]
 	stalled := &kafkatest.Dialer{}
 	stalled.Stall()
-	k := open(t, b, kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	k := enter(t, b.Addrs()[:1], kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if addr == silent {
 			return stalled.DialContext(ctx, network, addr)
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}))
+	}), kafka.WithTimeouts(kafka.Timeouts{Request: patience}))
+	require.NoError(t, k.Ready(bounded(t)))
 	stricter := make(chan driver.Health, 1)
 	ctx := bounded(t)
 	go func() { stricter <- k.Check(ctx, driver.CheckSpec{MinBrokers: 3, BrokerTimeout: 5 * time.Second}) }()
