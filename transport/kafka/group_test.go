@@ -98,18 +98,21 @@ func TestFetchReturnsBatches(t *testing.T) {
 // worker is a member of a group that commits what it reads, as package bus would.
 type worker struct {
 	session driver.Session
+	quit    context.CancelFunc
 	wg      sync.WaitGroup
 	mu      sync.Mutex
 	had     map[int32]bool
 	held    int
 }
 
-// work runs until the session is closed; got is called for each record before its commit.
+// work runs until the worker is stopped; got is called for each record before its commit.
 func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worker {
 	w := &worker{session: s, had: make(map[int32]bool)}
+	var fetching context.Context
+	fetching, w.quit = context.WithCancel(ctx)
 	w.wg.Go(func() {
 		for {
-			ev, err := s.Next(ctx)
+			ev, err := s.Next(fetching)
 			if err != nil {
 				return
 			}
@@ -126,7 +129,7 @@ func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worke
 						w.mu.Unlock()
 					}()
 					for {
-						recs, err := p.Fetch(ctx)
+						recs, err := p.Fetch(fetching)
 						if err != nil {
 							return
 						}
@@ -149,10 +152,12 @@ func (w *worker) partitions() int {
 	return w.held
 }
 
+// stop lets the worker commit what it has, which it can't once the session is closed.
 func (w *worker) stop(t *testing.T) {
 	t.Helper()
-	require.NoError(t, w.session.Close(bounded(t)))
+	w.quit()
 	w.wg.Wait()
+	require.NoError(t, w.session.Close(bounded(t)))
 }
 
 func TestRebalanceLosesNothing(t *testing.T) {
