@@ -23,6 +23,7 @@ type Recorder struct {
 	deliveries []Delivery
 	commits    []Commit
 	counts     map[standing]int
+	positions  map[standing]int64 // the furthest commit of a group in a partition; Reset leaves it
 	numbers    int
 	changed    chan struct{} // closed and replaced whenever something was added
 }
@@ -42,7 +43,7 @@ var (
 
 // NewRecorder returns an empty recorder.
 func NewRecorder() *Recorder {
-	return &Recorder{counts: map[standing]int{}, changed: make(chan struct{})}
+	return &Recorder{counts: map[standing]int{}, positions: map[standing]int64{}, changed: make(chan struct{})}
 }
 
 // OnPublish implements [bus.PublishHook].
@@ -74,6 +75,16 @@ func (r *Recorder) OnCommit(e bus.CommitEvent) {
 	defer r.mu.Unlock()
 	r.next()
 	r.commits = append(r.commits, Commit{Topic: e.Topic, Group: e.Group, Partition: e.Partition, Next: e.Next, Err: e.Err})
+	if at := (standing{group: e.Group, topic: e.Topic, partition: e.Partition}); e.Err == nil {
+		r.positions[at] = max(r.positions[at], e.Next)
+	}
+}
+
+// knows says whether it was told of a commit that far.
+func (r *Recorder) knows(group, topic string, partition int32, next int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.positions[standing{group: group, topic: topic, partition: partition}] >= next
 }
 
 // next is called with mu held.

@@ -70,7 +70,8 @@ func (k *Kit) look() (all []state, open []string) {
 		open = append(open, unassigned...)
 	}
 	for _, s := range all {
-		if s.open() {
+		sub := &s.claim.s.sub
+		if s.open() || !k.rec.knows(sub.Group, sub.Topic, s.claim.ID(), s.committed) { // hooks come after the commit
 			open = append(open, s.String())
 		}
 	}
