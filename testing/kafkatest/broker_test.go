@@ -12,6 +12,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
 
+	"github.com/trunkline/trunkline/internal/freeport"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
@@ -66,12 +67,11 @@ func TestStartBrokers(t *testing.T) {
 
 func TestStartOnAPortAndFreeItAgain(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	host, port, err := net.SplitHostPort(b.Addrs()[0])
+	n, err := freeport.Loopback() // nobody else gets it in between
 	require.NoError(t, err)
-	require.Equal(t, "127.0.0.1", host)
-	n, err := strconv.Atoi(port)
-	require.NoError(t, err)
+	b := start(t, kafkatest.Port(n))
+	port := strconv.Itoa(n)
+	require.Equal(t, []string{net.JoinHostPort("127.0.0.1", port)}, b.Addrs())
 
 	_, err = kafkatest.Start(t.Context(), kafkatest.Port(n))
 	require.ErrorContains(t, err, port)
