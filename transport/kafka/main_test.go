@@ -31,10 +31,6 @@ const patience = 60 * time.Second
 func TestMain(m *testing.M) {
 	sideBySide(6)
 	leaktest.Main(m,
-		// sarama's metrics library keeps one goroutine for the whole process.
-		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
-		// sarama's circuit breaker, once open, sleeps ten seconds whatever becomes of its producer.
-		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"),
 		// watermill's suite subscribes many times and does not read to the end.
 		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
 		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func3"),

@@ -9,7 +9,6 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/internal/freeport"
 	"github.com/trunkline/trunkline/internal/leaktest"
@@ -17,10 +16,7 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
-func TestMain(m *testing.M) {
-	// sarama's metrics library keeps one goroutine for the whole process.
-	leaktest.Main(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const limit = 2 * time.Minute
 
