@@ -21,9 +21,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/internal/freeport"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
@@ -41,10 +41,9 @@ func TestMain(m *testing.M) {
 		_ = os.RemoveAll(dir)
 		panic(string(out))
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	code := leaktest.Run(m)
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // patience bounds every wait; none comes near it.

@@ -190,7 +190,7 @@ func TestShutdownWaitsForHandlersAndTheirReplies(t *testing.T) {
 		<-started
 		down := make(chan error, 1)
 		go func() { down <- s.Shutdown(w.ctx) }()
-		w.eventually("it is shut", func() bool { _, err := s.Start(w.ctx, topic); return rpc.CodeOf(err) == codes.Unavailable })
+		w.eventually("it is shut", func() bool { _, err := s.Start(w.ctx, ""); return rpc.CodeOf(err) == codes.Unavailable })
 		close(finish)
 		require.NoError(w, <-down)
 		require.NoError(w, (<-r).err)

@@ -107,23 +107,21 @@ func (s *Server) begin(ctx context.Context, slots chan struct{}) error {
 		return context.Cause(ctx)
 	}
 	select {
-	case <-s.stopping:
-		return errShutdown
-	default:
-	}
-	select {
 	case slots <- struct{}{}:
-		return nil
 	default: // a choice among several costs more
+		select {
+		case slots <- struct{}{}:
+		case <-s.stopping:
+			return errShutdown
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	select {
-	case slots <- struct{}{}:
-		return nil
-	case <-s.stopping:
+	if s.isStopping() { // a slot that got free since is for nobody
+		<-slots
 		return errShutdown
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	return nil
 }
 
 // refuse is what becomes of a request that is not begun, and why: somebody else gets

@@ -54,8 +54,8 @@ func TestExitCodes(t *testing.T) {
 		"no topic name":      {[]string{"dev", "-topics", ":2"}, exitUsage, "-topics"},
 		"version's argument": {[]string{"version", "please"}, exitUsage, "please"},
 		"port taken":         {[]string{"dev", "-addr", taken.Addr().String()}, exitUnavailable, "address already in use"},
-		"a check failed": {[]string{"demo", "-devices", "20", "-in-flight", "4", "-cut", "1m", "-timeout", "10s"}, exitCheck,
-			"not done within 10s"}, // it has to get to the cut
+		"a check failed": {[]string{"demo", "-devices", "20", "-in-flight", "4", "-cut", "1m", "-timeout", "20s"}, exitCheck,
+			"not done within 20s"}, // it has to get to the cut
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -243,7 +243,7 @@ func TestDLQBesideAnotherRun(t *testing.T) {
 	}, bus.Group("trunkline.dlq."+m.dead))
 	require.NoError(t, err)
 	<-held
-	_, stderr := m.run(exitCheck, "replay", "-wait", "1s", "-all") // all of which it takes
+	_, stderr := m.run(exitCheck, "replay", "-wait", "5s", "-all") // all of which it takes
 	require.Contains(t, stderr, "partitions [0] are left out")
 	require.Empty(t, m.published(m.orders, 6))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)

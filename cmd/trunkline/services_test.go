@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,8 +104,10 @@ func TestServicesAndCall(t *testing.T) {
 			require.Equal(t, []string{"greeter"}, list[0].Topics)
 			require.EqualValues(t, 2, list[0].Methods[0].Requests)
 			require.Equal(t, map[string]uint64{"NotFound": 1}, list[0].Methods[0].Errors)
-			code, stdout, _ = command(t, "services", "-bus", url, "-service", "greeter", "-wait", "5s")
-			require.Equal(t, exitOK, code)
+			for stdout = ""; !strings.Contains(stdout, "serving"); { // it has to answer in time
+				code, stdout, stderr = command(t, "services", "-bus", url, "-service", "greeter", "-wait", "1s")
+				require.Equal(t, exitOK, code, stderr)
+			}
 			for _, part := range []string{"SERVICE", "greeter-0", "1.2.3", "serving", "Greet", "NotFound:1", "NotFound: nobody [31m there"} {
 				require.Contains(t, stdout, part)
 			}

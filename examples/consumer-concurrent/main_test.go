@@ -7,15 +7,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/examples/internal/exampletest"
+	"github.com/trunkline/trunkline/internal/leaktest"
 )
 
-func TestMain(m *testing.M) {
-	// sarama's metrics have a ticker that never ends
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func TestConsumerConcurrent(t *testing.T) {
 	t.Parallel()

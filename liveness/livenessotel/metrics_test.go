@@ -11,17 +11,17 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/livenessotel"
 	"github.com/trunkline/trunkline/liveness/probe"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // checked is the in-memory transport with brokers to look at, of which one is down, and
 // a broker that can be slow to answer.

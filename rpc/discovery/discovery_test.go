@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/rpc/discovery"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
@@ -21,12 +21,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
-		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"),
-		goleak.IgnoreAnyFunction("github.com/IBM/sarama.(*Broker).responseReceiver"))
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var transports = map[string]func(t *testing.T) (driver.Transport, error){
 	"memory":    func(*testing.T) (driver.Transport, error) { return memory.New() },

@@ -11,16 +11,16 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/rpc/presence"
 	"github.com/trunkline/trunkline/transport/gochannel"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func newBus(t *testing.T, tr driver.Transport) *bus.Bus {
 	b, err := bus.New(tr)
@@ -166,7 +166,7 @@ func TestAfterTheBus(t *testing.T) {
 	a := announce(t, b, "i")
 	require.NoError(t, w.Ready(t.Context()))
 	require.NoError(t, b.Close())
-	require.Eventually(t, func() bool { return bus.CodeOf(w.Ready(t.Context())) == bus.Closed }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return bus.CodeOf(w.Ready(t.Context())) == bus.Closed }, time.Minute, time.Millisecond)
 	_ = a.Close(t.Context()) // it may have had nothing to take back
 	require.NoError(t, w.Close(t.Context()))
 }

@@ -31,7 +31,8 @@ func (e *env) drive(ctx context.Context, callers, units int, op operation) (samp
 	return s, nil
 }
 
-// repeat returns how long each operation took.
+// repeat returns how long each operation took. Each caller does one at least, however
+// late it gets to it.
 func repeat(ctx context.Context, callers int, d time.Duration, op operation) ([]time.Duration, error) {
 	var (
 		wg   sync.WaitGroup
@@ -44,7 +45,7 @@ func repeat(ctx context.Context, callers int, d time.Duration, op operation) ([]
 		wg.Go(func() {
 			took := make([]time.Duration, 0, 1<<20/callers)
 			before := time.Now()
-			for !stop.Load() && errs[i] == nil {
+			for first := true; first || !stop.Load() && errs[i] == nil; first = false {
 				errs[i] = op(ctx, i)
 				now := time.Now()
 				took = append(took, now.Sub(before))

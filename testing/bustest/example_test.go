@@ -72,7 +72,7 @@ func ExampleFaults_Disconnect() {
 // What a failure looks like: what there is, and why it is not that.
 func ExampleKit_Expect() {
 	fmt.Println(failing(func(t testing.TB) {
-		k := bustest.New(t, bustest.Topics("bills"), bustest.Patience(50*time.Millisecond))
+		k := bustest.New(t, bustest.Topics("bills"), bustest.Patience(2*time.Second))
 		bill := message.NewMessage("", []byte(`{"order": "o-7", "total": 13}`))
 		if err := k.Bus().Publish("bills", bill); err != nil {
 			t.Fatalf("%v", err)
@@ -80,7 +80,7 @@ func ExampleKit_Expect() {
 		k.Expect("bills", bustest.Includes(map[string]any{"order": "o-7", "total": 12}))
 	}))
 	// Output:
-	// bustest: no message on "bills" with JSON that includes {"order":"o-7","total":12} within 50ms
+	// bustest: no message on "bills" with JSON that includes {"order":"o-7","total":12} within 2s
 	// 1 on "bills":
 	//   bills[0]@0 {"order": "o-7", "total": 13}
 	//     in its JSON .total is 13, want 12

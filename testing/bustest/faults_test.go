@@ -220,6 +220,7 @@ func TestDisconnectForAWhile(t *testing.T) {
 		require.Equal(t, make([]string, 2), r.outcomes("t", numbered(2)...))
 		require.Equal(t, []string{"0", "1", "0", "1"}, take(t, got, 4), "what is Unavailable was not sent")
 		require.Equal(t, []string{"0", "1", "0", "1"}, take(t, group, 4))
+		synctest.Wait() // whoever waits for the connection may hear before the hook does
 		require.Equal(t, []string{"connected", "disconnected", "connected"}, seen.states)
 	})
 }

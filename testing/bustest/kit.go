@@ -170,7 +170,9 @@ func (k *Kit) close() {
 	k.mu.Lock()
 	clients, stubs := k.clients, k.stubs
 	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), k.patience)
+	// Who expects something for a short while only does not want to be closed in a hurry.
+	patience := max(k.patience, DefaultPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var closing sync.WaitGroup
 	errs := make([]error, len(stubs)+len(clients))
@@ -187,7 +189,7 @@ func (k *Kit) close() {
 			k.t.Errorf("bustest: closing the kit's buses: %v", err)
 		}
 	}
-	if left := k.leak.find(k.patience); left != "" {
+	if left := k.leak.find(patience); left != "" {
 		k.t.Errorf("bustest: goroutines that this test started are left:\n%s", left)
 	}
 }

@@ -253,6 +253,17 @@ func TestAHandlerThatDoesNotReturn(t *testing.T) {
 	})
 }
 
+// Patience is for what is expected: closing has its time.
+func TestClosingTakesItsTime(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, failing(func(t testing.TB) {
+		k := bustest.New(t, bustest.Topics("t"), bustest.Patience(time.Nanosecond), bustest.CheckGoroutines())
+		if _, err := k.Bus().Consume(context.Background(), "t", echo(k.Bus(), "t"), bus.Group("g")); err != nil {
+			t.Fatalf("%v", err)
+		}
+	}))
+}
+
 // Members come, go and die; what was acknowledged is not delivered again.
 func TestMembers(t *testing.T) {
 	t.Parallel()

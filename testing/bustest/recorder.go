@@ -23,6 +23,7 @@ type Recorder struct {
 	deliveries []Delivery
 	commits    []Commit
 	counts     map[standing]int
+	positions  map[standing]int64 // how far the commits are that were told, by partition; not for Reset
 	numbers    int
 	changed    chan struct{} // closed and replaced whenever something was added
 }
@@ -42,7 +43,7 @@ var (
 
 // NewRecorder returns an empty recorder.
 func NewRecorder() *Recorder {
-	return &Recorder{counts: map[standing]int{}, changed: make(chan struct{})}
+	return &Recorder{counts: map[standing]int{}, positions: map[standing]int64{}, changed: make(chan struct{})}
 }
 
 // OnPublish implements [bus.PublishHook].
@@ -73,7 +74,19 @@ func (r *Recorder) OnCommit(e bus.CommitEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.next()
+	if at := (standing{group: e.Group, topic: e.Topic, partition: e.Partition}); e.Err == nil {
+		r.positions[at] = max(r.positions[at], e.Next)
+	}
 	r.commits = append(r.commits, Commit{Topic: e.Topic, Group: e.Group, Partition: e.Partition, Next: e.Next, Err: e.Err})
+}
+
+// knows says whether the recorder was told of what the claim has committed, which is after
+// that is done.
+func (r *Recorder) knows(s *state) bool {
+	sub := &s.claim.s.sub
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.committed <= r.positions[standing{group: sub.Group, topic: sub.Topic, partition: s.claim.ID()}]
 }
 
 // next is called with mu held.

@@ -11,11 +11,11 @@ import (
 )
 
 // Settle waits until all is quiet: every subscription on the kit's buses is assigned, and
-// has acknowledged everything that is in the log. Then nothing comes any more, unless
-// somebody else publishes: a program's own goroutines and timers are not seen. When it does
-// not get quiet in time, because a handler does not return, or a message fails again and
-// again, the test fails, and says what is open. While a client is cut off from its broker
-// its subscriptions don't count.
+// has acknowledged everything that is in the log, which the recorder knows. Then nothing
+// comes any more, unless somebody else publishes: a program's own goroutines and timers are
+// not seen. When it does not get quiet in time, because a handler does not return, or a
+// message fails again and again, the test fails, and says what is open. While a client is
+// cut off from its broker its subscriptions don't count.
 func (k *Kit) Settle() {
 	k.t.Helper()
 	w := k.wait()
@@ -70,8 +70,11 @@ func (k *Kit) look() (all []state, open []string) {
 		open = append(open, unassigned...)
 	}
 	for _, s := range all {
-		if s.open() {
+		switch {
+		case s.open():
 			open = append(open, s.String())
+		case !k.rec.knows(&s):
+			open = append(open, fmt.Sprintf("that %s[%d] is committed up to %d is not recorded yet", s.claim.s.sub.Topic, s.claim.ID(), s.committed))
 		}
 	}
 	for g, n := range held {

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/testing/chaos"
 	"github.com/trunkline/trunkline/testing/kafkatest"
@@ -42,8 +42,7 @@ func newCluster(t *testing.T) (chaos.Cluster, *kafkatest.Broker) {
 	if os.Getenv(kafkatb.Env) == "" {
 		t.Fatalf("%s is set and %s is not: both come from the cluster command", envCluster, kafkatb.Env)
 	}
-	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { noGoroutineIsLeft(t, before) })
+	leaktest.Test(t)
 	command := filepath.Join(t.TempDir(), "cluster")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()
 	require.NoError(t, err, "%s", out)

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/chaos"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
@@ -64,8 +64,7 @@ func newScene(t *testing.T) *scene {
 	if os.Getenv(kafkatb.Env) == "" {
 		t.Fatalf("%s is set and %s is not: both come from the cluster command", envCluster, kafkatb.Env)
 	}
-	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { noGoroutineIsLeft(t, before) })
+	leaktest.Test(t)
 	broker := kafkatb.New(t, kafkatest.Brokers(3))
 	command := filepath.Join(t.TempDir(), "cluster")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()

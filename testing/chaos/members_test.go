@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/chaos"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
@@ -18,8 +18,7 @@ import (
 // What needs no cluster to break: members that are killed, on an embedded broker. Not
 // parallel: it looks for goroutines that are left.
 func TestMembersAreKilled(t *testing.T) {
-	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { noGoroutineIsLeft(t, before) })
+	leaktest.Test(t)
 	broker := kafkatb.Embedded(t, kafkatest.Topics(4, "orders"), kafkatest.MinSessionTimeout(500*time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
 
+	"github.com/trunkline/trunkline/internal/freeport"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
@@ -48,6 +49,7 @@ func TestStartDefaults(t *testing.T) {
 	b := start(t)
 	require.True(t, b.Embedded())
 	require.Len(t, b.Addrs(), 1)
+	require.Regexp(t, `^127\.0\.0\.1:\d+$`, b.Addrs()[0])
 	require.Empty(t, partitions(t, b.Addrs()))
 }
 
@@ -66,12 +68,11 @@ func TestStartBrokers(t *testing.T) {
 
 func TestStartOnAPortAndFreeItAgain(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	host, port, err := net.SplitHostPort(b.Addrs()[0])
+	n, err := freeport.Loopback() // not one that somebody else is given when it is free again
 	require.NoError(t, err)
-	require.Equal(t, "127.0.0.1", host)
-	n, err := strconv.Atoi(port)
-	require.NoError(t, err)
+	port := strconv.Itoa(n)
+	b := start(t, kafkatest.Port(n))
+	require.Equal(t, []string{net.JoinHostPort("127.0.0.1", port)}, b.Addrs())
 
 	_, err = kafkatest.Start(t.Context(), kafkatest.Port(n))
 	require.ErrorContains(t, err, port)

@@ -14,9 +14,9 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
 	"github.com/trunkline/trunkline/testing/chaos"
@@ -68,8 +68,7 @@ func newScene(t *testing.T) *scene {
 	if dir == "" {
 		t.Skipf("needs a real cluster that it may break, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
 	}
-	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { noGoroutineIsLeft(t, before) })
+	leaktest.Test(t)
 	broker := kafkatb.New(t, kafkatest.Brokers(len(nodes)))
 	command := filepath.Join(t.TempDir(), "cluster")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/testing/soak"
@@ -57,7 +58,7 @@ func run(t *testing.T, p soak.Plan) {
 
 // Not parallel, as the others: they look for goroutines that are left.
 func TestMemory(t *testing.T) {
-	noGoroutineIsLeft(t)
+	leaktest.Test(t)
 	p := plan(5_000)
 	log, err := memory.NewLog(memory.WithPartitions(partitions), memory.WithMaxRecords(p.Messages))
 	require.NoError(t, err)
@@ -80,7 +81,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestEmbeddedBroker(t *testing.T) {
-	noGoroutineIsLeft(t)
+	leaktest.Test(t)
 	p := plan(5_000)
 	broker := kafkatb.Embedded(t, kafkatest.Topics(partitions, p.Topic, p.DeadLetters), kafkatest.MinSessionTimeout(500*time.Millisecond))
 	p.Pace = 100 * time.Millisecond
@@ -92,7 +93,7 @@ func TestCluster(t *testing.T) {
 	if os.Getenv(kafkatb.Env) == "" {
 		t.Skipf("needs a real cluster, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", kafkatb.Env)
 	}
-	noGoroutineIsLeft(t)
+	leaktest.Test(t)
 	p := plan(100_000)
 	broker := kafkatb.New(t)
 	p.Topic, p.DeadLetters, p.Group = kafkatb.Topic(t, broker, partitions), kafkatb.Topic(t, broker, partitions), kafkatb.Name(t)

@@ -52,7 +52,7 @@ func leak(t *testing.T, e *env) {
 		cancel()
 		require.NoError(t, b.Close())
 	}
-	deadline := time.Now().Add(min(e.h.Patience, 10*time.Second))
+	deadline := time.Now().Add(e.h.Patience)
 	err := goleak.Find(before)
 	for err != nil && time.Now().Before(deadline) {
 		err = goleak.Find(before) // it waits a little itself

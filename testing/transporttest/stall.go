@@ -124,5 +124,5 @@ func poisonFlat(t *testing.T, e *env) {
 	flood(t, b, topic)
 	poisoned.count(t, e, len(poisoned.snapshot())+10)
 	require.LessOrEqual(t, len(others.snapshot()), ahead+window, "acknowledged beyond the first that is not")
-	require.NotEmpty(t, others.snapshot(), "other keys go on until then")
+	others.count(t, e, 1) // other keys go on until then
 }

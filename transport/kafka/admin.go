@@ -98,7 +98,8 @@ func led(b *sarama.Broker, v sarama.KafkaVersion, topic string, n int) bool {
 	return false
 }
 
-// DeleteTopic implements [driver.Admin]. It returns when the topic is no longer named.
+// DeleteTopic implements [driver.Admin]. It returns when no broker that answers names the
+// topic any more.
 func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 	if topic == "" {
 		return failCode(driver.InvalidArgument, "delete topic", "", "the topic is empty", nil)
@@ -114,14 +115,32 @@ func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 		if err := admin.DeleteTopic(topic); err != nil {
 			return err
 		}
-		for {
-			if err := c.RefreshMetadata(topic); codeOf(err) == driver.NotFound {
-				return nil
-			}
-			if sleep(ctx, 50*time.Millisecond); ctx.Err() != nil {
-				return ctx.Err()
-			}
+		return gone(ctx, c, topic)
+	})
+}
+
+// gone waits until no broker names the topic.
+func gone(ctx context.Context, c *client, topic string) error {
+	for {
+		err := c.RefreshMetadata(topic)
+		named := func(b *sarama.Broker) bool {
+			_ = b.Open(c.Config())
+			return names(b, c.Config().Version, topic)
 		}
+		if codeOf(err) == driver.NotFound && !slices.ContainsFunc(c.Brokers(), named) {
+			return nil
+		}
+		if sleep(ctx, 50*time.Millisecond); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// names is true only when the broker answered that there is such a topic.
+func names(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
+	res, err := b.GetMetadata(sarama.NewMetadataRequest(v, []string{topic}))
+	return err == nil && slices.ContainsFunc(res.Topics, func(m *sarama.TopicMetadata) bool {
+		return m.Name == topic && codeOf(m.Err) != driver.NotFound
 	})
 }
 

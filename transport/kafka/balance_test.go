@@ -30,7 +30,7 @@ type holder struct {
 func hold(t *testing.T, s driver.Session) *holder {
 	t.Helper()
 	h := &holder{session: s, held: make(map[int32]driver.Partition)}
-	ctx, cancel := context.WithCancel(bounded(t))
+	ctx, cancel := context.WithCancel(t.Context())
 	h.stop = cancel
 	h.wg.Go(func() {
 		for {
@@ -130,11 +130,11 @@ func TestMixedGroup(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 4)
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
-	old := work(bounded(t), subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub), func(driver.Record) {})
+	old := work(t.Context(), subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub), func(driver.Record) {})
 	require.Eventually(t, func() bool { return old.partitions() == 4 }, patience, 10*time.Millisecond)
-	one := work(bounded(t), subscribe(t, r, sub), func(driver.Record) {})
+	one := work(t.Context(), subscribe(t, r, sub), func(driver.Record) {})
 	require.Eventually(t, func() bool { return old.partitions() == 2 && one.partitions() == 2 }, patience, 10*time.Millisecond)
-	two := work(bounded(t), subscribe(t, open(t, r.broker), sub), func(driver.Record) {})
+	two := work(t.Context(), subscribe(t, open(t, r.broker), sub), func(driver.Record) {})
 	require.Eventually(t, func() bool { return one.partitions()+two.partitions() >= 2 && two.partitions() > 0 }, patience, 10*time.Millisecond)
 	old.stop(t)
 	require.Eventually(t, func() bool { return one.partitions() == 2 && two.partitions() == 2 }, patience, 10*time.Millisecond)

@@ -28,12 +28,12 @@ func (f forgiving) Close() error {
 // suiteBuses returns what makes watermill's publishers and subscribers: a bus for each.
 func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	b := kafkatb.New(t)
-	open := func(t *testing.T, opts ...bus.SubscribeOption) forgiving {
+	open := func(t *testing.T, closeTime time.Duration, opts ...bus.SubscribeOption) forgiving {
 		k, err := kafka.New(b.Addrs())
 		require.NoError(t, err)
 		opts = append(opts, bus.StartAt(bus.Oldest()), bus.Backoff(time.Millisecond, 10*time.Millisecond))
 		x, err := bus.New(k, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}),
-			bus.WithSubscribeDefaults(opts...), bus.WithCloseTimeout(time.Second))
+			bus.WithSubscribeDefaults(opts...), bus.WithCloseTimeout(closeTime))
 		require.NoError(t, err)
 		f := forgiving{x}
 		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite doesn't close every one it makes
@@ -41,10 +41,12 @@ func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 		return f
 	}
 	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
-		if group == "" {
-			return open(t), open(t)
+		if group == "" { // the suite reads few of these to the end
+			return open(t, time.Second), open(t, time.Second)
 		}
-		return open(t), open(t, bus.Group(group))
+		// Who has no time to leave the group holds up the next subscriber until it is taken
+		// for dead, for almost as long as the suite waits for a message.
+		return open(t, 5*time.Second), open(t, 5*time.Second, bus.Group(group))
 	}
 }
 

@@ -20,7 +20,15 @@ import (
 )
 
 // Not parallel, like the others here: some scenarios count goroutines.
-func TestConformance(t *testing.T) { transporttest.Run(t, harness()) }
+func TestConformance(t *testing.T) {
+	h := harness()
+	const waits = "NextOwnerWaitsForTheLastOnesHandlers"
+	if h.Except == nil {
+		h.Except = map[string]string{}
+	}
+	h.Except[waits] = "here a claim is not waited for longer than 9 s, which may pass on a busy machine; TestConformanceOfGroups waits"
+	transporttest.Run(t, h)
+}
 
 // TestConformanceOfGroups runs what is about groups by each protocol in which members
 // share partitions, and with a rebalance time-out above the suite's patience: a claim

@@ -170,7 +170,8 @@ func (n *network) cut() {
 	n.reset()
 }
 
-// conn reports its first error, unless it was closed first.
+// conn reports its first error, unless it was closed first, and ends with it: sarama goes
+// on with one on which the brokers' API versions did not come in time, for two time-outs more.
 type conn struct {
 	net.Conn
 	network *network
@@ -239,6 +240,7 @@ func (c *conn) Close() error {
 
 func (c *conn) died() {
 	if c.forget() {
+		_ = c.Conn.Close()
 		c.network.traffic.lost()
 	}
 }

@@ -98,18 +98,21 @@ func TestFetchReturnsBatches(t *testing.T) {
 // worker is a member of a group that commits what it reads, as package bus would.
 type worker struct {
 	session driver.Session
+	quit    context.CancelFunc
 	wg      sync.WaitGroup
 	mu      sync.Mutex
 	had     map[int32]bool
 	held    int
 }
 
-// work runs until the session is closed; got is called for each record before its commit.
+// work runs until the worker is stopped; got is called for each record before its commit.
 func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worker {
 	w := &worker{session: s, had: make(map[int32]bool)}
+	var fetching context.Context
+	fetching, w.quit = context.WithCancel(ctx)
 	w.wg.Go(func() {
 		for {
-			ev, err := s.Next(ctx)
+			ev, err := s.Next(fetching)
 			if err != nil {
 				return
 			}
@@ -126,7 +129,7 @@ func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worke
 						w.mu.Unlock()
 					}()
 					for {
-						recs, err := p.Fetch(ctx)
+						recs, err := p.Fetch(fetching)
 						if err != nil {
 							return
 						}
@@ -149,10 +152,12 @@ func (w *worker) partitions() int {
 	return w.held
 }
 
+// stop lets the worker commit what it has, which it can't once the session is closed.
 func (w *worker) stop(t *testing.T) {
 	t.Helper()
-	require.NoError(t, w.session.Close(bounded(t)))
+	w.quit()
 	w.wg.Wait()
+	require.NoError(t, w.session.Close(bounded(t)))
 }
 
 func TestRebalanceLosesNothing(t *testing.T) {
@@ -174,7 +179,7 @@ func TestRebalanceLosesNothing(t *testing.T) {
 	}
 	ctx := bounded(t)
 	sub := driver.Subscription{Topic: r.topic, Group: group}
-	first := work(ctx, subscribe(t, r, sub), got)
+	first := work(t.Context(), subscribe(t, r, sub), got)
 	var publishing sync.WaitGroup
 	publishing.Go(func() {
 		for i := range total {
@@ -183,7 +188,7 @@ func TestRebalanceLosesNothing(t *testing.T) {
 			s.wait()
 		}
 	})
-	second := work(ctx, subscribe(t, other, sub), got)
+	second := work(t.Context(), subscribe(t, other, sub), got)
 	for _, w := range []*worker{first, second} {
 		require.Eventually(t, func() bool { return w.partitions() == partitions/2 }, patience, 10*time.Millisecond)
 	}
@@ -278,7 +283,7 @@ func TestGroupSurvivesAnOutage(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	news := make(chan struct{}, 1000)
-	w := work(bounded(t), subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}), func(rec driver.Record) {
+	w := work(t.Context(), subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}), func(rec driver.Record) {
 		mu.Lock()
 		got = append(got, string(rec.Payload))
 		mu.Unlock()

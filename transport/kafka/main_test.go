@@ -2,9 +2,11 @@ package kafka_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/internal/freeport"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/transport/kafka"
@@ -27,15 +30,25 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// sarama's metrics library keeps one goroutine for the whole process.
-		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
-		// sarama's circuit breaker, once open, sleeps ten seconds whatever becomes of its producer.
-		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"),
+	sideBySide(6)
+	leaktest.Main(m,
 		// watermill's suite subscribes many times and does not read to the end.
 		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
 		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func3"),
 	)
+}
+
+// sideBySide has n tests run at a time at least, unless the command line says how many: they
+// wait more than they compute.
+func sideBySide(n int) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.GOMAXPROCS(0) < n {
+		if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+			panic(err)
+		}
+	}
 }
 
 func bounded(t *testing.T) context.Context {

@@ -84,7 +84,7 @@ func TestHangingBrokerIsLeftAlone(t *testing.T) {
 		return (&net.Dialer{}).DialContext(ctx, network, to)
 	}))
 	seen := observe(k)
-	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{topic}})
+	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{topic}, BrokerTimeout: patience})
 	var id int32 = -1
 	for _, broker := range h.Brokers {
 		if broker.Addr == addr {

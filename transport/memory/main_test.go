@@ -4,11 +4,13 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	// watermill's suite leaves the goroutines that merge its subscribers' channels,
 	// when nobody reads what was merged.
 	const merge = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe."
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(merge+"func2"), goleak.IgnoreAnyFunction(merge+"func3"))
+	leaktest.Main(m, goleak.IgnoreAnyFunction(merge+"func2"), goleak.IgnoreAnyFunction(merge+"func3"))
 }

@@ -5,12 +5,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus/driver/partition"
+	"github.com/trunkline/trunkline/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // The hashes are those of Apache Kafka's own UtilsTest.testMurmur2.
 var javaHashes = map[string]int32{

@@ -17,15 +17,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/examples/internal/kafkaenv"
+	"github.com/trunkline/trunkline/internal/leaktest"
 )
 
-func TestMain(m *testing.M) {
-	// sarama's metrics have a ticker that never ends
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func env(vars map[string]string) *kafkaenv.Env {
 	return kafkaenv.NewEnv(func(name string) string { return vars[name] })

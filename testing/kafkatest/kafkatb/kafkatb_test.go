@@ -9,16 +9,14 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/trunkline/trunkline/internal/freeport"
+	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
-func TestMain(m *testing.M) {
-	// sarama's metrics library keeps one goroutine for the whole process.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const limit = 2 * time.Minute
 
@@ -273,7 +271,9 @@ func TestName(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	t.Parallel()
-	own := kafkatb.Embedded(t, kafkatest.Topics(1, "taken"))
+	port, err := freeport.Loopback() // not one that another broker is given when this one has gone
+	require.NoError(t, err)
+	own := kafkatb.Embedded(t, kafkatest.Port(port), kafkatest.Topics(1, "taken"))
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 

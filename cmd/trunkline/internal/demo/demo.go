@@ -33,7 +33,8 @@ type Config struct {
 	// Log gets what the two programs log.
 	Log *slog.Logger
 
-	shutdown time.Duration // bounds the shutdown of each program; 5 s when 0
+	shutdown  time.Duration // bounds the shutdown of each program; 5 s when 0
+	untilSeen bool          // the cut lasts until both ways of looking have shown it, too
 }
 
 // Validate returns what is wrong with the configuration, and what to do.

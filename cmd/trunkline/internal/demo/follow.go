@@ -84,6 +84,9 @@ func (r *run) restore(ctx context.Context) error {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+	if r.cfg.untilSeen {
+		_ = r.watch.await(ctx, bothAway) // fails with ctx only, which is the end
+	}
 	r.out.Event("BACK   the transport")
 	r.backTime = time.Now()
 	r.net.restore()

@@ -101,10 +101,10 @@ func (w *watcher) note(name string, s *seen, ready bool, said string, err error,
 	if changed {
 		s.known, s.ready, s.since = true, ready, time.Now()
 		s.changes = append(s.changes, change{at: s.since, ready: ready, why: said})
+		w.out.Event("core   %s: %s", name, said) // before anybody goes on because of it
 	}
 	w.mu.Unlock()
 	if changed {
-		w.out.Event("core   %s: %s", name, said)
 		select {
 		case w.changes <- struct{}{}:
 		default:
@@ -193,6 +193,8 @@ func (w *watcher) mark() {
 	defer w.mu.Unlock()
 	w.overHTTP.refused, w.overGRPC.refused = 0, 0
 }
+
+func bothAway(http, grpc seen) bool { return http.known && grpc.known && !http.ready && !grpc.ready }
 
 func bothReady(http, grpc seen) bool { return http.known && grpc.known && http.ready && grpc.ready }
 

@@ -115,62 +115,68 @@ func TestEachOnceOverManyRuns(t *testing.T) {
 // Interrupted: what was done is remembered.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	const many = 2000
-	b := newBus(t, many)
-	defer b.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	j := job(b, dlq.Replay, dlq.Selection{})
-	count := 0
-	j.Each = func(*dlq.Letter, error) {
-		if count++; count == many/2 {
-			cancel()
+	synctest.Test(t, func(t *testing.T) {
+		const many = 2000
+		b := newBus(t, many)
+		defer b.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		j := job(b, dlq.Replay, dlq.Selection{})
+		count := 0
+		j.Each = func(*dlq.Letter, error) {
+			if count++; count == many/2 {
+				cancel()
+			}
 		}
-	}
-	s, err := j.Run(ctx, 10*time.Second)
-	require.Equal(t, bus.Canceled, bus.CodeOf(err))
-	require.GreaterOrEqual(t, s.Done, many/2)
-	require.Less(t, s.Done, many)
-	rest, err := job(b, dlq.Replay, dlq.Selection{}).Run(t.Context(), 10*time.Second)
-	require.NoError(t, err)
-	require.Equal(t, many, s.Done+rest.Done)
-	require.Len(t, append(published(t, b, "orders"), published(t, b, "payments")...), many, "each once")
+		s, err := j.Run(ctx, 10*time.Second)
+		require.Equal(t, bus.Canceled, bus.CodeOf(err))
+		require.GreaterOrEqual(t, s.Done, many/2)
+		require.Less(t, s.Done, many)
+		rest, err := job(b, dlq.Replay, dlq.Selection{}).Run(t.Context(), 10*time.Second)
+		require.NoError(t, err)
+		require.Equal(t, many, s.Done+rest.Done)
+		require.Len(t, append(published(t, b, "orders"), published(t, b, "payments")...), many, "each once")
+	})
 }
 
 // What can't be published stays, and the others go on.
 func TestFailuresStay(t *testing.T) {
 	t.Parallel()
-	b := newBus(t, 12, bustest.OnPublish("orders", bustest.Nth(2), bustest.Fail(bus.TooLarge)))
-	defer b.Close()
-	var mu sync.Mutex
-	var failed []string
-	j := job(b, dlq.Replay, dlq.Selection{})
-	j.Each = func(l *dlq.Letter, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil {
-			failed = append(failed, string(l.Payload))
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, 12, bustest.OnPublish("orders", bustest.Nth(2), bustest.Fail(bus.TooLarge)))
+		defer b.Close()
+		var mu sync.Mutex
+		var failed []string
+		j := job(b, dlq.Replay, dlq.Selection{})
+		j.Each = func(l *dlq.Letter, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = append(failed, string(l.Payload))
+			}
 		}
-	}
-	s, err := j.Run(t.Context(), 10*time.Second)
-	require.NoError(t, err)
-	require.Equal(t, dlq.Summary{Done: 11, Failed: 1}, s)
-	require.Len(t, failed, 1)
-	s, err = job(b, dlq.Replay, dlq.Selection{}).Run(t.Context(), 10*time.Second)
-	require.NoError(t, err)
-	require.Equal(t, dlq.Summary{Done: 1}, s)
-	require.Contains(t, published(t, b, "orders"), failed[0])
+		s, err := j.Run(t.Context(), 10*time.Second)
+		require.NoError(t, err)
+		require.Equal(t, dlq.Summary{Done: 11, Failed: 1}, s)
+		require.Len(t, failed, 1)
+		s, err = job(b, dlq.Replay, dlq.Selection{}).Run(t.Context(), 10*time.Second)
+		require.NoError(t, err)
+		require.Equal(t, dlq.Summary{Done: 1}, s)
+		require.Contains(t, published(t, b, "orders"), failed[0])
+	})
 }
 
 // What every letter would meet ends the run.
 func TestFailuresThatEndIt(t *testing.T) {
 	t.Parallel()
-	b := newBus(t, 1000, bustest.OnPublish("orders", bustest.Always(), bustest.Fail(bus.Unavailable)))
-	defer b.Close()
-	s, err := job(b, dlq.Replay, dlq.Selection{Origin: "orders"}).Run(t.Context(), 10*time.Second)
-	require.Equal(t, bus.Unavailable, bus.CodeOf(err))
-	require.Zero(t, s.Done)
-	require.Less(t, s.Failed, 500)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, 1000, bustest.OnPublish("orders", bustest.Always(), bustest.Fail(bus.Unavailable)))
+		defer b.Close()
+		s, err := job(b, dlq.Replay, dlq.Selection{Origin: "orders"}).Run(t.Context(), 10*time.Second)
+		require.Equal(t, bus.Unavailable, bus.CodeOf(err))
+		require.Zero(t, s.Done)
+		require.Less(t, s.Failed, 500)
+	})
 }
 
 func TestPlaces(t *testing.T) {
@@ -187,41 +193,45 @@ func TestPlaces(t *testing.T) {
 
 func TestGet(t *testing.T) {
 	t.Parallel()
-	b := newBus(t, 3)
-	defer b.Close()
-	l, err := dlq.Get(t.Context(), b, dead, dlq.Place{Partition: 1, Offset: 0}, time.Second)
-	require.NoError(t, err)
-	require.Equal(t, "2", string(l.Payload))
-	require.Equal(t, "orders", l.Origin)
-	for _, p := range []dlq.Place{{Partition: 1, Offset: 1}, {Partition: 2, Offset: 0}, {Partition: 0, Offset: 99}} {
-		_, err = dlq.Get(t.Context(), b, dead, p, time.Second)
-		require.Equal(t, bus.NotFound, bus.CodeOf(err), p)
-	}
-	_, err = dlq.Get(t.Context(), b, "no-such-topic", dlq.Place{}, time.Second)
-	require.Equal(t, bus.NotFound, bus.CodeOf(err))
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = dlq.Get(ended, b, dead, dlq.Place{}, time.Second)
-	require.ErrorIs(t, err, context.Canceled)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, 3)
+		defer b.Close()
+		l, err := dlq.Get(t.Context(), b, dead, dlq.Place{Partition: 1, Offset: 0}, time.Second)
+		require.NoError(t, err)
+		require.Equal(t, "2", string(l.Payload))
+		require.Equal(t, "orders", l.Origin)
+		for _, p := range []dlq.Place{{Partition: 1, Offset: 1}, {Partition: 2, Offset: 0}, {Partition: 0, Offset: 99}} {
+			_, err = dlq.Get(t.Context(), b, dead, p, time.Second)
+			require.Equal(t, bus.NotFound, bus.CodeOf(err), p)
+		}
+		_, err = dlq.Get(t.Context(), b, "no-such-topic", dlq.Place{}, time.Second)
+		require.Equal(t, bus.NotFound, bus.CodeOf(err))
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = dlq.Get(ended, b, dead, dlq.Place{}, time.Second)
+		require.ErrorIs(t, err, context.Canceled)
+	})
 }
 
 func TestScanEnds(t *testing.T) {
 	t.Parallel()
-	b := newBus(t, 10)
-	defer b.Close()
-	broken := errors.New("broken")
-	_, err := dlq.Scan(t.Context(), b, dead, time.Second, func(*bus.Record) error { return broken })
-	require.ErrorIs(t, err, broken)
-	count := 0
-	_, err = dlq.Scan(t.Context(), b, dead, time.Second, func(*bus.Record) error {
-		if count++; count == 3 {
-			return dlq.ErrEnough
-		}
-		return nil
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, 10)
+		defer b.Close()
+		broken := errors.New("broken")
+		_, err := dlq.Scan(t.Context(), b, dead, time.Second, func(*bus.Record) error { return broken })
+		require.ErrorIs(t, err, broken)
+		count := 0
+		_, err = dlq.Scan(t.Context(), b, dead, time.Second, func(*bus.Record) error {
+			if count++; count == 3 {
+				return dlq.ErrEnough
+			}
+			return nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, 3, count)
+		ends, err := dlq.Scan(t.Context(), b, "orders", time.Second, func(*bus.Record) error { return nil })
+		require.NoError(t, err)
+		require.Empty(t, ends)
 	})
-	require.NoError(t, err)
-	require.Equal(t, 3, count)
-	ends, err := dlq.Scan(t.Context(), b, "orders", time.Second, func(*bus.Record) error { return nil })
-	require.NoError(t, err)
-	require.Empty(t, ends)
 }
