@@ -387,7 +387,7 @@ func TestFetchTakesNoMoreThanAsked(t *testing.T) {
 func TestWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	tr := open(t)
-	require.Equal(t, driver.Capabilities{Name: "chan", Ordered: true, Keys: true}, tr.Capabilities())
+	require.Equal(t, driver.Capabilities{Name: "chan", Ordered: true, Keys: true, HeaderOrder: true}, tr.Capabilities())
 	for name, c := range map[string]struct {
 		s    driver.Subscription
 		code driver.Code
