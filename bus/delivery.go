@@ -31,6 +31,9 @@ func (c *claim) deliver(e *entry, attempt int) (err error, away bool) {
 		select {
 		case s <- struct{}{}:
 			defer func() { <-s }()
+			if wait.Err() != nil { // a slot was free, too
+				return context.Cause(wait), false
+			}
 		case <-wait.Done():
 			return context.Cause(wait), false
 		}

@@ -137,6 +137,14 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Err: errors.New("injected")}))
 		synctest.Wait()
 		require.Nil(t, notice.Load())
+
+		// What may have been sent is.
+		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
+		a.Cancel()
+		<-a.Done()
+		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.OutcomeUnknown, Err: errors.New("injected")}))
+		synctest.Wait()
+		require.EqualValues(t, driver.AnyPartition, notice.Load().Partition)
 	})
 }
 

@@ -79,6 +79,8 @@ func (p *pending) settle(o bus.Outcome) {
 	case bus.CodeOf(o.Err) == bus.OutcomeUnknown:
 		p.client.counters.outcomeUnknown.Add(1)
 		// The server may have got it: wait for the reply, or the deadline.
+		p.place.Store(int64(AnyPartition) + 2)
+		p.notify()
 		if p.kind == forOutcome && p.client.calls.remove(p) {
 			p.done <- ending{err: publishError(o.Err)}
 		}
@@ -99,7 +101,7 @@ func (p *pending) isSent(partition int32) {
 }
 
 // cancel has the server told that nobody waits for the answer, as soon as the request
-// is known to be sent. The caller still holds p. A request with an idempotency key
+// is known to be sent, or as it is not known. The caller still holds p. A request with an idempotency key
 // may be somebody else's, too.
 func (p *pending) cancel() {
 	if p.kind == forOutcome || p.request.IdempotencyKey != "" {
