@@ -36,7 +36,6 @@ func TestCancelReachesTheHandler(t *testing.T) {
 		c := w.client()
 		ctx, cancel := context.WithCancel(w.ctx)
 		first := rpc.CallAsync[number](ctx, c, topic, "wait", &number{}, rpc.Key("k"))
-		require.NoError(w, first.Sent(w.ctx)) // a handler may begin before; and what is not known to be sent gets no notice
 		<-begun
 		canceled := 1
 		if w.bus.Capabilities().Ordered {
