@@ -103,6 +103,3 @@ type Frame struct {
 	// Body is the encoded message. Whoever decoded the frame must not change it.
 	Body []byte
 }
-
-// reset makes f the frame that a Wire decodes into.
-func (f *Frame) reset() { *f = Frame{ReplyPartition: AnyPartition, Attempt: 1} }

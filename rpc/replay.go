@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"hash/maphash"
+	"math/bits"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -45,7 +47,7 @@ type replayCache struct {
 	maxAnswers, maxBytes int
 
 	mu      sync.Mutex
-	entries map[replayKey]*replayEntry
+	entries replayTable
 	done    recency
 	bytes   int
 	// canceled remembers the last notices for requests that were not there yet; ring is
@@ -75,9 +77,12 @@ var errNotBegun = newError(codes.Unavailable, "not begun", nil)
 // replayEntry is in flight while answer is nil. Its cache's mutex guards it.
 type replayEntry struct {
 	key     replayKey
+	hash    uint64       // of key
+	same    *replayEntry // the next one with this hash
 	running *lazyContext // of the handler, while in flight
 	stopped bool         // by its caller
 	answer  *answer
+	size    int           // of answer
 	settled chan struct{} // made by the first that joins; closed by finish and give up
 	own     answer        // becomes answer; before that it is of who began the entry
 	// The neighbours in done; nil in flight.
@@ -85,7 +90,7 @@ type replayEntry struct {
 }
 
 func newReplayCache(answers, bytes int) *replayCache {
-	return &replayCache{maxAnswers: answers, maxBytes: bytes, entries: map[replayKey]*replayEntry{}, canceled: map[replayKey]struct{}{}}
+	return &replayCache{maxAnswers: answers, maxBytes: bytes, entries: newReplayTable(), canceled: map[replayKey]struct{}{}}
 }
 
 // begin returns the answer to replay, or the entry that is the caller's to finish or
@@ -93,15 +98,16 @@ func newReplayCache(answers, bytes int) *replayCache {
 // works on the request. It fails with errCanceled when the request's caller has gone,
 // and, unless it may be run, with errNotBegun when it would have to be.
 func (c *replayCache) begin(ctx context.Context, key replayKey, f *Frame, running *lazyContext, mayRun bool) (*answer, *replayEntry, error) {
+	hash := c.entries.hash(key)
 	for {
 		c.mu.Lock()
-		e, ok := c.entries[key]
+		e := c.entries.find(hash, key)
 		switch {
-		case ok && e.answer != nil && !e.answer.holds(f):
+		case e != nil && e.answer != nil && !e.answer.holds(f):
 			c.drop(e)
 			fallthrough
-		case !ok:
-			e, err := c.enter(key, running, mayRun)
+		case e == nil:
+			e, err := c.enter(hash, key, running, mayRun)
 			c.mu.Unlock()
 			return nil, e, err
 		case e.answer != nil:
@@ -125,7 +131,7 @@ func (c *replayCache) begin(ctx context.Context, key replayKey, f *Frame, runnin
 }
 
 // enter makes the entry of a request that is begun. c.mu is held.
-func (c *replayCache) enter(key replayKey, running *lazyContext, mayRun bool) (*replayEntry, error) {
+func (c *replayCache) enter(hash uint64, key replayKey, running *lazyContext, mayRun bool) (*replayEntry, error) {
 	if len(c.canceled) > 0 {
 		if _, ok := c.canceled[key]; ok {
 			return nil, errCanceled
@@ -134,8 +140,8 @@ func (c *replayCache) enter(key replayKey, running *lazyContext, mayRun bool) (*
 	if !mayRun {
 		return nil, errNotBegun
 	}
-	e := &replayEntry{key: key, running: running}
-	c.entries[key] = e
+	e := &replayEntry{key: key, hash: hash, running: running}
+	c.entries.add(e)
 	return e, nil
 }
 
@@ -148,11 +154,12 @@ func (a *answer) holds(f *Frame) bool {
 
 // cancel ends the handler that runs for key, or keeps it from being begun.
 func (c *replayCache) cancel(key replayKey) {
+	hash := c.entries.hash(key)
 	c.mu.Lock()
-	e, ok := c.entries[key]
+	e := c.entries.find(hash, key)
 	var running *lazyContext
 	switch {
-	case !ok:
+	case e == nil:
 		c.remember(key)
 	case e.answer == nil:
 		e.stopped, running = true, e.running
@@ -188,10 +195,10 @@ func (c *replayCache) finish(e *replayEntry, a *answer) (stopped bool) {
 		close(e.settled)
 	}
 	if c.maxAnswers == 0 || size > c.maxBytes {
-		delete(c.entries, e.key)
+		c.entries.remove(e)
 		return e.stopped
 	}
-	e.answer, e.running = a, nil
+	e.answer, e.size, e.running = a, size, nil
 	c.done.add(e)
 	c.bytes += size
 	for c.done.len > c.maxAnswers || c.bytes > c.maxBytes {
@@ -207,14 +214,60 @@ func (c *replayCache) giveUp(e *replayEntry) {
 	if e.settled != nil {
 		close(e.settled)
 	}
-	delete(c.entries, e.key)
+	c.entries.remove(e)
 }
 
 // drop forgets an answer; c.mu is held.
 func (c *replayCache) drop(e *replayEntry) {
 	c.done.remove(e)
-	c.bytes -= e.answer.size()
-	delete(c.entries, e.key)
+	c.bytes -= e.size
+	c.entries.remove(e)
+}
+
+// replayTable finds entries by their keys. It has their hashes only: what goes is what
+// was used longest ago, and reading its key again would cost more than all the rest.
+type replayTable struct {
+	seed   maphash.Seed
+	byHash map[uint64]*replayEntry // entries with one hash are linked by same
+}
+
+func newReplayTable() replayTable {
+	return replayTable{maphash.MakeSeed(), map[uint64]*replayEntry{}}
+}
+
+func (t *replayTable) hash(key replayKey) uint64 {
+	return bits.RotateLeft64(maphash.String(t.seed, key.caller), 32) ^ maphash.String(t.seed, key.id)
+}
+
+// find returns nil when there is none.
+func (t *replayTable) find(hash uint64, key replayKey) *replayEntry {
+	e := t.byHash[hash]
+	for e != nil && e.key != key {
+		e = e.same
+	}
+	return e
+}
+
+func (t *replayTable) add(e *replayEntry) {
+	e.same = t.byHash[e.hash]
+	t.byHash[e.hash] = e
+}
+
+func (t *replayTable) remove(e *replayEntry) {
+	first := t.byHash[e.hash]
+	switch {
+	case first != e:
+		before := first
+		for before.same != e {
+			before = before.same
+		}
+		before.same = e.same
+	case e.same != nil:
+		t.byHash[e.hash] = e.same
+	default:
+		delete(t.byHash, e.hash)
+	}
+	e.same = nil
 }
 
 // recency is a list of entries with an answer, the most recently used first, linked

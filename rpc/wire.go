@@ -226,7 +226,7 @@ func (h *headers) read(r *bus.Record, f *Frame) {
 // Decode implements [Wire]. A version that is not spoken here is an Unimplemented
 // error, anything else that is wrong an InvalidArgument.
 func (HeaderWire) Decode(r *bus.Record, f *Frame) error {
-	f.reset()
+	f.ReplyPartition, f.Attempt = AnyPartition, 1
 	f.Body, f.Key = r.Payload, string(r.Key)
 	var h headers
 	h.read(r, f)
