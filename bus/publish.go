@@ -214,7 +214,7 @@ func (b *Bus) prepare(out *driver.Outgoing, wrong error) error {
 		return wrong
 	}
 	if out.Partition != driver.AnyPartition && !b.caps.Partitions {
-		return fail(Unsupported, "this transport's topics have no partitions: leave SetPartition out", nil)
+		return fail(Unsupported, "this transport's topics have no partitions: name none", nil)
 	}
 	if err := out.Context.Err(); err != nil {
 		return fail(driver.ContextCode(err), "nothing was sent", err)
