@@ -2,8 +2,6 @@ package rpc
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,17 +27,11 @@ func (s *Server) answer(d *bus.Delivery, f *Frame, a *answer) error {
 	}
 	r.delivery, r.request, r.answer = d, f, a
 	s.bus.PublishRecord(s.replying, r.record, r.tell)
-	if r.state.Load() == replyPublished {
-		s.waiting.add(r)
-		switch {
-		case !r.state.CompareAndSwap(replyPublished, replyWaits):
-			s.waiting.remove(r)
-		case s.replying.Err() != nil && r.state.CompareAndSwap(replyWaits, replyGivenUp): // who gives up may have been here before
-			s.waiting.remove(r)
-			return context.Cause(s.replying)
-		default:
-			return bus.Later
-		}
+	switch s.waiting.leave(r) {
+	case replyWaits:
+		return bus.Later
+	case replyGivenUp:
+		return context.Cause(s.replying)
 	}
 	err := r.err
 	s.reuse(r)
@@ -198,27 +190,41 @@ func (r *outgoingReply) told(o bus.Outcome) {
 
 // giveUp ends the waiting for outcomes.
 func (s *Server) giveUp() {
-	for _, r := range s.waiting.all() {
-		if r.state.CompareAndSwap(replyWaits, replyGivenUp) {
-			s.waiting.remove(r)
-			r.delivery.Settle(context.Cause(s.replying))
-		}
+	for _, d := range s.waiting.end() {
+		d.Settle(context.Cause(s.replying))
 	}
 }
 
-// waitingReplies are those that are left to their outcomes, or are about to be.
+// waitingReplies are those that are left to their outcomes. While mu is held none of them
+// is used again: whoever is told an outcome removes its reply first.
 type waitingReplies struct {
 	mu      sync.Mutex
 	replies map[*outgoingReply]struct{}
+	ended   bool
 }
 
-func (w *waitingReplies) add(r *outgoingReply) {
+// leave leaves r to its outcome, unless that is there, or is not waited for any more. It
+// returns r's state.
+func (w *waitingReplies) leave(r *outgoingReply) (state int32) {
+	if r.state.Load() == replyTold {
+		return replyTold
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.replies == nil {
-		w.replies = map[*outgoingReply]struct{}{}
+	state = replyWaits
+	if w.ended {
+		state = replyGivenUp
 	}
-	w.replies[r] = struct{}{}
+	if !r.state.CompareAndSwap(replyPublished, state) {
+		return replyTold
+	}
+	if state == replyWaits {
+		if w.replies == nil {
+			w.replies = map[*outgoingReply]struct{}{}
+		}
+		w.replies[r] = struct{}{}
+	}
+	return state
 }
 
 func (w *waitingReplies) remove(r *outgoingReply) {
@@ -227,8 +233,17 @@ func (w *waitingReplies) remove(r *outgoingReply) {
 	delete(w.replies, r)
 }
 
-func (w *waitingReplies) all() []*outgoingReply {
+// end gives up those that wait, and those to come, and returns the deliveries of their
+// requests.
+func (w *waitingReplies) end() (given []*bus.Delivery) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.replies))
+	w.ended = true
+	for r := range w.replies {
+		if r.state.CompareAndSwap(replyWaits, replyGivenUp) {
+			given = append(given, r.delivery)
+		}
+	}
+	w.replies = nil
+	return given
 }

@@ -236,8 +236,8 @@ func (p *Producer) tell(it *item, r Report) {
 	p.held--
 	p.bytes -= it.size
 	p.makeRoom()
-	p.flushed(it.seq)
 	close(it.done)
+	p.flushed(it.seq) // whoever flushes finds the report
 }
 
 // makeRoom lets those who wait for room look again. mu is held.

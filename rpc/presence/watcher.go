@@ -240,12 +240,14 @@ func (w *Watcher) apply(a Announcement) {
 func (w *Watcher) expire(key string, m *member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.known[key] != m || time.Now().Before(m.until) {
+	if w.over || w.known[key] != m || time.Now().Before(m.until) {
 		return
 	}
-	if assigned, cause := w.sub.Assigned(); !assigned {
-		// Nobody is heard now. What is known begins anew with the next that is.
-		w.since, w.cause = time.Time{}, cause
+	if w.sub != nil { // announcements may come before hear has it
+		if assigned, cause := w.sub.Assigned(); !assigned {
+			// Nobody is heard now. What is known begins anew with the next that is.
+			w.since, w.cause = time.Time{}, cause
+		}
 	}
 	w.forget(key, m)
 	w.tell()

@@ -18,11 +18,12 @@ type producer struct {
 	stop context.Context // ends when closing begins: nobody waits for room any more
 	halt context.CancelFunc
 
-	mu     sync.Mutex
-	line   *line
-	making chan struct{} // closed when the attempt to make a line has ended; nil when there is none
-	failed error         // of the last attempt
-	closed bool
+	mu      sync.Mutex
+	line    *line
+	making  chan struct{} // closed when the attempt to make a line has ended; nil when there is none
+	failed  error         // of the last attempt
+	closed  bool
+	severed bool // no client gets an answer any more
 	// clients are those of all lines that have not ended: the present one, one that is
 	// being made and one that is being finished.
 	clients map[*client]struct{}
@@ -301,7 +302,12 @@ func (p *producer) newLine() (*line, error) {
 	}
 	p.mu.Lock()
 	p.clients[c] = struct{}{}
+	severed := p.severed
 	p.mu.Unlock()
+	if severed {
+		p.let(c)
+		return nil, closedError("publish", "")
+	}
 	sp, err := sarama.NewAsyncProducerFromClient(c)
 	if err != nil {
 		p.let(c)
@@ -378,10 +384,11 @@ func (p *producer) reset() {
 	}
 }
 
-// cut ends every wait for an answer, for good.
+// cut ends every wait for an answer, for good. No client is made any more.
 func (p *producer) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.severed = true
 	for c := range p.clients {
 		c.net.cut()
 	}
