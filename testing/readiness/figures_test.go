@@ -10,9 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// generous times the target is what is asserted: a machine that is busy with other things
-// must not fail the test.
-const generous = 5
+// A machine that is busy with other things, or stands still for a while, must not fail the
+// test. So what is asserted is that half of the samples took less than generous times the
+// target, and none of them a stall longer.
+const (
+	generous = 5
+	stall    = 15 * time.Second
+)
 
 // figure is what was measured of one thing, against its target.
 type figure struct {
@@ -65,7 +69,8 @@ func (fs *figures) report(t *testing.T) {
 		t.Log(f)
 	}
 	for _, f := range fs.all {
-		require.LessOrEqual(t, f.quantile(1), generous*f.target, f.name)
+		require.LessOrEqual(t, f.quantile(.5), generous*f.target, f.name)
+		require.LessOrEqual(t, f.quantile(1), generous*f.target+stall, f.name)
 	}
 }
 
