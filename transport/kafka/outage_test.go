@@ -257,6 +257,33 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	d.Restore()
 }
 
+// Close does not wait for a producer that is still being made, and can't be.
+func TestCloseWhileTheProducerIsMade(t *testing.T) {
+	t.Parallel()
+	b := kafkatb.New(t)
+	topic := kafkatb.Topic(t, b, 1)
+	d := &kafkatest.Dialer{}
+	var dials atomic.Int64
+	k, err := kafka.New(b.Addrs(), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dials.Add(1)
+		return d.DialContext(ctx, network, addr)
+	}))
+	require.NoError(t, err)
+	require.NoError(t, k.Ready(bounded(t)))
+	d.Stall()
+	before := dials.Load()
+	outs, s := batch(bounded(t), topic, anyPartition("a")...)
+	go k.Publish(outs)
+	require.Eventually(t, func() bool { return dials.Load() > before }, patience, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_ = k.Close(ctx) // there may be nothing to flush
+	require.Less(t, time.Since(began), 50*100*time.Millisecond*3/4, "it waits for all of sarama's attempts")
+	require.Error(t, s.wait()[0].Err)
+	d.Restore()
+}
+
 // A wrong message is no outage: those around it don't wait for a new connection.
 func TestWrongPartitionKeepsTheProducer(t *testing.T) {
 	t.Parallel()

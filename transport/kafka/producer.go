@@ -293,6 +293,7 @@ func (p *producer) newLine() (*line, error) {
 	l := &line{done: make(chan struct{})}
 	c, err := p.t.newClientWith(func(c *sarama.Config) {
 		c.Producer.Retry.BackoffFunc = l.pause(c.Producer.Retry.BackoffFunc, c.Producer.Retry.Backoff)
+		c.Producer.Transaction.Retry.BackoffFunc = p.pauseForID(c.Producer.Transaction.Retry.Backoff)
 		c.Producer.Idempotent = true
 		c.Net.MaxOpenRequests = 1 // idempotence needs it
 		c.Producer.Partitioner = newPartitioner
@@ -345,6 +346,19 @@ func (l *line) pause(configured func(retries, most int) time.Duration, fixed tim
 		default:
 			return fixed
 		}
+	}
+}
+
+// pauseForID returns the pauses between sarama's attempts to get a producer's id, of which
+// it makes fifty whatever becomes of its client.
+func (p *producer) pauseForID(configured time.Duration) func(retries, most int) time.Duration {
+	return func(int, int) time.Duration {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.severed {
+			return time.Millisecond
+		}
+		return configured
 	}
 }
 
