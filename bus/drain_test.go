@@ -78,33 +78,6 @@ func TestHandOutOnDrain(t *testing.T) {
 	}
 }
 
-// Go channels would drop what is buffered: it is handed out too.
-func TestHandOutOnDrainEmptiesTheBuffer(t *testing.T) {
-	t.Parallel()
-	tr, err := gochannel.New()
-	require.NoError(t, err)
-	b, err := bus.New(tr)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, b.Close()) })
-	var handled atomic.Int64
-	begun, release := make(chan struct{}, 20), make(chan struct{})
-	sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
-		begun <- struct{}{}
-		<-release
-		handled.Add(1)
-		return nil
-	}, bus.OrderByPartition(), bus.HandOutOnDrain())
-	require.NoError(t, err)
-	publish(t, b, "")
-	<-begun // what follows stays in the buffer
-	publish(t, b, "", "", "")
-	closed := make(chan error, 1)
-	go func() { closed <- sub.Close(context.Background()) }()
-	close(release)
-	require.NoError(t, <-closed)
-	require.EqualValues(t, 4, handled.Load())
-}
-
 // A message is committed before its handler begins, is not delivered again when the
 // handler fails, and the window bounds what is begun; keys stay in order.
 func TestAtMostOnce(t *testing.T) {
@@ -231,14 +204,14 @@ func (p pausingPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	return p.Partition.Fetch(ctx)
 }
 
-// What a transport has got is handed out, however long it takes the machine to look, and
-// though it is more than a Fetch returns.
+// Go channels would drop what is buffered: it is handed out too, however long it takes the
+// machine to look, and though it is more than a Fetch returns.
 func TestHandOutOnDrainIsOfAllThatThereIs(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		messages int
 		pauses   bool
-	}{"a busy machine": {3, true}, "more than a fetch": {900, false}} {
+	}{"some": {3, false}, "a busy machine": {3, true}, "more than a fetch": {900, false}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

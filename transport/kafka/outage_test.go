@@ -73,14 +73,26 @@ func TestSlowProducerIsWaitedFor(t *testing.T) {
 	topic := kafkatb.Topic(t, b, 1)
 	const room = 10 * time.Millisecond
 	var slow atomic.Bool
-	k := open(t, b, kafka.WithTimeouts(kafka.Timeouts{Room: room}), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	made := make(chan struct{})
+	k := open(t, b, kafka.WithTimeouts(kafka.Timeouts{Room: room, Dial: patience}), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if slow.Load() {
-			time.Sleep(30 * room)
+			select {
+			case <-made:
+			case <-ctx.Done():
+			}
 		}
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}))
 	slow.Store(true)
-	acked(t, publish(t, k, topic, anyPartition("a")...))
+	outs, waits := batch(bounded(t), topic, anyPartition("a")...)
+	go k.Publish(outs)
+	short, cancel := context.WithTimeout(t.Context(), 30*room)
+	defer cancel()
+	hasty, gone := batch(short, topic, anyPartition("b")...)
+	k.Publish(hasty)
+	require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(gone.wait()[0].Err), "its own context ends its wait, nothing else")
+	close(made)
+	acked(t, waits.wait())
 }
 
 func TestStallIsNoticed(t *testing.T) {
