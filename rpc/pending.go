@@ -101,8 +101,8 @@ func (p *pending) isSent(partition int32) {
 }
 
 // cancel has the server told that nobody waits for the answer, as soon as the request
-// is known to be sent, or as it is not known. The caller still holds p. A request with an idempotency key
-// may be somebody else's, too.
+// is known to be sent, or that is not to be known. The caller still holds p. A request
+// with an idempotency key may be somebody else's, too.
 func (p *pending) cancel() {
 	if p.kind == forOutcome || p.request.IdempotencyKey != "" {
 		return

@@ -72,7 +72,19 @@ func launch(java string, s *state, n *node) error {
 	// Nobody waits for it here: it outlives this command. Should it end before
 	// that, process sees a zombie and calls it stopped.
 	_ = cmd.Process.Release()
+	n.awaitCommandLine()
 	return nil
+}
+
+// awaitCommandLine waits until a process that was just made has its command line, or has
+// ended: whoever starts it is told a moment before the system shows that, and process
+// would call it stopped.
+func (n node) awaitCommandLine() {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if args, stat := inspect(n.PID); args != "" || stat == "" || strings.HasPrefix(stat, "Z") {
+			return
+		}
+	}
 }
 
 // process says how the node's process is. A process id is used again after its
