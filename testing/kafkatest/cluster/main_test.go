@@ -193,6 +193,23 @@ func TestProcessLifeCycle(t *testing.T) {
 	require.Equal(t, stopped, n.process())
 }
 
+// Whoever looks at once sees that it runs.
+func TestLaunchedIsRunning(t *testing.T) {
+	t.Parallel()
+	java := hangingJava(t)
+	dir := t.TempDir()
+	s, err := newState(dir, "9.9.9", dir, 1, true)
+	require.NoError(t, err)
+	require.NoError(t, write(s))
+	n := &s.Nodes[0]
+	for range 100 {
+		require.NoError(t, launch(java, s, n))
+		seen := n.process()
+		_ = syscall.Kill(n.PID, syscall.SIGKILL)
+		require.Equal(t, running, seen)
+	}
+}
+
 func TestDownUsesForceAndSparesWhatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	java := hangingJava(t)
