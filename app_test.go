@@ -123,7 +123,7 @@ func TestAppRunsAndShutsDown(t *testing.T) {
 	require.False(t, app.Registry.Ready())
 	_, err = rpc.Call[answer](t.Context(), app.Client, "doubler", "double", question{N: 1})
 	require.Equal(t, codes.Unavailable, rpc.CodeOf(err))
-	require.Equal(t, bus.Closed, bus.CodeOf(app.Bus.Ping(t.Context())))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(app.Bus.Ping(t.Context())))
 }
 
 // A program that names topics is not ready before they are there.

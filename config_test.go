@@ -225,5 +225,5 @@ func TestURLAlone(t *testing.T) {
 	c.BusURL = "nowhere://x"
 	w, log := liveness.NewWatcher(), slog.New(slog.DiscardHandler)
 	_, _, err = trunkline.NewBus(t.Context(), c, w, log)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }

@@ -205,7 +205,7 @@ func TestSubscriptionHooks(t *testing.T) {
 		require.Len(t, own.j.all(), len(want))
 		require.Greater(t, len(whole.j.all()), len(want))
 		_, err = b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.SubscriptionHooks("nothing"))
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 		require.NoError(t, b.Close())
 	})
 }
@@ -220,16 +220,16 @@ func TestWhatCannotBeHeldBack(t *testing.T) {
 		"no admission": {bus.Admission(nil)}, "none in flight": {bus.InFlight(0)},
 	} {
 		_, err := b.Consume(t.Context(), "t", nop, opts...)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
 	}
 	_, err := b.CheckConsume("t", bus.Window(0))
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	got, err := b.CheckConsume("t", bus.Group("g"), bus.OrderByKey(), bus.DeadLetterTopic("dead"))
 	require.NoError(t, err)
 	require.Equal(t, bus.SubscriptionSettings{Group: "g", DeadLetterTopic: "dead", Window: 64}, got)
 	require.NoError(t, b.Close())
 	_, err = b.CheckConsume("t")
-	require.Equal(t, bus.Closed, bus.CodeOf(err))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 }
 
 func TestOrigin(t *testing.T) {

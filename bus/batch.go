@@ -31,7 +31,7 @@ type BatchHandler func(ctx context.Context, ds []*Delivery) error
 // Where topics have no partitions a subscription has one batch at a time; where the
 // transport keeps no order a batch is in the order of arrival. A transport that hands
 // out one message at a time ([Capabilities].DirectAck) has batches of one message: to
-// ask for more is Unsupported.
+// ask for more is CodeUnsupported.
 //
 // A batch is the window: Window may be given, and be no smaller; Concurrency bounds
 // batches that are handled at once, InFlight their messages. OrderByKey and AtMostOnce
@@ -40,7 +40,7 @@ type BatchHandler func(ctx context.Context, ds []*Delivery) error
 // handled.
 func (b *Bus) ConsumeBatches(ctx context.Context, topic string, h BatchHandler, opts ...SubscribeOption) (*Subscription, error) {
 	if h == nil {
-		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic, Reason: "the handler is nil"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "subscribe", Topic: topic, Reason: "the handler is nil"}
 	}
 	return b.consume(ctx, topic, append([]SubscribeOption{inBatches}, opts...), func(s *Subscription) { s.batch = h })
 }
@@ -76,7 +76,7 @@ func BatchAge(d time.Duration) SubscribeOption {
 	}
 }
 
-var errOneByOne = &Error{Code: InvalidArgument, Op: "configure", Reason: "a batch is what ConsumeBatches is for: leave BatchSize and BatchAge out"}
+var errOneByOne = &Error{Code: CodeInvalidArgument, Op: "configure", Reason: "a batch is what ConsumeBatches is for: leave BatchSize and BatchAge out"}
 
 // batchConfig is what a subscription in batches has besides.
 type batchConfig struct {
@@ -99,7 +99,7 @@ func (c *subscribeConfig) resolveBatch(caps driver.Capabilities) error {
 	case c.atMostOnce:
 		return invalid("AtMostOnce is for messages one by one: leave it out")
 	case k.size > 1 && caps.DirectAck:
-		return &Error{Code: Unsupported, Transport: caps.Name, Reason: "this transport hands out one message at a time: leave BatchSize out"}
+		return &Error{Code: CodeUnsupported, Transport: caps.Name, Reason: "this transport hands out one message at a time: leave BatchSize out"}
 	}
 	if k.size == 0 {
 		k.size = 64

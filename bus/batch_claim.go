@@ -124,7 +124,7 @@ func (c *claim) flushContext() (context.Context, context.CancelFunc) {
 	switch {
 	case part.Err() == nil:
 		return c.ctx, func() {}
-	case c.sub.ctx.Err() == nil && CodeOf(context.Cause(part)) == Revoked:
+	case c.sub.ctx.Err() == nil && CodeOf(context.Cause(part)) == CodeRevoked:
 		return context.WithTimeoutCause(c.sub.ctx, revokeFlush, context.Cause(part))
 	default:
 		return part, func() {}
@@ -248,7 +248,7 @@ func (c *claim) guardedBatch(ctx context.Context, ds []*Delivery) (err error) {
 		if p := recover(); p != nil {
 			c.sub.bus.cfg.logger.Error("handler panicked", "topic", first.Topic, "partition", first.Partition, "offset", first.Offset,
 				"batch", len(ds), "panic", p, "stack", string(debug.Stack()))
-			err = &Error{Code: Internal, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
+			err = &Error{Code: CodeInternal, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
 		}
 	}()
 	return c.sub.batch(ctx, ds)

@@ -16,7 +16,7 @@ import (
 // What was collected is handed over when there is still a way to acknowledge it.
 func TestTheLastBatch(t *testing.T) {
 	t.Parallel()
-	revoked := &bus.Error{Code: bus.Revoked, Reason: "it is somebody else's"}
+	revoked := &bus.Error{Code: bus.CodeRevoked, Reason: "it is somebody else's"}
 	for name, tc := range map[string]struct {
 		end       func(t *testing.T, sub *bus.Subscription, p *scriptPartition, cancel context.CancelFunc)
 		handled   []string
@@ -76,7 +76,7 @@ func TestTheLastBatchOfARevokedPartitionIsBounded(t *testing.T) {
 		}, bus.Group("g"), bus.BatchSize(10), bus.BatchAge(time.Hour))
 		synctest.Wait()
 		begun := time.Now()
-		p.revoke(&bus.Error{Code: bus.Revoked})
+		p.revoke(&bus.Error{Code: bus.CodeRevoked})
 		<-p.released
 		require.Equal(t, 3*time.Second, time.Since(begun))
 		require.EqualValues(t, -1, p.last())
@@ -90,7 +90,7 @@ func TestABatchThatRunsIsCancelledByARevoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
 		b := s.bus(t)
-		errTaken := &bus.Error{Code: bus.Revoked, Reason: "taken"}
+		errTaken := &bus.Error{Code: bus.CodeRevoked, Reason: "taken"}
 		var cause error
 		consumeBatches(t, s, b, p, func(ctx context.Context, _ []*bus.Delivery) error {
 			<-ctx.Done()
@@ -152,7 +152,7 @@ func TestUndecodableRecordsAmongBatches(t *testing.T) {
 			}, bus.Group("g"), bus.BatchSize(3))
 			p.records <- spoilt()[1:] // now that it is ready: they end it
 			<-sub.Done()
-			require.Equal(t, bus.Undecodable, bus.CodeOf(sub.Err()))
+			require.Equal(t, bus.CodeUndecodable, bus.CodeOf(sub.Err()))
 			require.Equal(t, []string{"[1 2]"}, j.all(), "what came before it was handled")
 			require.EqualValues(t, 3, p.last())
 			require.NoError(t, b.Close())

@@ -289,13 +289,13 @@ func TestBatchOptions(t *testing.T) {
 		"small inflight": {bus.InFlight(9), bus.BatchSize(10)},
 	} {
 		_, err := b.ConsumeBatches(t.Context(), "t", nop, opts...)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
 	}
 	_, err := b.ConsumeBatches(t.Context(), "t", nil)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	for _, o := range []bus.SubscribeOption{bus.BatchSize(2), bus.BatchAge(time.Second)} {
 		_, err := b.Consume(t.Context(), "t", one, o)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "for ConsumeBatches only")
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "for ConsumeBatches only")
 	}
 	for name, tc := range map[string]struct {
 		opts []bus.SubscribeOption
@@ -318,7 +318,7 @@ func TestBatchOptions(t *testing.T) {
 	direct.caps.DirectAck = true
 	b = direct.bus(t)
 	_, err = b.ConsumeBatches(t.Context(), "t", nop, bus.BatchSize(2))
-	require.Equal(t, bus.Unsupported, bus.CodeOf(err))
+	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 	got, err := b.CheckConsumeBatches("t")
 	require.NoError(t, err)
 	require.Equal(t, 1, got.BatchSize)

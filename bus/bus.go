@@ -63,7 +63,7 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 	if b.caps.Topics {
 		admin, ok := t.(driver.Admin)
 		if !ok {
-			return nil, &Error{Code: Internal, Op: "open", Transport: b.caps.Name, Reason: "the transport says that topics have to be made and is no driver.Admin"}
+			return nil, &Error{Code: CodeInternal, Op: "open", Transport: b.caps.Name, Reason: "the transport says that topics have to be made and is no driver.Admin"}
 		}
 		b.admin = admin
 	}
@@ -108,7 +108,7 @@ func (b *Bus) Ready(ctx context.Context) error {
 }
 
 // Ping makes a round trip to the broker now, and returns nil if and only if that
-// worked. Unsupported where that can't be known.
+// worked. CodeUnsupported where that can't be known.
 func (b *Bus) Ping(ctx context.Context) error {
 	if err := b.enter("ping", ""); err != nil {
 		return err
@@ -180,10 +180,10 @@ func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 // it drains, handlers must still be able to publish: the gate is shut after them.
 func (b *Bus) enter(op, topic string) error {
 	if topic == "" && (op == "publish" || op == "subscribe") {
-		return &Error{Code: InvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the topic's name is empty"}
+		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the topic's name is empty"}
 	}
 	if !b.gate.enter() {
-		return &Error{Code: Closed, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "the bus is closed"}
+		return &Error{Code: CodeClosed, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "the bus is closed"}
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (b *Bus) keep(s *Subscription) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closing {
-		return &Error{Code: Closed, Op: "subscribe", Transport: b.caps.Name, Topic: s.topic, Reason: "the bus is being closed"}
+		return &Error{Code: CodeClosed, Op: "subscribe", Transport: b.caps.Name, Topic: s.topic, Reason: "the bus is being closed"}
 	}
 	b.subs[s] = struct{}{}
 	go s.run() // Subscription.Close waits for it

@@ -23,7 +23,7 @@ const (
 )
 
 // Check looks at every broker and at the topics of spec, and ends with ctx at the
-// latest. What is wrong is in the Health, not in the error: that is Unsupported where
+// latest. What is wrong is in the Health, not in the error: that is CodeUnsupported where
 // the transport has nothing to look at, and Closed. For whether the bus can be used now,
 // [Bus.Ready] and [Bus.Ping] are quicker and work everywhere.
 func (b *Bus) Check(ctx context.Context, spec CheckSpec) (Health, error) {
@@ -33,7 +33,7 @@ func (b *Bus) Check(ctx context.Context, spec CheckSpec) (Health, error) {
 	defer b.gate.leave()
 	c, ok := b.t.(driver.Checker)
 	if !ok {
-		return Health{}, &Error{Code: Unsupported, Op: "check", Transport: b.caps.Name, Reason: "this transport has no brokers to look at"}
+		return Health{}, &Error{Code: CodeUnsupported, Op: "check", Transport: b.caps.Name, Reason: "this transport has no brokers to look at"}
 	}
 	return c.Check(ctx, spec), nil
 }

@@ -36,13 +36,13 @@ type Handler func(ctx context.Context, d *Delivery) error
 
 // Consume subscribes h to a topic. It does not wait for a broker: Subscription.Ready
 // does. It fails at once for what is wrong on this side; an option that the
-// transport can't honour is Unsupported.
+// transport can't honour is CodeUnsupported.
 //
 // The subscription lives until ctx ends (at once: handlers' contexts end, what is
 // not acknowledged is delivered again), Close (drained), or a final error.
 func (b *Bus) Consume(ctx context.Context, topic string, h Handler, opts ...SubscribeOption) (*Subscription, error) {
 	if h == nil {
-		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic, Reason: "the handler is nil"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "subscribe", Topic: topic, Reason: "the handler is nil"}
 	}
 	return b.consume(ctx, topic, opts, func(s *Subscription) { s.handler = h })
 }

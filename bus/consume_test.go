@@ -258,7 +258,7 @@ func TestDeadLetterKeepsTheMessageAndHoldsUntilAcknowledged(t *testing.T) {
 			s.publish = func(batch []driver.Outgoing) {
 				if fail {
 					fail = false
-					batch[0].Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish"}))
+					batch[0].Complete(driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Op: "publish"}))
 					return
 				}
 				dead = append(dead, kept(batch)...)
@@ -305,7 +305,7 @@ func TestUndecodableWithoutDeadLetterTopicEndsTheSubscription(t *testing.T) {
 		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
 		p.records <- recs // now that it is ready: they end it
 		<-sub.Done()
-		require.Equal(t, bus.Undecodable, bus.CodeOf(sub.Err()))
+		require.Equal(t, bus.CodeUndecodable, bus.CodeOf(sub.Err()))
 		require.ErrorIs(t, sub.Err(), bad)
 		require.Equal(t, int64(1), p.last(), "it is not passed over")
 		require.NoError(t, b.Close())
@@ -328,7 +328,7 @@ func TestAPanicIsANack(t *testing.T) {
 		require.NoError(t, sub.Close(t.Context()))
 		require.NoError(t, b.Close())
 		require.Len(t, seen.events, 2)
-		require.Equal(t, bus.Internal, bus.CodeOf(seen.events[0].Err))
+		require.Equal(t, bus.CodeInternal, bus.CodeOf(seen.events[0].Err))
 		require.NoError(t, seen.events[1].Err)
 	})
 }
@@ -338,7 +338,7 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, func(i int) string { return fmt.Sprint(i) })...)
 		b := s.bus(t)
-		taken := &bus.Error{Code: bus.Revoked, Op: "consume", Topic: "t"}
+		taken := &bus.Error{Code: bus.CodeRevoked, Op: "consume", Topic: "t"}
 		causes := make(chan error, 3)
 		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
 			if d.Record.Offset == 0 {
@@ -398,9 +398,9 @@ func TestCloseDrains(t *testing.T) {
 		require.Equal(t, int64(2), p.last())
 		require.NoError(t, sub.Err())
 		require.True(t, s.closed)
-		require.Equal(t, bus.Closed, bus.CodeOf(sub.Ready(t.Context())))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(sub.Ready(t.Context())))
 		_, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil })
-		require.Equal(t, bus.Closed, bus.CodeOf(err))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 	})
 }
 
@@ -415,7 +415,7 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := sub.Close(ctx)
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(err))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
 		select {
 		case <-sub.Done():
 			t.Fatal("a handler still runs")
@@ -456,7 +456,7 @@ func TestTheContextOfConsumeEndsItAtOnce(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-sub.Done()
-		require.Equal(t, bus.Canceled, bus.CodeOf(sub.Err()))
+		require.Equal(t, bus.CodeCanceled, bus.CodeOf(sub.Err()))
 		require.Empty(t, p.committed())
 		require.NoError(t, b.Close())
 	})
@@ -472,7 +472,7 @@ func TestAssignmentIsToldAsItChanges(t *testing.T) {
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(sub.Ready(ctx)))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(sub.Ready(ctx)))
 		s.session.events <- driver.Event{Assigned: true}
 		require.NoError(t, sub.Ready(t.Context()), "a member without partitions is ready too")
 		lost := errors.New("the broker is gone")
@@ -485,17 +485,17 @@ func TestAssignmentIsToldAsItChanges(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, sub.Ready(ctx), lost, "it says why not")
 		synctest.Wait()
-		refusal := &bus.Error{Code: bus.Unauthenticated, Op: "connect"}
+		refusal := &bus.Error{Code: bus.CodeUnauthenticated, Op: "connect"}
 		s.session.events <- driver.Event{Cause: refusal}
 		synctest.Wait()
-		require.Equal(t, bus.Unauthenticated, bus.CodeOf(sub.Ready(t.Context())), "told at once, without a deadline")
+		require.Equal(t, bus.CodeUnauthenticated, bus.CodeOf(sub.Ready(t.Context())), "told at once, without a deadline")
 		s.session.events <- driver.Event{Assigned: true}
 		synctest.Wait()
 		require.NoError(t, sub.Ready(t.Context()))
-		s.session.end = &bus.Error{Code: bus.NotFound, Op: "consume", Topic: "t"}
+		s.session.end = &bus.Error{Code: bus.CodeNotFound, Op: "consume", Topic: "t"}
 		close(s.session.events)
 		<-sub.Done()
-		require.Equal(t, bus.NotFound, bus.CodeOf(sub.Err()))
+		require.Equal(t, bus.CodeNotFound, bus.CodeOf(sub.Err()))
 		var states []string
 		for _, e := range seen.events {
 			states = append(states, fmt.Sprintf("%t %t", e.Assigned, e.Ended))
@@ -510,7 +510,7 @@ func TestCommitsAreGatheredAndTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
 		p := newScriptPartition(records(0, 100, nil)...)
-		p.commitErr = &bus.Error{Code: bus.Unavailable, Op: "commit"}
+		p.commitErr = &bus.Error{Code: bus.CodeUnavailable, Op: "commit"}
 		b := s.bus(t)
 		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), bus.CommitInterval(time.Second))
 		time.Sleep(5 * time.Second)

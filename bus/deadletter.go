@@ -42,7 +42,7 @@ func (c *claim) deadLetter(ctx context.Context, e *entry, cause error) error {
 	if g := c.sub.cfg.group; g != "" {
 		m.Metadata.Set(DeadLetterGroupHeader, g)
 	}
-	code, text := Unknown, "no cause was given"
+	code, text := CodeUnknown, "no cause was given"
 	if cause != nil {
 		code, text = CodeOf(cause), cause.Error()
 	}

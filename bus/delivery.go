@@ -76,7 +76,7 @@ func (c *claim) guarded(ctx context.Context, d *Delivery) (err error) {
 		if p := recover(); p != nil {
 			c.sub.bus.cfg.logger.Error("handler panicked", "topic", d.Record.Topic, "partition", d.Record.Partition, "offset", d.Record.Offset,
 				"panic", p, "stack", string(debug.Stack()))
-			err = &Error{Code: Internal, Op: "handle", Topic: d.Record.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
+			err = &Error{Code: CodeInternal, Op: "handle", Topic: d.Record.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
 		}
 	}()
 	return c.sub.handler(ctx, d)
@@ -120,7 +120,7 @@ func metadata(r *Record) message.Metadata {
 // undecodable applies the policy for records that are not messages: to the
 // dead-letter topic, or the end of the subscription.
 func (c *claim) undecodable(e *entry) error {
-	err := &Error{Code: Undecodable, Op: "consume", Transport: c.sub.bus.caps.Name, Topic: e.rec.Topic, Err: e.rec.DecodeErr,
+	err := &Error{Code: CodeUndecodable, Op: "consume", Transport: c.sub.bus.caps.Name, Topic: e.rec.Topic, Err: e.rec.DecodeErr,
 		Reason: fmt.Sprintf("the record at partition %d, offset %d is no message; set a DeadLetterTopic to get past such records", e.rec.Partition, e.rec.Offset)}
 	if c.sub.cfg.deadLetter == "" {
 		c.sub.cancel(err)

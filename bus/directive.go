@@ -25,7 +25,7 @@ func SetKey(m *message.Message, key string) {
 func Key(m *message.Message) string { return m.Metadata.Get(driver.KeyDirective) }
 
 // SetPartition sends the message to this partition, whatever its key. Publishing
-// fails with Unsupported where topics have no partitions.
+// fails with CodeUnsupported where topics have no partitions.
 func SetPartition(m *message.Message, partition int32) {
 	m.Metadata.Set(driver.PartitionDirective, strconv.FormatInt(int64(partition), 10))
 }
@@ -42,7 +42,7 @@ func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byt
 	var wrong error
 	check := func(ok bool, name, what string) {
 		if !ok {
-			wrong = &Error{Code: InvalidArgument, Op: "publish", Topic: out.Topic, Reason: "metadata " + name + " is not " + what}
+			wrong = &Error{Code: CodeInvalidArgument, Op: "publish", Topic: out.Topic, Reason: "metadata " + name + " is not " + what}
 		}
 	}
 	first := len(headers)

@@ -12,7 +12,7 @@
 //
 // The transports are in packages of their own, imported for their URL scheme or
 // given to [New]. What a transport can't do it says in its [Capabilities]; asking
-// for it is an error with code [Unsupported], never silently ignored.
+// for it is an error with code [CodeUnsupported], never silently ignored.
 //
 // # The words, exactly
 //
@@ -22,7 +22,7 @@
 // Publish: submits the whole slice and returns when every message has an outcome.
 // Each message's own context is honoured; without a deadline the delivery time-out
 // of 30 s applies. A context that ends after submission gives the outcome
-// [OutcomeUnknown]: neither sent nor failed.
+// [CodeOutcomeUnknown]: neither sent nor failed.
 //
 // Acknowledged (consuming): the handler returned nil. Everything below a partition's
 // committed position has been acknowledged, so an unacknowledged message is never

@@ -168,7 +168,7 @@ func TestListening(t *testing.T) {
 			require.True(t, listening, "who is away for a moment will be back")
 			log.Connect()
 			_, err = b.Listening("none")
-			require.Equal(t, bus.NotFound, bus.CodeOf(err))
+			require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 		}
 		require.NoError(t, sub.Close(t.Context()))
 		listening, err = b.Listening("t")
@@ -176,7 +176,7 @@ func TestListening(t *testing.T) {
 		require.False(t, listening)
 	}
 	_, err = newScript().bus(t).Listening("t")
-	require.Equal(t, bus.Unsupported, bus.CodeOf(err))
+	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 }
 
 // pausing is a transport on a machine that stands still for a moment before each fetch.

@@ -95,9 +95,9 @@ func ExampleCodeOf() {
 	_ = b.Close()
 	err = b.Publish("orders", message.NewMessage("1", nil))
 	switch bus.CodeOf(err) {
-	case bus.Closed:
+	case bus.CodeClosed:
 		fmt.Println("too late")
-	case bus.OutcomeUnknown:
+	case bus.CodeOutcomeUnknown:
 		fmt.Println("it may or may not be in the log")
 	}
 	// Output: too late

@@ -36,12 +36,12 @@ func TestEachWaitHasItsOwnTime(t *testing.T) {
 			ends        time.Duration
 			want        bus.Code
 		}{
-			{payload: "first", ends: 30 * time.Second, want: bus.OutcomeUnknown},
-			{payload: "with it", ends: 30 * time.Second, want: bus.OutcomeUnknown},
+			{payload: "first", ends: 30 * time.Second, want: bus.CodeOutcomeUnknown},
+			{payload: "with it", ends: 30 * time.Second, want: bus.CodeOutcomeUnknown},
 			{payload: "answered", begins: 5 * time.Second, ends: 20 * time.Second},
-			{payload: "bounded", begins: 6 * time.Second, own: 4 * time.Second, ends: 10 * time.Second, want: bus.OutcomeUnknown},
-			{payload: "second", begins: 10 * time.Second, ends: 40 * time.Second, want: bus.OutcomeUnknown},
-			{payload: "much later", begins: 2 * time.Minute, ends: 150 * time.Second, want: bus.OutcomeUnknown},
+			{payload: "bounded", begins: 6 * time.Second, own: 4 * time.Second, ends: 10 * time.Second, want: bus.CodeOutcomeUnknown},
+			{payload: "second", begins: 10 * time.Second, ends: 40 * time.Second, want: bus.CodeOutcomeUnknown},
+			{payload: "much later", begins: 2 * time.Minute, ends: 150 * time.Second, want: bus.CodeOutcomeUnknown},
 		} {
 			all.Go(func() {
 				time.Sleep(m.begins)

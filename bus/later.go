@@ -16,7 +16,7 @@ import (
 // it has to, soon after the delivery's context has ended.
 var Later error = &control{verb: verbLater}
 
-// SettleLater allows the handler to return [Later]. It is InvalidArgument for batches,
+// SettleLater allows the handler to return [Later]. It is CodeInvalidArgument for batches,
 // with OrderByPartition, and with AtMostOnce, where nothing would come of it.
 func SettleLater() SubscribeOption {
 	return func(c *subscribeConfig) error {

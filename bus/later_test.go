@@ -181,7 +181,7 @@ func TestRevokeWaitsForWhatIsSettledLater(t *testing.T) {
 			bus.Group("g"), bus.OrderByKey(), bus.CommitInterval(time.Hour), bus.SettleLater())
 		synctest.Wait()
 		require.Len(t, handed, 3)
-		p.revoke(&bus.Error{Code: bus.Revoked, Op: "consume", Topic: "t"})
+		p.revoke(&bus.Error{Code: bus.CodeRevoked, Op: "consume", Topic: "t"})
 		for range 3 {
 			synctest.Wait()
 			select {
@@ -243,10 +243,10 @@ func TestLaterHasToBeAskedFor(t *testing.T) {
 		require.NoError(t, sub.Close(t.Context()))
 		for _, opt := range []bus.SubscribeOption{bus.OrderByPartition(), bus.AtMostOnce()} {
 			_, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), opt, bus.SettleLater())
-			require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+			require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 		}
 		_, err = b.ConsumeBatches(t.Context(), "t", func(context.Context, []*bus.Delivery) error { return nil }, bus.Group("g"), bus.SettleLater())
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 		require.NoError(t, b.Close())
 	})
 }

@@ -94,7 +94,7 @@ func WithMaxMessageBytes(n int) Option {
 // WithCreateTopics lets Publish, Subscribe and Consume create the topics they are
 // called with, by this template, when they are missing. ExistingTopic makes exceptions.
 // Without it topics are never
-// created by accident: a missing one is a NotFound error. Where topics need no
+// created by accident: a missing one is a CodeNotFound error. Where topics need no
 // making it changes nothing.
 func WithCreateTopics(template TopicSpec) Option {
 	return func(c *config) error {
@@ -148,7 +148,7 @@ type subscribeConfig struct {
 }
 
 // Group makes the subscription a member of a consumer group: members share the
-// topic's partitions and the group's positions are kept. Unsupported where the
+// topic's partitions and the group's positions are kept. CodeUnsupported where the
 // transport has no groups. Default: no group; the subscription sees everything.
 func Group(name string) SubscribeOption {
 	return func(c *subscribeConfig) error {
@@ -316,7 +316,7 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, e
 		}
 	}
 	no := func(reason string) error {
-		return &Error{Code: Unsupported, Op: "subscribe", Transport: b.caps.Name, Topic: topic, Reason: reason}
+		return &Error{Code: CodeUnsupported, Op: "subscribe", Transport: b.caps.Name, Topic: topic, Reason: reason}
 	}
 	switch {
 	case c.group != "" && !b.caps.Groups:
@@ -324,7 +324,7 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, e
 	case c.partitions != nil && !b.caps.Partitions:
 		return nil, no("this transport's topics have no partitions: leave OnlyPartitions out")
 	case c.partitions != nil && c.group != "":
-		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic, Reason: "a group's members are assigned their partitions: leave Group or OnlyPartitions out"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "subscribe", Topic: topic, Reason: "a group's members are assigned their partitions: leave Group or OnlyPartitions out"}
 	case c.order == orderPartition && !b.caps.Ordered:
 		return nil, no("this transport keeps no order: use Unordered")
 	case c.order == orderKey && !b.caps.Ordered:
@@ -351,10 +351,10 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, e
 		c.window = 64
 	}
 	if c.atMostOnce && (c.admit != nil || c.inFlight > 0) {
-		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic, Reason: "what is acknowledged first can't be held back: leave AtMostOnce out, or Admission and InFlight"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "subscribe", Topic: topic, Reason: "what is acknowledged first can't be held back: leave AtMostOnce out, or Admission and InFlight"}
 	}
 	if c.later && (c.batch != nil || c.atMostOnce || c.order == orderPartition) {
-		return nil, &Error{Code: InvalidArgument, Op: "subscribe", Topic: topic,
+		return nil, &Error{Code: CodeInvalidArgument, Op: "subscribe", Topic: topic,
 			Reason: "nothing comes of SettleLater with batches, AtMostOnce or OrderByPartition: leave one of them out"}
 	}
 	c.ahead = max(c.ahead, c.window)
@@ -372,7 +372,7 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*subscribeConfig, e
 }
 
 func invalid(reason string) error {
-	return &Error{Code: InvalidArgument, Op: "configure", Reason: reason}
+	return &Error{Code: CodeInvalidArgument, Op: "configure", Reason: reason}
 }
 
 // about says which operation and topic an option's error was about.

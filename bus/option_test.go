@@ -46,10 +46,10 @@ func TestWhatATransportLacksIsUnsupported(t *testing.T) {
 			c.lack(&lacking.caps)
 			b = lacking.bus(t)
 			_, err = b.Consume(t.Context(), "t", nop, c.opt)
-			require.Equal(t, bus.Unsupported, bus.CodeOf(err), "%v", err)
+			require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err), "%v", err)
 			require.NoError(t, b.Close())
 			_, err = bus.New(lacking, bus.WithSubscribeDefaults(c.opt))
-			require.Equal(t, bus.Unsupported, bus.CodeOf(err), "as a default it fails when the bus is made")
+			require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err), "as a default it fails when the bus is made")
 		})
 	}
 }
@@ -64,24 +64,24 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		"partitions": bus.OnlyPartitions(), "partition": bus.OnlyPartitions(-1),
 	} {
 		_, err := b.Consume(t.Context(), "t", nop, o)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), name)
 	}
 	_, err := b.Consume(t.Context(), "t", nop, bus.Group("g"), bus.OnlyPartitions(1))
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	_, err = b.Consume(t.Context(), "t", nil)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	_, err = b.Consume(t.Context(), "", nop)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	require.NoError(t, b.Close())
 	for name, o := range map[string]bus.Option{
 		"logger": bus.WithLogger(nil), "hook": bus.WithHooks(struct{}{}), "delivery": bus.WithDeliveryTimeout(0),
 		"close": bus.WithCloseTimeout(0), "size": bus.WithMaxMessageBytes(0),
 	} {
 		_, err := bus.New(newScript(), o)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), name)
 	}
 	_, err = bus.New(nil)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }
 
 // A handler that reads records need not pay for the metadata; one that is traced has it.

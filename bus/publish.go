@@ -31,7 +31,7 @@ func (e *PublishError) Error() string {
 			continue
 		}
 		failed++
-		if CodeOf(o.Err) == OutcomeUnknown {
+		if CodeOf(o.Err) == CodeOutcomeUnknown {
 			unknown++
 		}
 		if first == nil {
@@ -68,8 +68,8 @@ func (e *PublishError) Unwrap() []error {
 //
 // Each message's own context is honoured; one without a deadline gets the delivery
 // time-out. When it ends before the message was handed over the outcome is Canceled
-// or DeadlineExceeded and nothing was sent. When it ends later the outcome is
-// OutcomeUnknown, and the payload must still not be changed: the transport may go on
+// or CodeDeadlineExceeded and nothing was sent. When it ends later the outcome is
+// CodeOutcomeUnknown, and the payload must still not be changed: the transport may go on
 // reading it until it gives up on delivering.
 //
 // The messages stay the caller's, and are not acknowledged. It is safe for
@@ -136,9 +136,9 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 // will see, with its headers in their order and a key of any bytes. It goes to r.Topic,
 // and to r.Partition, which is a number, or AnyPartition. A zero Timestamp is the time it is
 // published. Offset and DecodeErr are not looked at. A header with the name of a
-// directive (see SetKey) is an InvalidArgument error; one that is there twice is Unsupported
+// directive (see SetKey) is an CodeInvalidArgument error; one that is there twice is CodeUnsupported
 // without [Capabilities].HeaderOrder. The record, and what it refers to,
-// must not be changed until the outcome is told; when that is OutcomeUnknown key and
+// must not be changed until the outcome is told; when that is CodeOutcomeUnknown key and
 // payload must still not be.
 func (b *Bus) PublishRecord(ctx context.Context, r *Record, done func(Outcome)) {
 	topic := ""
@@ -171,15 +171,15 @@ func (b *Bus) checkRecord(r *Record) error {
 		return &Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: r.Topic, Reason: reason}
 	}
 	if r.Partition < AnyPartition {
-		return fail(InvalidArgument, fmt.Sprintf("partition %d is neither a partition's number nor AnyPartition", r.Partition))
+		return fail(CodeInvalidArgument, fmt.Sprintf("partition %d is neither a partition's number nor AnyPartition", r.Partition))
 	}
 	for i := range r.Headers {
 		name := r.Headers[i].Key
 		if driver.IsDirective(name) {
-			return fail(InvalidArgument, "header "+name+" directs publishing and is no record's: set the record's field")
+			return fail(CodeInvalidArgument, "header "+name+" directs publishing and is no record's: set the record's field")
 		}
 		if !b.caps.HeaderOrder && slices.ContainsFunc(r.Headers[:i], func(h Header) bool { return h.Key == name }) {
-			return fail(Unsupported, "this transport's records have each header once, and "+name+" is there twice")
+			return fail(CodeUnsupported, "this transport's records have each header once, and "+name+" is there twice")
 		}
 	}
 	return nil
@@ -198,7 +198,7 @@ func (b *Bus) publishAsync(traced context.Context, a *asyncPublication, m *messa
 }
 
 func (b *Bus) nilMessage(topic string) error {
-	return &Error{Code: InvalidArgument, Op: "publish", Transport: b.caps.Name, Topic: topic, Reason: "the message is nil"}
+	return &Error{Code: CodeInvalidArgument, Op: "publish", Transport: b.caps.Name, Topic: topic, Reason: "the message is nil"}
 }
 
 // prepare makes sure that there is a topic, or says why out can't be handed over. wrong is
@@ -208,13 +208,13 @@ func (b *Bus) prepare(out *driver.Outgoing, wrong error) error {
 		return &Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: out.Topic, Reason: reason, Err: cause}
 	}
 	if n := size(out); n > b.cfg.maxMessageBytes {
-		return fail(TooLarge, fmt.Sprintf("the message has %d bytes, the limit is %d", n, b.cfg.maxMessageBytes), nil)
+		return fail(CodeTooLarge, fmt.Sprintf("the message has %d bytes, the limit is %d", n, b.cfg.maxMessageBytes), nil)
 	}
 	if wrong != nil {
 		return wrong
 	}
 	if out.Partition != driver.AnyPartition && !b.caps.Partitions {
-		return fail(Unsupported, "this transport's topics have no partitions: name none", nil)
+		return fail(CodeUnsupported, "this transport's topics have no partitions: name none", nil)
 	}
 	if err := out.Context.Err(); err != nil {
 		return fail(driver.ContextCode(err), "nothing was sent", err)
@@ -339,7 +339,7 @@ func (p *publication) deadline(ctx context.Context) *deadlineContext {
 }
 
 // Published is the transport's call. What comes after the caller has been told
-// OutcomeUnknown is for the hooks only.
+// CodeOutcomeUnknown is for the hooks only.
 func (p *publication) Published(o *driver.Outgoing, r Outcome) {
 	if len(p.msgs) > 0 {
 		p.bus.published(p.msgs[o.Index], p.topic, r, p.begun)
@@ -410,7 +410,7 @@ func (p *publication) wait() {
 // outcome is unknown. A transport may be about to say that nothing was sent; what
 // the caller is told is weaker and still true.
 func (p *publication) giveUp(ctx *deadlineContext, cause error) {
-	err := &Error{Code: OutcomeUnknown, Op: "publish", Transport: p.bus.caps.Name, Topic: p.topic,
+	err := &Error{Code: CodeOutcomeUnknown, Op: "publish", Transport: p.bus.caps.Name, Topic: p.topic,
 		Reason: "the message was handed over and the wait for its outcome ended: it may or may not be in the log", Err: cause}
 	last := false
 	p.mu.Lock()

@@ -24,7 +24,7 @@ func TestPublishListsOutcomesByIndex(t *testing.T) {
 	s.publish = func(batch []driver.Outgoing) {
 		for i := len(batch) - 1; i >= 0; i-- { // outcomes may come in any order
 			if string(batch[i].Payload) == "b" {
-				batch[i].Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish", Topic: "t", Err: boom}))
+				batch[i].Complete(driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Op: "publish", Topic: "t", Err: boom}))
 				continue
 			}
 			batch[i].Complete(driver.Outcome{Partition: 1, Offset: int64(10 + batch[i].Index)})
@@ -38,8 +38,8 @@ func TestPublishListsOutcomesByIndex(t *testing.T) {
 	require.Len(t, pe.Outcomes, 4)
 	require.NoError(t, pe.Outcomes[0].Err)
 	require.Equal(t, int64(10), pe.Outcomes[0].Offset)
-	require.Equal(t, bus.Unavailable, bus.CodeOf(pe.Outcomes[1].Err))
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(pe.Outcomes[2].Err))
+	require.Equal(t, bus.CodeUnavailable, bus.CodeOf(pe.Outcomes[1].Err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(pe.Outcomes[2].Err))
 	require.Equal(t, int64(13), pe.Outcomes[3].Offset)
 	require.Contains(t, err.Error(), "2 of 4 messages failed")
 	require.NoError(t, b.Publish("t"), "nothing to publish is no error")
@@ -65,13 +65,13 @@ func TestPublishRefusesWhatIsWrongHere(t *testing.T) {
 		m     *message.Message
 		code  bus.Code
 	}{
-		"empty topic":         {"", msg("x"), bus.InvalidArgument},
-		"nil message":         {"t", nil, bus.InvalidArgument},
-		"too large":           {"t", msg(strings.Repeat("x", 101)), bus.TooLarge},
-		"partition":           {"t", part, bus.Unsupported},
-		"negative partition":  {"t", neg, bus.InvalidArgument},
-		"unreadable time":     {"t", stamp, bus.InvalidArgument},
-		"context ended first": {"t", late, bus.Canceled},
+		"empty topic":         {"", msg("x"), bus.CodeInvalidArgument},
+		"nil message":         {"t", nil, bus.CodeInvalidArgument},
+		"too large":           {"t", msg(strings.Repeat("x", 101)), bus.CodeTooLarge},
+		"partition":           {"t", part, bus.CodeUnsupported},
+		"negative partition":  {"t", neg, bus.CodeInvalidArgument},
+		"unreadable time":     {"t", stamp, bus.CodeInvalidArgument},
+		"context ended first": {"t", late, bus.CodeCanceled},
 	} {
 		err := b.Publish(c.topic, c.m)
 		require.Equal(t, c.code, bus.CodeOf(err), "%s: %v", name, err)
@@ -82,7 +82,7 @@ func TestPublishRefusesWhatIsWrongHere(t *testing.T) {
 		}
 	}
 	require.NoError(t, b.Close())
-	require.Equal(t, bus.Closed, bus.CodeOf(b.Publish("t", msg("x"))))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(b.Publish("t", msg("x"))))
 	require.NoError(t, b.Close(), "idempotent")
 }
 
@@ -126,17 +126,17 @@ func TestPublishRecord(t *testing.T) {
 		r    *bus.Record
 		code bus.Code
 	}{
-		"nil":             {nil, bus.InvalidArgument},
-		"no topic":        {&bus.Record{}, bus.InvalidArgument},
-		"wrong partition": {&bus.Record{Topic: "t", Partition: -2}, bus.InvalidArgument},
-		"directive":       {&bus.Record{Topic: "t", Headers: []bus.Header{{Key: driver.KeyDirective, Value: "k"}}}, bus.InvalidArgument},
-		"too large":       {&bus.Record{Topic: "t", Key: make([]byte, 2<<20)}, bus.TooLarge},
+		"nil":             {nil, bus.CodeInvalidArgument},
+		"no topic":        {&bus.Record{}, bus.CodeInvalidArgument},
+		"wrong partition": {&bus.Record{Topic: "t", Partition: -2}, bus.CodeInvalidArgument},
+		"directive":       {&bus.Record{Topic: "t", Headers: []bus.Header{{Key: driver.KeyDirective, Value: "k"}}}, bus.CodeInvalidArgument},
+		"too large":       {&bus.Record{Topic: "t", Key: make([]byte, 2<<20)}, bus.CodeTooLarge},
 	} {
 		require.Equal(t, c.code, bus.CodeOf(publish(c.r).Err), name)
 	}
 	require.Len(t, sent, 2, "nothing of this reaches the transport")
 	require.NoError(t, b.Close())
-	require.Equal(t, bus.Closed, bus.CodeOf(publish(r).Err))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(publish(r).Err))
 }
 
 // published keeps the messages that were published, one after the other.
@@ -154,7 +154,7 @@ func TestPublishRecordAsksForNothingThatIsLacking(t *testing.T) {
 		"partition":    {Topic: "t", Partition: 0},
 		"header twice": {Topic: "t", Partition: bus.AnyPartition, Headers: []bus.Header{{Key: "a"}, {Key: "b"}, {Key: "a"}}},
 	} {
-		b.PublishRecord(t.Context(), r, func(o bus.Outcome) { require.Equal(t, bus.Unsupported, bus.CodeOf(o.Err), name) })
+		b.PublishRecord(t.Context(), r, func(o bus.Outcome) { require.Equal(t, bus.CodeUnsupported, bus.CodeOf(o.Err), name) })
 	}
 	require.NoError(t, b.Close())
 }
@@ -186,7 +186,7 @@ func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 		require.ErrorAs(t, err, &pe)
 		require.NoError(t, pe.Outcomes[0].Err)
 		for _, i := range []int{1, 2} {
-			require.Equal(t, bus.OutcomeUnknown, bus.CodeOf(pe.Outcomes[i].Err))
+			require.Equal(t, bus.CodeOutcomeUnknown, bus.CodeOf(pe.Outcomes[i].Err))
 			require.ErrorIs(t, pe.Outcomes[i].Err, context.DeadlineExceeded)
 		}
 		require.Contains(t, err.Error(), "of 2 the outcome is unknown")
@@ -194,7 +194,7 @@ func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 		for i := range kept {
 			kept[i].Complete(driver.Outcome{Offset: 2})
 		}
-		require.Equal(t, bus.OutcomeUnknown, bus.CodeOf(pe.Outcomes[1].Err))
+		require.Equal(t, bus.CodeOutcomeUnknown, bus.CodeOf(pe.Outcomes[1].Err))
 		require.Equal(t, 3, seen.count())
 		require.NoError(t, b.Close())
 	})
@@ -216,7 +216,7 @@ func TestPublishAsyncTellsTheOutcomeHoweverLate(t *testing.T) {
 		closed := make(chan error, 1)
 		go func() { closed <- b.Close() }()
 		synctest.Wait()
-		require.Equal(t, bus.Closed, bus.CodeOf(b.Publish("t", msg("b"))), "no one is let in while the last leave")
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(b.Publish("t", msg("b"))), "no one is let in while the last leave")
 		kept.Complete(driver.Outcome{Offset: 7})
 		require.NoError(t, <-closed)
 		require.Equal(t, []bus.Outcome{{Offset: 7}}, got)
@@ -234,9 +234,9 @@ func TestCloseIsBoundedWhilePublishingIsUnderWay(t *testing.T) {
 		synctest.Wait()
 		begun := time.Now()
 		err := b.Close()
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(err))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
 		require.Equal(t, time.Second, time.Since(begun))
-		require.Equal(t, bus.OutcomeUnknown, bus.CodeOf(<-published))
+		require.Equal(t, bus.CodeOutcomeUnknown, bus.CodeOf(<-published))
 		require.Equal(t, err, b.Close(), "later calls return the first one's result")
 	})
 }

@@ -64,4 +64,4 @@ func (s *Subscription) offer(ctx context.Context, d *Delivery, out chan<- *messa
 	}
 }
 
-var errNacked = &Error{Code: Unknown, Op: "consume", Reason: "the message was nacked"}
+var errNacked = &Error{Code: CodeUnknown, Op: "consume", Reason: "the message was nacked"}

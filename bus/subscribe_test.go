@@ -80,7 +80,7 @@ func TestSubscribeClosesWhileBlockedOnAnAck(t *testing.T) {
 		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 		m := <-msgs
 		begun := time.Now()
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(b.Close()), "it says that a message was not acknowledged")
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(b.Close()), "it says that a message was not acknowledged")
 		require.LessOrEqual(t, time.Since(begun), 3*time.Second)
 		require.GreaterOrEqual(t, time.Since(begun), time.Second, "it was given time for the Ack")
 		require.Error(t, m.Context().Err())

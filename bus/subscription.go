@@ -132,7 +132,7 @@ func (s *Subscription) Ready(ctx context.Context) error {
 		if assigned {
 			return nil
 		}
-		if code := CodeOf(cause); cause != nil && (code == Unauthenticated || code == PermissionDenied) {
+		if code := CodeOf(cause); cause != nil && (code == CodeUnauthenticated || code == CodePermissionDenied) {
 			return &Error{Code: code, Op: "wait for the subscription", Transport: s.bus.caps.Name, Topic: s.topic, Err: cause}
 		}
 		select {
@@ -149,7 +149,7 @@ func (s *Subscription) whyEnded() error {
 	if s.err != nil {
 		return s.err
 	}
-	return &Error{Code: Closed, Op: "wait for the subscription", Topic: s.topic, Reason: "it was closed"}
+	return &Error{Code: CodeClosed, Op: "wait for the subscription", Topic: s.topic, Reason: "it was closed"}
 }
 
 // Close drains: it takes nothing new, waits for the handlers that run, commits what
@@ -172,7 +172,7 @@ func (s *Subscription) Close(ctx context.Context) error {
 		return nil
 	case <-soft.Done():
 	}
-	s.cancel(&Error{Code: DeadlineExceeded, Op: "close", Topic: s.topic, Reason: "the drain ran out of time"})
+	s.cancel(&Error{Code: CodeDeadlineExceeded, Op: "close", Topic: s.topic, Reason: "the drain ran out of time"})
 	select {
 	case <-s.done:
 		return s.cutOff(nil)
@@ -183,7 +183,7 @@ func (s *Subscription) Close(ctx context.Context) error {
 
 // cutOff says that handlers were not let finish.
 func (s *Subscription) cutOff(err error) error {
-	e := &Error{Code: DeadlineExceeded, Op: "close", Transport: s.bus.caps.Name, Topic: s.topic,
+	e := &Error{Code: CodeDeadlineExceeded, Op: "close", Transport: s.bus.caps.Name, Topic: s.topic,
 		Reason: "handlers were cut off: messages will be delivered again", Err: err}
 	if err != nil {
 		e.Code, e.Reason = driver.ContextCode(err), "handlers still run: their messages will be delivered again"
@@ -208,7 +208,7 @@ func (s *Subscription) drain() {
 	})
 }
 
-var errDraining = &Error{Code: Closed, Op: "fetch", Reason: "the subscription is being closed"}
+var errDraining = &Error{Code: CodeClosed, Op: "fetch", Reason: "the subscription is being closed"}
 
 // run is the subscription's goroutine: it follows the assignment, gives each claim
 // a goroutine of its own, and waits for all of them.
@@ -282,7 +282,7 @@ func temporary(err error) bool {
 		return false
 	}
 	switch CodeOf(err) {
-	case Unavailable, DeadlineExceeded, OutcomeUnknown, ResourceExhausted:
+	case CodeUnavailable, CodeDeadlineExceeded, CodeOutcomeUnknown, CodeResourceExhausted:
 		return true
 	default:
 		return false
@@ -293,7 +293,7 @@ func temporary(err error) bool {
 func (s *Subscription) why(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil {
 		if _, ok := controlOf(cause); ok {
-			return &Error{Code: Canceled, Op: "consume", Transport: s.bus.caps.Name, Topic: s.topic, Reason: "the handler stopped it", Err: cause}
+			return &Error{Code: CodeCanceled, Op: "consume", Transport: s.bus.caps.Name, Topic: s.topic, Reason: "the handler stopped it", Err: cause}
 		}
 		if e, ok := errors.AsType[*Error](cause); ok {
 			return e

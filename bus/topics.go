@@ -9,7 +9,7 @@ import (
 
 // topics remembers which topics were seen to exist, for WithCreateTopics. A topic
 // that is deleted behind the bus's back stays remembered: using it then fails with
-// NotFound, it is not made again by accident.
+// CodeNotFound, it is not made again by accident.
 type topics struct {
 	m sync.Map // topic → struct{}
 }
@@ -42,14 +42,14 @@ func (b *Bus) create(ctx context.Context, topic string) error {
 
 func (b *Bus) ensure(ctx context.Context, spec TopicSpec) error {
 	err := b.admin.CreateTopic(ctx, spec)
-	if err != nil && CodeOf(err) == AlreadyExists {
+	if err != nil && CodeOf(err) == CodeAlreadyExists {
 		return nil
 	}
 	return err
 }
 
-// CreateTopic makes a topic and waits until it can be used. AlreadyExists when it
-// is there. Unsupported where topics need no making: see EnsureTopic.
+// CreateTopic makes a topic and waits until it can be used. CodeAlreadyExists when it
+// is there. CodeUnsupported where topics need no making: see EnsureTopic.
 func (b *Bus) CreateTopic(ctx context.Context, spec TopicSpec) error {
 	return b.administer("create topic", spec.Name, func() error { return b.admin.CreateTopic(ctx, spec) })
 }
@@ -64,7 +64,7 @@ func (b *Bus) EnsureTopic(ctx context.Context, spec TopicSpec) error {
 	return b.administer("create topic", spec.Name, func() error { return b.ensure(ctx, spec) })
 }
 
-// DeleteTopic removes a topic and what is in it; NotFound when it isn't there.
+// DeleteTopic removes a topic and what is in it; CodeNotFound when it isn't there.
 func (b *Bus) DeleteTopic(ctx context.Context, topic string) error {
 	return b.administer("delete topic", topic, func() error {
 		b.known.m.Delete(topic)
@@ -72,7 +72,7 @@ func (b *Bus) DeleteTopic(ctx context.Context, topic string) error {
 	})
 }
 
-// DescribeTopic returns what a topic is like; NotFound when it isn't there.
+// DescribeTopic returns what a topic is like; CodeNotFound when it isn't there.
 func (b *Bus) DescribeTopic(ctx context.Context, topic string) (info TopicInfo, err error) {
 	err = b.administer("describe topic", topic, func() (err error) {
 		info, err = b.admin.DescribeTopic(ctx, topic)
@@ -92,14 +92,14 @@ func (b *Bus) ListTopics(ctx context.Context) (names []string, err error) {
 
 func (b *Bus) administer(op, topic string, do func() error) error {
 	if topic == "" {
-		return &Error{Code: InvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the topic's name is empty"}
+		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the topic's name is empty"}
 	}
 	if err := b.enter(op, topic); err != nil {
 		return err
 	}
 	defer b.gate.leave()
 	if b.admin == nil {
-		return &Error{Code: Unsupported, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "this transport's topics are not made: any name is one"}
+		return &Error{Code: CodeUnsupported, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "this transport's topics are not made: any name is one"}
 	}
 	return do()
 }

@@ -20,13 +20,13 @@ func TestTopicsAreCreatedOnlyWhenAsked(t *testing.T) {
 		return b
 	}
 	plain := open()
-	require.Equal(t, bus.NotFound, bus.CodeOf(plain.Publish("t", msg("a"))))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(plain.Publish("t", msg("a"))))
 	sub, err := plain.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil })
 	if err == nil {
 		<-sub.Done()
 		err = sub.Err()
 	}
-	require.Equal(t, bus.NotFound, bus.CodeOf(err))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 	require.NoError(t, plain.SubscribeInitialize("t"))
 	require.NoError(t, plain.Publish("t", msg("a")))
 	require.NoError(t, plain.Close())
@@ -34,22 +34,22 @@ func TestTopicsAreCreatedOnlyWhenAsked(t *testing.T) {
 	creating := open(bus.WithCreateTopics(bus.TopicSpec{Partitions: 3}))
 	m := msg("a")
 	m.SetContext(bus.ExistingTopic(t.Context()))
-	require.Equal(t, bus.NotFound, bus.CodeOf(creating.Publish("t", m)), "an exception")
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(creating.Publish("t", m)), "an exception")
 	require.NoError(t, creating.Publish("t", msg("b")))
 	info, err := creating.DescribeTopic(t.Context(), "t")
 	require.NoError(t, err)
 	require.Equal(t, int32(3), info.Partitions)
 	require.NoError(t, creating.Publish("t", m), "it exists")
 	require.NoError(t, creating.DeleteTopic(t.Context(), "t"))
-	require.Equal(t, bus.NotFound, bus.CodeOf(creating.Publish("t", m)), "and is not brought back")
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(creating.Publish("t", m)), "and is not brought back")
 	names, err := creating.ListTopics(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, names)
 	require.NoError(t, creating.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t"}))
-	require.Equal(t, bus.AlreadyExists, bus.CodeOf(creating.CreateTopic(t.Context(), bus.TopicSpec{Name: "t"})))
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(creating.EnsureTopic(t.Context(), bus.TopicSpec{})))
+	require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(creating.CreateTopic(t.Context(), bus.TopicSpec{Name: "t"})))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(creating.EnsureTopic(t.Context(), bus.TopicSpec{})))
 	require.NoError(t, creating.Close())
-	require.Equal(t, bus.Closed, bus.CodeOf(creating.EnsureTopic(t.Context(), bus.TopicSpec{Name: "u"})))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(creating.EnsureTopic(t.Context(), bus.TopicSpec{Name: "u"})))
 }
 
 func TestNoGroupTakesBackTheDefault(t *testing.T) {

@@ -32,24 +32,24 @@ type (
 
 // The error codes; their comments are at [driver.Code].
 const (
-	Unknown           = driver.Unknown
-	InvalidArgument   = driver.InvalidArgument
-	NotFound          = driver.NotFound
-	AlreadyExists     = driver.AlreadyExists
-	Unsupported       = driver.Unsupported
-	TooLarge          = driver.TooLarge
-	Closed            = driver.Closed
-	Unavailable       = driver.Unavailable
-	DeadlineExceeded  = driver.DeadlineExceeded
-	Canceled          = driver.Canceled
-	OutcomeUnknown    = driver.OutcomeUnknown
-	Unauthenticated   = driver.Unauthenticated
-	PermissionDenied  = driver.PermissionDenied
-	Undecodable       = driver.Undecodable
-	Revoked           = driver.Revoked
-	ResourceExhausted = driver.ResourceExhausted
-	OutOfRange        = driver.OutOfRange
-	Internal          = driver.Internal
+	CodeUnknown           = driver.CodeUnknown
+	CodeInvalidArgument   = driver.CodeInvalidArgument
+	CodeNotFound          = driver.CodeNotFound
+	CodeAlreadyExists     = driver.CodeAlreadyExists
+	CodeUnsupported       = driver.CodeUnsupported
+	CodeTooLarge          = driver.CodeTooLarge
+	CodeClosed            = driver.CodeClosed
+	CodeUnavailable       = driver.CodeUnavailable
+	CodeDeadlineExceeded  = driver.CodeDeadlineExceeded
+	CodeCanceled          = driver.CodeCanceled
+	CodeOutcomeUnknown    = driver.CodeOutcomeUnknown
+	CodeUnauthenticated   = driver.CodeUnauthenticated
+	CodePermissionDenied  = driver.CodePermissionDenied
+	CodeUndecodable       = driver.CodeUndecodable
+	CodeRevoked           = driver.CodeRevoked
+	CodeResourceExhausted = driver.CodeResourceExhausted
+	CodeOutOfRange        = driver.CodeOutOfRange
+	CodeInternal          = driver.CodeInternal
 )
 
 // The states of a connection.

@@ -43,7 +43,7 @@ func Register(scheme string, open Opener) {
 //	create  true: topics that are missing are created on first use
 //	close   how long Close may take, see WithCloseTimeout
 //
-// An unknown scheme or parameter is an InvalidArgument error. Credentials have no
+// An unknown scheme or parameter is an CodeInvalidArgument error. Credentials have no
 // place in a URL.
 func Open(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	u, err := driver.ParseURL(url)
@@ -61,7 +61,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	case "newest":
 		own = append(own, WithSubscribeDefaults(StartAt(Newest())))
 	default:
-		return nil, &Error{Code: InvalidArgument, Op: "open", Transport: u.Scheme, Reason: "URL parameter start is neither oldest nor newest"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Transport: u.Scheme, Reason: "URL parameter start is neither oldest nor newest"}
 	}
 	if u.Bool("create", false) {
 		own = append(own, WithCreateTopics(TopicSpec{}))
@@ -99,7 +99,7 @@ func openTransport(ctx context.Context, u *driver.URL) (driver.Transport, error)
 	known := slices.Sorted(maps.Keys(openers.m))
 	openers.RUnlock()
 	if !ok {
-		return nil, &Error{Code: InvalidArgument, Op: "open", Reason: "unknown bus scheme " + strconv.Quote(u.Scheme) +
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "unknown bus scheme " + strconv.Quote(u.Scheme) +
 			": known are " + strings.Join(known, ", ") + " (is the transport's package imported?)"}
 	}
 	return open(ctx, u)

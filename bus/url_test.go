@@ -47,12 +47,12 @@ func TestOpenRefusesBadURLs(t *testing.T) {
 		"escape":            "script://x?max=%zz",
 	} {
 		_, err := bus.Open(t.Context(), url)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
 	}
 	_, err := bus.Open(t.Context(), "script://x?groups=false&group=g")
-	require.Equal(t, bus.Unsupported, bus.CodeOf(err))
+	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 	_, err = bus.Open(t.Context(), "script://user:hunter2@x?max=1")
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	require.NotContains(t, err.Error(), "hunter2", "a secret is not repeated")
 	require.Panics(t, func() { bus.Register("script", nil) })
 }
@@ -64,7 +64,7 @@ func FuzzParseURL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		u, err := driver.ParseURL(raw)
 		if err != nil {
-			require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+			require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 			return
 		}
 		u.Hosts()

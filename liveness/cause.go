@@ -12,14 +12,14 @@ const (
 // The texts of causes are the same as long as the cause is: the registry takes a
 // new text for news.
 
-var errStuck = &bus.Error{Code: bus.DeadlineExceeded, Op: opProbe,
+var errStuck = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opProbe,
 	Reason: "the prober did not return when its context ended"}
 
 func (f *facts) lostCause() error {
 	if f.connection.Cause != nil {
 		return f.connection.Cause
 	}
-	return &bus.Error{Code: bus.Unavailable, Op: opConnect, Reason: "every connection is lost"}
+	return &bus.Error{Code: bus.CodeUnavailable, Op: opConnect, Reason: "every connection is lost"}
 }
 
 func (m *machine) silence() error {
@@ -27,15 +27,15 @@ func (m *machine) silence() error {
 	if m.presumed {
 		reason = "publishing failed twice, with no other sign of life"
 	}
-	return &bus.Error{Code: bus.Unavailable, Op: opProbe, Reason: reason, Err: m.missErr}
+	return &bus.Error{Code: bus.CodeUnavailable, Op: opProbe, Reason: reason, Err: m.missErr}
 }
 
 func (s *subFact) unassignedError() error {
-	return &bus.Error{Code: bus.Unavailable, Op: opSubscribe, Topic: s.topic, Reason: "it is not assigned", Err: s.cause}
+	return &bus.Error{Code: bus.CodeUnavailable, Op: opSubscribe, Topic: s.topic, Reason: "it is not assigned", Err: s.cause}
 }
 
 func (s *subFact) overError() error {
-	code := bus.Closed
+	code := bus.CodeClosed
 	if s.cause != nil {
 		code = bus.CodeOf(s.cause)
 	}
@@ -43,5 +43,5 @@ func (s *subFact) overError() error {
 }
 
 func invalid(reason string) error {
-	return &bus.Error{Code: bus.InvalidArgument, Op: opConfigure, Reason: reason}
+	return &bus.Error{Code: bus.CodeInvalidArgument, Op: opConfigure, Reason: reason}
 }

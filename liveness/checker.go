@@ -131,9 +131,9 @@ func (c *Checker) begin() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.begun {
-		code, reason := bus.AlreadyExists, "it was started before: a checker runs once"
+		code, reason := bus.CodeAlreadyExists, "it was started before: a checker runs once"
 		if c.ctx.Err() != nil {
-			code, reason = bus.Closed, "it was closed: make another one"
+			code, reason = bus.CodeClosed, "it was closed: make another one"
 		}
 		return &bus.Error{Code: code, Op: "start the checker of " + c.cfg.service, Reason: reason}
 	}
@@ -150,7 +150,7 @@ func (c *Checker) run(ctx context.Context) {
 	c.reg.Update(c.cfg.service, probe.Prepared, nil)
 	for {
 		found := c.check(ctx)
-		if ctx.Err() != nil || bus.CodeOf(found.Err) == bus.Closed {
+		if ctx.Err() != nil || bus.CodeOf(found.Err) == bus.CodeClosed {
 			return
 		}
 		c.last.Store(&found)
@@ -198,5 +198,5 @@ func (c *Checker) judge(found Check) (status probe.Status, pause time.Duration, 
 	if found.Status == bus.HealthWarning {
 		return probe.Running, c.cfg.interval, cause
 	}
-	return probe.NotReady, min(c.cfg.retry, c.cfg.interval), &bus.Error{Code: bus.Unavailable, Op: "check", Reason: cause.Error()}
+	return probe.NotReady, min(c.cfg.retry, c.cfg.interval), &bus.Error{Code: bus.CodeUnavailable, Op: "check", Reason: cause.Error()}
 }

@@ -117,7 +117,7 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 		require.NoError(t, c.Close(t.Context()))
 		require.Equal(t, probe.Stopped, serviceOf(t, reg, c.ServiceName()).Status)
 		require.NoError(t, c.Close(t.Context()))
-		require.Equal(t, bus.Closed, bus.CodeOf(c.Start()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Start()))
 		require.NoError(t, b.Close())
 	})
 }
@@ -175,7 +175,7 @@ func TestCheckerOfABusWithoutBrokers(t *testing.T) {
 		synctest.Wait()
 		s := serviceOf(t, reg, c.ServiceName())
 		require.Equal(t, probe.Running, s.Status, "the same program runs on a transport without brokers")
-		require.Equal(t, bus.Unsupported, bus.CodeOf(s.Cause))
+		require.Equal(t, bus.CodeUnsupported, bus.CodeOf(s.Cause))
 		require.NoError(t, b.Close())
 		time.Sleep(liveness.DefaultCheckInterval)
 		<-c.Done()
@@ -202,7 +202,7 @@ func TestACheckThatHangsIsBounded(t *testing.T) {
 		require.Equal(t, 250*time.Millisecond, last.Duration)
 		cancel()
 		require.NoError(t, <-ran)
-		require.Equal(t, bus.AlreadyExists, bus.CodeOf(c.Start()))
+		require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(c.Start()))
 		require.NoError(t, c.Close(t.Context()))
 		require.NoError(t, b.Close())
 	})
@@ -228,7 +228,7 @@ func TestCheckerRefusesMistakes(t *testing.T) {
 		},
 	} {
 		_, err := make()
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), name)
 	}
 	require.Empty(t, reg.Snapshot().Services)
 	require.NoError(t, b.Close())

@@ -35,31 +35,31 @@ func (m Meaning) String() string {
 var meanings = [...]Meaning{
 	// Errors that no transport could classify: foreign Pub/Subs have little else to
 	// say when their broker is gone.
-	bus.Unknown:        Loss,
-	bus.Unavailable:    Loss,
-	bus.OutcomeUnknown: Loss,
+	bus.CodeUnknown:        Loss,
+	bus.CodeUnavailable:    Loss,
+	bus.CodeOutcomeUnknown: Loss,
 
 	// Nothing was sent for lack of room or time: a full buffer behind a dead
 	// connection looks like this, a context that was over before the call too.
-	bus.DeadlineExceeded:  Doubt,
-	bus.ResourceExhausted: Doubt,
+	bus.CodeDeadlineExceeded:  Doubt,
+	bus.CodeResourceExhausted: Doubt,
 
-	bus.Unauthenticated: Refusal,
+	bus.CodeUnauthenticated: Refusal,
 
 	// An answer, perhaps; but some of these are given from memory, without the broker.
-	bus.NotFound:         Nothing,
-	bus.AlreadyExists:    Nothing,
-	bus.PermissionDenied: Nothing,
-	bus.OutOfRange:       Nothing,
-	bus.Revoked:          Nothing,
+	bus.CodeNotFound:         Nothing,
+	bus.CodeAlreadyExists:    Nothing,
+	bus.CodePermissionDenied: Nothing,
+	bus.CodeOutOfRange:       Nothing,
+	bus.CodeRevoked:          Nothing,
 
-	bus.InvalidArgument: Nothing,
-	bus.Unsupported:     Nothing,
-	bus.TooLarge:        Nothing,
-	bus.Undecodable:     Nothing,
-	bus.Canceled:        Nothing,
-	bus.Closed:          Nothing,
-	bus.Internal:        Nothing,
+	bus.CodeInvalidArgument: Nothing,
+	bus.CodeUnsupported:     Nothing,
+	bus.CodeTooLarge:        Nothing,
+	bus.CodeUndecodable:     Nothing,
+	bus.CodeCanceled:        Nothing,
+	bus.CodeClosed:          Nothing,
+	bus.CodeInternal:        Nothing,
 }
 
 // MeaningOf classifies an operation's outcome by its [bus.Code]; nil is Life.

@@ -125,9 +125,9 @@ func silent(ctx context.Context) error {
 }
 
 var (
-	errGone        = &bus.Error{Code: bus.Unavailable, Op: "connect", Reason: "connection refused"}
-	errDenied      = &bus.Error{Code: bus.Unauthenticated, Op: "connect", Reason: "wrong password"}
-	errUnsupported = &bus.Error{Code: bus.Unsupported, Op: "ping"}
+	errGone        = &bus.Error{Code: bus.CodeUnavailable, Op: "connect", Reason: "connection refused"}
+	errDenied      = &bus.Error{Code: bus.CodeUnauthenticated, Op: "connect", Reason: "wrong password"}
+	errUnsupported = &bus.Error{Code: bus.CodeUnsupported, Op: "ping"}
 )
 
 // rig is a bus on a fake, and its monitor, which is not started.

@@ -92,7 +92,7 @@ func TestFromTheBrokerToTheServer(t *testing.T) {
 
 	for range 3 {
 		seen := monitor.State()
-		transport.Disconnect(&bus.Error{Code: bus.Unavailable, Op: "connect", Reason: "a fault of the test's"})
+		transport.Disconnect(&bus.Error{Code: bus.CodeUnavailable, Op: "connect", Reason: "a fault of the test's"})
 		lost, err := monitor.Wait(ctx, seen.Version)
 		require.NoError(t, err)
 		require.Equal(t, probe.NotReady, lost.Status)

@@ -147,9 +147,9 @@ func (m *Monitor) begin() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.begun {
-		code, reason := bus.AlreadyExists, "it was started before: a monitor runs once"
+		code, reason := bus.CodeAlreadyExists, "it was started before: a monitor runs once"
 		if m.ctx.Err() != nil {
-			code, reason = bus.Closed, "it was closed: make another watcher, bus and monitor"
+			code, reason = bus.CodeClosed, "it was closed: make another watcher, bus and monitor"
 		}
 		return &bus.Error{Code: code, Op: "start the monitor of " + m.cfg.service, Reason: reason}
 	}
@@ -240,15 +240,15 @@ func (m *Monitor) probe(ctx context.Context, began int64) (err error) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			err = &bus.Error{Code: bus.Internal, Op: opProbe, Reason: fmt.Sprintf("the prober panicked: %v", p)}
+			err = &bus.Error{Code: bus.CodeInternal, Op: opProbe, Reason: fmt.Sprintf("the prober panicked: %v", p)}
 		}
 		switch {
 		case err == nil:
 			m.watcher.alive(m.watcher.now(), began)
 		case MeaningOf(err) == Refusal:
 			m.watcher.failed(err)
-		case bus.CodeOf(err) == bus.Canceled && context.Cause(ctx) == context.DeadlineExceeded:
-			err = &bus.Error{Code: bus.DeadlineExceeded, Op: opProbe, Reason: fmt.Sprintf("no answer within %v", m.cfg.times.probe), Err: err}
+		case bus.CodeOf(err) == bus.CodeCanceled && context.Cause(ctx) == context.DeadlineExceeded:
+			err = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opProbe, Reason: fmt.Sprintf("no answer within %v", m.cfg.times.probe), Err: err}
 		}
 	}()
 	return m.cfg.prober(ctx)
@@ -257,7 +257,7 @@ func (m *Monitor) probe(ctx context.Context, began int64) (err error) {
 // ask is the prober of those who named none.
 func (m *Monitor) ask(ctx context.Context) error {
 	err := m.bus.Ping(ctx)
-	if err == nil || m.cfg.topic == "" || bus.CodeOf(err) != bus.Unsupported {
+	if err == nil || m.cfg.topic == "" || bus.CodeOf(err) != bus.CodeUnsupported {
 		return err
 	}
 	msg := message.NewMessage(watermill.NewUUID(), []byte("liveness probe"))

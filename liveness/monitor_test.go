@@ -89,7 +89,7 @@ func TestLossThatPublishingSees(t *testing.T) {
 		r.until(probe.Running)
 		time.Sleep(100 * time.Millisecond)
 		r.fake.setPing(answer(errGone))
-		r.fake.setPublish(&bus.Error{Code: bus.OutcomeUnknown, Op: "publish"})
+		r.fake.setPublish(&bus.Error{Code: bus.CodeOutcomeUnknown, Op: "publish"})
 		require.Error(t, r.send())
 		// The first probe at 250 ms after the one at the start, the second 250 ms later.
 		require.Equal(t, 400*time.Millisecond, r.until(probe.NotReady))
@@ -101,7 +101,7 @@ func TestErrorsThatSayNothing(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
 		r.until(probe.Running)
-		for _, code := range []bus.Code{bus.TooLarge, bus.NotFound, bus.InvalidArgument, bus.PermissionDenied, bus.Canceled, bus.Internal} {
+		for _, code := range []bus.Code{bus.CodeTooLarge, bus.CodeNotFound, bus.CodeInvalidArgument, bus.CodePermissionDenied, bus.CodeCanceled, bus.CodeInternal} {
 			before := r.fake.pinged()
 			r.fake.setPublish(&bus.Error{Code: code, Op: "publish"})
 			require.Error(t, r.send())
@@ -271,7 +271,7 @@ func TestForeignBus(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status(), "presumed")
 		time.Sleep(time.Minute)
-		r.fake.setPublish(&bus.Error{Code: bus.Unknown, Op: "publish", Reason: "broken pipe"})
+		r.fake.setPublish(&bus.Error{Code: bus.CodeUnknown, Op: "publish", Reason: "broken pipe"})
 		require.Error(t, r.send())
 		require.Error(t, r.send())
 		synctest.Wait()
@@ -298,7 +298,7 @@ func TestProbeTopic(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 		require.Equal(t, []string{"liveness"}, r.fake.published())
-		r.fake.setPublish(&bus.Error{Code: bus.NotFound, Op: "publish", Reason: "no such topic"})
+		r.fake.setPublish(&bus.Error{Code: bus.CodeNotFound, Op: "publish", Reason: "no such topic"})
 		r.until(probe.NotReady)
 		require.ErrorContains(t, r.monitor.State().Cause, "no such topic")
 		r.fake.setPublish(nil)
@@ -387,16 +387,16 @@ func TestRunEndsWithItsContext(t *testing.T) {
 func TestStartAndCloseInAnyOrder(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
-		require.Equal(t, bus.AlreadyExists, bus.CodeOf(r.monitor.Start()))
-		require.Equal(t, bus.AlreadyExists, bus.CodeOf(r.monitor.Run(t.Context())))
+		require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(r.monitor.Start()))
+		require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(r.monitor.Run(t.Context())))
 		r.close()
 		r.close()
-		require.Equal(t, bus.Closed, bus.CodeOf(r.monitor.Start()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(r.monitor.Start()))
 
 		r = newRig(t)
 		r.close()
 		require.Equal(t, probe.Stopped, r.status())
-		require.Equal(t, bus.Closed, bus.CodeOf(r.monitor.Start()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(r.monitor.Start()))
 		r.close()
 	})
 }

@@ -201,7 +201,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := try()
-			require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%v", err)
+			require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%v", err)
 		})
 	}
 	for name, o := range map[string]liveness.Option{
@@ -217,7 +217,7 @@ func TestMistakesAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, w := fresh()
 			_, err := liveness.New(b, w, r.reg, o)
-			require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%v", err)
+			require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%v", err)
 			m, err := liveness.New(b, w, r.reg)
 			require.NoError(t, err, "the watcher is still free")
 			require.NoError(t, m.Close(t.Context()))

@@ -37,7 +37,7 @@ func TestRequiredSubscription(t *testing.T) {
 		require.Equal(t, probe.Running, r.status())
 
 		time.Sleep(time.Millisecond)
-		session.events <- driver.Event{Cause: &bus.Error{Code: bus.Revoked, Reason: "rebalance"}}
+		session.events <- driver.Event{Cause: &bus.Error{Code: bus.CodeRevoked, Reason: "rebalance"}}
 		require.Equal(t, liveness.DefaultGrace, r.until(probe.NotReady))
 		require.ErrorContains(t, r.monitor.State().Cause, "rebalance")
 		require.True(t, r.monitor.State().Live)
@@ -65,7 +65,7 @@ func TestRequiredSubscriptionThatFails(t *testing.T) {
 		session.events <- driver.Event{Assigned: true}
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
-		session.failed <- &bus.Error{Code: bus.NotFound, Op: "subscribe", Reason: "the topic was deleted"}
+		session.failed <- &bus.Error{Code: bus.CodeNotFound, Op: "subscribe", Reason: "the topic was deleted"}
 		synctest.Wait()
 		require.Equal(t, probe.Failed, r.status())
 		require.True(t, r.monitor.State().Live)
@@ -81,7 +81,7 @@ func TestRequireOneThatHasEnded(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
 		sub, session := r.consume(t.Context())
-		session.failed <- &bus.Error{Code: bus.NotFound, Op: "subscribe"}
+		session.failed <- &bus.Error{Code: bus.CodeNotFound, Op: "subscribe"}
 		<-sub.Done()
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status(), "it was not required")
@@ -115,7 +115,7 @@ func TestAllSubscriptions(t *testing.T) {
 
 		_, session = r.consume(t.Context())
 		session.events <- driver.Event{Assigned: true}
-		session.failed <- &bus.Error{Code: bus.Undecodable, Op: "consume"}
+		session.failed <- &bus.Error{Code: bus.CodeUndecodable, Op: "consume"}
 		synctest.Wait()
 		require.Equal(t, probe.Failed, r.status())
 		_, session = r.consume(t.Context())

@@ -43,7 +43,7 @@ func TestSeveralBusesInOneProcess(t *testing.T) {
 		require.False(t, reg.Healthy())
 
 		_, err := liveness.New(two.bus, one.watcher, reg, liveness.WithServiceName("bus-three"))
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "a watcher is of one bus")
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "a watcher is of one bus")
 		one.close()
 		two.close()
 	})
@@ -93,7 +93,7 @@ func TestObserversOfProbes(t *testing.T) {
 		r.close()
 		require.GreaterOrEqual(t, len(seen), 4)
 		require.NoError(t, seen[0].Err)
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(seen[1].Err))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(seen[1].Err))
 		require.GreaterOrEqual(t, seen[1].Duration, liveness.DefaultProbeTimeout)
 	})
 }

@@ -172,9 +172,9 @@ func (m *machine) probed(err error, f facts) {
 		return
 	}
 	switch bus.CodeOf(err) {
-	case bus.Unsupported:
+	case bus.CodeUnsupported:
 		m.presumed = true
-	case bus.Closed:
+	case bus.CodeClosed:
 		m.closed = true
 	default:
 		if !late {
@@ -264,7 +264,7 @@ func (f *facts) refused() (bool, error) {
 	switch {
 	case f.connection.State == bus.Refused && !f.proven.After(f.connAt):
 		if f.connection.Cause == nil {
-			return true, &bus.Error{Code: bus.Unauthenticated, Op: opConnect, Reason: "the broker refused the connection: check the credentials"}
+			return true, &bus.Error{Code: bus.CodeUnauthenticated, Op: opConnect, Reason: "the broker refused the connection: check the credentials"}
 		}
 		return true, f.connection.Cause
 	case f.refusal != nil && !f.proven.After(f.refusedAt):

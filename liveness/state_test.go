@@ -65,8 +65,8 @@ func (s *script) is(status probe.Status, live bool) {
 }
 
 var (
-	errTimeout = &bus.Error{Code: bus.DeadlineExceeded, Op: "ping"}
-	errGone    = &bus.Error{Code: bus.Unavailable, Op: "connect"}
+	errTimeout = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: "ping"}
+	errGone    = &bus.Error{Code: bus.CodeUnavailable, Op: "connect"}
 )
 
 func TestBeforeItStarts(t *testing.T) {
@@ -175,7 +175,7 @@ func TestHardLoss(t *testing.T) {
 	s.connection(200, bus.Connection{State: bus.Disconnected})
 	s.step(200)
 	s.is(probe.NotReady, false)
-	require.Equal(t, bus.Unavailable, bus.CodeOf(s.v.cause))
+	require.Equal(t, bus.CodeUnavailable, bus.CodeOf(s.v.cause))
 	s.connection(300, bus.Connection{State: bus.Connected})
 	s.step(300)
 	s.is(probe.Running, true)
@@ -195,7 +195,7 @@ func TestNeverThere(t *testing.T) {
 
 func TestRefusedCredentials(t *testing.T) {
 	t.Parallel()
-	denied := &bus.Error{Code: bus.Unauthenticated, Op: "connect"}
+	denied := &bus.Error{Code: bus.CodeUnauthenticated, Op: "connect"}
 	for _, c := range []struct {
 		name   string
 		refuse func(s *script)
@@ -261,7 +261,7 @@ func TestProberThatDoesNotEnd(t *testing.T) {
 
 func TestWithoutProbes(t *testing.T) {
 	t.Parallel()
-	unsupported := &bus.Error{Code: bus.Unsupported, Op: "ping"}
+	unsupported := &bus.Error{Code: bus.CodeUnsupported, Op: "ping"}
 	lose := func(s *script, ms int) verdict {
 		s.f.loss, s.f.lossAt, s.f.doubted = errGone, at(ms), at(ms)
 		return s.step(ms)
@@ -290,7 +290,7 @@ func TestWithoutProbes(t *testing.T) {
 	s.is(probe.NotReady, false)
 
 	require.True(t, s.heard(1300).step(1300).probe)
-	s.probed(1301, &bus.Error{Code: bus.Closed})
+	s.probed(1301, &bus.Error{Code: bus.CodeClosed})
 	s.is(probe.Stopped, false)
 }
 
@@ -362,11 +362,11 @@ func TestSubscriptions(t *testing.T) {
 			{200, set(nil), probe.Running},
 		},
 		"its context ended": {
-			{0, set(over(&bus.Error{Code: bus.Canceled})), probe.Prepared},
+			{0, set(over(&bus.Error{Code: bus.CodeCanceled})), probe.Prepared},
 		},
 		"ended with an error": {
 			{0, set(sub(true, nil)), probe.Running},
-			{100, set(over(&bus.Error{Code: bus.NotFound})), probe.Failed},
+			{100, set(over(&bus.Error{Code: bus.CodeNotFound})), probe.Failed},
 			{200, set(nil), probe.Running},
 		},
 	} {

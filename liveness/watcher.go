@@ -194,7 +194,7 @@ func failure(cause error) bool {
 		return false
 	}
 	code := bus.CodeOf(cause)
-	return code != bus.Closed && code != bus.Canceled
+	return code != bus.CodeClosed && code != bus.CodeCanceled
 }
 
 // alive records a sign of life at heard, which proves that the broker was there at

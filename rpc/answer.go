@@ -66,21 +66,21 @@ func (s *Server) replied(f *Frame, a *answer, outcome error) error {
 	}
 	err := outcome
 	switch bus.CodeOf(err) {
-	case bus.NotFound:
+	case bus.CodeNotFound:
 		s.counters.repliesDropped.Add(1)
 		return nil
-	case bus.TooLarge, bus.InvalidArgument, bus.Unsupported:
+	case bus.CodeTooLarge, bus.CodeInvalidArgument, bus.CodeUnsupported:
 		// It will be refused again: say so instead, in few words.
 		code := codes.Internal
 		switch {
 		case a.st.Code() != codes.OK:
 			code = a.st.Code()
-		case bus.CodeOf(err) == bus.TooLarge:
+		case bus.CodeOf(err) == bus.CodeTooLarge:
 			code = codes.ResourceExhausted
 		}
 		err = s.publish(f, failure(f, code, "the answer can't be sent: "+err.Error()))
 		switch bus.CodeOf(err) {
-		case bus.NotFound, bus.TooLarge, bus.InvalidArgument, bus.Unsupported:
+		case bus.CodeNotFound, bus.CodeTooLarge, bus.CodeInvalidArgument, bus.CodeUnsupported:
 			s.counters.repliesDropped.Add(1)
 			s.cfg.logger.Warn("a reply can't be sent", "method", f.Method, "caller", f.Caller, "replyTo", f.ReplyTo, "error", err)
 			return nil
@@ -120,7 +120,7 @@ func (s *Server) encode(reply *Frame, record *bus.Record, f *Frame, a *answer) e
 		reply.Server = s.id
 	}
 	if err := s.cfg.wire.Encode(reply, record); err != nil {
-		return &bus.Error{Code: bus.InvalidArgument, Op: "encode", Topic: f.ReplyTo, Err: err}
+		return &bus.Error{Code: bus.CodeInvalidArgument, Op: "encode", Topic: f.ReplyTo, Err: err}
 	}
 	record.Topic, record.Partition = f.ReplyTo, f.ReplyPartition
 	return nil

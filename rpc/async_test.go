@@ -82,18 +82,18 @@ func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", &number{})
 		answer()
 		require.NoError(t, a.Sent(w.ctx))
-		held.Load().Complete(driver.Failed(&bus.Error{Code: bus.Unavailable}))
+		held.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeUnavailable}))
 
 		// It was not sent.
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", &number{})
-		held.Load().Complete(driver.Failed(&bus.Error{Code: bus.Unavailable}))
+		held.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeUnavailable}))
 		requireError(t, a.Sent(w.ctx), codes.Unavailable, false)
 		_, err = a.Reply(w.ctx)
 		requireError(t, err, codes.Unavailable, false)
 
 		// Nobody knows, and no reply comes.
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", &number{}, rpc.Timeout(20*time.Second))
-		held.Load().Complete(driver.Failed(&bus.Error{Code: bus.OutcomeUnknown}))
+		held.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeOutcomeUnknown}))
 		requireError(t, a.Sent(short()), codes.DeadlineExceeded, false)
 		select {
 		case <-a.Done():
@@ -180,7 +180,7 @@ func TestOneWayOutcomes(t *testing.T) {
 	for _, tt := range []struct {
 		bus  bus.Code
 		want codes.Code
-	}{{bus.Unavailable, codes.Unavailable}, {bus.OutcomeUnknown, codes.Unknown}, {bus.TooLarge, codes.ResourceExhausted}, {bus.NotFound, codes.Unimplemented}} {
+	}{{bus.CodeUnavailable, codes.Unavailable}, {bus.CodeOutcomeUnknown, codes.Unknown}, {bus.CodeTooLarge, codes.ResourceExhausted}, {bus.CodeNotFound, codes.Unimplemented}} {
 		t.Run(tt.bus.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

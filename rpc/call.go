@@ -102,7 +102,7 @@ func decode[Resp any](c *Client, contentType string, body []byte) (*Resp, *Error
 // Send sends a request that is not answered: it returns nil when the transport's log
 // has it, and says nothing of a server, which may come later. It does not wait for the reply reader. When
 // it fails nothing was sent, except that after codes.Unknown, and after the end of ctx
-// or the call's timeout, that is not known: errors.Is tells by bus.OutcomeUnknown
+// or the call's timeout, that is not known: errors.Is tells by bus.CodeOutcomeUnknown
 // being bus.CodeOf of the error. With a retry policy it is sent again, under the same
 // id, so that a server that got both runs one. Interceptors see an empty response.
 func Send(ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) error {

@@ -133,7 +133,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
 		a.Cancel()
 		<-a.Done()
-		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Err: errors.New("injected")}))
+		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Err: errors.New("injected")}))
 		synctest.Wait()
 		require.Nil(t, notice.Load())
 
@@ -141,7 +141,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
 		a.Cancel()
 		<-a.Done()
-		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.OutcomeUnknown, Err: errors.New("injected")}))
+		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeOutcomeUnknown, Err: errors.New("injected")}))
 		synctest.Wait()
 		require.EqualValues(t, driver.AnyPartition, notice.Load().Partition)
 	})

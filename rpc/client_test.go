@@ -65,11 +65,11 @@ func TestPublishOutcomes(t *testing.T) {
 		bus  bus.Code
 		want codes.Code
 	}{
-		{bus.Unavailable, codes.Unavailable}, {bus.TooLarge, codes.ResourceExhausted}, {bus.ResourceExhausted, codes.ResourceExhausted},
-		{bus.Closed, codes.Unavailable}, {bus.NotFound, codes.Unimplemented}, {bus.Unsupported, codes.Unimplemented},
-		{bus.InvalidArgument, codes.InvalidArgument}, {bus.PermissionDenied, codes.PermissionDenied},
-		{bus.Unauthenticated, codes.Unauthenticated}, {bus.Internal, codes.Internal}, {bus.Unknown, codes.Unknown},
-		{bus.DeadlineExceeded, codes.DeadlineExceeded}, {bus.Canceled, codes.Canceled},
+		{bus.CodeUnavailable, codes.Unavailable}, {bus.CodeTooLarge, codes.ResourceExhausted}, {bus.CodeResourceExhausted, codes.ResourceExhausted},
+		{bus.CodeClosed, codes.Unavailable}, {bus.CodeNotFound, codes.Unimplemented}, {bus.CodeUnsupported, codes.Unimplemented},
+		{bus.CodeInvalidArgument, codes.InvalidArgument}, {bus.CodePermissionDenied, codes.PermissionDenied},
+		{bus.CodeUnauthenticated, codes.Unauthenticated}, {bus.CodeInternal, codes.Internal}, {bus.CodeUnknown, codes.Unknown},
+		{bus.CodeDeadlineExceeded, codes.DeadlineExceeded}, {bus.CodeCanceled, codes.Canceled},
 	} {
 		t.Run(tt.bus.String(), func(t *testing.T) {
 			t.Parallel()
@@ -125,7 +125,7 @@ func TestCallToATopicThatDoesNotExist(t *testing.T) {
 	w := inMemory(t)
 	_, err := rpc.Call[number](w.ctx, w.client(), "nowhere", "m", &number{})
 	e := requireError(t, err, codes.Unimplemented, false)
-	require.Equal(t, bus.NotFound, bus.CodeOf(err))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 	require.False(t, e.Retryable())
 }
 

@@ -215,7 +215,7 @@ func (d *discovery) serve() {
 		if err == nil {
 			err = d.serveUntil(topic.Name)
 		}
-		if d.ctx.Err() != nil || bus.CodeOf(err) == bus.Closed {
+		if d.ctx.Err() != nil || bus.CodeOf(err) == bus.CodeClosed {
 			return
 		}
 		d.server.cfg.logger.Warn("the server can't be asked about itself", "topic", topic.Name, "error", err)
@@ -234,7 +234,7 @@ func (d *discovery) serveUntil(topic string) error {
 	if err := sub.Err(); err != nil {
 		return err
 	}
-	return &bus.Error{Code: bus.Closed, Op: "serve", Topic: topic, Reason: "the bus is being closed"}
+	return &bus.Error{Code: bus.CodeClosed, Op: "serve", Topic: topic, Reason: "the bus is being closed"}
 }
 
 // close takes the announcement back, first of all.
@@ -245,7 +245,7 @@ func (d *discovery) close(ctx context.Context) error {
 		err = shut
 	}
 	d.all.Wait() // bounded: its context has ended
-	if bus.CodeOf(err) == bus.Closed || errors.Is(err, errShutdown) {
+	if bus.CodeOf(err) == bus.CodeClosed || errors.Is(err, errShutdown) {
 		return nil // there is nothing left to tell anybody
 	}
 	return err

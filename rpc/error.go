@@ -165,31 +165,31 @@ func publishError(err error) *Error {
 	e := newError(codes.Unknown, "the request was not sent: "+err.Error(), err)
 	code := codes.Unknown
 	switch bus.CodeOf(err) {
-	case bus.NotFound:
+	case bus.CodeNotFound:
 		// Not codes.NotFound: callers take that for the answer that the thing they
 		// asked for does not exist.
 		code = codes.Unimplemented
-	case bus.Unsupported:
+	case bus.CodeUnsupported:
 		code = codes.Unimplemented
-	case bus.TooLarge:
+	case bus.CodeTooLarge:
 		code, e.terminal = codes.ResourceExhausted, true
-	case bus.ResourceExhausted:
+	case bus.CodeResourceExhausted:
 		code = codes.ResourceExhausted
-	case bus.Unavailable:
+	case bus.CodeUnavailable:
 		code = codes.Unavailable
-	case bus.Closed:
+	case bus.CodeClosed:
 		code, e.terminal = codes.Unavailable, true
-	case bus.InvalidArgument:
+	case bus.CodeInvalidArgument:
 		code = codes.InvalidArgument
-	case bus.DeadlineExceeded:
+	case bus.CodeDeadlineExceeded:
 		code = codes.DeadlineExceeded
-	case bus.Canceled:
+	case bus.CodeCanceled:
 		code = codes.Canceled
-	case bus.Unauthenticated:
+	case bus.CodeUnauthenticated:
 		code = codes.Unauthenticated
-	case bus.PermissionDenied:
+	case bus.CodePermissionDenied:
 		code = codes.PermissionDenied
-	case bus.Internal:
+	case bus.CodeInternal:
 		code = codes.Internal
 	}
 	e.st = status.New(code, e.st.Message())

@@ -280,12 +280,12 @@ func TestServeTellsWhyItEnded(t *testing.T) {
 	s := w.server()
 	err := s.Serve(w.ctx, "nowhere")
 	requireError(t, err, codes.Unimplemented, false)
-	require.Equal(t, bus.NotFound, bus.CodeOf(err))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 	_, err = w.server(rpc.Group("g")).Start(w.ctx, "nowhere")
 	require.NoError(t, err)
 	chans := newWorld(t, onGochannel(t))
 	_, err = chans.server(rpc.Group("g")).Start(w.ctx, "t")
-	require.Equal(t, bus.Unsupported, bus.CodeOf(err))
+	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 }
 
 // One server may answer on several topics, and a handler may make calls.

@@ -76,7 +76,7 @@ func (p *pending) settle(o bus.Outcome) {
 	switch {
 	case o.Err == nil:
 		p.isSent(o.Partition)
-	case bus.CodeOf(o.Err) == bus.OutcomeUnknown:
+	case bus.CodeOf(o.Err) == bus.CodeOutcomeUnknown:
 		p.client.counters.outcomeUnknown.Add(1)
 		// The server may have got it: wait for the reply, or the deadline.
 		p.place.Store(int64(AnyPartition) + 2)

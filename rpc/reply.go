@@ -171,14 +171,14 @@ func (r *replyReader) run(ctx context.Context) {
 		}
 		e := newError(publishError(err).Code(), "replies can't be received: "+err.Error(), err)
 		switch bus.CodeOf(err) {
-		case bus.Closed:
+		case bus.CodeClosed:
 			e.terminal = true
 			r.set(false, nil, e, err)
 			for _, c := range r.everyone() {
 				c.calls.close(e)
 			}
 			return
-		case bus.Unauthenticated, bus.PermissionDenied, bus.Unsupported, bus.InvalidArgument:
+		case bus.CodeUnauthenticated, bus.CodePermissionDenied, bus.CodeUnsupported, bus.CodeInvalidArgument:
 			// Waiting is unlikely to mend it: calls are told, and it is tried again.
 			r.set(false, nil, e, err)
 		default:
@@ -251,10 +251,10 @@ func (r *replyReader) position() bus.Start {
 // reposition sees to it that the next subscription does not end as the last one did.
 func (r *replyReader) reposition(err error) {
 	switch bus.CodeOf(err) {
-	case bus.Undecodable: // the record after the last that was handled is no message
+	case bus.CodeUndecodable: // the record after the last that was handled is no message
 		r.undecodable.Add(1)
 		r.skipped++
-	case bus.NotFound, bus.OutOfRange: // another topic now, or one that was truncated
+	case bus.CodeNotFound, bus.CodeOutOfRange: // another topic now, or one that was truncated
 		r.next, r.skipped = -1, 0
 	}
 }
@@ -328,9 +328,9 @@ func (r *replyReader) close(ctx context.Context) error {
 			return nil
 		}
 		switch bus.CodeOf(err) {
-		case bus.NotFound, bus.Unsupported:
+		case bus.CodeNotFound, bus.CodeUnsupported:
 			return nil // it is gone, or this transport can only make topics
-		case bus.Unavailable:
+		case bus.CodeUnavailable:
 			if sleep(ctx, back.pause(attempt)) {
 				continue
 			}

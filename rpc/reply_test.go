@@ -150,7 +150,7 @@ func TestReaderComesBackWhenItsTopicIsDeleted(t *testing.T) {
 // a reply may overtake the outcome.
 func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
 	t.Parallel()
-	for _, code := range []bus.Code{bus.OutcomeUnknown, bus.Unavailable} {
+	for _, code := range []bus.Code{bus.CodeOutcomeUnknown, bus.CodeUnavailable} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
 						return false
 					}
 					kept := *o
-					if code == bus.OutcomeUnknown {
+					if code == bus.CodeOutcomeUnknown {
 						kept.Complete(driver.Failed(&bus.Error{Code: code, Op: "publish"}))
 					} else {
 						held.Store(&kept)

@@ -170,7 +170,7 @@ func (r *replyReader) mark(ctx context.Context) (int64, error) {
 	select {
 	case o := <-outcome:
 		if o.Err == nil && o.Offset < 0 {
-			o.Err = &bus.Error{Code: bus.Unavailable, Op: "publish", Topic: r.topic, Reason: "the broker did not tell where the record is"}
+			o.Err = &bus.Error{Code: bus.CodeUnavailable, Op: "publish", Topic: r.topic, Reason: "the broker did not tell where the record is"}
 		}
 		return o.Offset, o.Err
 	case <-ctx.Done():

@@ -119,7 +119,7 @@ func TestClientsOfABusShareTheirReplyTopic(t *testing.T) {
 	}
 	require.NoError(t, b.Close())
 	_, err := w.bus.DescribeTopic(w.ctx, b.ReplyTopic())
-	require.Equal(t, bus.NotFound, bus.CodeOf(err))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 	next := w.client()
 	require.NotEqual(t, b.ReplyTopic(), next.ReplyTopic())
 	_, err = rpc.Call[number](w.ctx, next, topic, "double", &number{1})
@@ -153,7 +153,7 @@ func TestLateReplyDoesNotBringItsTopicBack(t *testing.T) {
 			close(finish)
 			w.eventually("the reply is given up", func() bool { return s.Stats().RepliesDropped == 1 })
 			_, err = w.bus.DescribeTopic(w.ctx, c.ReplyTopic())
-			require.Equal(t, bus.NotFound, bus.CodeOf(err))
+			require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 		})
 	}
 }

@@ -59,7 +59,7 @@ func CleanReplyTopics(ctx context.Context, b *bus.Bus, patience time.Duration) (
 			continue
 		}
 		if err := b.DeleteTopic(ctx, t.Topic); err != nil {
-			if bus.CodeOf(err) == bus.NotFound {
+			if bus.CodeOf(err) == bus.CodeNotFound {
 				continue
 			}
 			return deleted, newError(publishError(err).Code(), "can't delete a reply topic: "+err.Error(), err)
@@ -121,7 +121,7 @@ func (c *Client) ask(ctx context.Context, topics []InstanceReplyTopic, patience 
 		switch {
 		case err == nil:
 			topics[i].Alive = true
-		case bus.CodeOf(err) == bus.NotFound:
+		case bus.CodeOf(err) == bus.CodeNotFound:
 			topics[i].Topic = ""
 		case ctx.Err() == nil && e.Code() == codes.Canceled && a.Sent(ctx) == nil: // it had its time
 		default:

@@ -139,7 +139,7 @@ func (s *Server) refuses(why error) bool {
 	switch {
 	case s.cfg.atMostOnce:
 		return true
-	case why == nil || !s.isStopping() || bus.CodeOf(why) == bus.Revoked:
+	case why == nil || !s.isStopping() || bus.CodeOf(why) == bus.CodeRevoked:
 		return false // it is delivered again
 	default:
 		return !s.cfg.leaveOnStop || !s.redelivered()

@@ -201,7 +201,7 @@ func TestReplyThatIsNotPublishedIsPublishedAgainWithoutRunningTwice(t *testing.T
 			if !isReply(o) || failures.Add(-1) < 0 {
 				return false
 			}
-			o.Complete(driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish", Reason: "injected"}))
+			o.Complete(driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Op: "publish", Reason: "injected"}))
 			return true
 		})
 		topic := w.topic("calc", 1)

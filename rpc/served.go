@@ -124,7 +124,7 @@ func (c *Client) watch() (*presence.Watcher, error) {
 
 // close ends the watching, and keeps it from being begun.
 func (w *watching) close(ctx context.Context) error {
-	w.once.Do(func() { w.err = &bus.Error{Code: bus.Closed, Op: "watch", Reason: "the client is closed"} })
+	w.once.Do(func() { w.err = &bus.Error{Code: bus.CodeClosed, Op: "watch", Reason: "the client is closed"} })
 	if w.watcher == nil {
 		return nil
 	}

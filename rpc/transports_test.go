@@ -148,7 +148,7 @@ func (w *world) topic(name string, partitions int32) string {
 		w.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
-			if err := b.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.NotFound {
+			if err := b.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.CodeNotFound {
 				w.Log(err) // the broker may have been taken away
 			}
 		})

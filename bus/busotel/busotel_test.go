@@ -106,7 +106,7 @@ func TestAFailedPublishEndsItsSpanWithTheError(t *testing.T) {
 	require.NoError(t, err)
 	b, err := bus.New(tr, bus.WithHooks(busotel.New(busotel.WithTracerProvider(provider))))
 	require.NoError(t, err)
-	require.Equal(t, bus.NotFound, bus.CodeOf(b.Publish("nowhere", message.NewMessage("id", nil))))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(b.Publish("nowhere", message.NewMessage("id", nil))))
 	require.NoError(t, b.Close())
 	spans := rec.Ended()
 	require.Len(t, spans, 1)

@@ -83,7 +83,7 @@ func TestEncodeFails(t *testing.T) {
 	} {
 		m, err := f()
 		require.Nil(t, m, name)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), name)
 		require.ErrorContains(t, err, "can't be encoded as application/", name)
 	}
 }
@@ -103,7 +103,7 @@ func TestDecodeFails(t *testing.T) {
 		"other type":  func() error { _, err := codec.Decode[order](codec.JSON, of("application/avro", "{}")); return err },
 	} {
 		err := f()
-		require.Equal(t, bus.Undecodable, bus.CodeOf(err), name)
+		require.Equal(t, bus.CodeUndecodable, bus.CodeOf(err), name)
 	}
 	_, err := codec.Decode[order](codec.JSON, of("Application/JSON ; charset=utf-8", "{}"))
 	require.NoError(t, err)

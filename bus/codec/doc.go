@@ -24,7 +24,7 @@
 //
 // Encode puts the codec's content type in the header [ContentTypeHeader]. A message
 // that says there that it is something else is not guessed at: decoding fails with
-// bus.Undecodable. One without the header is taken for what the codec reads.
+// bus.CodeUndecodable. One without the header is taken for what the codec reads.
 // [SchemaIDHeader] carries the id of the payload's schema where a program keeps a
 // registry. It is the program's to read: no codec here asks a registry.
 //

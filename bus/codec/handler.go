@@ -12,7 +12,7 @@ import (
 // it.
 //
 // A message that can't be decoded does not reach h: the handler returns
-// bus.DeadLetter with a bus.Undecodable error. It then goes to the subscription's
+// bus.DeadLetter with a bus.CodeUndecodable error. It then goes to the subscription's
 // bus.DeadLetterTopic; without one it is delivered again and again, and holds up what
 // is ordered after it, so that nothing is lost unseen.
 //

@@ -57,7 +57,7 @@ func TestHandler(t *testing.T) {
 	}
 
 	_, err = b.Consume(ctx, "orders", codec.Handler[order](nil, nil))
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }
 
 func ExampleHandler() {

@@ -22,14 +22,14 @@ const (
 
 // Encode makes a message with a new UUID of v, encoded with c, and says so in its
 // ContentTypeHeader. A nil c is [For] v. A value that c can't encode is
-// bus.InvalidArgument.
+// bus.CodeInvalidArgument.
 func Encode(c Codec, v any) (*message.Message, error) {
 	if c == nil {
 		c = For(v)
 	}
 	payload, err := c.Marshal(v)
 	if err != nil {
-		return nil, &bus.Error{Code: bus.InvalidArgument, Op: "encode", Reason: fmt.Sprintf("a %T can't be encoded as %s", v, c.ContentType()), Err: err}
+		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "encode", Reason: fmt.Sprintf("a %T can't be encoded as %s", v, c.ContentType()), Err: err}
 	}
 	m := message.NewMessage(watermill.NewUUID(), payload)
 	m.Metadata.Set(ContentTypeHeader, c.ContentType())
@@ -40,7 +40,7 @@ func Encode(c Codec, v any) (*message.Message, error) {
 // pointer to one (for Protobuf the generated *pb.Order), []byte. A nil c is the
 // default of T. What is decoded keeps nothing of the message. A payload that c can't
 // decode, and a message whose ContentTypeHeader names another type, are
-// bus.Undecodable.
+// bus.CodeUndecodable.
 func Decode[T any](c Codec, m *message.Message) (T, error) {
 	var v T
 	var target any = &v
@@ -52,10 +52,10 @@ func Decode[T any](c Codec, m *message.Message) (T, error) {
 		c = For(target)
 	}
 	if said := m.Metadata.Get(ContentTypeHeader); said != "" && !sameType(said, c.ContentType()) {
-		return v, &bus.Error{Code: bus.Undecodable, Op: "decode", Reason: fmt.Sprintf("the message is %q, this reader takes %q", shorten(said), c.ContentType())}
+		return v, &bus.Error{Code: bus.CodeUndecodable, Op: "decode", Reason: fmt.Sprintf("the message is %q, this reader takes %q", shorten(said), c.ContentType())}
 	}
 	if err := c.Unmarshal(m.Payload, target); err != nil {
-		return v, &bus.Error{Code: bus.Undecodable, Op: "decode", Reason: fmt.Sprintf("the payload is no %v in %s", reflect.TypeFor[T](), c.ContentType()), Err: err}
+		return v, &bus.Error{Code: bus.CodeUndecodable, Op: "decode", Reason: fmt.Sprintf("the payload is no %v in %s", reflect.TypeFor[T](), c.ContentType()), Err: err}
 	}
 	if pointer {
 		v, _ = target.(T)

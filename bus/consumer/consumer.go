@@ -101,7 +101,7 @@ func (c *Consumer) Start() error {
 	c.mu.Lock()
 	if c.want == wantClosed {
 		c.mu.Unlock()
-		return c.fail(bus.Closed, "start", "the consumer is closed", nil)
+		return c.fail(bus.CodeClosed, "start", "the consumer is closed", nil)
 	}
 	if c.want != wantStarted {
 		c.want, c.err = wantStarted, nil
@@ -130,7 +130,7 @@ func (c *Consumer) stop() (*run, error) {
 	defer c.report()
 	defer c.mu.Unlock()
 	if c.want == wantClosed {
-		return c.run, c.fail(bus.Closed, "stop", "the consumer is closed", nil)
+		return c.run, c.fail(bus.CodeClosed, "stop", "the consumer is closed", nil)
 	}
 	if c.want != wantStopped {
 		c.want = wantStopped
@@ -226,8 +226,8 @@ func (c *Consumer) trouble() error {
 	if now.State != bus.Disconnected && now.State != bus.Refused {
 		return nil
 	}
-	code := bus.Unavailable
-	if known := bus.CodeOf(now.Cause); now.Cause != nil && known != bus.Unknown {
+	code := bus.CodeUnavailable
+	if known := bus.CodeOf(now.Cause); now.Cause != nil && known != bus.CodeUnknown {
 		code = known
 	}
 	return c.fail(code, "consume", "the broker is "+now.State.String(), now.Cause)

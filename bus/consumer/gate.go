@@ -76,7 +76,7 @@ func (g *gate) pass(ctx context.Context, draining <-chan struct{}) error {
 	return nil
 }
 
-var errHeldBack = &bus.Error{Code: bus.Canceled, Op: "consume", Reason: "the consumer is paused, and stops"}
+var errHeldBack = &bus.Error{Code: bus.CodeCanceled, Op: "consume", Reason: "the consumer is paused, and stops"}
 
 // Pause holds handlers back: none is begun until Resume, and those that run go on. The
 // consumer stays in its group with its partitions, and fetches no more than its windows

@@ -62,7 +62,7 @@ func (c *Consumer) batchHandler(hop int) bus.BatchHandler {
 func (c *Consumer) guard(ctx context.Context, first *bus.Record, handle func(context.Context) error) (err error) {
 	outer := ctx
 	if d := c.cfg.handlerTimeout; d > 0 {
-		tooLate := &bus.Error{Code: bus.DeadlineExceeded, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler did not end within its time-out of %v", d)}
+		tooLate := &bus.Error{Code: bus.CodeDeadlineExceeded, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler did not end within its time-out of %v", d)}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, d, tooLate)
 		defer cancel()
@@ -76,7 +76,7 @@ func (c *Consumer) guard(ctx context.Context, first *bus.Record, handle func(con
 		if p := recover(); p != nil {
 			c.cfg.logger.Error("handler panicked", "topic", first.Topic, "partition", first.Partition, "offset", first.Offset,
 				"panic", p, "stack", string(debug.Stack()))
-			err = &bus.Error{Code: bus.Internal, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
+			err = &bus.Error{Code: bus.CodeInternal, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
 		}
 	}()
 	return handle(ctx)

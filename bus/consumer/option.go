@@ -298,5 +298,5 @@ func (c *Consumer) topicOf(hop int) string {
 }
 
 func invalid(reason string) error {
-	return &bus.Error{Code: bus.InvalidArgument, Op: "configure the consumer", Reason: reason}
+	return &bus.Error{Code: bus.CodeInvalidArgument, Op: "configure the consumer", Reason: reason}
 }

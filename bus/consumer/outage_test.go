@@ -84,16 +84,16 @@ func TestASubscriptionThatEnds(t *testing.T) {
 			r.publish(t, i, 1, nil)
 			elapse(time.Hour)
 			begun := time.Now()
-			m.end(&bus.Error{Code: bus.Unavailable, Op: "consume", Reason: "the coordinator is gone"})
+			m.end(&bus.Error{Code: bus.CodeUnavailable, Op: "consume", Reason: "the coordinator is gone"})
 			synctest.Wait()
 			require.Equal(t, consumer.Starting, c.State())
-			require.Equal(t, bus.Unavailable, bus.CodeOf(c.Current().Cause))
+			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(c.Current().Cause))
 			wait(t, c, consumer.Consuming)
 			require.LessOrEqual(t, time.Since(begun), 200*time.Millisecond, "each is the first after a long time")
 		}
 		elapse(time.Hour)
 		require.Equal(t, sequence(0, 20), j.all())
-		errNo := &bus.Error{Code: bus.PermissionDenied, Op: "consume", Reason: "not any more"}
+		errNo := &bus.Error{Code: bus.CodePermissionDenied, Op: "consume", Reason: "not any more"}
 		m.end(errNo)
 		wait(t, c, consumer.Stopped)
 		require.ErrorIs(t, c.Err(), errNo)
@@ -110,7 +110,7 @@ func TestStopDuringTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr, err := memory.New()
 		require.NoError(t, err)
-		b, err := bus.New(&flaky{Transport: tr, left: 1_000_000, code: bus.Unavailable})
+		b, err := bus.New(&flaky{Transport: tr, left: 1_000_000, code: bus.CodeUnavailable})
 		require.NoError(t, err)
 		defer b.Close()
 		c, err := consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("g")))
@@ -132,7 +132,7 @@ func TestTheCauseOfNotStarting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		c := r.consumer(t, nop)
-		r.faults.Disconnect(&bus.Error{Code: bus.Unauthenticated, Op: "connect", Reason: "the login was refused"})
+		r.faults.Disconnect(&bus.Error{Code: bus.CodeUnauthenticated, Op: "connect", Reason: "the login was refused"})
 		require.NoError(t, c.Start())
 		require.ErrorContains(t, c.Current().Cause, "the login was refused")
 		synctest.Wait()

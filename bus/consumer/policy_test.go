@@ -122,7 +122,7 @@ func TestADeadLetterThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		dead := r.letters(t, "dead")
-		require.NoError(t, r.faults.Inject(bustest.OnPublish("dead", bustest.Nth(1, 2), bustest.Fail(bus.Unavailable))))
+		require.NoError(t, r.faults.Inject(bustest.OnPublish("dead", bustest.Nth(1, 2), bustest.Fail(bus.CodeUnavailable))))
 		r.publish(t, 0, 1, nil)
 		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errPlease },
 			consumer.WithRetry(consumer.Retry{Attempts: 1}), consumer.WithDeadLetterTopic("dead"))
@@ -218,7 +218,7 @@ func TestTheHandlerTimeout(t *testing.T) {
 		r.publish(t, 0, 1, nil)
 		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
 			<-d.Context().Done()
-			require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(context.Cause(ctx)))
+			require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(context.Cause(ctx)))
 			return ctx.Err()
 		}, consumer.WithHandlerTimeout(time.Second), consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 2}))
 		var called []consumer.Handled
@@ -289,7 +289,7 @@ func TestUndecodable(t *testing.T) {
 		synctest.Wait()
 		r.publish(t, 3, 1, nil)
 		wait(t, c, consumer.Stopped)
-		require.Equal(t, bus.Undecodable, bus.CodeOf(c.Err()))
+		require.Equal(t, bus.CodeUndecodable, bus.CodeOf(c.Err()))
 	})
 }
 

@@ -151,8 +151,8 @@ func TestFault16StartErrorsThatDoNotPass(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"topic":      nil, // there is none
-		"refused":    &bus.Error{Code: bus.PermissionDenied, Op: "subscribe", Reason: "not this group"},
-		"configured": &bus.Error{Code: bus.InvalidArgument, Op: "subscribe", Reason: "the session time-out is too short for the broker"},
+		"refused":    &bus.Error{Code: bus.CodePermissionDenied, Op: "subscribe", Reason: "not this group"},
+		"configured": &bus.Error{Code: bus.CodeInvalidArgument, Op: "subscribe", Reason: "the session time-out is too short for the broker"},
 		"unknown":    errors.New("it does not say"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestFault16StartErrorsThatDoNotPass(t *testing.T) {
 				elapse(24 * time.Hour)
 				require.Equal(t, consumer.Stopped, c.State())
 				require.EqualValues(t, 1, counting.subscribed.Load(), "it is tried once")
-				want := bus.NotFound
+				want := bus.CodeNotFound
 				if err != nil {
 					want = bus.CodeOf(err)
 					require.ErrorIs(t, c.Err(), err)
@@ -267,7 +267,7 @@ func TestFault18HealthThatSeesNothing(t *testing.T) {
 		r.faults.Disconnect(nil)
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, service().Status)
-		require.Equal(t, bus.Unavailable, bus.CodeOf(service().Cause))
+		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(service().Cause))
 		require.False(t, reg.Ready())
 		require.True(t, reg.Healthy(), "it will recover by itself")
 		require.Zero(t, time.Since(begun), "it is known at once, nobody dials")
@@ -320,7 +320,7 @@ func TestFault19NoSASL(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.Start())
 	for change := range c.Watch(ctx) {
-		if change.State == consumer.Starting && bus.CodeOf(change.Cause) == bus.Unauthenticated {
+		if change.State == consumer.Starting && bus.CodeOf(change.Cause) == bus.CodeUnauthenticated {
 			break
 		}
 	}

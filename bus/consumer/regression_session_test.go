@@ -89,9 +89,9 @@ func TestFault12TheHandlersContextOutlivesTheSession(t *testing.T) {
 		end  func(r *rig) error
 		code bus.Code
 	}{
-		"rebalance":  {func(r *rig) error { return r.faults.Rebalance("g", "t") }, bus.Revoked},
-		"expiry":     {func(r *rig) error { return r.log.ExpireMembers("g", "t") }, bus.Revoked},
-		"disconnect": {func(r *rig) error { r.faults.Disconnect(&bus.Error{Code: bus.Unavailable}); return nil }, bus.Unavailable},
+		"rebalance":  {func(r *rig) error { return r.faults.Rebalance("g", "t") }, bus.CodeRevoked},
+		"expiry":     {func(r *rig) error { return r.log.ExpireMembers("g", "t") }, bus.CodeRevoked},
+		"disconnect": {func(r *rig) error { r.faults.Disconnect(&bus.Error{Code: bus.CodeUnavailable}); return nil }, bus.CodeUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,9 +140,9 @@ func TestFault13AnUnreadErrorChannelBlocks(t *testing.T) {
 		})
 		consuming(t, c)
 		r.publish(t, 0, 10, nil)
-		require.NoError(t, r.faults.Inject(bustest.OnPublish("t", bustest.Always(), bustest.Fail(bus.Unavailable))))
+		require.NoError(t, r.faults.Inject(bustest.OnPublish("t", bustest.Always(), bustest.Fail(bus.CodeUnavailable))))
 		for range 1000 {
-			require.Equal(t, bus.Unavailable, bus.CodeOf(r.Publish("t", dead(1)...)))
+			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(r.Publish("t", dead(1)...)))
 			require.NoError(t, r.faults.Rebalance("g", "t"))
 			elapse(10 * time.Millisecond)
 		}
@@ -172,7 +172,7 @@ func TestFault15CancelThenClose(t *testing.T) {
 		synctest.Wait()
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.Equal(t, bus.Canceled, bus.CodeOf(c.Close(cancelled)))
+		require.Equal(t, bus.CodeCanceled, bus.CodeOf(c.Close(cancelled)))
 		var closing sync.WaitGroup
 		for range 20 {
 			closing.Go(func() { _ = c.Close(cancelled) })

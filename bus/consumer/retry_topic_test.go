@@ -105,7 +105,7 @@ func TestARetryTopicThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		require.NoError(t, r.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t.retry.1"}))
-		require.NoError(t, r.faults.Inject(bustest.OnPublish("t.retry.1", bustest.Nth(1, 2, 3), bustest.Fail(bus.Unavailable))))
+		require.NoError(t, r.faults.Inject(bustest.OnPublish("t.retry.1", bustest.Nth(1, 2, 3), bustest.Fail(bus.CodeUnavailable))))
 		r.publish(t, 0, 1, nil)
 		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
 			if d.Record.Topic == "t" {

@@ -156,7 +156,7 @@ func (r *run) first(subs []*bus.Subscription) error {
 		if err := s.Err(); err != nil {
 			return err
 		}
-		return r.c.fail(bus.Closed, "consume", "the bus was closed", nil)
+		return r.c.fail(bus.CodeClosed, "consume", "the bus was closed", nil)
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (r *run) drain(subs []*bus.Subscription) error {
 	}
 	closing.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return r.c.fail(bus.DeadlineExceeded, "stop", "handlers were cut off: their messages will be delivered again", err)
+		return r.c.fail(bus.CodeDeadlineExceeded, "stop", "handlers were cut off: their messages will be delivered again", err)
 	}
 	return nil
 }
@@ -267,7 +267,7 @@ func temporary(err error) bool {
 		return false
 	}
 	switch bus.CodeOf(err) {
-	case bus.Unavailable, bus.DeadlineExceeded, bus.OutcomeUnknown, bus.ResourceExhausted, bus.Revoked:
+	case bus.CodeUnavailable, bus.CodeDeadlineExceeded, bus.CodeOutcomeUnknown, bus.CodeResourceExhausted, bus.CodeRevoked:
 		return true
 	default:
 		return false

@@ -142,7 +142,7 @@ func (c *Consumer) Wait(ctx context.Context, states ...State) (State, error) {
 	}
 	now := c.Current()
 	if now.State == Closed && ctx.Err() == nil {
-		return Closed, c.fail(bus.Closed, "wait for a state", "the consumer is closed", now.Cause)
+		return Closed, c.fail(bus.CodeClosed, "wait for a state", "the consumer is closed", now.Cause)
 	}
 	return now.State, c.ended(ctx, "wait for a state", "it is "+now.State.String(), now.Cause)
 }

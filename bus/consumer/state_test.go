@@ -48,8 +48,8 @@ func TestTheLifeOfAConsumer(t *testing.T) {
 		require.NoError(t, c.Close(t.Context()))
 		require.NoError(t, c.Close(t.Context()), "idempotent")
 		require.Equal(t, consumer.Closed, c.State())
-		require.Equal(t, bus.Closed, bus.CodeOf(c.Start()))
-		require.Equal(t, bus.Closed, bus.CodeOf(c.Stop()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Start()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Stop()))
 		require.NoError(t, c.StopAndWait(t.Context()))
 		require.Equal(t, []string{"initialising", "starting", "consuming", "stopping", "stopped", "starting", "consuming", "closing", "closed"}, seen.closed())
 	})
@@ -79,11 +79,11 @@ func TestStartsWithTheBrokerAway(t *testing.T) {
 		elapse(time.Hour)
 		now := c.Current()
 		require.Equal(t, consumer.Starting, now.State)
-		require.Equal(t, bus.Unavailable, bus.CodeOf(now.Cause), "it says why: %v", now.Cause)
+		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(now.Cause), "it says why: %v", now.Cause)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := c.Wait(ctx, consumer.Consuming)
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(err))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Contains(t, err.Error(), "it is starting")
 		r.faults.Connect()
@@ -106,7 +106,7 @@ func TestARebalanceShows(t *testing.T) {
 		require.Equal(t, consumer.Consuming, c.State())
 		require.NoError(t, c.Close(t.Context()))
 		require.Equal(t, []string{"initialising", "starting", "consuming", "starting", "consuming", "closing", "closed"}, seen.closed())
-		require.Equal(t, bus.Revoked, bus.CodeOf(seen.all[3].Cause))
+		require.Equal(t, bus.CodeRevoked, bus.CodeOf(seen.all[3].Cause))
 		require.EqualValues(t, 2, c.Stats().Entered[consumer.Consuming])
 	})
 }
@@ -132,12 +132,12 @@ func TestTheDrainTimeout(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		err := c.StopAndWait(ctx)
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(err))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
 		require.Equal(t, 9*time.Second, (<-told).Sub(at), "its context ends within the drain time-out")
 		require.Equal(t, consumer.Stopping, c.State(), "a handler runs")
 		close(release)
 		wait(t, c, consumer.Stopped)
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(c.Current().Cause), "it says that a handler was cut off")
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(c.Current().Cause), "it says that a handler was cut off")
 		require.NoError(t, c.Err(), "it was asked to stop")
 		require.EqualValues(t, 1, c.Stats().Interrupted)
 		require.Zero(t, c.Stats().Failed)
@@ -163,12 +163,12 @@ func TestCloseIsBounded(t *testing.T) {
 		at := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(c.Close(ctx)))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(c.Close(ctx)))
 		require.Equal(t, 2*time.Second, time.Since(at))
 		require.Equal(t, consumer.Closing, c.State())
 		close(release)
 		wait(t, c, consumer.Closed)
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(c.Close(t.Context())), "later calls get the first one's result: it was cut off")
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(c.Close(t.Context())), "later calls get the first one's result: it was cut off")
 	})
 }
 
@@ -185,7 +185,7 @@ func TestAFinalEnd(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, c.Start())
 		wait(t, c, consumer.Stopped)
-		require.Equal(t, bus.NotFound, bus.CodeOf(c.Err()))
+		require.Equal(t, bus.CodeNotFound, bus.CodeOf(c.Err()))
 		require.Equal(t, c.Err(), c.Current().Cause)
 		require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t"}))
 		consuming(t, c)
@@ -193,14 +193,14 @@ func TestAFinalEnd(t *testing.T) {
 		// The bus is closed under it.
 		require.NoError(t, b.Close())
 		wait(t, c, consumer.Stopped)
-		require.Equal(t, bus.Closed, bus.CodeOf(c.Err()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Err()))
 		require.NoError(t, c.Start())
 		elapse(time.Second)
 		require.Equal(t, consumer.Stopped, c.State())
-		require.Equal(t, bus.Closed, bus.CodeOf(c.Err()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Err()))
 		require.NoError(t, c.Close(t.Context()))
 		_, err = consumer.New(b, "t", j.handle)
-		require.Equal(t, bus.Closed, bus.CodeOf(err))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 	})
 }
 
@@ -226,7 +226,7 @@ func TestATemporaryEnd(t *testing.T) {
 		tr, err := memory.New()
 		require.NoError(t, err)
 		require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t"}))
-		b, err := bus.New(&flaky{Transport: tr, left: 8, code: bus.Unavailable})
+		b, err := bus.New(&flaky{Transport: tr, left: 8, code: bus.CodeUnavailable})
 		require.NoError(t, err)
 		defer b.Close()
 		c, err := consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("g")))
@@ -234,7 +234,7 @@ func TestATemporaryEnd(t *testing.T) {
 		begun := time.Now()
 		require.NoError(t, c.Start())
 		synctest.Wait()
-		require.Equal(t, bus.Unavailable, bus.CodeOf(c.Current().Cause))
+		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(c.Current().Cause))
 		wait(t, c, consumer.Consuming)
 		// 0.2, 0.4, … 25.6 s, each between half and the whole.
 		require.InDelta(t, 38.25, time.Since(begun).Seconds(), 12.76)
@@ -268,7 +268,7 @@ func TestWatchIsBounded(t *testing.T) {
 			require.Equal(t, numbers[i-1]+1, numbers[i])
 		}
 		_, err := c.Wait(t.Context(), consumer.Consuming)
-		require.Equal(t, bus.Closed, bus.CodeOf(err))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 		state, err := c.Wait(t.Context(), consumer.Stopped, consumer.Closed)
 		require.NoError(t, err)
 		require.Equal(t, consumer.Closed, state)
@@ -299,7 +299,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"subscribe": consumer.Subscribe(bus.Window(0)),
 	} {
 		_, err := consumer.New(r.Bus, "t", nop, o)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
 	}
 	for name, err := range map[string]error{
 		"no bus":     second(consumer.New(nil, "t", nop)),
@@ -308,7 +308,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"no topic":   second(consumer.New(r.Bus, "", nop)),
 		"by key":     second(consumer.NewBatch(r.Bus, "t", new(journal).handleBatch, consumer.Subscribe(bus.OrderByKey()))),
 	} {
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
 	}
 }
 

@@ -102,7 +102,7 @@ func wishes(t *testing.T, seed uint64) {
 					}
 					m.mu.Unlock()
 				case 1:
-					if err := r.faults.Rebalance("g", "t"); err != nil && bus.CodeOf(err) != bus.NotFound {
+					if err := r.faults.Rebalance("g", "t"); err != nil && bus.CodeOf(err) != bus.CodeNotFound {
 						panic(err)
 					}
 				default:

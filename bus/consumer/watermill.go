@@ -19,7 +19,7 @@ import (
 // handler's name, is not there.
 func Watermill(h message.HandlerFunc, middleware ...message.HandlerMiddleware) bus.Handler {
 	return watermillHandler(h, middleware, func(produced []*message.Message) error {
-		return &bus.Error{Code: bus.InvalidArgument, Op: "handle",
+		return &bus.Error{Code: bus.CodeInvalidArgument, Op: "handle",
 			Reason: fmt.Sprintf("the handler produced %d messages and has nowhere to publish them: use WatermillPublisher", len(produced))}
 	})
 }

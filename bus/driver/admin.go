@@ -6,11 +6,11 @@ import "context"
 // (Capabilities.Topics).
 type Admin interface {
 	// CreateTopic makes the topic and waits under ctx until it can be used.
-	// AlreadyExists when it is there, whatever its configuration.
+	// CodeAlreadyExists when it is there, whatever its configuration.
 	CreateTopic(ctx context.Context, spec TopicSpec) error
-	// DeleteTopic removes the topic and what is in it; NotFound when it isn't there.
+	// DeleteTopic removes the topic and what is in it; CodeNotFound when it isn't there.
 	DeleteTopic(ctx context.Context, topic string) error
-	// DescribeTopic returns what the topic is like; NotFound when it isn't there.
+	// DescribeTopic returns what the topic is like; CodeNotFound when it isn't there.
 	DescribeTopic(ctx context.Context, topic string) (TopicInfo, error)
 	// ListTopics returns every topic's name, sorted, without the transport's own.
 	ListTopics(ctx context.Context) ([]string, error)
@@ -54,7 +54,7 @@ type PartitionInfo struct {
 // PartitionAdder is implemented by a transport whose topics may grow.
 type PartitionAdder interface {
 	// AddPartitions raises the topic's number of partitions to total and waits under ctx
-	// until all can be used. InvalidArgument when it has as many or more; NotFound when it
+	// until all can be used. CodeInvalidArgument when it has as many or more; CodeNotFound when it
 	// isn't there. From then on most keys go to other partitions than before.
 	AddPartitions(ctx context.Context, topic string, total int32) error
 }

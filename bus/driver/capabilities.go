@@ -3,7 +3,7 @@ package driver
 import "time"
 
 // Capabilities says what a transport can do. It is constant for the life of the
-// transport. Package bus refuses, with [Unsupported], an option that asks for
+// transport. Package bus refuses, with [CodeUnsupported], an option that asks for
 // what is missing; it never ignores one.
 type Capabilities struct {
 	// Name of the transport: "kafka", "memory", "chan".

@@ -13,55 +13,55 @@ type Code uint8
 
 // The codes. Their order is of no importance; their String is stable.
 const (
-	// Unknown: the cause could not be classified.
-	Unknown Code = iota
-	// InvalidArgument: the call is wrong and will be wrong again: an empty topic,
+	// CodeUnknown: the cause could not be classified.
+	CodeUnknown Code = iota
+	// CodeInvalidArgument: the call is wrong and will be wrong again: an empty topic,
 	// a nil message, an unknown URL parameter.
-	InvalidArgument
-	// NotFound: the topic, partition or group does not exist.
-	NotFound
-	// AlreadyExists: the topic to be created is already there.
-	AlreadyExists
-	// Unsupported: this transport can't do it, ever. See [Capabilities].
-	Unsupported
-	// TooLarge: the message is over the size limit; nothing was sent.
-	TooLarge
-	// Closed: the bus, subscription or client was closed before, or while, the
+	CodeInvalidArgument
+	// CodeNotFound: the topic, partition or group does not exist.
+	CodeNotFound
+	// CodeAlreadyExists: the topic to be created is already there.
+	CodeAlreadyExists
+	// CodeUnsupported: this transport can't do it, ever. See [Capabilities].
+	CodeUnsupported
+	// CodeTooLarge: the message is over the size limit; nothing was sent.
+	CodeTooLarge
+	// CodeClosed: the bus, subscription or client was closed before, or while, the
 	// call ran.
-	Closed
-	// Unavailable: the broker can't be reached now. The transport goes on trying.
-	Unavailable
-	// DeadlineExceeded: the time for the operation ran out, and it is known that
+	CodeClosed
+	// CodeUnavailable: the broker can't be reached now. The transport goes on trying.
+	CodeUnavailable
+	// CodeDeadlineExceeded: the time for the operation ran out, and it is known that
 	// nothing was sent.
-	DeadlineExceeded
-	// Canceled: the caller's context was cancelled, and it is known that nothing
+	CodeDeadlineExceeded
+	// CodeCanceled: the caller's context was cancelled, and it is known that nothing
 	// was sent.
-	Canceled
-	// OutcomeUnknown: the message was handed to the transport and the wait for its
+	CodeCanceled
+	// CodeOutcomeUnknown: the message was handed to the transport and the wait for its
 	// outcome ended first. It may or may not be in the log.
-	OutcomeUnknown
-	// Unauthenticated: the broker refused the credentials.
-	Unauthenticated
-	// PermissionDenied: the credentials are good, but do not allow this.
-	PermissionDenied
-	// Undecodable: a record's bytes could not be made into a message.
-	Undecodable
-	// Revoked: the partition was taken away; its messages are someone else's now.
-	Revoked
-	// ResourceExhausted: a bound was reached, and waiting for room ended.
-	ResourceExhausted
-	// OutOfRange: the position asked for is not in the log.
-	OutOfRange
-	// Internal: a bug, a handler's panic among them.
-	Internal
+	CodeOutcomeUnknown
+	// CodeUnauthenticated: the broker refused the credentials.
+	CodeUnauthenticated
+	// CodePermissionDenied: the credentials are good, but do not allow this.
+	CodePermissionDenied
+	// CodeUndecodable: a record's bytes could not be made into a message.
+	CodeUndecodable
+	// CodeRevoked: the partition was taken away; its messages are someone else's now.
+	CodeRevoked
+	// CodeResourceExhausted: a bound was reached, and waiting for room ended.
+	CodeResourceExhausted
+	// CodeOutOfRange: the position asked for is not in the log.
+	CodeOutOfRange
+	// CodeInternal: a bug, a handler's panic among them.
+	CodeInternal
 )
 
 var codeNames = [...]string{
-	Unknown: "unknown", InvalidArgument: "invalid_argument", NotFound: "not_found", AlreadyExists: "already_exists",
-	Unsupported: "unsupported", TooLarge: "too_large", Closed: "closed", Unavailable: "unavailable",
-	DeadlineExceeded: "deadline_exceeded", Canceled: "canceled", OutcomeUnknown: "outcome_unknown",
-	Unauthenticated: "unauthenticated", PermissionDenied: "permission_denied", Undecodable: "undecodable",
-	Revoked: "revoked", ResourceExhausted: "resource_exhausted", OutOfRange: "out_of_range", Internal: "internal",
+	CodeUnknown: "unknown", CodeInvalidArgument: "invalid_argument", CodeNotFound: "not_found", CodeAlreadyExists: "already_exists",
+	CodeUnsupported: "unsupported", CodeTooLarge: "too_large", CodeClosed: "closed", CodeUnavailable: "unavailable",
+	CodeDeadlineExceeded: "deadline_exceeded", CodeCanceled: "canceled", CodeOutcomeUnknown: "outcome_unknown",
+	CodeUnauthenticated: "unauthenticated", CodePermissionDenied: "permission_denied", CodeUndecodable: "undecodable",
+	CodeRevoked: "revoked", CodeResourceExhausted: "resource_exhausted", CodeOutOfRange: "out_of_range", CodeInternal: "internal",
 }
 
 // String returns the code's name in snake case, "code(n)" for a number that has none.
@@ -127,8 +127,8 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 func (e *Error) Unwrap() error { return e.Err }
 
 // CodeOf returns the code of the first *Error in err's chain. A context's error
-// without one is DeadlineExceeded or Canceled; anything else is Unknown. CodeOf(nil)
-// is Unknown too: test for nil first.
+// without one is CodeDeadlineExceeded or CodeCanceled; anything else is CodeUnknown. CodeOf(nil)
+// is CodeUnknown too: test for nil first.
 func CodeOf(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -136,15 +136,15 @@ func CodeOf(err error) Code {
 	return ContextCode(err)
 }
 
-// ContextCode returns DeadlineExceeded or Canceled for a context's error, and
+// ContextCode returns CodeDeadlineExceeded or CodeCanceled for a context's error, and
 // Unknown for any other.
 func ContextCode(err error) Code {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return DeadlineExceeded
+		return CodeDeadlineExceeded
 	case errors.Is(err, context.Canceled):
-		return Canceled
+		return CodeCanceled
 	default:
-		return Unknown
+		return CodeUnknown
 	}
 }

@@ -6,7 +6,7 @@ package driver
 type Listeners interface {
 	// Listening says whether anybody is subscribed to the topic: true as soon as that
 	// may be so, false only when it is known that nobody is. A subscription that has
-	// lost its broker for a moment, and will be back, counts. NotFound for a topic that
+	// lost its broker for a moment, and will be back, counts. CodeNotFound for a topic that
 	// does not exist. It does not block, and is cheap enough to be asked for each message.
 	Listening(topic string) (bool, error)
 }

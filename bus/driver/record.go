@@ -54,7 +54,7 @@ const AnyPartition int32 = -1
 // copy.
 type Outgoing struct {
 	// Context ends the wait for room: when it ends before the message was handed
-	// over, the transport must complete it with Canceled or DeadlineExceeded. After
+	// over, the transport must complete it with Canceled or CodeDeadlineExceeded. After
 	// that the transport may ignore it. Never nil; it always has a deadline. Who keeps it
 	// beyond Complete must have called its Done before.
 	Context context.Context

@@ -20,7 +20,7 @@ type Transport interface {
 	//
 	// While the connection is gone the transport must not queue without bound. A
 	// message it gives up on is completed with Unavailable when it is known not to be
-	// in the log, otherwise with OutcomeUnknown.
+	// in the log, otherwise with CodeOutcomeUnknown.
 	Publish(batch []Outgoing)
 
 	// Subscribe begins to take part in reading a topic. It must fail at once for what
@@ -36,7 +36,7 @@ type Transport interface {
 	// Ping makes a round trip to the broker now, without touching any topic, and
 	// returns nil if and only if that worked. It must end with ctx. A transport that
 	// has no broker and can't lose one returns nil; one that can't know returns
-	// Unsupported.
+	// CodeUnsupported.
 	Ping(ctx context.Context) error
 
 	// Observe registers the one observer of the connection, before anything else is
@@ -47,7 +47,7 @@ type Transport interface {
 
 	// Close stops taking messages (Publish completes them with Closed), flushes what
 	// it was given, ends sessions that are still there and lets go of everything. When
-	// ctx ends it gives up on flushing, completes what is left with OutcomeUnknown, and
+	// ctx ends it gives up on flushing, completes what is left with CodeOutcomeUnknown, and
 	// returns the context's error. It is idempotent; later calls wait for the first.
 	Close(ctx context.Context) error
 }
@@ -129,7 +129,7 @@ const (
 	// StartNewest: the end as it is when the partition is assigned, resolved to a
 	// number before the session says that it is assigned.
 	StartNewest
-	// StartAtOffset: an offset. One that is not in the log is an OutOfRange error.
+	// StartAtOffset: an offset. One that is not in the log is an CodeOutOfRange error.
 	StartAtOffset
 	// StartAtTime: a time.
 	StartAtTime
@@ -142,7 +142,7 @@ type Session interface {
 	// partition in it positioned: a record published after Next returned is seen.
 	// Losing the broker is an Event, not an error; the session must reconnect by
 	// itself and go on after the last record it fetched. An error other than ctx's is
-	// final: it says why the session ended (NotFound for a topic that does not exist,
+	// final: it says why the session ended (CodeNotFound for a topic that does not exist,
 	// Closed after Close). While a subscription drains nobody calls Next; the session
 	// must go on revoking all the same.
 	Next(ctx context.Context) (Event, error)

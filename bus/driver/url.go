@@ -32,18 +32,18 @@ type URL struct {
 func ParseURL(raw string) (*URL, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || scheme == "" {
-		return nil, &Error{Code: InvalidArgument, Op: "open", Reason: `the bus URL has no scheme: write memory://name, chan:// or kafka://host:port`}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: `the bus URL has no scheme: write memory://name, chan:// or kafka://host:port`}
 	}
 	if strings.Contains(rest, "#") {
-		return nil, &Error{Code: InvalidArgument, Op: "open", Reason: "the bus URL has a fragment (#…): leave it out"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL has a fragment (#…): leave it out"}
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	if strings.Contains(rest, "@") {
-		return nil, &Error{Code: InvalidArgument, Op: "open", Reason: "the bus URL holds credentials before an @: pass them by environment or file, never in a URL"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL holds credentials before an @: pass them by environment or file, never in a URL"}
 	}
 	params, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, &Error{Code: InvalidArgument, Op: "open", Reason: "the bus URL's parameters can't be parsed: write ?name=value&name=value"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL's parameters can't be parsed: write ?name=value&name=value"}
 	}
 	host, path, _ := strings.Cut(rest, "/")
 	return &URL{Scheme: strings.ToLower(scheme), Host: host, Path: path, params: params}, nil
@@ -129,7 +129,7 @@ func (u *URL) Done() error {
 		return u.bad
 	}
 	if len(u.params) > 0 {
-		return &Error{Code: InvalidArgument, Op: "open", Transport: u.Scheme,
+		return &Error{Code: CodeInvalidArgument, Op: "open", Transport: u.Scheme,
 			Reason: "unknown URL parameter " + strings.Join(slices.Sorted(maps.Keys(u.params)), ", ")}
 	}
 	return nil
@@ -137,6 +137,6 @@ func (u *URL) Done() error {
 
 func (u *URL) fail(name, what string) {
 	if u.bad == nil {
-		u.bad = &Error{Code: InvalidArgument, Op: "open", Transport: u.Scheme, Reason: "URL parameter " + name + " " + what}
+		u.bad = &Error{Code: CodeInvalidArgument, Op: "open", Transport: u.Scheme, Reason: "URL parameter " + name + " " + what}
 	}
 }

@@ -64,8 +64,8 @@ func (p *Producer) flushed(seq uint64) {
 const cutOff = time.Second
 
 // Close accepts nothing more, and waits until every message that was accepted has its
-// report. When ctx ends first those that are left are reported: with bus.Closed what
-// was not sent, with bus.OutcomeUnknown what may have been; Close then fails and says
+// report. When ctx ends first those that are left are reported: with bus.CodeClosed what
+// was not sent, with bus.CodeOutcomeUnknown what may have been; Close then fails and says
 // how many. It does not close the bus. It is idempotent: later calls wait for the first
 // and return its result, or their context's error.
 func (p *Producer) Close(ctx context.Context) error {
@@ -91,7 +91,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	select {
 	case <-p.pumped:
 	case <-t.C: // the transport breaks its promise; every message has its report
-		p.err = &bus.Error{Code: bus.Internal, Op: "close the producer", Topic: p.topic, Reason: "the transport does not return from publishing", Err: p.err}
+		p.err = &bus.Error{Code: bus.CodeInternal, Op: "close the producer", Topic: p.topic, Reason: "the transport does not return from publishing", Err: p.err}
 	}
 	close(p.closed)
 	return p.err
@@ -109,13 +109,13 @@ func (p *Producer) giveUp(cause error) error {
 	for _, it := range untold {
 		if it.state != reported {
 			unsent++
-			p.tell(it, it.failure(bus.Closed, "the producer was closed before the broker was back; nothing was sent", cause))
+			p.tell(it, it.failure(bus.CodeClosed, "the producer was closed before the broker was back; nothing was sent", cause))
 		}
 	}
 	for it := range p.out {
 		if it.state != reported {
 			unknown++
-			p.tell(it, it.failure(bus.OutcomeUnknown, "the producer was closed before the outcome was known: it may or may not be in the log", cause))
+			p.tell(it, it.failure(bus.CodeOutcomeUnknown, "the producer was closed before the outcome was known: it may or may not be in the log", cause))
 		}
 	}
 	if unsent+unknown == 0 {

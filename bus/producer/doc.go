@@ -18,11 +18,11 @@
 //
 //   - [Wait], the default: messages wait under their contexts. Send and SendAsync
 //     wait for room once too many do.
-//   - [FailFast]: Send and SendAsync fail with bus.Unavailable as soon as the
+//   - [FailFast]: Send and SendAsync fail with bus.CodeUnavailable as soon as the
 //     connection is known to be down, and so do messages that were not sent yet.
 //   - [Buffer]: messages are kept within a bound, and sent in their order when the
 //     broker is back. Beyond the bound Send and SendAsync fail at once with
-//     bus.ResourceExhausted.
+//     bus.CodeResourceExhausted.
 //
 // Credentials that are refused are not waited for: messages fail with what the broker
 // said.
@@ -34,17 +34,17 @@
 // Context: a message's context bounds its wait until it is handed to the transport. A
 // message that must outlive the request that made it is sent with
 // context.WithoutCancel. One without a deadline gets [WithTimeout]'s. When it ends
-// before, nothing was sent, and the report says bus.Canceled or
-// bus.DeadlineExceeded. When it ends later, Send returns bus.OutcomeUnknown, and a
+// before, nothing was sent, and the report says bus.CodeCanceled or
+// bus.CodeDeadlineExceeded. When it ends later, Send returns bus.CodeOutcomeUnknown, and a
 // receipt goes on waiting for the truth.
 //
-// Sent again: only what the transport says is not in the log (bus.Unavailable). So
+// Sent again: only what the transport says is not in the log (bus.CodeUnavailable). So
 // the producer makes no duplicates of its own.
 //
 // Order: messages with one key, or one explicit partition, get into the log in the
 // order in which they were accepted, also across an outage. A message that could not
 // be sent while a later one of its key was is not sent any more: it fails with
-// bus.Unavailable. Messages without either are sent in order as well, but may change
+// bus.CodeUnavailable. Messages without either are sent in order as well, but may change
 // places when one has to be sent again.
 //
 // The queue is one: while a message waits to be sent again the ones behind it wait,

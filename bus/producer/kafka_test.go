@@ -102,7 +102,7 @@ func TestKafkaOutages(t *testing.T) {
 					if r.Offset >= 0 { // not told when the broker had it from an attempt before
 						require.Equal(t, r.Offset, where.offset, text)
 					}
-				case r.Code() != bus.OutcomeUnknown:
+				case r.Code() != bus.CodeOutcomeUnknown:
 					require.False(t, there, "%s is in the log although: %v", text, r.Err)
 				}
 			}

@@ -35,7 +35,7 @@ func Wait() Option {
 	return func(c *config) error { c.mode = wait; return nil }
 }
 
-// FailFast has messages fail with bus.Unavailable at once while the connection is
+// FailFast has messages fail with bus.CodeUnavailable at once while the connection is
 // known to be down. While it is not known yet, at a program's start, they wait as long
 // as the transport does.
 func FailFast() Option {
@@ -44,7 +44,7 @@ func FailFast() Option {
 
 // Buffer keeps messages while the broker is away, at most so many of together so many
 // bytes, counted as bus.WithMaxMessageBytes does, those on their way to the broker
-// included. One more is bus.ResourceExhausted at once. A message whose context has no
+// included. One more is bus.CodeResourceExhausted at once. A message whose context has no
 // deadline stays until it is sent or the producer is closed, unless WithTimeout says
 // otherwise.
 func Buffer(messages, bytes int) Option {
@@ -95,5 +95,5 @@ func newConfig(opts []Option) (config, error) {
 }
 
 func invalid(reason string) error {
-	return &bus.Error{Code: bus.InvalidArgument, Op: "configure the producer", Reason: reason}
+	return &bus.Error{Code: bus.CodeInvalidArgument, Op: "configure the producer", Reason: reason}
 }

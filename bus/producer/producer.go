@@ -79,8 +79,8 @@ func New(b *bus.Bus, topic string, opts ...Option) (*Producer, error) {
 func (p *Producer) Topic() string { return p.topic }
 
 // Send sends a message and waits for its report, whose Err is the error. It returns
-// when ctx ends at the latest: with bus.Canceled or bus.DeadlineExceeded when nothing
-// was sent, with bus.OutcomeUnknown when the message may be in the log; then it must
+// when ctx ends at the latest: with bus.CodeCanceled or bus.CodeDeadlineExceeded when nothing
+// was sent, with bus.CodeOutcomeUnknown when the message may be in the log; then it must
 // still not be changed, as the transport may go on reading it. Otherwise the message
 // is the caller's again.
 func (p *Producer) Send(ctx context.Context, m *message.Message) (Report, error) {
@@ -113,11 +113,11 @@ func (p *Producer) accept(ctx context.Context, m *message.Message, waited bool) 
 		}
 	}()
 	if m == nil {
-		return nil, fault(bus.InvalidArgument, p.topic, "the message is nil", nil)
+		return nil, fault(bus.CodeInvalidArgument, p.topic, "the message is nil", nil)
 	}
 	it = &item{topic: p.topic, lane: laneOf(m), size: size(m), msg: m, waited: waited, done: make(chan struct{})}
 	if it.size > p.cfg.bytes {
-		return nil, fault(bus.TooLarge, p.topic, fmt.Sprintf("the message has %d bytes, all that may wait are %d", it.size, p.cfg.bytes), nil)
+		return nil, fault(bus.CodeTooLarge, p.topic, fmt.Sprintf("the message has %d bytes, all that may wait are %d", it.size, p.cfg.bytes), nil)
 	}
 	it.ctx.Context, it.ctx.life = ctx, p.life
 	if _, ok := ctx.Deadline(); !ok && p.cfg.timeout > 0 {
@@ -143,7 +143,7 @@ func (p *Producer) admit(it *item) error {
 		switch {
 		case p.closing:
 			p.mu.Unlock()
-			return fault(bus.Closed, p.topic, "the producer is closed", nil)
+			return fault(bus.CodeClosed, p.topic, "the producer is closed", nil)
 		case it.ctx.Err() != nil:
 			p.mu.Unlock()
 			return fault(driver.ContextCode(it.ctx.Err()), p.topic, "nothing was sent", it.ctx.Err())
@@ -154,7 +154,7 @@ func (p *Producer) admit(it *item) error {
 		case p.cfg.mode == buffer:
 			held, bytes := p.held, p.bytes
 			p.mu.Unlock()
-			return fault(bus.ResourceExhausted, p.topic, fmt.Sprintf("the buffer is full: %d messages, %d bytes", held, bytes), nil)
+			return fault(bus.CodeResourceExhausted, p.topic, fmt.Sprintf("the buffer is full: %d messages, %d bytes", held, bytes), nil)
 		}
 		if p.room == nil {
 			p.room = make(chan struct{})
@@ -189,7 +189,7 @@ func (p *Producer) down() error {
 	c := p.bus.Connection()
 	switch c.State {
 	case bus.Disconnected:
-		return fault(bus.Unavailable, p.topic, "the broker is away; nothing was sent", c.Cause)
+		return fault(bus.CodeUnavailable, p.topic, "the broker is away; nothing was sent", c.Cause)
 	case bus.Refused:
 		return fault(bus.CodeOf(c.Cause), p.topic, "the broker refuses us; nothing was sent", c.Cause)
 	default:
@@ -206,7 +206,7 @@ func (p *Producer) expire(it *item, cause error) {
 	case it.state == queued, it.state == failed:
 		p.tell(it, it.failure(driver.ContextCode(cause), "nothing was sent", cause))
 	case it.state == handed && it.waited:
-		p.tell(it, it.failure(bus.OutcomeUnknown, "the message was handed over and the wait for its outcome ended: it may or may not be in the log", cause))
+		p.tell(it, it.failure(bus.CodeOutcomeUnknown, "the message was handed over and the wait for its outcome ended: it may or may not be in the log", cause))
 	}
 }
 
@@ -222,7 +222,7 @@ func (p *Producer) tell(it *item, r Report) {
 	switch {
 	case r.Err == nil:
 		p.stats.Sent++
-	case r.Code() == bus.OutcomeUnknown:
+	case r.Code() == bus.CodeOutcomeUnknown:
 		p.stats.Unknown++
 	default:
 		p.stats.Failed++

@@ -165,7 +165,7 @@ func run(t *testing.T, pr program) {
 	require.Zero(t, s.Queued+s.InFlight+s.Messages+s.Bytes)
 	require.EqualValues(t, len(pr.messages), s.Accepted+s.Refused)
 	if closed != nil {
-		require.Equal(t, bus.DeadlineExceeded, bus.CodeOf(closed))
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(closed))
 	}
 	check(t, pr, w, reports)
 }
@@ -197,16 +197,16 @@ func check(t *testing.T, pr program, w *world, reports map[string]producer.Repor
 		}
 	}
 	allowed := map[string][]bus.Code{
-		"wait":      {bus.Canceled, bus.DeadlineExceeded, bus.Closed, bus.Unavailable},
-		"fail fast": {bus.Canceled, bus.DeadlineExceeded, bus.Closed, bus.Unavailable},
-		"buffer":    {bus.Canceled, bus.DeadlineExceeded, bus.Closed, bus.Unavailable, bus.ResourceExhausted},
+		"wait":      {bus.CodeCanceled, bus.CodeDeadlineExceeded, bus.CodeClosed, bus.CodeUnavailable},
+		"fail fast": {bus.CodeCanceled, bus.CodeDeadlineExceeded, bus.CodeClosed, bus.CodeUnavailable},
+		"buffer":    {bus.CodeCanceled, bus.CodeDeadlineExceeded, bus.CodeClosed, bus.CodeUnavailable, bus.CodeResourceExhausted},
 	}[pr.mode]
 	for m, r := range reports {
 		where, there := at[m]
 		switch {
 		case r.Err == nil:
 			require.Equal(t, fmt.Sprintf("%d/%d", r.Partition, r.Offset), where, m)
-		case r.Code() == bus.OutcomeUnknown:
+		case r.Code() == bus.CodeOutcomeUnknown:
 		default:
 			require.False(t, there, "%s is in the log although: %v", m, r.Err)
 			require.True(t, slices.Contains(allowed, r.Code()), "%s: %v", m, r.Err)

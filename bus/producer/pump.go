@@ -56,7 +56,7 @@ func (p *Producer) next() (*item, step) {
 	case down != nil && p.cfg.mode == failFast:
 		p.tell(it, Report{Topic: p.topic, Partition: -1, Offset: -1, Err: down})
 		return nil, again
-	case p.away, bus.CodeOf(down) == bus.Unavailable && !p.rested:
+	case p.away, bus.CodeOf(down) == bus.CodeUnavailable && !p.rested:
 		return nil, rest
 	}
 	p.rested = false
@@ -103,12 +103,12 @@ func (p *Producer) outcome(it *item, o bus.Outcome) {
 	delete(p.out, it)
 	code := bus.CodeOf(o.Err)
 	switch {
-	case o.Err != nil && code == bus.Unavailable && p.cfg.mode != failFast && it.state == handed && !it.expired && p.life.Err() == nil:
+	case o.Err != nil && code == bus.CodeUnavailable && p.cfg.mode != failFast && it.state == handed && !it.expired && p.life.Err() == nil:
 		it.state = failed
 		p.failed = append(p.failed, it)
 		p.stats.Retried++
 	default:
-		if o.Err == nil || code == bus.OutcomeUnknown {
+		if o.Err == nil || code == bus.CodeOutcomeUnknown {
 			p.tries = 0
 			if l, ok := p.lanes[it.lane]; ok {
 				l.last = max(l.last, it.seq)
@@ -150,7 +150,7 @@ func (p *Producer) settle() {
 		switch {
 		case it.state == reported:
 		case overtaken:
-			p.tell(it, it.failure(bus.Unavailable, "the broker was away, and a later message of its key is in the log already: it was not sent, to keep the order", nil))
+			p.tell(it, it.failure(bus.CodeUnavailable, "the broker was away, and a later message of its key is in the log already: it was not sent, to keep the order", nil))
 		default:
 			it.state, it.element = queued, p.queue.PushFront(it)
 			p.away = true

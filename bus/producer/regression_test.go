@@ -32,9 +32,9 @@ func TestFault04CallsAfterClose(t *testing.T) {
 				require.NoError(t, p.Close(t.Context()))
 				begun := time.Now()
 				_, err := p.Send(t.Context(), msg("", "a"))
-				requireCode(t, bus.Closed, err)
+				requireCode(t, bus.CodeClosed, err)
 				_, err = p.SendAsync(t.Context(), msg("", "a"))
-				requireCode(t, bus.Closed, err)
+				requireCode(t, bus.CodeClosed, err)
 				require.NoError(t, p.Flush(t.Context()))
 				require.NoError(t, p.Close(t.Context()))
 				require.Zero(t, time.Since(begun))
@@ -48,7 +48,7 @@ func TestFault13ReportsThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	bubble(t, 1, func(t *testing.T, w *world) {
 		p := w.producer(producer.WithMaxOutstanding(3, 1000))
-		require.NoError(t, w.faults.Inject(bustest.OnPublish(topic, bustest.Every(2), bustest.Fail(bus.TooLarge))))
+		require.NoError(t, w.faults.Inject(bustest.OnPublish(topic, bustest.Every(2), bustest.Fail(bus.CodeTooLarge))))
 		for i := range 1000 {
 			_, err := p.SendAsync(t.Context(), msg("k", name(i))) // and forgets the receipt
 			require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestFault15CancelThenClose(t *testing.T) {
 		calls.Wait()
 		report, ok := receipt.Report()
 		require.True(t, ok)
-		requireCode(t, bus.Closed, report.Err)
-		require.Equal(t, bus.Canceled, bus.CodeOf(p.Close(t.Context())), "the first one's result")
+		requireCode(t, bus.CodeClosed, report.Err)
+		require.Equal(t, bus.CodeCanceled, bus.CodeOf(p.Close(t.Context())), "the first one's result")
 	})
 }

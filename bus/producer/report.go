@@ -37,7 +37,7 @@ func (r *Receipt) Report() (Report, bool) {
 }
 
 // Wait waits for the report and returns it with its error. When ctx ends first it
-// returns bus.OutcomeUnknown; the report still comes.
+// returns bus.CodeOutcomeUnknown; the report still comes.
 func (r *Receipt) Wait(ctx context.Context) (Report, error) {
 	select {
 	case <-r.m.done:
@@ -47,6 +47,6 @@ func (r *Receipt) Wait(ctx context.Context) (Report, error) {
 	if report, ok := r.Report(); ok { // both: whatever select picked
 		return report, report.Err
 	}
-	report := r.m.failure(bus.OutcomeUnknown, "it has no outcome yet, and the wait for it ended", ctx.Err())
+	report := r.m.failure(bus.CodeOutcomeUnknown, "it has no outcome yet, and the wait for it ended", ctx.Err())
 	return report, report.Err
 }

@@ -63,7 +63,7 @@ func NewTyped[T any](p *Producer, c codec.Codec, opts ...TypedOption) (*Typed[T]
 }
 
 // Send encodes v and sends it as Producer.Send does. A value that can't be encoded is
-// bus.InvalidArgument.
+// bus.CodeInvalidArgument.
 func (t *Typed[T]) Send(ctx context.Context, v T, opts ...SendOption) (Report, error) {
 	m, err := t.message(v, opts)
 	if err != nil {

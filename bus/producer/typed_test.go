@@ -64,16 +64,16 @@ func TestTypedRefuses(t *testing.T) {
 	defer w.close()
 	p := w.producer()
 	_, err := producer.NewTyped[order](nil, codec.JSON)
-	requireCode(t, bus.InvalidArgument, err)
+	requireCode(t, bus.CodeInvalidArgument, err)
 	_, err = producer.NewTyped[order](p, codec.JSON, producer.SchemaID(""))
-	requireCode(t, bus.InvalidArgument, err)
+	requireCode(t, bus.CodeInvalidArgument, err)
 	channels, err := producer.NewTyped[chan int](p, codec.JSON)
 	require.NoError(t, err)
 	r, err := channels.Send(t.Context(), make(chan int))
-	requireCode(t, bus.InvalidArgument, err)
+	requireCode(t, bus.CodeInvalidArgument, err)
 	require.Equal(t, err, r.Err)
 	_, err = channels.SendAsync(t.Context(), make(chan int))
-	requireCode(t, bus.InvalidArgument, err)
+	requireCode(t, bus.CodeInvalidArgument, err)
 	require.NoError(t, p.Close(t.Context()))
 }
 
@@ -125,7 +125,7 @@ func ExampleBuffer() {
 		log.Fatal(err)
 	}
 	for i := range 3 {
-		if _, err := p.SendAsync(ctx, msg("", name(i))); bus.CodeOf(err) == bus.ResourceExhausted {
+		if _, err := p.SendAsync(ctx, msg("", name(i))); bus.CodeOf(err) == bus.CodeResourceExhausted {
 			fmt.Println("the buffer is full: this reading is dropped")
 		}
 	}

@@ -137,7 +137,7 @@ func (l *lateTransport) Publish(batch []driver.Outgoing) {
 			<-o.Context.Done()
 			o.Complete(driver.Failed(&bus.Error{Code: driver.ContextCode(o.Context.Err()), Op: "publish", Topic: o.Topic, Reason: "no room"}))
 		case what == givenBack:
-			l.later(d, o, driver.Failed(&bus.Error{Code: bus.Unavailable, Op: "publish", Topic: o.Topic, Reason: "given back"}))
+			l.later(d, o, driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Op: "publish", Topic: o.Topic, Reason: "given back"}))
 		case what == lost:
 			l.later(d, o, unknown(o))
 		case what == arrived || d > 0:
@@ -167,7 +167,7 @@ func (l *lateTransport) Close(ctx context.Context) error {
 }
 
 func unknown(o *driver.Outgoing) driver.Outcome {
-	return driver.Failed(&bus.Error{Code: bus.OutcomeUnknown, Op: "publish", Topic: o.Topic, Reason: "lost"})
+	return driver.Failed(&bus.Error{Code: bus.CodeOutcomeUnknown, Op: "publish", Topic: o.Topic, Reason: "lost"})
 }
 
 type lateSink struct {

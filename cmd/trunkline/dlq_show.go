@@ -48,7 +48,7 @@ func dlqShowCommand(stdout io.Writer) *ffcli.Command {
 			return f.on(ctx, func(ctx context.Context, b *bus.Bus) error {
 				l, err := dlq.Get(ctx, b, args[0], at, *f.wait)
 				switch {
-				case err != nil && bus.CodeOf(err) == bus.NotFound:
+				case err != nil && bus.CodeOf(err) == bus.CodeNotFound:
 					return &exitError{exitCheck, err}
 				case err != nil:
 					return err

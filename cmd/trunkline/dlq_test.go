@@ -67,7 +67,7 @@ func newMorgue(t *testing.T, url string) *morgue {
 	sub, err := b.Consume(ctx, m.orders, func(_ context.Context, d *bus.Delivery) error {
 		refused <- struct{}{}
 		if d.Record.Offset%2 == 1 {
-			return bus.DeadLetter(&bus.Error{Code: bus.Undecodable, Op: "decode", Reason: "no order"})
+			return bus.DeadLetter(&bus.Error{Code: bus.CodeUndecodable, Op: "decode", Reason: "no order"})
 		}
 		return bus.DeadLetter(errors.New("the warehouse is\x1b[31m shut"))
 	}, bus.Group(m.orders), bus.DeadLetterTopic(m.dead))

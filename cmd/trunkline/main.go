@@ -72,7 +72,7 @@ func usageError(format string, args ...any) error {
 // cannotRun tells a wrong command line, such as an unknown URL parameter, from what
 // only this machine, or the moment, has against it.
 func cannotRun(err error) error {
-	if bus.CodeOf(err) == bus.InvalidArgument {
+	if bus.CodeOf(err) == bus.CodeInvalidArgument {
 		return &exitError{exitUsage, err}
 	}
 	return &exitError{exitUnavailable, err}

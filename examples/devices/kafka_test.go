@@ -40,5 +40,5 @@ func TestKafkaConfig(t *testing.T) {
 	require.Equal(t, "BusURL", ce.Field)
 	c.BusURL = "kafka://a:1?speed=9"
 	_, err = devices.KafkaConfig(c, discard)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }

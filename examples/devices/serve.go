@@ -23,7 +23,7 @@ func serve(ctx context.Context, b *bus.Bus, server *rpc.Server, topic bus.TopicS
 			return server.Start(context.WithoutCancel(ctx), topic.Name)
 		}
 		switch bus.CodeOf(err) {
-		case bus.Unavailable, bus.DeadlineExceeded, bus.OutcomeUnknown:
+		case bus.CodeUnavailable, bus.CodeDeadlineExceeded, bus.CodeOutcomeUnknown:
 		default:
 			return nil, err
 		}

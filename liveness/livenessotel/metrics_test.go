@@ -48,7 +48,7 @@ func (c *checked) fail(err error) {
 
 func (c *checked) Check(context.Context, driver.CheckSpec) driver.Health {
 	return driver.Health{Status: driver.HealthWarning, Message: "broker 2 does not answer",
-		Brokers: []driver.BrokerHealth{{ID: 1}, {ID: 2, Err: &bus.Error{Code: bus.Unavailable, Op: "check"}}},
+		Brokers: []driver.BrokerHealth{{ID: 1}, {ID: 2, Err: &bus.Error{Code: bus.CodeUnavailable, Op: "check"}}},
 		Topics: []driver.TopicHealth{{Name: "orders", Partitions: []driver.PartitionInfo{
 			{ID: 0, Leader: 1, Replicas: []int32{1, 2}, InSync: []int32{1}}, {ID: 1, Leader: -1}}}}}
 }
@@ -195,7 +195,7 @@ func TestMetrics(t *testing.T) {
 		require.EqualValues(t, 1, value(t, m["trunkline.check.partitions"], check, attribute.String("trunkline.partition.state", state)))
 	}
 
-	r.transport.fail(&bus.Error{Code: bus.Unavailable, Op: "ping"})
+	r.transport.fail(&bus.Error{Code: bus.CodeUnavailable, Op: "ping"})
 	r.transport.Disconnect(nil)
 	for s := range r.monitor.Watch(ctx) {
 		if s.Status == probe.NotReady {

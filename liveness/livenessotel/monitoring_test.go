@@ -79,7 +79,7 @@ func known(t *testing.T) map[string]map[string]bool {
 	require.NoError(t, r.bus.Publish("orders", message.NewMessage("id", nil)))
 	<-handled // there is a lag, if none to speak of
 	r.awaitSubscription(t)
-	r.transport.fail(&bus.Error{Code: bus.Unavailable, Op: "ping"})
+	r.transport.fail(&bus.Error{Code: bus.CodeUnavailable, Op: "ping"})
 	r.awaitFailedProbe(t)
 	all := make(map[string]map[string]bool)
 	for _, m := range r.collect(t) {

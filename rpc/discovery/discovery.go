@@ -72,7 +72,7 @@ func ask[A any](ctx context.Context, c *rpc.Client, f Filter, method string, opt
 		bs, bi := name(b)
 		return cmp.Or(cmp.Compare(as, bs), cmp.Compare(ai, bi))
 	})
-	if errors.Is(err, rpc.ErrNoServer) || err != nil && bus.CodeOf(err) == bus.NotFound {
+	if errors.Is(err, rpc.ErrNoServer) || err != nil && bus.CodeOf(err) == bus.CodeNotFound {
 		return all, nil
 	}
 	return all, err

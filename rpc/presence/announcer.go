@@ -101,7 +101,7 @@ func (a *Announcer) run() {
 	defer close(a.ended)
 	for made := false; ; {
 		err := a.once(&made)
-		if a.ctx.Err() != nil || bus.CodeOf(err) == bus.Closed {
+		if a.ctx.Err() != nil || bus.CodeOf(err) == bus.CodeClosed {
 			return
 		}
 		if err != nil {

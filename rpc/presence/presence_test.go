@@ -166,7 +166,7 @@ func TestAfterTheBus(t *testing.T) {
 	a := announce(t, b, "i")
 	require.NoError(t, w.Ready(t.Context()))
 	require.NoError(t, b.Close())
-	require.Eventually(t, func() bool { return bus.CodeOf(w.Ready(t.Context())) == bus.Closed }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return bus.CodeOf(w.Ready(t.Context())) == bus.CodeClosed }, time.Minute, time.Millisecond)
 	_ = a.Close(t.Context()) // it may have had nothing to take back
 	require.NoError(t, w.Close(t.Context()))
 }

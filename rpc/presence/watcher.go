@@ -67,7 +67,7 @@ func (w *Watcher) Ready(ctx context.Context) error {
 		case !since.IsZero():
 			return nil
 		case over:
-			return fmt.Errorf("presence: the watcher is closed: %w", errors.Join(cause, &bus.Error{Code: bus.Closed, Op: "watch", Topic: w.cfg.spec.Name}))
+			return fmt.Errorf("presence: the watcher is closed: %w", errors.Join(cause, &bus.Error{Code: bus.CodeClosed, Op: "watch", Topic: w.cfg.spec.Name}))
 		}
 		select {
 		case <-changed:
@@ -135,7 +135,7 @@ func (w *Watcher) run(ctx context.Context) {
 	pause := 100 * time.Millisecond
 	for {
 		heard, err := w.hear(ctx)
-		if ctx.Err() != nil || bus.CodeOf(err) == bus.Closed {
+		if ctx.Err() != nil || bus.CodeOf(err) == bus.CodeClosed {
 			w.set(time.Time{}, err)
 			return
 		}
@@ -185,10 +185,10 @@ func (w *Watcher) hear(ctx context.Context) (heard bool, err error) {
 	}
 	<-sub.Done() // it ends with ctx too
 	if e := sub.Err(); e != nil {
-		w.skip = bus.CodeOf(e) == bus.Undecodable
+		w.skip = bus.CodeOf(e) == bus.CodeUndecodable
 		return heard, e
 	}
-	return heard, &bus.Error{Code: bus.Closed, Op: "watch", Topic: w.cfg.spec.Name, Reason: "the bus is being closed"}
+	return heard, &bus.Error{Code: bus.CodeClosed, Op: "watch", Topic: w.cfg.spec.Name, Reason: "the bus is being closed"}
 }
 
 func (w *Watcher) handle(_ context.Context, d *bus.Delivery) error {

@@ -15,7 +15,7 @@ func (f *Faults) admin(op, topic string) (driver.Admin, error) {
 	if a, ok := f.inner.(driver.Admin); ok {
 		return a, nil
 	}
-	return nil, f.failure(driver.Unsupported, op, topic, "the transport has no topics to make", nil)
+	return nil, f.failure(driver.CodeUnsupported, op, topic, "the transport has no topics to make", nil)
 }
 
 // CreateTopic is the transport's; Unavailable while the connection is cut.
@@ -62,7 +62,7 @@ func (f *Faults) AddPartitions(ctx context.Context, topic string, total int32) e
 	}
 	a, ok := f.inner.(driver.PartitionAdder)
 	if !ok {
-		return f.failure(driver.Unsupported, "add partitions", topic, "this transport's topics don't grow", nil)
+		return f.failure(driver.CodeUnsupported, "add partitions", topic, "this transport's topics don't grow", nil)
 	}
 	return a.AddPartitions(ctx, topic, total)
 }

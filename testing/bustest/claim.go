@@ -145,7 +145,7 @@ func (c *claim) Commit(ctx context.Context, next int64, metadata string) error {
 	over := c.over
 	f.mu.Unlock()
 	if over {
-		return f.failure(driver.Revoked, "commit", c.s.sub.Topic, "the claim was ended by a fault", context.Cause(c.ctx))
+		return f.failure(driver.CodeRevoked, "commit", c.s.sub.Topic, "the claim was ended by a fault", context.Cause(c.ctx))
 	}
 	if err := c.inner.Commit(ctx, next, metadata); err != nil {
 		return err
@@ -177,7 +177,7 @@ func (c *claim) Release() {
 	c.once.Do(func() {
 		c.inner.Release()
 		close(c.released)
-		c.cancel(c.s.f.failure(driver.Revoked, "consume", c.s.sub.Topic, "the partition was released", nil))
+		c.cancel(c.s.f.failure(driver.CodeRevoked, "consume", c.s.sub.Topic, "the partition was released", nil))
 		c.s.f.mu.Lock()
 		c.s.claims = slices.DeleteFunc(c.s.claims, func(o *claim) bool { return o == c })
 		c.s.f.mu.Unlock()

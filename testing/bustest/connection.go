@@ -34,7 +34,7 @@ func (f *Faults) disconnect(cause error, d time.Duration) {
 		f.away = cause
 		f.broadcast()
 		for _, s := range f.sessions {
-			s.lose(f.failure(driver.Unavailable, "subscribe", s.sub.Topic, "the connection was cut by a fault", cause))
+			s.lose(f.failure(driver.CodeUnavailable, "subscribe", s.sub.Topic, "the connection was cut by a fault", cause))
 		}
 		f.observer.tell(driver.Connection{State: driver.Disconnected, Cause: cause, Since: time.Now()})
 		if d > 0 {

@@ -31,7 +31,7 @@ func TestManagedConsumer(t *testing.T) {
 	k.ExpectDelivered("orders", bustest.Payload("good"), bustest.Answered(bus.Ack))
 	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Answered(bus.Nack))
 	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Redelivered(), bustest.Answered(bus.AnswerDeadLetter))
-	k.Expect("orders.dead", bustest.Payload("bad"), bustest.DeadLetterFrom("orders"), bustest.DeadLetterCode(bus.Unknown))
+	k.Expect("orders.dead", bustest.Payload("bad"), bustest.DeadLetterFrom("orders"), bustest.DeadLetterCode(bus.CodeUnknown))
 	k.ExpectLag("g", "orders", 0)
 	require.NoError(t, c.StopAndWait(t.Context()))
 	k.Publish("orders", bustest.Payload("good"))

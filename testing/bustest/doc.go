@@ -58,7 +58,7 @@
 // [Faults] makes the transport under a bus misbehave, whichever transport that is:
 //
 //	f, err := bustest.NewFaults(transport, 1,
-//		bustest.OnPublish("orders", bustest.Nth(3), bustest.Fail(bus.Unavailable)),
+//		bustest.OnPublish("orders", bustest.Nth(3), bustest.Fail(bus.CodeUnavailable)),
 //		bustest.OnPublish("", bustest.Probability(0.01), bustest.Duplicate()),
 //		bustest.OnFetch("orders", bustest.Every(100), bustest.Delay(50*time.Millisecond)),
 //	)

@@ -40,7 +40,7 @@ func testBilling(t testing.TB) {
 	k.ExpectNone("bills")
 	k.ExpectLag("billing", "orders", 0)
 
-	k.Faults().Inject(bustest.OnPublish("bills", bustest.Nth(1), bustest.Fail(bus.Unavailable)))
+	k.Faults().Inject(bustest.OnPublish("bills", bustest.Nth(1), bustest.Fail(bus.CodeUnavailable)))
 	k.Publish("orders", bustest.Key("o-9"), bustest.JSON(map[string]any{"cents": 300}))
 	k.ExpectDelivered("orders", bustest.Key("o-9"), bustest.Redelivered(), bustest.Acknowledged())
 }

@@ -23,7 +23,7 @@ func ExampleNewFaults() {
 		panic(err)
 	}
 	faults, err := bustest.NewFaults(transport, 1,
-		bustest.OnPublish("orders", bustest.Nth(3), bustest.Fail(bus.Unavailable)))
+		bustest.OnPublish("orders", bustest.Nth(3), bustest.Fail(bus.CodeUnavailable)))
 	if err != nil {
 		panic(err)
 	}

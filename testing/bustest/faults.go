@@ -50,7 +50,7 @@ var (
 // comment. It fails with InvalidArgument when t is nil or a rule makes no sense.
 func NewFaults(t driver.Transport, seed uint64, rules ...Rule) (*Faults, error) {
 	if t == nil {
-		return nil, &driver.Error{Code: driver.InvalidArgument, Op: "inject", Reason: "the transport is nil"}
+		return nil, &driver.Error{Code: driver.CodeInvalidArgument, Op: "inject", Reason: "the transport is nil"}
 	}
 	f := &Faults{inner: t, name: t.Capabilities().Name, script: script{seed: seed}, changed: make(chan struct{})}
 	f.closing, f.close = context.WithCancelCause(context.Background())
@@ -152,7 +152,7 @@ func (f *Faults) failure(code driver.Code, op, topic, reason string, cause error
 }
 
 func (f *Faults) closed(op, topic string) *driver.Error {
-	return f.failure(driver.Closed, op, topic, "the transport is closed", nil)
+	return f.failure(driver.CodeClosed, op, topic, "the transport is closed", nil)
 }
 
 // reach says why an operation that needs the broker can't be done now.
@@ -163,6 +163,6 @@ func (f *Faults) reach(op, topic string) error {
 	case f.closing.Err() != nil || f.away == nil:
 		return nil // it is for the transport to answer
 	default:
-		return f.failure(driver.Unavailable, op, topic, "the connection was cut by a fault", f.away)
+		return f.failure(driver.CodeUnavailable, op, topic, "the connection was cut by a fault", f.away)
 	}
 }

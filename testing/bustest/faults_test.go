@@ -95,8 +95,8 @@ func take(t require.TestingT, c <-chan string, n int) []string {
 
 func TestScriptedFailure(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 1, 1, bustest.OnPublish("t", bustest.Nth(2, 4), bustest.Fail(bus.Unavailable)),
-		bustest.OnPublish("", bustest.Every(3), bustest.Fail(bus.ResourceExhausted)))
+	r := newRig(t, 1, 1, bustest.OnPublish("t", bustest.Nth(2, 4), bustest.Fail(bus.CodeUnavailable)),
+		bustest.OnPublish("", bustest.Every(3), bustest.Fail(bus.CodeResourceExhausted)))
 	defer r.Close()
 	got, _ := r.consume(t, "t")
 	require.Equal(t, []string{"", "unavailable", "resource_exhausted", "unavailable", "", "resource_exhausted", ""}, r.outcomes("t", numbered(7)...))
@@ -104,7 +104,7 @@ func TestScriptedFailure(t *testing.T) {
 	require.Equal(t, []string{"0", "4", "6"}, take(t, got, 3))
 	r.faults.Clear()
 	require.Equal(t, make([]string, 9), r.outcomes("t", numbered(9)...))
-	require.NoError(t, r.faults.Inject(bustest.OnPublish("t", bustest.Always(), bustest.Fail(bus.PermissionDenied))))
+	require.NoError(t, r.faults.Inject(bustest.OnPublish("t", bustest.Always(), bustest.Fail(bus.CodePermissionDenied))))
 	require.Equal(t, []string{"permission_denied"}, r.outcomes("t", numbered(1)...))
 }
 
@@ -166,7 +166,7 @@ func TestOutcomesLostAndHeld(t *testing.T) {
 	r.PublishAsync(t.Context(), "t", numbered(1)[0], tell)
 	take(t, got, 1)
 	require.NoError(t, r.Close())
-	require.Equal(t, bus.OutcomeUnknown, bus.CodeOf((<-told).Err), "Close tells what nobody released")
+	require.Equal(t, bus.CodeOutcomeUnknown, bus.CodeOf((<-told).Err), "Close tells what nobody released")
 }
 
 // connections records the connection's states.
@@ -201,13 +201,13 @@ func TestDisconnectForAWhile(t *testing.T) {
 		for _, s := range []*bus.Subscription{s, member} {
 			assigned, why := s.Assigned()
 			require.False(t, assigned)
-			require.Equal(t, bus.Unavailable, bus.CodeOf(why))
+			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(why))
 		}
 		require.Equal(t, bus.Disconnected, b.Connection().State)
-		require.Equal(t, bus.Unavailable, bus.CodeOf(b.Ping(t.Context())))
-		require.Equal(t, bus.Unavailable, bus.CodeOf(b.CreateTopic(t.Context(), bus.TopicSpec{Name: "v"})))
+		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(b.Ping(t.Context())))
+		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(b.CreateTopic(t.Context(), bus.TopicSpec{Name: "v"})))
 		_, err = b.ListTopics(t.Context())
-		require.Equal(t, bus.Unavailable, bus.CodeOf(err))
+		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(err))
 		listening, err := b.Listening("t")
 		require.NoError(t, err)
 		require.True(t, listening, "who is cut off will be back")
@@ -247,7 +247,7 @@ func TestSubscribeWhileDisconnected(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, waits.Close(ctx), "while there is no connection")
 	r.faults.Connect()
-	require.Equal(t, bus.NotFound, bus.CodeOf(nowhere.Ready(ctx)))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(nowhere.Ready(ctx)))
 }
 
 func TestCloseWhileDisconnected(t *testing.T) {
@@ -259,7 +259,7 @@ func TestCloseWhileDisconnected(t *testing.T) {
 	go r.PublishAsync(context.Background(), "t", numbered(1)[0], func(o bus.Outcome) { told <- o })
 	r.faults.Disconnect(nil)
 	require.NoError(t, r.Close())
-	require.Contains(t, []bus.Code{bus.Closed, bus.Unavailable}, bus.CodeOf((<-told).Err))
+	require.Contains(t, []bus.Code{bus.CodeClosed, bus.CodeUnavailable}, bus.CodeOf((<-told).Err))
 	r.faults.Connect() // nothing comes to life
 }
 
@@ -267,7 +267,7 @@ func TestForcedRebalance(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 4)
 	defer r.Close()
-	require.Equal(t, bus.NotFound, bus.CodeOf(r.faults.Rebalance("g", "t")))
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(r.faults.Rebalance("g", "t")))
 	causes := make(chan error, 10)
 	acked := make(chan string, 100)
 	s, err := r.Consume(t.Context(), "t", func(ctx context.Context, d *bus.Delivery) error {
@@ -284,7 +284,7 @@ func TestForcedRebalance(t *testing.T) {
 	first := numbered(1)
 	bus.SetPartition(first[0], 0)
 	require.Equal(t, []string{""}, r.outcomes("t", first...))
-	require.Equal(t, bus.Revoked, bus.CodeOf(<-causes))
+	require.Equal(t, bus.CodeRevoked, bus.CodeOf(<-causes))
 	rest := numbered(5)[1:]
 	for i, m := range rest {
 		bus.SetPartition(m, int32(i))
@@ -297,8 +297,8 @@ func TestForcedRebalance(t *testing.T) {
 	require.NoError(t, err)
 	f, err := bustest.NewFaults(ch, 1)
 	require.NoError(t, err)
-	require.Equal(t, bus.Unsupported, bus.CodeOf(f.Rebalance("g", "t")))
-	require.Equal(t, bus.Unsupported, bus.CodeOf(f.CreateTopic(t.Context(), bus.TopicSpec{Name: "t"})))
+	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(f.Rebalance("g", "t")))
+	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(f.CreateTopic(t.Context(), bus.TopicSpec{Name: "t"})))
 	require.NoError(t, f.Close(t.Context()))
 }
 
@@ -309,14 +309,14 @@ func TestCorrupt(t *testing.T) {
 	_, s := r.consume(t, "t")
 	require.NoError(t, r.Publish("t", numbered(3)...))
 	<-s.Done()
-	require.Equal(t, bus.Undecodable, bus.CodeOf(s.Err()))
+	require.Equal(t, bus.CodeUndecodable, bus.CodeOf(s.Err()))
 	require.ErrorIs(t, s.Err(), errCause)
 }
 
 func TestTheSeedDecides(t *testing.T) {
 	t.Parallel()
 	failed := func(seed uint64, topic string) (n int, codes string) {
-		r := newRig(t, seed, 1, bustest.OnPublish("", bustest.Probability(0.2), bustest.Fail(bus.Unavailable)))
+		r := newRig(t, seed, 1, bustest.OnPublish("", bustest.Probability(0.2), bustest.Fail(bus.CodeUnavailable)))
 		defer r.Close()
 		for _, c := range r.outcomes(topic, numbered(1000)...) {
 			if c != "" {
@@ -348,17 +348,17 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 		"the 0th":              bustest.OnPublish("t", bustest.Nth(0), bustest.Duplicate()),
 		"every 0":              bustest.OnPublish("t", bustest.Every(0), bustest.Duplicate()),
 		"probability 2":        bustest.OnPublish("t", bustest.Probability(2), bustest.Duplicate()),
-		"a fetch fails":        bustest.OnFetch("t", bustest.Always(), bustest.Fail(bus.Unavailable)),
+		"a fetch fails":        bustest.OnFetch("t", bustest.Always(), bustest.Fail(bus.CodeUnavailable)),
 		"a publish is corrupt": bustest.OnPublish("t", bustest.Always(), bustest.Corrupt(errCause)),
 		"no cause":             bustest.OnFetch("t", bustest.Always(), bustest.Corrupt(nil)),
 		"a negative delay":     bustest.OnFetch("t", bustest.Always(), bustest.Delay(-1)),
 	} {
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(r.faults.Inject(rule)), name)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(r.faults.Inject(rule)), name)
 		_, err := bustest.NewFaults(r.faults, 1, rule)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), name)
 	}
 	_, err := bustest.NewFaults(nil, 1)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }
 
 // Whatever the faults, nothing that was acknowledged is lost, and each key keeps its
@@ -370,7 +370,7 @@ func TestPromisesHoldUnderRandomFaults(t *testing.T) {
 			t.Parallel()
 			const n, keys = 300, 7
 			r := newRig(t, seed, 3,
-				bustest.OnPublish("t", bustest.Probability(0.05), bustest.Fail(bus.Unavailable)),
+				bustest.OnPublish("t", bustest.Probability(0.05), bustest.Fail(bus.CodeUnavailable)),
 				bustest.OnPublish("t", bustest.Probability(0.05), bustest.LoseOutcome()),
 				bustest.OnPublish("t", bustest.Probability(0.05), bustest.Duplicate()),
 				bustest.OnPublish("t", bustest.Probability(0.02), bustest.Delay(time.Millisecond)),

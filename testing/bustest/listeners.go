@@ -9,7 +9,7 @@ var _ driver.Listeners = (*Faults)(nil)
 func (f *Faults) Listening(topic string) (bool, error) {
 	inner, ok := f.inner.(driver.Listeners)
 	if !ok {
-		return false, f.failure(driver.Unsupported, "ask for listeners", topic, "the transport does not know who is subscribed", nil)
+		return false, f.failure(driver.CodeUnsupported, "ask for listeners", topic, "the transport does not know who is subscribed", nil)
 	}
 	listening, err := inner.Listening(topic)
 	if listening || err != nil {

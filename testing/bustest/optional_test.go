@@ -56,7 +56,7 @@ func TestOptionalInterfacesAreForwarded(t *testing.T) {
 
 	f.Disconnect(nil)
 	for name, call := range calls {
-		require.Equal(t, driver.Unavailable, driver.CodeOf(call()), name)
+		require.Equal(t, driver.CodeUnavailable, driver.CodeOf(call()), name)
 	}
 	require.Equal(t, driver.HealthCritical, check().Status)
 	require.Equal(t, "memory: check: the connection was cut by a fault: a test cut the connection (unavailable)", check().Message)
@@ -68,7 +68,7 @@ func TestOptionalInterfacesThatTheTransportHasNot(t *testing.T) {
 	require.NoError(t, err)
 	f, err := bustest.NewFaults(inner, 1)
 	require.NoError(t, err)
-	require.Equal(t, driver.Unsupported, driver.CodeOf(f.AddPartitions(t.Context(), "t", 2)))
+	require.Equal(t, driver.CodeUnsupported, driver.CodeOf(f.AddPartitions(t.Context(), "t", 2)))
 	require.Equal(t, driver.Health{Message: "a ping was answered; the chan transport has no brokers to look at"},
 		f.Check(t.Context(), driver.CheckSpec{}))
 	require.NoError(t, f.Close(t.Context()))

@@ -181,7 +181,7 @@ func Acknowledged() Property {
 }
 
 // Unacknowledged is a delivery whose handler returned an error with this code; with
-// [bus.Unknown] any error that has none. It is for deliveries.
+// [bus.CodeUnknown] any error that has none. It is for deliveries.
 func Unacknowledged(code bus.Code) Property {
 	return ofDeliveries("not acknowledged ("+code.String()+")", func(d *Delivery) string {
 		switch {

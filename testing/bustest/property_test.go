@@ -50,7 +50,7 @@ func TestProperties(t *testing.T) {
 		"function says no":    {bustest.Key("ab"), bustest.That("a short key", func(m bustest.Message) bool { return len(m.Key) == 1 }), "it is not so: a short key"},
 		"dead letter":         {bustest.Header(bus.DeadLetterTopicHeader, "t"), bustest.DeadLetterFrom("t"), ""},
 		"other dead letter":   {bustest.Header(bus.DeadLetterTopicHeader, "t"), bustest.DeadLetterFrom("u"), "its header trunkline-dead-letter-topic is t"},
-		"dead letter's code":  {bustest.Header(bus.DeadLetterCodeHeader, "unavailable"), bustest.DeadLetterCode(bus.Unavailable), ""},
+		"dead letter's code":  {bustest.Header(bus.DeadLetterCodeHeader, "unavailable"), bustest.DeadLetterCode(bus.CodeUnavailable), ""},
 		"Protobuf":            {bustest.Payload(wire), bustest.Proto(five), ""},
 		"other Protobuf":      {bustest.Proto(wrapperspb.String("a")), bustest.Proto(wrapperspb.String("b")), `its payload is {value:`},
 		"no Protobuf":         {bustest.Payload("\xff"), bustest.Proto(wrapperspb.String("b")), "its payload does not decode: proto:"},

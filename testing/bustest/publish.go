@@ -116,7 +116,7 @@ type outcome struct {
 func (o outcome) lose() { o.sink.Published(&o.out, o.f.unknown(o.out.Topic)) }
 
 func (f *Faults) unknown(topic string) driver.Outcome {
-	return driver.Failed(f.failure(driver.OutcomeUnknown, "publish", topic,
+	return driver.Failed(f.failure(driver.CodeOutcomeUnknown, "publish", topic,
 		"a fault lost the outcome: the message may or may not be in the log", nil))
 }
 

@@ -43,7 +43,7 @@ func TestRecorder(t *testing.T) {
 	require.Equal(t, "k", published[0].Key)
 	require.Len(t, rec.Published(""), 2)
 	require.Len(t, rec.Unpublished("t"), 1)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(rec.Unpublished("")[0].Err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(rec.Unpublished("")[0].Err))
 	deliveries := rec.Deliveries("t")
 	require.Len(t, deliveries, 1)
 	require.Equal(t, 1, deliveries[0].Count)

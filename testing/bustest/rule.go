@@ -146,7 +146,7 @@ func (r Rule) check() error {
 	default:
 		return nil
 	}
-	return &driver.Error{Code: driver.InvalidArgument, Op: "inject", Topic: r.topic, Reason: reason}
+	return &driver.Error{Code: driver.CodeInvalidArgument, Op: "inject", Topic: r.topic, Reason: reason}
 }
 
 // script is the rules, and what they have seen. Guarded by Faults.mu.

@@ -17,10 +17,10 @@ const leaveTimeout = 10 * time.Second
 // Unsupported when the transport has no groups.
 func (f *Faults) Rebalance(group, topic string) error {
 	if !f.Capabilities().Groups {
-		return f.failure(driver.Unsupported, "rebalance", topic, "the transport has no groups", nil)
+		return f.failure(driver.CodeUnsupported, "rebalance", topic, "the transport has no groups", nil)
 	}
 	if group == "" || f.rebalance(group, topic) == 0 {
-		return f.failure(driver.NotFound, "rebalance", topic, "the group has no member on this transport", nil)
+		return f.failure(driver.CodeNotFound, "rebalance", topic, "the group has no member on this transport", nil)
 	}
 	return nil
 }
@@ -37,7 +37,7 @@ func (f *Faults) rebalance(group, topic string) int {
 		}
 		n++
 		if s.inner != nil && f.away == nil {
-			cause := f.failure(driver.Revoked, "consume", topic, "a fault rebalanced the group", nil)
+			cause := f.failure(driver.CodeRevoked, "consume", topic, "a fault rebalanced the group", nil)
 			s.leave(cause, true)
 			s.tell(driver.Event{Cause: cause})
 		}
@@ -146,7 +146,7 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 		s.f.mu.Lock()
 		if s.closed {
 			s.f.mu.Unlock()
-			return driver.Event{}, s.f.failure(driver.Closed, "subscribe", s.sub.Topic, "the subscription was closed", nil)
+			return driver.Event{}, s.f.failure(driver.CodeClosed, "subscribe", s.sub.Topic, "the subscription was closed", nil)
 		}
 		if len(s.news) > 0 {
 			e := s.news[0]

@@ -18,7 +18,7 @@ func TestTransparentWithoutFaults(t *testing.T) {
 	for name, rules := range map[string][]bustest.Rule{
 		"no rules": nil,
 		"rules that never apply": {
-			bustest.OnPublish("", bustest.Probability(0), bustest.Fail(driver.Internal)),
+			bustest.OnPublish("", bustest.Probability(0), bustest.Fail(driver.CodeInternal)),
 			bustest.OnFetch("", bustest.Probability(0), bustest.Delay(time.Hour)),
 		},
 	} {

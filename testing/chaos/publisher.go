@@ -52,7 +52,7 @@ func (r *Run) told(names []Message, err error) {
 			continue
 		}
 		kind := Failed
-		if c := bus.CodeOf(o.Err); c == bus.OutcomeUnknown || c == bus.Unknown {
+		if c := bus.CodeOf(o.Err); c == bus.CodeOutcomeUnknown || c == bus.CodeUnknown {
 			kind = Unknown
 		}
 		r.history.record(Event{Kind: kind, Message: names[i], Place: nowhere})

@@ -106,7 +106,7 @@ func batchesOfOne(t *testing.T, e *env) {
 	}
 	got := newLog()
 	_, err := b.ConsumeBatches(t.Context(), topic, got.batchHandler, bus.BatchSize(2))
-	requireCode(t, bus.Unsupported, err, "a batch of two")
+	requireCode(t, bus.CodeUnsupported, err, "a batch of two")
 	e.consumeBatches(t, b, topic, func(ctx context.Context, ds []*bus.Delivery) error {
 		if len(ds) != 1 {
 			panic("a batch of more than one")

@@ -79,7 +79,7 @@ func closeBounded(t *testing.T, e *env) {
 	e.awaits(t, begun, "the handler begins")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	requireCode(t, bus.DeadlineExceeded, s.Close(ctx), "a drain that a handler holds up")
+	requireCode(t, bus.CodeDeadlineExceeded, s.Close(ctx), "a drain that a handler holds up")
 	e.awaits(t, s.Done(), "the handler's context ends")
 	require.NoError(t, b.Close())
 }
@@ -132,7 +132,7 @@ func closeUnacked(t *testing.T, e *env) {
 	m := e.receive(t, channel)
 	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	requireCode(t, bus.DeadlineExceeded, b.Shutdown(short), "an unacknowledged message has the time that Close has")
+	requireCode(t, bus.CodeDeadlineExceeded, b.Shutdown(short), "an unacknowledged message has the time that Close has")
 	e.awaits(t, m.Context().Done(), "the context of the message ends")
 	closed := make(chan struct{})
 	go func() {
@@ -204,7 +204,7 @@ func closeWaitingPublishers(t *testing.T, e *env) {
 		require.True(t, ok, "%v", err)
 		for _, r := range failed.Outcomes {
 			if r.Err != nil {
-				requireCode(t, bus.Closed, r.Err, "publishing that Close ended")
+				requireCode(t, bus.CodeClosed, r.Err, "publishing that Close ended")
 			}
 		}
 	}

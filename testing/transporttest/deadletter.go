@@ -21,7 +21,7 @@ func deadLetter(t *testing.T, e *env) {
 	topic, letters := e.topic(t, b, 1), e.topic(t, b, 1)
 	dead, alive := newLog(), newLog()
 	e.consume(t, b, letters, dead.handler)
-	cause := &bus.Error{Code: bus.InvalidArgument, Reason: "no such device"}
+	cause := &bus.Error{Code: bus.CodeInvalidArgument, Reason: "no such device"}
 	opts := []bus.SubscribeOption{bus.DeadLetterTopic(letters)}
 	if e.caps.Groups {
 		opts = append(opts, bus.Group(e.name("group")))

@@ -85,7 +85,7 @@ func refusesOption(opts ...bus.SubscribeOption) func(*testing.T, *env, *bus.Bus,
 	return func(t *testing.T, _ *env, b *bus.Bus, topic string) {
 		for _, opt := range opts {
 			_, err := b.Consume(t.Context(), topic, func(context.Context, *bus.Delivery) error { return nil }, opt)
-			requireCode(t, bus.Unsupported, err, "asking for what the transport lacks")
+			requireCode(t, bus.CodeUnsupported, err, "asking for what the transport lacks")
 		}
 	}
 }
@@ -94,12 +94,12 @@ func refusesPartition(t *testing.T, e *env, b *bus.Bus, topic string) {
 	refusesOption(bus.OnlyPartitions(0))(t, e, b, topic)
 	m := message.NewMessage("id", nil)
 	bus.SetPartition(m, 0)
-	requireCode(t, bus.Unsupported, b.Publish(topic, m), "publish to a partition")
+	requireCode(t, bus.CodeUnsupported, b.Publish(topic, m), "publish to a partition")
 }
 
 func refusesHeaderTwice(t *testing.T, _ *env, b *bus.Bus, topic string) {
 	r := &bus.Record{Topic: topic, Partition: bus.AnyPartition, Headers: []bus.Header{{Key: "a"}, {Key: "a"}}}
-	b.PublishRecord(t.Context(), r, func(o bus.Outcome) { requireCode(t, bus.Unsupported, o.Err, "publish a header twice") })
+	b.PublishRecord(t.Context(), r, func(o bus.Outcome) { requireCode(t, bus.CodeUnsupported, o.Err, "publish a header twice") })
 }
 
 func refusesReplay(t *testing.T, e *env, b *bus.Bus, topic string) {
@@ -108,11 +108,11 @@ func refusesReplay(t *testing.T, e *env, b *bus.Bus, topic string) {
 
 func refusesAdmin(t *testing.T, e *env, b *bus.Bus, _ string) {
 	spec := bus.TopicSpec{Name: e.name("made")}
-	requireCode(t, bus.Unsupported, b.CreateTopic(t.Context(), spec), "create a topic")
-	requireCode(t, bus.Unsupported, b.DeleteTopic(t.Context(), spec.Name), "delete a topic")
+	requireCode(t, bus.CodeUnsupported, b.CreateTopic(t.Context(), spec), "create a topic")
+	requireCode(t, bus.CodeUnsupported, b.DeleteTopic(t.Context(), spec.Name), "delete a topic")
 	_, err := b.DescribeTopic(t.Context(), spec.Name)
-	requireCode(t, bus.Unsupported, err, "describe a topic")
+	requireCode(t, bus.CodeUnsupported, err, "describe a topic")
 	_, err = b.ListTopics(t.Context())
-	requireCode(t, bus.Unsupported, err, "list topics")
+	requireCode(t, bus.CodeUnsupported, err, "list topics")
 	require.NoError(t, b.EnsureTopic(t.Context(), spec), "topics need no making")
 }

@@ -81,10 +81,10 @@ func outageTold(t *testing.T, e *env) {
 	require.Equal(t, bus.Disconnected, b.Connection().State)
 	ctx, cancel := e.patience(t)
 	defer cancel()
-	if err := b.Ping(ctx); bus.CodeOf(err) != bus.Unsupported {
-		requireCode(t, bus.Unavailable, err, "ping")
+	if err := b.Ping(ctx); bus.CodeOf(err) != bus.CodeUnsupported {
+		requireCode(t, bus.CodeUnavailable, err, "ping")
 	}
-	requireCode(t, bus.Unavailable, b.Publish(topic, numbered(1, 1, nil)...), "publish")
+	requireCode(t, bus.CodeUnavailable, b.Publish(topic, numbered(1, 1, nil)...), "publish")
 	ended, end := context.WithCancel(ctx)
 	end()
 	require.Error(t, b.Ready(ended), "it is not ready now")

@@ -32,28 +32,28 @@ func wrongCalls(t *testing.T, e *env) {
 	b := e.bus(t, bus.WithMaxMessageBytes(1000))
 	topic := e.topic(t, b, 1)
 	m := message.NewMessage("id", nil)
-	requireCode(t, bus.InvalidArgument, b.Publish("", m), "publish to an empty topic")
-	requireCode(t, bus.InvalidArgument, b.Publish(topic, nil), "publish a nil message")
-	requireCode(t, bus.TooLarge, b.Publish(topic, message.NewMessage("id", make([]byte, 1001))), "publish 1001 bytes")
+	requireCode(t, bus.CodeInvalidArgument, b.Publish("", m), "publish to an empty topic")
+	requireCode(t, bus.CodeInvalidArgument, b.Publish(topic, nil), "publish a nil message")
+	requireCode(t, bus.CodeTooLarge, b.Publish(topic, message.NewMessage("id", make([]byte, 1001))), "publish 1001 bytes")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	dead := message.NewMessageWithContext(ctx, "id", nil)
-	requireCode(t, bus.Canceled, b.Publish(topic, dead), "publish with a cancelled context")
+	requireCode(t, bus.CodeCanceled, b.Publish(topic, dead), "publish with a cancelled context")
 	past, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	late := message.NewMessageWithContext(past, "id", nil)
-	requireCode(t, bus.DeadlineExceeded, b.Publish(topic, late), "publish after the deadline")
+	requireCode(t, bus.CodeDeadlineExceeded, b.Publish(topic, late), "publish after the deadline")
 	require.NoError(t, b.Publish(topic), "nothing to publish")
 
 	handler := func(context.Context, *bus.Delivery) error { return nil }
 	_, err := b.Consume(t.Context(), "", handler)
-	requireCode(t, bus.InvalidArgument, err, "consume an empty topic")
+	requireCode(t, bus.CodeInvalidArgument, err, "consume an empty topic")
 	_, err = b.Consume(t.Context(), topic, nil)
-	requireCode(t, bus.InvalidArgument, err, "consume without a handler")
+	requireCode(t, bus.CodeInvalidArgument, err, "consume without a handler")
 	_, err = b.Subscribe(t.Context(), "")
-	requireCode(t, bus.InvalidArgument, err, "subscribe to an empty topic")
+	requireCode(t, bus.CodeInvalidArgument, err, "subscribe to an empty topic")
 	_, err = b.Subscribe(ctx, topic)
-	requireCode(t, bus.Canceled, err, "subscribe with a cancelled context")
+	requireCode(t, bus.CodeCanceled, err, "subscribe with a cancelled context")
 }
 
 func batchOutcomes(t *testing.T, e *env) {
@@ -69,8 +69,8 @@ func batchOutcomes(t *testing.T, e *env) {
 	require.True(t, ok, "%v", err)
 	require.Len(t, failed.Outcomes, 4)
 	require.NoError(t, failed.Outcomes[0].Err)
-	requireCode(t, bus.InvalidArgument, failed.Outcomes[1].Err, "the nil message")
-	requireCode(t, bus.TooLarge, failed.Outcomes[2].Err, "the large message")
+	requireCode(t, bus.CodeInvalidArgument, failed.Outcomes[1].Err, "the nil message")
+	requireCode(t, bus.CodeTooLarge, failed.Outcomes[2].Err, "the large message")
 	require.NoError(t, failed.Outcomes[3].Err)
 	got.distinct(t, e, 2)
 	require.ElementsMatch(t, []int{0, 3}, got.numbers(), "what can't be sent does not keep the others back")
@@ -96,7 +96,7 @@ func unsupportedOptions(t *testing.T, e *env) {
 	} {
 		s, err := b.Consume(t.Context(), topic, handler, c.opt)
 		if !c.has {
-			requireCode(t, bus.Unsupported, err, c.about)
+			requireCode(t, bus.CodeUnsupported, err, c.about)
 			continue
 		}
 		require.NoError(t, err, c.about)
@@ -109,7 +109,7 @@ func unsupportedOptions(t *testing.T, e *env) {
 		refusesAdmin(t, e, b, topic)
 	}
 	if err := b.Ping(t.Context()); err != nil {
-		requireCode(t, bus.Unsupported, err, "ping")
+		requireCode(t, bus.CodeUnsupported, err, "ping")
 	}
 }
 
@@ -126,16 +126,16 @@ func afterClose(t *testing.T, e *env) {
 		require.Fail(t, "a subscription outlived its bus")
 	}
 	require.NoError(t, s.Err(), "it was drained")
-	requireCode(t, bus.Closed, b.Publish(topic, message.NewMessage("id", nil)), "publish")
+	requireCode(t, bus.CodeClosed, b.Publish(topic, message.NewMessage("id", nil)), "publish")
 	_, err := b.Consume(t.Context(), topic, got.handler)
-	requireCode(t, bus.Closed, err, "consume")
+	requireCode(t, bus.CodeClosed, err, "consume")
 	_, err = b.Subscribe(t.Context(), topic)
-	requireCode(t, bus.Closed, err, "subscribe")
-	requireCode(t, bus.Closed, b.Ready(t.Context()), "ready")
-	requireCode(t, bus.Closed, b.Ping(t.Context()), "ping")
-	requireCode(t, bus.Closed, s.Ready(t.Context()), "a closed subscription's ready")
+	requireCode(t, bus.CodeClosed, err, "subscribe")
+	requireCode(t, bus.CodeClosed, b.Ready(t.Context()), "ready")
+	requireCode(t, bus.CodeClosed, b.Ping(t.Context()), "ping")
+	requireCode(t, bus.CodeClosed, s.Ready(t.Context()), "a closed subscription's ready")
 	b.PublishAsync(t.Context(), topic, message.NewMessage("id", nil), func(r bus.Outcome) {
-		requireCode(t, bus.Closed, r.Err, "publish asynchronously")
+		requireCode(t, bus.CodeClosed, r.Err, "publish asynchronously")
 	})
 }
 
@@ -168,7 +168,7 @@ func publishRacingClose(t *testing.T, e *env) {
 		require.NoError(t, b.Close())
 		wg.Wait()
 		for _, err := range errs {
-			requireCode(t, bus.Closed, err, "publish while closing")
+			requireCode(t, bus.CodeClosed, err, "publish while closing")
 		}
 		require.NotZero(t, accepted.Load())
 	}
@@ -280,7 +280,7 @@ func contextAfterSubmission(t *testing.T, e *env) {
 	failed, ok := errors.AsType[*bus.PublishError](<-published)
 	require.True(t, ok)
 	for _, o := range failed.Outcomes {
-		requireCode(t, bus.OutcomeUnknown, o.Err, "the wait ended after the message was handed over")
+		requireCode(t, bus.CodeOutcomeUnknown, o.Err, "the wait ended after the message was handed over")
 		require.ErrorIs(t, o.Err, context.Canceled)
 	}
 	faults.ReleaseOutcomes() // late outcomes change nothing

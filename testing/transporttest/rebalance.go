@@ -75,7 +75,7 @@ func revokeCancels(t *testing.T, e *env) {
 	}, bus.Group(e.name("group")))
 	begun.count(t, e, partitions)
 	e.consume(t, two, topic, acked.handler, bus.Group(e.name("group")))
-	requireCode(t, bus.Revoked, e.cause(t, causes), "the cause of a revoked message's end")
+	requireCode(t, bus.CodeRevoked, e.cause(t, causes), "the cause of a revoked message's end")
 	close(enough)
 	acked.distinct(t, e, partitions)
 }
@@ -111,7 +111,7 @@ func revokeCancelsSubscribed(t *testing.T, e *env) {
 	}
 	acked := newLog()
 	e.consume(t, two, topic, acked.handler)
-	requireCode(t, bus.Revoked, e.cause(t, causes), "the cause of a revoked message's end")
+	requireCode(t, bus.CodeRevoked, e.cause(t, causes), "the cause of a revoked message's end")
 	acked.count(t, e, 1)
 	for _, m := range held {
 		m.Ack()

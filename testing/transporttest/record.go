@@ -163,9 +163,9 @@ func oversized(t *testing.T, e *env) {
 	err := b.Publish(topic, of(limit+1), of(limit), of(limit+1))
 	failed, ok := errors.AsType[*bus.PublishError](err)
 	require.True(t, ok, "%v", err)
-	requireCode(t, bus.TooLarge, failed.Outcomes[0].Err, "a byte too many")
+	requireCode(t, bus.CodeTooLarge, failed.Outcomes[0].Err, "a byte too many")
 	require.NoError(t, failed.Outcomes[1].Err, "a message as large as is allowed")
-	requireCode(t, bus.TooLarge, failed.Outcomes[2].Err, "a byte too many")
+	requireCode(t, bus.CodeTooLarge, failed.Outcomes[2].Err, "a byte too many")
 	e.publish(t, b, topic, numbered(1, 1, nil)...)
 	var lengths []int
 	for range 2 {

@@ -132,7 +132,7 @@ func startAtOffset(t *testing.T, e *env) {
 		defer cancel()
 		err = s.Ready(ctx)
 	}
-	requireCode(t, bus.OutOfRange, err, "start beyond the end")
+	requireCode(t, bus.CodeOutOfRange, err, "start beyond the end")
 }
 
 func startAtTime(t *testing.T, e *env) {

@@ -30,20 +30,20 @@ func unknownTopic(t *testing.T, e *env) {
 	defer cancel()
 	m := message.NewMessage("id", nil)
 	m.SetContext(ctx)
-	requireCode(t, bus.NotFound, b.Publish(e.name("never-heard-of"), m), "publish")
+	requireCode(t, bus.CodeNotFound, b.Publish(e.name("never-heard-of"), m), "publish")
 	s, err := b.Consume(ctx, e.name("never-heard-of"), func(context.Context, *bus.Delivery) error { return nil })
 	if err == nil {
 		err = s.Ready(ctx)
 	}
-	requireCode(t, bus.NotFound, err, "consume")
+	requireCode(t, bus.CodeNotFound, err, "consume")
 	channel, err := b.Subscribe(ctx, e.name("never-heard-of"))
 	if err == nil {
 		_, open := <-channel
 		require.False(t, open, "there is nothing to subscribe to")
 	}
 	_, err = b.DescribeTopic(ctx, e.name("never-heard-of"))
-	requireCode(t, bus.NotFound, err, "describe")
-	requireCode(t, bus.NotFound, b.DeleteTopic(ctx, e.name("never-heard-of")), "delete")
+	requireCode(t, bus.CodeNotFound, err, "describe")
+	requireCode(t, bus.CodeNotFound, b.DeleteTopic(ctx, e.name("never-heard-of")), "delete")
 	names, err := b.ListTopics(ctx)
 	require.NoError(t, err)
 	require.NotContains(t, names, e.name("never-heard-of"), "asking for a topic does not create it")
@@ -54,9 +54,9 @@ func manageTopics(t *testing.T, e *env) {
 	ctx, cancel := e.patience(t)
 	defer cancel()
 	topic := e.topic(t, b, 3)
-	requireCode(t, bus.AlreadyExists, b.CreateTopic(ctx, bus.TopicSpec{Name: topic}), "create it again")
+	requireCode(t, bus.CodeAlreadyExists, b.CreateTopic(ctx, bus.TopicSpec{Name: topic}), "create it again")
 	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
-	requireCode(t, bus.InvalidArgument, b.CreateTopic(ctx, bus.TopicSpec{}), "create a topic without a name")
+	requireCode(t, bus.CodeInvalidArgument, b.CreateTopic(ctx, bus.TopicSpec{}), "create a topic without a name")
 	info, err := b.DescribeTopic(ctx, topic)
 	require.NoError(t, err)
 	require.Equal(t, topic, info.Name)

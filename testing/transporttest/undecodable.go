@@ -92,7 +92,7 @@ func undecodableEnds(t *testing.T, e *env) {
 	e.ready(t, s)
 	publish()
 	e.awaits(t, s.Done(), "the subscription ends")
-	requireCode(t, bus.Undecodable, s.Err(), "why it ended")
+	requireCode(t, bus.CodeUndecodable, s.Err(), "why it ended")
 	if !resumes {
 		return
 	}

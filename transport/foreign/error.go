@@ -15,15 +15,15 @@ func codeOf(err error) driver.Code {
 		return e.Code
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
-		return driver.Unavailable
+		return driver.CodeUnavailable
 	}
-	return driver.Unknown
+	return driver.CodeUnknown
 }
 
 // permanent says whether trying again can't help.
 func permanent(err error) bool {
 	switch codeOf(err) {
-	case driver.InvalidArgument, driver.NotFound, driver.Unsupported, driver.Closed, driver.Unauthenticated, driver.PermissionDenied:
+	case driver.CodeInvalidArgument, driver.CodeNotFound, driver.CodeUnsupported, driver.CodeClosed, driver.CodeUnauthenticated, driver.CodePermissionDenied:
 		return true
 	default:
 		return false
@@ -40,9 +40,9 @@ func (t *Transport) waitError(op, topic string, ctx context.Context) error {
 }
 
 func (t *Transport) closedError(op, topic string) error {
-	return t.fail(driver.Closed, op, topic, "the transport was closed", nil)
+	return t.fail(driver.CodeClosed, op, topic, "the transport was closed", nil)
 }
 
 func (t *Transport) noAdmin(op, topic string) error {
-	return t.fail(driver.Unsupported, op, topic, "a watermill Pub/Sub has no such operation", nil)
+	return t.fail(driver.CodeUnsupported, op, topic, "a watermill Pub/Sub has no such operation", nil)
 }

@@ -107,5 +107,5 @@ func KeepOpen() Option {
 }
 
 func (o *options) invalid(reason string) error {
-	return &driver.Error{Code: driver.InvalidArgument, Op: "open", Transport: o.caps.Name, Reason: reason}
+	return &driver.Error{Code: driver.CodeInvalidArgument, Op: "open", Transport: o.caps.Name, Reason: reason}
 }

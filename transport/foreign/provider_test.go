@@ -19,7 +19,7 @@ func TestProvider(t *testing.T) {
 	require.Equal(t, "channels", transport.Capabilities().Name)
 	done()
 	done() // once more does no harm
-	require.Equal(t, bus.Closed, bus.CodeOf(transport.Ready(t.Context())))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ready(t.Context())))
 	_, _, err = foreign.NewTransport(nil, pubsub, nil)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }

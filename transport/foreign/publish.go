@@ -56,9 +56,9 @@ func (t *Transport) publish(o *driver.Outgoing) {
 func (t *Transport) check(o *driver.Outgoing) error {
 	switch {
 	case o.Topic == "":
-		return t.fail(driver.InvalidArgument, "publish", "", "the topic is empty: name one", nil)
+		return t.fail(driver.CodeInvalidArgument, "publish", "", "the topic is empty: name one", nil)
 	case o.Partition > 0:
-		return t.fail(driver.Unsupported, "publish", o.Topic, "there are no partitions: publish without naming one", nil)
+		return t.fail(driver.CodeUnsupported, "publish", o.Topic, "there are no partitions: publish without naming one", nil)
 	case o.Context.Err() != nil:
 		return t.waitError("publish", o.Topic, o.Context)
 	default:
@@ -160,7 +160,7 @@ func (h *handover) run(ctx context.Context) {
 	case err == nil:
 		t.connection.worked()
 		h.tell(driver.Outcome{Partition: -1, Offset: -1})
-	case driver.ContextCode(err) != driver.Unknown && codeOf(err) == driver.Unknown:
+	case driver.ContextCode(err) != driver.CodeUnknown && codeOf(err) == driver.CodeUnknown:
 		h.unknown("the publisher gave up on it: it may or may not have been sent", err)
 	default:
 		h.tell(driver.Failed(t.fail(codeOf(err), "publish", h.topic, "", err)))
@@ -176,14 +176,14 @@ func (h *handover) run(ctx context.Context) {
 func (h *handover) publish() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = h.transport.fail(driver.Internal, "publish", h.topic, fmt.Sprintf("the publisher panicked: %v", p), nil)
+			err = h.transport.fail(driver.CodeInternal, "publish", h.topic, fmt.Sprintf("the publisher panicked: %v", p), nil)
 		}
 	}()
 	return h.transport.pub.Publish(h.topic, h.copy)
 }
 
 func (h *handover) unknown(reason string, cause error) {
-	h.tell(driver.Failed(h.transport.fail(driver.OutcomeUnknown, "publish", h.topic, reason, cause)))
+	h.tell(driver.Failed(h.transport.fail(driver.CodeOutcomeUnknown, "publish", h.topic, reason, cause)))
 }
 
 func (h *handover) tell(r driver.Outcome) {

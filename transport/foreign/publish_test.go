@@ -53,12 +53,12 @@ func TestErrorsOfThePublisherAreClassified(t *testing.T) {
 		err  error
 		code driver.Code
 	}{
-		"plain":    {plain, driver.Unknown},
-		"dial":     {&net.OpError{Op: "dial", Err: errors.New("refused")}, driver.Unavailable},
-		"write":    {&net.OpError{Op: "write", Err: errors.New("reset")}, driver.Unknown},
-		"context":  {context.DeadlineExceeded, driver.OutcomeUnknown},
-		"its own":  {&driver.Error{Code: driver.TooLarge}, driver.TooLarge},
-		"panicked": {nil, driver.Internal},
+		"plain":    {plain, driver.CodeUnknown},
+		"dial":     {&net.OpError{Op: "dial", Err: errors.New("refused")}, driver.CodeUnavailable},
+		"write":    {&net.OpError{Op: "write", Err: errors.New("reset")}, driver.CodeUnknown},
+		"context":  {context.DeadlineExceeded, driver.CodeOutcomeUnknown},
+		"its own":  {&driver.Error{Code: driver.CodeTooLarge}, driver.CodeTooLarge},
+		"panicked": {nil, driver.CodeInternal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,8 +133,8 @@ func TestStuckPublisher(t *testing.T) {
 			outgoing(ctx, sink, "stuck", 2), // waits for a turn
 		})
 		synctest.Wait()
-		require.Equal(t, driver.OutcomeUnknown, sink.code(t, 0), "the publisher has it")
-		require.Equal(t, driver.DeadlineExceeded, sink.code(t, 2), "the publisher never had it")
+		require.Equal(t, driver.CodeOutcomeUnknown, sink.code(t, 0), "the publisher has it")
+		require.Equal(t, driver.CodeDeadlineExceeded, sink.code(t, 2), "the publisher never had it")
 		require.Equal(t, 2, sink.len())
 
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "other", 3)})
@@ -145,12 +145,12 @@ func TestStuckPublisher(t *testing.T) {
 		synctest.Wait()
 		soon, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
-		require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(tr.Close(soon)))
-		require.Equal(t, driver.OutcomeUnknown, sink.code(t, 1))
-		require.Equal(t, driver.Closed, sink.code(t, 4))
-		require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(tr.Close(t.Context())), "the first result")
+		require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(tr.Close(soon)))
+		require.Equal(t, driver.CodeOutcomeUnknown, sink.code(t, 1))
+		require.Equal(t, driver.CodeClosed, sink.code(t, 4))
+		require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(tr.Close(t.Context())), "the first result")
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "other", 5)})
-		require.Equal(t, driver.Closed, sink.code(t, 5))
+		require.Equal(t, driver.CodeClosed, sink.code(t, 5))
 		close(unstick)
 	})
 }
@@ -174,7 +174,7 @@ func TestPublishRacingClose(t *testing.T) {
 		require.Equal(t, 80, sink.len())
 		for i := range 80 {
 			if err := sink.err(t, i); err != nil {
-				require.Equal(t, driver.Closed, driver.CodeOf(err))
+				require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 			}
 		}
 	}
@@ -189,8 +189,8 @@ func TestMessagesThatCannotBePublished(t *testing.T) {
 	dead, kill := context.WithCancel(t.Context())
 	kill()
 	tr.Publish([]driver.Outgoing{named, outgoing(t.Context(), sink, "", 1), outgoing(dead, sink, "orders", 2)})
-	require.Equal(t, driver.Unsupported, sink.code(t, 0))
-	require.Equal(t, driver.InvalidArgument, sink.code(t, 1))
-	require.Equal(t, driver.Canceled, sink.code(t, 2))
+	require.Equal(t, driver.CodeUnsupported, sink.code(t, 0))
+	require.Equal(t, driver.CodeInvalidArgument, sink.code(t, 1))
+	require.Equal(t, driver.CodeCanceled, sink.code(t, 2))
 	require.NoError(t, tr.Close(t.Context()))
 }

@@ -100,7 +100,7 @@ func (s *session) subscribe() error {
 				return err
 			}
 			if sub == nil {
-				return s.transport.fail(driver.InvalidArgument, "subscribe", s.spec.Topic, "the function given to GroupSubscriber returned no subscriber", nil)
+				return s.transport.fail(driver.CodeInvalidArgument, "subscribe", s.spec.Topic, "the function given to GroupSubscriber returned no subscriber", nil)
 			}
 			s.sub = sub
 		}
@@ -133,7 +133,7 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 			s.end(s.transport.fail(codeOf(err), "subscribe", s.spec.Topic, "", err))
 			return driver.Event{}, context.Cause(s.ctx)
 		default:
-			return driver.Event{Cause: s.transport.fail(driver.Unavailable, "subscribe", s.spec.Topic, "the subscriber failed to subscribe, trying again", err)}, nil
+			return driver.Event{Cause: s.transport.fail(driver.CodeUnavailable, "subscribe", s.spec.Topic, "the subscriber failed to subscribe, trying again", err)}, nil
 		}
 	case <-ctx.Done():
 		return driver.Event{}, s.transport.waitError("next", s.spec.Topic, ctx)
@@ -160,7 +160,7 @@ func (s *session) Close(ctx context.Context) error {
 func (s *session) close(ctx context.Context) error {
 	s.release()
 	s.settle(ctx)
-	s.end(s.transport.fail(driver.Closed, "subscribe", s.spec.Topic, "the subscription was closed", nil))
+	s.end(s.transport.fail(driver.CodeClosed, "subscribe", s.spec.Topic, "the subscription was closed", nil))
 	left := make(chan error, 1)
 	go func() { left <- s.leave() }()
 	select {
@@ -251,7 +251,7 @@ func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	select {
 	case m, ok := <-p.messages:
 		if !ok {
-			p.end(p.transport.fail(driver.Unavailable, "subscribe", p.spec.Topic,
+			p.end(p.transport.fail(driver.CodeUnavailable, "subscribe", p.spec.Topic,
 				"the foreign subscriber closed its channel: it was closed, or gave up on its broker; subscribe again", nil))
 			return nil, context.Cause(p.ctx)
 		}
@@ -307,7 +307,7 @@ func (p *partition) Commit(_ context.Context, next int64, _ string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.released {
-		return p.transport.fail(driver.Revoked, "commit", p.spec.Topic, "the subscription was closed: what was not acknowledged will be delivered again", nil)
+		return p.transport.fail(driver.CodeRevoked, "commit", p.spec.Topic, "the subscription was closed: what was not acknowledged will be delivered again", nil)
 	}
 	n := 0
 	for ; n < len(p.unacked) && p.unacked[n].offset < next; n++ {

@@ -60,13 +60,13 @@ func TestCommitAcknowledgesWhatIsBelow(t *testing.T) {
 		require.False(t, acked(ms[2]))
 		p.Release()
 		require.True(t, nacked(ms[2]))
-		require.Equal(t, driver.Revoked, driver.CodeOf(p.Commit(t.Context(), 3, "")))
+		require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(t.Context(), 3, "")))
 		require.NoError(t, session.Close(t.Context()))
 		require.NoError(t, session.Close(t.Context()), "idempotent")
 		_, err := p.Fetch(t.Context())
-		require.Equal(t, driver.Closed, driver.CodeOf(err))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 		_, err = session.Next(t.Context())
-		require.Equal(t, driver.Closed, driver.CodeOf(err))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 		require.NoError(t, tr.Close(t.Context()))
 	})
 }
@@ -190,14 +190,14 @@ func TestSubscribingThatCannotWorkEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		sub := &subscriber{subscribe: func(context.Context, string) (<-chan *message.Message, error) {
-			return nil, &driver.Error{Code: driver.NotFound}
+			return nil, &driver.Error{Code: driver.CodeNotFound}
 		}}
 		tr := open(t, discard, sub)
 		session, err := tr.Subscribe(t.Context(), driver.Subscription{Topic: "orders"})
 		require.NoError(t, err)
 		for range 2 {
 			_, err = session.Next(t.Context())
-			require.Equal(t, driver.NotFound, driver.CodeOf(err))
+			require.Equal(t, driver.CodeNotFound, driver.CodeOf(err))
 		}
 		require.NoError(t, tr.Close(t.Context()))
 	})

@@ -82,13 +82,13 @@ func (t *Transport) Capabilities() driver.Capabilities { return t.opts.caps }
 func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
 	switch {
 	case s.Topic == "":
-		return nil, t.fail(driver.InvalidArgument, "subscribe", "", "the topic is empty: name one", nil)
+		return nil, t.fail(driver.CodeInvalidArgument, "subscribe", "", "the topic is empty: name one", nil)
 	case s.Group != "" && t.opts.group == nil:
-		return nil, t.fail(driver.Unsupported, "subscribe", s.Topic, "a watermill subscriber's group is fixed when it is made: declare GroupSubscriber", nil)
+		return nil, t.fail(driver.CodeUnsupported, "subscribe", s.Topic, "a watermill subscriber's group is fixed when it is made: declare GroupSubscriber", nil)
 	case len(s.Partitions) > 0:
-		return nil, t.fail(driver.Unsupported, "subscribe", s.Topic, "there are no partitions to choose from: subscribe to the whole topic", nil)
+		return nil, t.fail(driver.CodeUnsupported, "subscribe", s.Topic, "there are no partitions to choose from: subscribe to the whole topic", nil)
 	case s.Start.Kind == driver.StartAtOffset || s.Start.Kind == driver.StartAtTime:
-		return nil, t.fail(driver.Unsupported, "subscribe", s.Topic, "a watermill subscriber's start is fixed when it is made: start at the newest", nil)
+		return nil, t.fail(driver.CodeUnsupported, "subscribe", s.Topic, "a watermill subscriber's start is fixed when it is made: start at the newest", nil)
 	case ctx.Err() != nil:
 		return nil, t.waitError("subscribe", s.Topic, ctx)
 	}
@@ -121,7 +121,7 @@ func (t *Transport) Ready(context.Context) error {
 
 // Ping is Unsupported: a watermill Pub/Sub can't be asked.
 func (t *Transport) Ping(context.Context) error {
-	return t.fail(driver.Unsupported, "ping", "", "a watermill Pub/Sub can't be asked whether its broker is there: watch outcomes", nil)
+	return t.fail(driver.CodeUnsupported, "ping", "", "a watermill Pub/Sub can't be asked whether its broker is there: watch outcomes", nil)
 }
 
 // Observe tells that it is Connecting, and once that it is Connected.
@@ -136,9 +136,9 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 	case !t.opts.caps.Topics || !ok:
 		return t.noAdmin("create topic", spec.Name)
 	case spec.Name == "":
-		return t.fail(driver.InvalidArgument, "create topic", "", "the topic is empty: name one", nil)
+		return t.fail(driver.CodeInvalidArgument, "create topic", "", "the topic is empty: name one", nil)
 	case spec.Partitions > 1 || spec.ReplicationFactor > 1 || len(spec.Config) > 0:
-		return t.fail(driver.Unsupported, "create topic", spec.Name, "SubscribeInitialize takes a name only: configure the subscriber instead", nil)
+		return t.fail(driver.CodeUnsupported, "create topic", spec.Name, "SubscribeInitialize takes a name only: configure the subscriber instead", nil)
 	case ctx.Err() != nil:
 		return t.waitError("create topic", spec.Name, ctx)
 	}
@@ -162,7 +162,7 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 		}
 		return nil
 	case <-ctx.Done():
-		return t.fail(driver.OutcomeUnknown, "create topic", spec.Name, "the wait ended before SubscribeInitialize did", ctx.Err())
+		return t.fail(driver.CodeOutcomeUnknown, "create topic", spec.Name, "the wait ended before SubscribeInitialize did", ctx.Err())
 	}
 }
 

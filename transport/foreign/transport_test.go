@@ -35,14 +35,14 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 		"name": foreign.Named(""), "size": foreign.MaxMessageBytes(0), "concurrency": foreign.Concurrency(0), "group": foreign.GroupSubscriber(nil),
 	} {
 		_, err := foreign.New(discard, feed(nil), opt)
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 	}
 	_, err := foreign.New(nil, feed(nil))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	_, err = foreign.New(discard, nil)
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	_, err = foreign.New(discard, struct{ message.Subscriber }{feed(nil)}, foreign.CreatesTopics())
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 }
 
 func TestWhatCannotBeSubscribed(t *testing.T) {
@@ -55,22 +55,22 @@ func TestWhatCannotBeSubscribed(t *testing.T) {
 		s    driver.Subscription
 		code driver.Code
 	}{
-		"empty topic": {t.Context(), driver.Subscription{}, driver.InvalidArgument},
-		"group":       {t.Context(), driver.Subscription{Topic: "t", Group: "g"}, driver.Unsupported},
-		"partitions":  {t.Context(), driver.Subscription{Topic: "t", Partitions: []int32{0}}, driver.Unsupported},
-		"offset":      {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtOffset}}, driver.Unsupported},
-		"time":        {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtTime}}, driver.Unsupported},
-		"canceled":    {dead, driver.Subscription{Topic: "t"}, driver.Canceled},
+		"empty topic": {t.Context(), driver.Subscription{}, driver.CodeInvalidArgument},
+		"group":       {t.Context(), driver.Subscription{Topic: "t", Group: "g"}, driver.CodeUnsupported},
+		"partitions":  {t.Context(), driver.Subscription{Topic: "t", Partitions: []int32{0}}, driver.CodeUnsupported},
+		"offset":      {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtOffset}}, driver.CodeUnsupported},
+		"time":        {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtTime}}, driver.CodeUnsupported},
+		"canceled":    {dead, driver.Subscription{Topic: "t"}, driver.CodeCanceled},
 	} {
 		_, err := tr.Subscribe(c.ctx, c.s)
 		require.Equal(t, c.code, driver.CodeOf(err), name)
 	}
 	require.NoError(t, tr.Ready(t.Context()))
-	require.Equal(t, driver.Unsupported, driver.CodeOf(tr.Ping(t.Context())))
+	require.Equal(t, driver.CodeUnsupported, driver.CodeOf(tr.Ping(t.Context())))
 	require.NoError(t, tr.Close(t.Context()))
 	_, err := tr.Subscribe(t.Context(), driver.Subscription{Topic: "t"})
-	require.Equal(t, driver.Closed, driver.CodeOf(err))
-	require.Equal(t, driver.Closed, driver.CodeOf(tr.Ready(t.Context())))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(tr.Ready(t.Context())))
 }
 
 func TestConnectedFromTheFirstSuccess(t *testing.T) {
@@ -113,7 +113,7 @@ func TestTopicsAreCreatedOnlyWhenDeclared(t *testing.T) {
 			return nil
 		}
 		plain := open(t, discard, sub, foreign.KeepOpen())
-		require.Equal(t, driver.Unsupported, driver.CodeOf(plain.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders"})))
+		require.Equal(t, driver.CodeUnsupported, driver.CodeOf(plain.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders"})))
 		require.NoError(t, plain.Close(t.Context()))
 
 		tr := open(t, discard, sub, foreign.CreatesTopics())
@@ -121,20 +121,20 @@ func TestTopicsAreCreatedOnlyWhenDeclared(t *testing.T) {
 		require.ErrorContains(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "bad"}), "no such exchange")
 		require.Equal(t, []string{"orders", "bad"}, created)
 		for _, spec := range []driver.TopicSpec{{Name: "t", Partitions: 3}, {Name: "t", Config: map[string]string{"a": "b"}}} {
-			require.Equal(t, driver.Unsupported, driver.CodeOf(tr.CreateTopic(t.Context(), spec)))
+			require.Equal(t, driver.CodeUnsupported, driver.CodeOf(tr.CreateTopic(t.Context(), spec)))
 		}
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(tr.CreateTopic(t.Context(), driver.TopicSpec{})))
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(tr.CreateTopic(t.Context(), driver.TopicSpec{})))
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { synctest.Wait(); cancel() }()
-		require.Equal(t, driver.OutcomeUnknown, driver.CodeOf(tr.CreateTopic(ctx, driver.TopicSpec{Name: "slow"})))
+		require.Equal(t, driver.CodeOutcomeUnknown, driver.CodeOf(tr.CreateTopic(ctx, driver.TopicSpec{Name: "slow"})))
 		close(blocked)
 
-		require.Equal(t, driver.Unsupported, driver.CodeOf(tr.DeleteTopic(t.Context(), "orders")))
+		require.Equal(t, driver.CodeUnsupported, driver.CodeOf(tr.DeleteTopic(t.Context(), "orders")))
 		_, err := tr.DescribeTopic(t.Context(), "orders")
-		require.Equal(t, driver.Unsupported, driver.CodeOf(err))
+		require.Equal(t, driver.CodeUnsupported, driver.CodeOf(err))
 		_, err = tr.ListTopics(t.Context())
-		require.Equal(t, driver.Unsupported, driver.CodeOf(err))
+		require.Equal(t, driver.CodeUnsupported, driver.CodeOf(err))
 		require.NoError(t, tr.Close(t.Context()))
-		require.Equal(t, driver.Closed, driver.CodeOf(tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "late"})))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "late"})))
 	})
 }

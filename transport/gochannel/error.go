@@ -17,13 +17,13 @@ func waitError(op, topic string, ctx context.Context) error {
 }
 
 func closedError(op, topic string) error {
-	return &driver.Error{Code: driver.Closed, Op: op, Transport: name, Topic: topic, Reason: "the transport was closed"}
+	return &driver.Error{Code: driver.CodeClosed, Op: op, Transport: name, Topic: topic, Reason: "the transport was closed"}
 }
 
 func emptyTopic(op string) error {
-	return &driver.Error{Code: driver.InvalidArgument, Op: op, Transport: name, Reason: "the topic is empty: name one"}
+	return &driver.Error{Code: driver.CodeInvalidArgument, Op: op, Transport: name, Reason: "the topic is empty: name one"}
 }
 
 func unsupported(op, topic, reason string) error {
-	return &driver.Error{Code: driver.Unsupported, Op: op, Transport: name, Topic: topic, Reason: reason}
+	return &driver.Error{Code: driver.CodeUnsupported, Op: op, Transport: name, Topic: topic, Reason: reason}
 }

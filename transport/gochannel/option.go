@@ -22,7 +22,7 @@ func WithBuffer(n int) Option {
 	return func(o *options) error {
 		if n < 1 {
 			return &driver.Error{
-				Code: driver.InvalidArgument, Op: "open", Transport: name,
+				Code: driver.CodeInvalidArgument, Op: "open", Transport: name,
 				Reason: fmt.Sprintf("buffer is %d: it must hold at least 1 message", n),
 			}
 		}

@@ -15,8 +15,8 @@ func TestProvider(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, transport.Ping(t.Context()))
 	done()
-	require.Equal(t, bus.Closed, bus.CodeOf(transport.Ping(t.Context())))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ping(t.Context())))
 	done() // once more does no harm
 	_, _, err = gochannel.NewTransport(gochannel.Config{Buffer: -1})
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }

@@ -77,7 +77,7 @@ func (s *session) Close(context.Context) error {
 
 func (s *session) close(reason string) {
 	s.leave.Do(func() {
-		s.end(&driver.Error{Code: driver.Closed, Op: "subscribe", Transport: name, Topic: s.name, Reason: reason})
+		s.end(&driver.Error{Code: driver.CodeClosed, Op: "subscribe", Transport: name, Topic: s.name, Reason: reason})
 		s.transport.hub.leave(s)
 	})
 }

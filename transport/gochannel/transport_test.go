@@ -207,10 +207,10 @@ func TestGivingUpIsAllOrNothing(t *testing.T) {
 			outgoing(deadline, sink, "orders", 2), outgoing(canceled, sink, "orders", 3), outgoing(dead, sink, "orders", 4),
 		})
 		require.Equal(t, 2*time.Second, time.Since(start))
-		require.Equal(t, driver.DeadlineExceeded, sink.code(t, 2))
+		require.Equal(t, driver.CodeDeadlineExceeded, sink.code(t, 2))
 		require.ErrorIs(t, sink.got[2].Err, context.DeadlineExceeded)
-		require.Equal(t, driver.Canceled, sink.code(t, 3))
-		require.Equal(t, driver.Canceled, sink.code(t, 4))
+		require.Equal(t, driver.CodeCanceled, sink.code(t, 3))
+		require.Equal(t, driver.CodeCanceled, sink.code(t, 4))
 
 		require.Equal(t, numbers(0, 2), read(t, stalled, 0, 2))
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 5)})
@@ -239,7 +239,7 @@ func TestWaitingPublishersAreServedInTurn(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []string{"0", "2", "4", "6"}, read(t, p, 0, 4))
 		for _, i := range []int{1, 3, 5} {
-			require.Equal(t, driver.Canceled, sink.code(t, i))
+			require.Equal(t, driver.CodeCanceled, sink.code(t, i))
 		}
 	})
 }
@@ -308,19 +308,19 @@ func TestCloseEndsWaits(t *testing.T) {
 		require.NoError(t, tr.Close(t.Context()), "idempotent")
 		require.NoError(t, session.Close(t.Context()))
 		require.Equal(t, 1, sink.accepted())
-		require.Equal(t, driver.Closed, sink.code(t, 1))
-		require.Equal(t, driver.Closed, driver.CodeOf(<-errs))
-		require.Equal(t, driver.Closed, driver.CodeOf(<-errs))
-		require.Equal(t, driver.Closed, driver.CodeOf(context.Cause(p.Context())))
+		require.Equal(t, driver.CodeClosed, sink.code(t, 1))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(<-errs))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(<-errs))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(context.Cause(p.Context())))
 
 		_, err = p.Fetch(t.Context())
-		require.Equal(t, driver.Closed, driver.CodeOf(err))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 		_, err = tr.Subscribe(t.Context(), driver.Subscription{Topic: "orders"})
-		require.Equal(t, driver.Closed, driver.CodeOf(err))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 2)})
-		require.Equal(t, driver.Closed, sink.code(t, 2))
-		require.Equal(t, driver.Closed, driver.CodeOf(tr.Ready(t.Context())))
-		require.Equal(t, driver.Closed, driver.CodeOf(tr.Ping(t.Context())))
+		require.Equal(t, driver.CodeClosed, sink.code(t, 2))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(tr.Ready(t.Context())))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(tr.Ping(t.Context())))
 	})
 }
 
@@ -345,7 +345,7 @@ func TestPublishRacingClose(t *testing.T) {
 		require.Len(t, sink.got, publishers*each)
 		for i, r := range sink.got {
 			if r.Err != nil {
-				require.Equal(t, driver.Closed, sink.code(t, i))
+				require.Equal(t, driver.CodeClosed, sink.code(t, i))
 			}
 		}
 	}
@@ -377,9 +377,9 @@ func TestFetchTakesNoMoreThanAsked(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = e.Added[0].Fetch(ctx)
-	require.Equal(t, driver.Canceled, driver.CodeOf(err))
+	require.Equal(t, driver.CodeCanceled, driver.CodeOf(err))
 	_, err = s.Next(ctx)
-	require.Equal(t, driver.Canceled, driver.CodeOf(err))
+	require.Equal(t, driver.CodeCanceled, driver.CodeOf(err))
 	require.NoError(t, e.Added[0].Commit(t.Context(), 40, ""))
 	e.Added[0].Release()
 }
@@ -392,11 +392,11 @@ func TestWhatItCannotDo(t *testing.T) {
 		s    driver.Subscription
 		code driver.Code
 	}{
-		"empty topic": {driver.Subscription{}, driver.InvalidArgument},
-		"group":       {driver.Subscription{Topic: "t", Group: "g"}, driver.Unsupported},
-		"partitions":  {driver.Subscription{Topic: "t", Partitions: []int32{0}}, driver.Unsupported},
-		"offset":      {driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtOffset}}, driver.Unsupported},
-		"time":        {driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtTime}}, driver.Unsupported},
+		"empty topic": {driver.Subscription{}, driver.CodeInvalidArgument},
+		"group":       {driver.Subscription{Topic: "t", Group: "g"}, driver.CodeUnsupported},
+		"partitions":  {driver.Subscription{Topic: "t", Partitions: []int32{0}}, driver.CodeUnsupported},
+		"offset":      {driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtOffset}}, driver.CodeUnsupported},
+		"time":        {driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtTime}}, driver.CodeUnsupported},
 	} {
 		_, err := tr.Subscribe(t.Context(), c.s)
 		require.Equal(t, c.code, driver.CodeOf(err), name)
@@ -405,11 +405,11 @@ func TestWhatItCannotDo(t *testing.T) {
 	named := outgoing(t.Context(), sink, "orders", 0)
 	named.Partition = 1
 	tr.Publish([]driver.Outgoing{named, outgoing(t.Context(), sink, "", 1)})
-	require.Equal(t, driver.Unsupported, sink.code(t, 0))
-	require.Equal(t, driver.InvalidArgument, sink.code(t, 1))
+	require.Equal(t, driver.CodeUnsupported, sink.code(t, 0))
+	require.Equal(t, driver.CodeInvalidArgument, sink.code(t, 1))
 
 	_, err := gochannel.New(gochannel.WithBuffer(0))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 
 	var seen []driver.ConnectionState
 	tr.Observe(func(c driver.Connection) { seen = append(seen, c.State) })

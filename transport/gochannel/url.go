@@ -30,7 +30,7 @@ func open(_ context.Context, u *driver.URL) (driver.Transport, error) {
 	}
 	if u.Path != "" || len(u.Hosts()) > 1 {
 		return nil, &driver.Error{
-			Code: driver.InvalidArgument, Op: "open", Transport: name,
+			Code: driver.CodeInvalidArgument, Op: "open", Transport: name,
 			Reason: "the URL takes at most one name and no path: write chan:// or chan://name",
 		}
 	}

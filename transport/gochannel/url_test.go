@@ -43,7 +43,7 @@ func TestWrongURLsAreRefused(t *testing.T) {
 		"chan://name?buffer=0", "chan://name?buffer=many", "chan://name?buffers=2", "chan://name/path", "chan://a,b", "chan://me:secret@name",
 	} {
 		_, err := bus.OpenTransport(t.Context(), url)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), url)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), url)
 		require.NotContains(t, err.Error(), "secret")
 	}
 	b, err := bus.Open(t.Context(), "chan://")

@@ -19,10 +19,10 @@ import (
 func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) error {
 	switch {
 	case !legal(spec.Name):
-		return failCode(driver.InvalidArgument, "create topic", spec.Name,
+		return failCode(driver.CodeInvalidArgument, "create topic", spec.Name,
 			"a topic's name has 1 to 249 letters, digits, '.', '_' and '-', and is neither '.' nor '..'", nil)
 	case spec.Partitions < 0 || spec.ReplicationFactor < 0:
-		return failCode(driver.InvalidArgument, "create topic", spec.Name, "a count is negative", nil)
+		return failCode(driver.CodeInvalidArgument, "create topic", spec.Name, "a count is negative", nil)
 	}
 	detail := &sarama.TopicDetail{NumPartitions: spec.Partitions, ReplicationFactor: spec.ReplicationFactor}
 	if detail.NumPartitions == 0 {
@@ -102,7 +102,7 @@ func led(b *sarama.Broker, v sarama.KafkaVersion, topic string, n int) bool {
 // topic any more.
 func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 	if topic == "" {
-		return failCode(driver.InvalidArgument, "delete topic", "", "the topic is empty", nil)
+		return failCode(driver.CodeInvalidArgument, "delete topic", "", "the topic is empty", nil)
 	}
 	return t.administer(ctx, "delete topic", topic, func(c *client) error {
 		if err := c.RefreshMetadata(topic); err != nil {
@@ -127,7 +127,7 @@ func gone(ctx context.Context, c *client, topic string) error {
 			_ = b.Open(c.Config())
 			return names(b, c.Config().Version, topic)
 		}
-		if codeOf(err) == driver.NotFound && !slices.ContainsFunc(c.Brokers(), named) {
+		if codeOf(err) == driver.CodeNotFound && !slices.ContainsFunc(c.Brokers(), named) {
 			return nil
 		}
 		if sleep(ctx, 50*time.Millisecond); ctx.Err() != nil {
@@ -140,7 +140,7 @@ func gone(ctx context.Context, c *client, topic string) error {
 func names(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
 	res, err := b.GetMetadata(sarama.NewMetadataRequest(v, []string{topic}))
 	return err == nil && slices.ContainsFunc(res.Topics, func(m *sarama.TopicMetadata) bool {
-		return m.Name == topic && codeOf(m.Err) != driver.NotFound
+		return m.Name == topic && codeOf(m.Err) != driver.CodeNotFound
 	})
 }
 
@@ -149,9 +149,9 @@ func names(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
 func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32) error {
 	switch {
 	case topic == "":
-		return failCode(driver.InvalidArgument, "add partitions", "", "the topic is empty", nil)
+		return failCode(driver.CodeInvalidArgument, "add partitions", "", "the topic is empty", nil)
 	case total < 1:
-		return failCode(driver.InvalidArgument, "add partitions", topic, "the number of partitions is below 1", nil)
+		return failCode(driver.CodeInvalidArgument, "add partitions", topic, "the number of partitions is below 1", nil)
 	}
 	return t.administer(ctx, "add partitions", topic, func(c *client) error {
 		if err := c.RefreshMetadata(topic); err != nil {
@@ -166,7 +166,7 @@ func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32
 			return err
 		}
 		if int(total) <= len(there) {
-			return failCode(driver.InvalidArgument, "add partitions", topic, fmt.Sprintf("it has %d partitions already", len(there)), nil)
+			return failCode(driver.CodeInvalidArgument, "add partitions", topic, fmt.Sprintf("it has %d partitions already", len(there)), nil)
 		}
 		if err := admin.CreatePartitions(topic, total, nil, false); err != nil {
 			if e, ok := errors.AsType[*sarama.TopicPartitionError](err); ok {
@@ -182,7 +182,7 @@ func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32
 // allow to read it.
 func (t *Transport) DescribeTopic(ctx context.Context, topic string) (driver.TopicInfo, error) {
 	if topic == "" {
-		return driver.TopicInfo{}, failCode(driver.InvalidArgument, "describe topic", "", "the topic is empty", nil)
+		return driver.TopicInfo{}, failCode(driver.CodeInvalidArgument, "describe topic", "", "the topic is empty", nil)
 	}
 	found := make(chan driver.TopicInfo, 1)
 	err := t.administer(ctx, "describe topic", topic, func(c *client) error {
@@ -244,7 +244,7 @@ func topicConfig(c *client, topic string) (map[string]string, error) {
 		err = results[0].ErrorCode
 	}
 	if err != nil {
-		if codeOf(err) == driver.PermissionDenied {
+		if codeOf(err) == driver.CodePermissionDenied {
 			return nil, nil
 		}
 		return nil, err

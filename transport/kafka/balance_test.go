@@ -98,7 +98,7 @@ func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
 	kept := one.awaitLive(t, 2)
 	for _, p := range all {
 		if p.Context().Err() != nil {
-			require.Equal(t, driver.Revoked, driver.CodeOf(context.Cause(p.Context())))
+			require.Equal(t, driver.CodeRevoked, driver.CodeOf(context.Cause(p.Context())))
 			require.NoError(t, p.Commit(bounded(t), 1, ""), "a revoked claim commits until it is released")
 			require.Empty(t, two.partitions(), "it is not given away before it is released")
 		}
@@ -112,7 +112,7 @@ func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
 	for _, p := range moved {
 		require.Equal(t, "b", string(fetch(t, p, 1)[0].Payload))
 		require.NoError(t, p.Commit(bounded(t), 2, ""))
-		require.Equal(t, driver.Revoked, driver.CodeOf(all[p.ID()].Commit(bounded(t), 2, "")))
+		require.Equal(t, driver.CodeRevoked, driver.CodeOf(all[p.ID()].Commit(bounded(t), 2, "")))
 	}
 	for _, p := range kept {
 		require.NoError(t, p.Context().Err())
@@ -151,7 +151,7 @@ func TestGroupsThatOfferNothingInCommon(t *testing.T) {
 	one.awaitLive(t, 1)
 	two := subscribe(t, open(t, r.broker), sub)
 	_, err := two.Next(bounded(t))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), "%v", err)
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), "%v", err)
 }
 
 // A static member that comes back has its partitions without a rebalance.
@@ -212,5 +212,5 @@ func TestStaticMemberIDs(t *testing.T) {
 	}
 	k := open(t, r.broker, kafka.WithStaticMembership(string(long)))
 	_, err := k.Subscribe(t.Context(), driver.Subscription{Topic: r.topic, Group: "g"})
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 }

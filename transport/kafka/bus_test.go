@@ -19,7 +19,7 @@ import (
 type forgiving struct{ *bus.Bus }
 
 func (f forgiving) Close() error {
-	if err := f.Bus.Close(); err != nil && bus.CodeOf(err) != bus.DeadlineExceeded {
+	if err := f.Bus.Close(); err != nil && bus.CodeOf(err) != bus.CodeDeadlineExceeded {
 		return err
 	}
 	return nil

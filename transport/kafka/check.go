@@ -97,9 +97,9 @@ func (o *options) unanswered(addr string, err error) error {
 		return fail("check", "", err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return failCode(driver.Unavailable, "check", "", "broker "+addr+" did not answer in time", nil)
+		return failCode(driver.CodeUnavailable, "check", "", "broker "+addr+" did not answer in time", nil)
 	}
-	return failCode(driver.Unavailable, "check", "", "broker "+addr+" does not answer", err)
+	return failCode(driver.CodeUnavailable, "check", "", "broker "+addr+" does not answer", err)
 }
 
 func (x *examination) metadata(addr string) (*sarama.MetadataResponse, error) {
@@ -183,7 +183,7 @@ func brokersOf(answers []answer, meta *sarama.MetadataResponse) []driver.BrokerH
 		for _, p := range topic.Partitions {
 			for _, id := range p.Replicas {
 				if !slices.ContainsFunc(found, func(b driver.BrokerHealth) bool { return b.ID == id }) {
-					found = append(found, driver.BrokerHealth{ID: id, Err: failCode(driver.Unavailable, "check", "",
+					found = append(found, driver.BrokerHealth{ID: id, Err: failCode(driver.CodeUnavailable, "check", "",
 						fmt.Sprintf("broker %d has replicas and is not in the cluster now", id), nil)})
 				}
 			}
@@ -210,7 +210,7 @@ func (x *examination) topic(name string, meta *sarama.MetadataResponse) driver.T
 	case i < 0:
 		say(driver.HealthCritical, "the brokers say nothing of it")
 		return th
-	case codeOf(meta.Topics[i].Err) == driver.NotFound:
+	case codeOf(meta.Topics[i].Err) == driver.CodeNotFound:
 		say(driver.HealthCritical, "it does not exist")
 		return th
 	case meta.Topics[i].Err != sarama.ErrNoError:

@@ -78,7 +78,7 @@ func TestCheckOfASilentBroker(t *testing.T) {
 	for _, broker := range h.Brokers {
 		if broker.Err != nil {
 			require.Equal(t, silent, broker.Addr)
-			require.Equal(t, driver.Unavailable, driver.CodeOf(broker.Err))
+			require.Equal(t, driver.CodeUnavailable, driver.CodeOf(broker.Err))
 			failed++
 		}
 	}
@@ -104,6 +104,6 @@ func TestCheckWithoutABroker(t *testing.T) {
 	require.Equal(t, bus.HealthCritical, h.Status)
 	require.NoError(t, b.Close())
 	_, err = b.Check(bounded(t), bus.CheckSpec{})
-	require.Equal(t, bus.Closed, bus.CodeOf(err))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 	require.Equal(t, driver.HealthCritical, k.Check(bounded(t), driver.CheckSpec{}).Status)
 }

@@ -183,5 +183,5 @@ func (c *claim) ended(op string) error {
 
 // uncommitted is the error of a Commit that comes after all that is granted.
 func (c *claim) uncommitted() error {
-	return failCode(driver.Revoked, "commit", c.topic, "the partition is no longer ours", context.Cause(c.ctx))
+	return failCode(driver.CodeRevoked, "commit", c.topic, "the partition is no longer ours", context.Cause(c.ctx))
 }

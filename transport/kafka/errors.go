@@ -34,7 +34,7 @@ func failCode(code driver.Code, op, topic, reason string, err error) error {
 // said comes before what the network did: sarama wraps the one in the other.
 func codeOf(err error) driver.Code {
 	if err == nil {
-		return driver.Unknown
+		return driver.CodeUnknown
 	}
 	if e, ok := errors.AsType[*driver.Error](err); ok {
 		return e.Code
@@ -45,77 +45,77 @@ func codeOf(err error) driver.Code {
 		}
 	}
 	if isUntrusted(err) {
-		return driver.Unauthenticated
+		return driver.CodeUnauthenticated
 	}
 	if isNetwork(err) {
-		return driver.Unavailable
+		return driver.CodeUnavailable
 	}
-	if c := driver.ContextCode(err); c != driver.Unknown {
+	if c := driver.ContextCode(err); c != driver.CodeUnknown {
 		return c
 	}
 	if _, ok := errors.AsType[sarama.ConfigurationError](err); ok {
-		return driver.InvalidArgument
+		return driver.CodeInvalidArgument
 	}
 	if _, ok := errors.AsType[sarama.PacketEncodingError](err); ok {
-		return driver.InvalidArgument
+		return driver.CodeInvalidArgument
 	}
-	return driver.Unknown
+	return driver.CodeUnknown
 }
 
 var brokerCodes = []struct {
 	err  error
 	code driver.Code
 }{
-	{sarama.ErrSASLAuthenticationFailed, driver.Unauthenticated},
-	{sarama.ErrUnsupportedSASLMechanism, driver.Unauthenticated},
-	{sarama.ErrIllegalSASLState, driver.Unauthenticated},
-	{sarama.ErrTopicAuthorizationFailed, driver.PermissionDenied},
-	{sarama.ErrGroupAuthorizationFailed, driver.PermissionDenied},
-	{sarama.ErrClusterAuthorizationFailed, driver.PermissionDenied},
-	{sarama.ErrTransactionalIDAuthorizationFailed, driver.PermissionDenied},
-	{sarama.ErrUnknownTopicOrPartition, driver.NotFound},
-	{sarama.ErrTopicAlreadyExists, driver.AlreadyExists},
-	{sarama.ErrMessageSizeTooLarge, driver.TooLarge},
-	{sarama.ErrMessageSetSizeTooLarge, driver.TooLarge},
-	{sarama.ErrOffsetOutOfRange, driver.OutOfRange},
-	{sarama.ErrInvalidTopic, driver.InvalidArgument},
-	{sarama.ErrInvalidPartitions, driver.InvalidArgument},
-	{sarama.ErrInvalidReplicationFactor, driver.InvalidArgument},
-	{sarama.ErrInvalidConfig, driver.InvalidArgument},
-	{sarama.ErrInvalidSessionTimeout, driver.InvalidArgument},
-	{sarama.ErrInvalidGroupId, driver.InvalidArgument},
-	{sarama.ErrInconsistentGroupProtocol, driver.InvalidArgument},
-	{sarama.ErrInvalidTimestamp, driver.InvalidArgument},
-	{sarama.ErrInvalidRecord, driver.InvalidArgument},
-	{sarama.ErrPolicyViolation, driver.PermissionDenied},
-	{sarama.ErrUnsupportedVersion, driver.Unsupported},
-	{sarama.ErrIllegalGeneration, driver.Revoked},
-	{sarama.ErrUnknownMemberId, driver.Revoked},
-	{sarama.ErrRebalanceInProgress, driver.Revoked},
-	{sarama.ErrFencedInstancedId, driver.Revoked},
-	{sarama.ErrOffsetMetadataTooLarge, driver.TooLarge},
-	{sarama.ErrShuttingDown, driver.Unavailable},
-	{sarama.ErrLeaderNotAvailable, driver.Unavailable},
-	{sarama.ErrNotLeaderForPartition, driver.Unavailable},
-	{sarama.ErrReplicaNotAvailable, driver.Unavailable},
-	{sarama.ErrBrokerNotAvailable, driver.Unavailable},
-	{sarama.ErrNotEnoughReplicas, driver.Unavailable},
-	{sarama.ErrNotEnoughReplicasAfterAppend, driver.Unavailable},
-	{sarama.ErrRequestTimedOut, driver.Unavailable},
-	{sarama.ErrNetworkException, driver.Unavailable},
-	{sarama.ErrKafkaStorageError, driver.Unavailable},
-	{sarama.ErrConsumerCoordinatorNotAvailable, driver.Unavailable},
-	{sarama.ErrNotCoordinatorForConsumer, driver.Unavailable},
-	{sarama.ErrOffsetsLoadInProgress, driver.Unavailable},
-	{sarama.ErrControllerNotAvailable, driver.Unavailable},
-	{sarama.ErrNotController, driver.Unavailable},
-	{sarama.ErrOutOfBrokers, driver.Unavailable},
-	{sarama.ErrBrokerNotFound, driver.Unavailable},
-	{sarama.ErrNotConnected, driver.Unavailable},
-	{sarama.ErrClosedClient, driver.Unavailable},
-	{sarama.ErrIncompleteResponse, driver.Unavailable},
-	{sarama.ErrInsufficientData, driver.Unavailable},
-	{breaker.ErrBreakerOpen, driver.Unavailable},
+	{sarama.ErrSASLAuthenticationFailed, driver.CodeUnauthenticated},
+	{sarama.ErrUnsupportedSASLMechanism, driver.CodeUnauthenticated},
+	{sarama.ErrIllegalSASLState, driver.CodeUnauthenticated},
+	{sarama.ErrTopicAuthorizationFailed, driver.CodePermissionDenied},
+	{sarama.ErrGroupAuthorizationFailed, driver.CodePermissionDenied},
+	{sarama.ErrClusterAuthorizationFailed, driver.CodePermissionDenied},
+	{sarama.ErrTransactionalIDAuthorizationFailed, driver.CodePermissionDenied},
+	{sarama.ErrUnknownTopicOrPartition, driver.CodeNotFound},
+	{sarama.ErrTopicAlreadyExists, driver.CodeAlreadyExists},
+	{sarama.ErrMessageSizeTooLarge, driver.CodeTooLarge},
+	{sarama.ErrMessageSetSizeTooLarge, driver.CodeTooLarge},
+	{sarama.ErrOffsetOutOfRange, driver.CodeOutOfRange},
+	{sarama.ErrInvalidTopic, driver.CodeInvalidArgument},
+	{sarama.ErrInvalidPartitions, driver.CodeInvalidArgument},
+	{sarama.ErrInvalidReplicationFactor, driver.CodeInvalidArgument},
+	{sarama.ErrInvalidConfig, driver.CodeInvalidArgument},
+	{sarama.ErrInvalidSessionTimeout, driver.CodeInvalidArgument},
+	{sarama.ErrInvalidGroupId, driver.CodeInvalidArgument},
+	{sarama.ErrInconsistentGroupProtocol, driver.CodeInvalidArgument},
+	{sarama.ErrInvalidTimestamp, driver.CodeInvalidArgument},
+	{sarama.ErrInvalidRecord, driver.CodeInvalidArgument},
+	{sarama.ErrPolicyViolation, driver.CodePermissionDenied},
+	{sarama.ErrUnsupportedVersion, driver.CodeUnsupported},
+	{sarama.ErrIllegalGeneration, driver.CodeRevoked},
+	{sarama.ErrUnknownMemberId, driver.CodeRevoked},
+	{sarama.ErrRebalanceInProgress, driver.CodeRevoked},
+	{sarama.ErrFencedInstancedId, driver.CodeRevoked},
+	{sarama.ErrOffsetMetadataTooLarge, driver.CodeTooLarge},
+	{sarama.ErrShuttingDown, driver.CodeUnavailable},
+	{sarama.ErrLeaderNotAvailable, driver.CodeUnavailable},
+	{sarama.ErrNotLeaderForPartition, driver.CodeUnavailable},
+	{sarama.ErrReplicaNotAvailable, driver.CodeUnavailable},
+	{sarama.ErrBrokerNotAvailable, driver.CodeUnavailable},
+	{sarama.ErrNotEnoughReplicas, driver.CodeUnavailable},
+	{sarama.ErrNotEnoughReplicasAfterAppend, driver.CodeUnavailable},
+	{sarama.ErrRequestTimedOut, driver.CodeUnavailable},
+	{sarama.ErrNetworkException, driver.CodeUnavailable},
+	{sarama.ErrKafkaStorageError, driver.CodeUnavailable},
+	{sarama.ErrConsumerCoordinatorNotAvailable, driver.CodeUnavailable},
+	{sarama.ErrNotCoordinatorForConsumer, driver.CodeUnavailable},
+	{sarama.ErrOffsetsLoadInProgress, driver.CodeUnavailable},
+	{sarama.ErrControllerNotAvailable, driver.CodeUnavailable},
+	{sarama.ErrNotController, driver.CodeUnavailable},
+	{sarama.ErrOutOfBrokers, driver.CodeUnavailable},
+	{sarama.ErrBrokerNotFound, driver.CodeUnavailable},
+	{sarama.ErrNotConnected, driver.CodeUnavailable},
+	{sarama.ErrClosedClient, driver.CodeUnavailable},
+	{sarama.ErrIncompleteResponse, driver.CodeUnavailable},
+	{sarama.ErrInsufficientData, driver.CodeUnavailable},
+	{breaker.ErrBreakerOpen, driver.CodeUnavailable},
 }
 
 // isNetwork says that err comes from a connection rather than from a broker's answer.
@@ -139,7 +139,7 @@ func neverSent(err error) bool {
 // out that an earlier attempt was taken: sarama does not retry these.
 func rejected(code driver.Code) bool {
 	switch code {
-	case driver.InvalidArgument, driver.TooLarge, driver.PermissionDenied, driver.Unauthenticated, driver.NotFound, driver.Unsupported:
+	case driver.CodeInvalidArgument, driver.CodeTooLarge, driver.CodePermissionDenied, driver.CodeUnauthenticated, driver.CodeNotFound, driver.CodeUnsupported:
 		return true
 	default:
 		return false
@@ -152,5 +152,5 @@ func canceled(ctx context.Context, op, topic string) error {
 }
 
 func closedError(op, topic string) error {
-	return &driver.Error{Code: driver.Closed, Op: op, Transport: transportName, Topic: topic, Reason: "the transport is closed"}
+	return &driver.Error{Code: driver.CodeClosed, Op: op, Transport: transportName, Topic: topic, Reason: "the transport is closed"}
 }

@@ -24,7 +24,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		err := fail("connect", "", cause)
 		require.NotContains(t, err.Error(), "\n")
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
-		require.Equal(t, driver.Unavailable, driver.CodeOf(err))
+		require.Equal(t, driver.CodeUnavailable, driver.CodeOf(err))
 	}
 	require.Equal(t, "kafka: publish: EOF (unavailable)", fail("publish", "", io.EOF).Error())
 }

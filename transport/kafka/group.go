@@ -56,7 +56,7 @@ func (g *groupSession) static(id string, number int) error {
 		g.instance += "-" + strconv.Itoa(number)
 	}
 	if !legal(g.instance) {
-		return failCode(driver.InvalidArgument, "subscribe", g.sub.Topic, "the static member's id, with the topic, is longer than 249 characters", nil)
+		return failCode(driver.CodeInvalidArgument, "subscribe", g.sub.Topic, "the static member's id, with the topic, is longer than 249 characters", nil)
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (g *groupSession) run() {
 			continue
 		}
 		g.t.opts.logger.Warn("consumer group session failed", "topic", g.sub.Topic, "group", g.sub.Group, "error", err)
-		if missing || codeOf(err) == driver.OutOfRange || codeOf(err) == driver.InvalidArgument {
+		if missing || codeOf(err) == driver.CodeOutOfRange || codeOf(err) == driver.CodeInvalidArgument {
 			g.fail(fail("subscribe", g.sub.Topic, err))
 			return
 		}
@@ -133,7 +133,7 @@ func (g *groupSession) take(h *groupHandler) (missing bool, err error) {
 		}
 	}
 	if err := lookup(g.ctx, c, g.sub.Topic); err != nil {
-		return codeOf(err) == driver.NotFound, err
+		return codeOf(err) == driver.CodeNotFound, err
 	}
 	g.handler.Store(h)
 	ctx, stop := g.whileConnected()
@@ -143,7 +143,7 @@ func (g *groupSession) take(h *groupHandler) (missing bool, err error) {
 	if err == nil {
 		err = h.failure()
 	}
-	if err != nil && g.ctx.Err() == nil && codeOf(err) == driver.Unavailable {
+	if err != nil && g.ctx.Err() == nil && codeOf(err) == driver.CodeUnavailable {
 		_ = c.RefreshCoordinator(g.sub.Group) // sarama keeps asking the one that has gone
 	}
 	return false, err

@@ -36,9 +36,9 @@ func TestGroupResumesAfterItsCommit(t *testing.T) {
 	require.NoError(t, p.Commit(bounded(t), 4, "a note"))
 	require.NoError(t, p.Commit(bounded(t), 3, "")) // never back
 	leave(t, s, p)
-	require.Equal(t, driver.Revoked, driver.CodeOf(p.Commit(bounded(t), 9, "")))
+	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(bounded(t), 9, "")))
 	_, err := p.Fetch(bounded(t))
-	require.Equal(t, driver.Closed, driver.CodeOf(err))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 
 	s = subscribe(t, r, driver.Subscription{Topic: r.topic, Group: group})
 	p = assigned(t, s)[0]
@@ -75,7 +75,7 @@ func TestGroupStartsWithoutACommit(t *testing.T) {
 		Topic: r.topic, Group: kafkatb.Name(t), Start: driver.Start{Kind: driver.StartAtOffset, Offset: 100},
 	})
 	_, err := s.Next(bounded(t))
-	require.Equal(t, driver.OutOfRange, driver.CodeOf(err), "%v", err)
+	require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err), "%v", err)
 }
 
 func TestFetchReturnsBatches(t *testing.T) {
@@ -222,9 +222,9 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 
 	two := subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub)
 	<-p.Context().Done()
-	require.Equal(t, driver.Revoked, driver.CodeOf(context.Cause(p.Context())))
+	require.Equal(t, driver.CodeRevoked, driver.CodeOf(context.Cause(p.Context())))
 	_, err := p.Fetch(bounded(t))
-	require.Equal(t, driver.Revoked, driver.CodeOf(err))
+	require.Equal(t, driver.CodeRevoked, driver.CodeOf(err))
 	require.NoError(t, p.Commit(bounded(t), 1, "")) // its handler had finished one
 	p.Release()
 
@@ -247,7 +247,7 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	}
 	c := <-found
 	require.Equal(t, []string{"b"}, payloads(fetch(t, c, 1)))
-	require.Equal(t, driver.Revoked, driver.CodeOf(p.Commit(bounded(t), 2, "")))
+	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(bounded(t), 2, "")))
 	cancel()
 	wg.Wait()
 	c.Release()

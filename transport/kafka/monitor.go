@@ -187,23 +187,23 @@ func (m *monitor) ready(ctx context.Context, op, topic string) error {
 			if s.Cause != nil {
 				reason = "no broker answers"
 			}
-			return failCode(driver.Unavailable, op, topic, reason, errors.Join(s.Cause, ctx.Err()))
+			return failCode(driver.CodeUnavailable, op, topic, reason, errors.Join(s.Cause, ctx.Err()))
 		}
 	}
 }
 
 func refused(err error) bool {
 	c := codeOf(err)
-	return c == driver.Unauthenticated || c == driver.PermissionDenied
+	return c == driver.CodeUnauthenticated || c == driver.CodePermissionDenied
 }
 
 // unavailable makes sure that a lost connection is told as Unavailable, also when all
 // that is known is that the answer did not come in time.
 func unavailable(err error) error {
-	if codeOf(err) == driver.Unavailable {
+	if codeOf(err) == driver.CodeUnavailable {
 		return err
 	}
-	return failCode(driver.Unavailable, "connect", "", "no broker answered", err)
+	return failCode(driver.CodeUnavailable, "connect", "", "no broker answered", err)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -103,12 +103,12 @@ func resolve(c *client, topic string, partitions []int32, start driver.Start, he
 			}
 		case driver.StartAtOffset:
 			if start.Offset < s.oldest || start.Offset > s.newest {
-				return nil, failCode(driver.OutOfRange, "subscribe", topic, fmt.Sprintf(
+				return nil, failCode(driver.CodeOutOfRange, "subscribe", topic, fmt.Sprintf(
 					"offset %d is not in the log of partition %d, which holds %d to %d", start.Offset, p, s.oldest, s.newest), nil)
 			}
 			at[p] = start.Offset
 		default:
-			return nil, failCode(driver.InvalidArgument, "subscribe", topic, "the start is not of a known kind", nil)
+			return nil, failCode(driver.CodeInvalidArgument, "subscribe", topic, "the start is not of a known kind", nil)
 		}
 	}
 	return at, nil
@@ -140,7 +140,7 @@ func coordinate(ctx context.Context, c *client, group string, ask func(*sarama.B
 			return nil
 		case isNetwork(err), errors.Is(err, sarama.ErrNotConnected):
 			_ = b.Close()
-		case codeOf(err) != driver.Unavailable:
+		case codeOf(err) != driver.CodeUnavailable:
 			return err
 		}
 	}

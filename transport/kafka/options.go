@@ -81,7 +81,7 @@ func defaults() *options {
 func invalid(reason string) error { return invalidBecause(reason, nil) }
 
 func invalidBecause(reason string, err error) error {
-	return failCode(driver.InvalidArgument, "open", "", reason, err)
+	return failCode(driver.CodeInvalidArgument, "open", "", reason, err)
 }
 
 // WithClientID sets the name the brokers see in their logs and quotas: "trunkline".

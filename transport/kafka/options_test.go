@@ -45,7 +45,7 @@ func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
 		"sarama values": {brokers: addrs, opt: kafka.WithSaramaConfig(func(c *sarama.Config) { c.Consumer.Fetch.Default = -1 })},
 	} {
 		_, err := kafka.New(c.brokers, c.opt)
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestURL(t *testing.T) {
 		"fetch":      "kafka://127.0.0.1:1?fetch_bytes=4294967296",
 	} {
 		_, err := bus.OpenTransport(t.Context(), url)
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 		require.NotContains(t, err.Error(), "hunter2", name)
 	}
 }

@@ -29,9 +29,9 @@ func TestCutIsNoticedAndMended(t *testing.T) {
 	r.net.Cut()
 	c := seen.await(t, driver.Disconnected)
 	t.Logf("noticed after %v", time.Since(began))
-	require.Equal(t, driver.Unavailable, driver.CodeOf(c.Cause))
-	require.Equal(t, driver.Unavailable, driver.CodeOf(r.Ping(bounded(t))))
-	require.Equal(t, driver.Unavailable, driver.CodeOf(publish(t, r, r.topic, anyPartition("lost")...)[0].Err))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(c.Cause))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(r.Ping(bounded(t))))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(publish(t, r, r.topic, anyPartition("lost")...)[0].Err))
 	began = time.Now()
 	r.net.Restore()
 	seen.await(t, driver.Connected)
@@ -90,7 +90,7 @@ func TestSlowProducerIsWaitedFor(t *testing.T) {
 	defer cancel()
 	hasty, gone := batch(short, topic, anyPartition("b")...)
 	k.Publish(hasty)
-	require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(gone.wait()[0].Err), "its own context ends its wait, nothing else")
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(gone.wait()[0].Err), "its own context ends its wait, nothing else")
 	close(made)
 	acked(t, waits.wait())
 }
@@ -105,7 +105,7 @@ func TestStallIsNoticed(t *testing.T) {
 	began := time.Now()
 	outs, s := batch(bounded(t), r.topic, anyPartition("?")...)
 	r.Publish(outs)
-	require.Contains(t, []driver.Code{driver.OutcomeUnknown, driver.Unavailable}, driver.CodeOf(s.wait()[0].Err))
+	require.Contains(t, []driver.Code{driver.CodeOutcomeUnknown, driver.CodeUnavailable}, driver.CodeOf(s.wait()[0].Err))
 	t.Logf("outcome after %v: %v", time.Since(began), s.out[0].Err)
 	seen.await(t, driver.Disconnected)
 	t.Logf("noticed after %v", time.Since(began))
@@ -128,7 +128,7 @@ func TestMuchUnderWayEndsSoon(t *testing.T) {
 	began := time.Now()
 	r.net.Cut()
 	for _, o := range s.wait() {
-		require.Contains(t, []driver.Code{driver.OutcomeUnknown, driver.Unavailable}, driver.CodeOf(o.Err))
+		require.Contains(t, []driver.Code{driver.CodeOutcomeUnknown, driver.CodeUnavailable}, driver.CodeOf(o.Err))
 	}
 	took := time.Since(began)
 	t.Logf("all told after %v", took)
@@ -191,12 +191,12 @@ func TestOutcomesAreTrueAcrossACut(t *testing.T) {
 		switch {
 		case err == nil:
 			require.Equal(t, 1, log[payload], "%s was acknowledged", payload)
-		case driver.CodeOf(err) == driver.Unavailable:
+		case driver.CodeOf(err) == driver.CodeUnavailable:
 			failed++
 			require.Zero(t, log[payload], "%s was not sent: %v", payload, err)
 		default:
 			failed++
-			require.Equal(t, driver.OutcomeUnknown, driver.CodeOf(err), "%v", err)
+			require.Equal(t, driver.CodeOutcomeUnknown, driver.CodeOf(err), "%v", err)
 			require.LessOrEqual(t, log[payload], 1)
 		}
 	}
@@ -233,7 +233,7 @@ func TestReaderResumesAfterAnOutage(t *testing.T) {
 		ev, err := s.Next(bounded(t))
 		require.NoError(t, err)
 		require.False(t, ev.Assigned)
-		require.Equal(t, driver.Unavailable, driver.CodeOf(ev.Cause))
+		require.Equal(t, driver.CodeUnavailable, driver.CodeOf(ev.Cause))
 		send("while")
 		r.net.Restore()
 		require.Empty(t, assigned(t, s)) // the same claims go on
@@ -259,13 +259,13 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	k.Publish(outs)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(k.Close(ctx)))
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(k.Close(ctx)))
 	for i, o := range s.wait() {
 		// Unavailable: it was still waiting for the request before its own to be answered
-		require.Contains(t, []driver.Code{driver.OutcomeUnknown, driver.Unavailable}, driver.CodeOf(o.Err), "%v", o.Err)
+		require.Contains(t, []driver.Code{driver.CodeOutcomeUnknown, driver.CodeUnavailable}, driver.CodeOf(o.Err), "%v", o.Err)
 		require.Equal(t, 1, s.n[i])
 	}
-	require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(k.Close(bounded(t))), "a later call tells what the first one did")
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(k.Close(bounded(t))), "a later call tells what the first one did")
 	d.Restore()
 }
 
@@ -310,7 +310,7 @@ func TestWrongPartitionKeepsTheProducer(t *testing.T) {
 	before := dials.Load()
 	const wrong = 50
 	for range wrong {
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(publish(t, k, topic, item{partition: 9})[0].Err))
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, k, topic, item{partition: 9})[0].Err))
 		acked(t, publish(t, k, topic, anyPartition("b")...))
 	}
 	require.Less(t, dials.Load()-before, int64(wrong), "some may be for other things")

@@ -97,7 +97,7 @@ func (p *producer) failedToSend(e *sarama.ProducerError) {
 	item.memory.failed.Store(true)
 	item.settle()
 	code := codeOf(e.Err)
-	if code == driver.NotFound {
+	if code == driver.CodeNotFound {
 		item.line.topics.Delete(item.out.Topic)
 	}
 	if errors.Is(e.Err, sarama.ErrOutOfBrokers) {
@@ -122,12 +122,12 @@ func (i *pending) outcome(err error, code driver.Code) error {
 	topic := i.out.Topic
 	switch {
 	case errors.Is(err, errNoSuchPartition):
-		return failCode(driver.InvalidArgument, "publish", topic, "", err)
+		return failCode(driver.CodeInvalidArgument, "publish", topic, "", err)
 	case rejected(code):
 		return fail("publish", topic, err)
 	case neverSent(err), i.cold && i.line.client.net.opened.Load() == i.opened:
-		return failCode(driver.Unavailable, "publish", topic, "nothing was sent", err)
+		return failCode(driver.CodeUnavailable, "publish", topic, "nothing was sent", err)
 	default:
-		return failCode(driver.OutcomeUnknown, "publish", topic, "the log may or may not have the message", err)
+		return failCode(driver.CodeOutcomeUnknown, "publish", topic, "the log may or may not have the message", err)
 	}
 }

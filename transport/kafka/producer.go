@@ -86,7 +86,7 @@ func (p *producer) hand(item *pending, memory *space) error {
 		return canceled(ctx, "publish", out.Topic)
 	}
 	if out.Topic == "" {
-		return failCode(driver.InvalidArgument, "publish", "", "the topic is empty", nil)
+		return failCode(driver.CodeInvalidArgument, "publish", "", "the topic is empty", nil)
 	}
 	item.rec.Metadata = item
 	item.rec.Offset = -1 // stays so when the broker only says that it had the message already
@@ -99,7 +99,7 @@ func (p *producer) hand(item *pending, memory *space) error {
 	}
 	defer p.release(l)
 	if limit := l.client.Config().Producer.MaxMessageBytes; item.rec.ByteSize(2) > limit {
-		return failCode(driver.TooLarge, "publish", out.Topic, "the record is larger than the producer's limit; nothing was sent", nil)
+		return failCode(driver.CodeTooLarge, "publish", out.Topic, "the record is larger than the producer's limit; nothing was sent", nil)
 	}
 	if err := p.know(ctx, l, out.Topic); err != nil {
 		return err
@@ -161,7 +161,7 @@ func lookup(ctx context.Context, c *client, topic string) error {
 	deadline := time.Now().Add(400 * time.Millisecond)
 	for {
 		_, err := c.Partitions(topic)
-		if err == nil || codeOf(err) != driver.NotFound || time.Now().After(deadline) {
+		if err == nil || codeOf(err) != driver.CodeNotFound || time.Now().After(deadline) {
 			return err
 		}
 		if sleep(ctx, 50*time.Millisecond); ctx.Err() != nil {
@@ -237,7 +237,7 @@ func (p *producer) awaitConnection(ctx context.Context, topic string, enough tim
 		if ctx.Err() != nil {
 			return canceled(ctx, "publish", topic)
 		}
-		return failCode(driver.Unavailable, "publish", topic, "no broker answers; nothing was sent", was.Cause)
+		return failCode(driver.CodeUnavailable, "publish", topic, "no broker answers; nothing was sent", was.Cause)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func TestProvider(t *testing.T) {
 		TLS: &tls.Config{ServerName: "broker"}, User: "u", Password: password})
 	require.NoError(t, err, "an absent broker is no fault")
 	done()
-	require.Equal(t, bus.Closed, bus.CodeOf(transport.Ping(t.Context())))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ping(t.Context())))
 	done() // once more does no harm
 
 	for name, c := range map[string]kafka.Config{
@@ -28,6 +28,6 @@ func TestProvider(t *testing.T) {
 		"bad option":  {Brokers: []string{"h:1"}, Options: []kafka.Option{kafka.WithClientID("")}},
 	} {
 		_, _, err := kafka.NewTransport(c)
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), name)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), name)
 	}
 }

@@ -83,7 +83,7 @@ func TestMaxMessageBytes(t *testing.T) {
 	limit := r.Capabilities().MaxMessageBytes
 	require.Equal(t, 97_656, limit)
 	acked(t, publish(t, r, r.topic, item{payload: string(make([]byte, limit-100))}))
-	require.Equal(t, driver.TooLarge, driver.CodeOf(publish(t, r, r.topic, item{payload: string(make([]byte, 100<<10))})[0].Err))
+	require.Equal(t, driver.CodeTooLarge, driver.CodeOf(publish(t, r, r.topic, item{payload: string(make([]byte, 100<<10))})[0].Err))
 	usual := setup(t, 1)
 	require.Equal(t, 1_000_000, usual.Capabilities().MaxMessageBytes)
 	tuned := setup(t, 1, kafka.WithSaramaConfig(func(c *sarama.Config) { c.Producer.MaxMessageBytes = 100 << 10 }))

@@ -72,7 +72,7 @@ func (r *readerSession) run() {
 		switch {
 		case r.ctx.Err() != nil:
 			return
-		case err != nil && (unknown.missing(err) || codeOf(err) == driver.OutOfRange || codeOf(err) == driver.InvalidArgument):
+		case err != nil && (unknown.missing(err) || codeOf(err) == driver.CodeOutOfRange || codeOf(err) == driver.CodeInvalidArgument):
 			r.fail(fail("subscribe", r.sub.Topic, err))
 			return
 		case err != nil:
@@ -127,7 +127,7 @@ func (r *readerSession) look(first bool) ([]*claim, error) {
 		wanted = r.sub.Partitions
 		for _, p := range wanted {
 			if !slices.Contains(there, p) {
-				return nil, failCode(driver.NotFound, "subscribe", topic, fmt.Sprintf("there is no partition %d", p), nil)
+				return nil, failCode(driver.CodeNotFound, "subscribe", topic, fmt.Sprintf("there is no partition %d", p), nil)
 			}
 		}
 	}
@@ -167,7 +167,7 @@ func (r *readerSession) read(c *claim) {
 			err = r.follow(c, pc)
 		}
 		if errors.Is(err, sarama.ErrOffsetOutOfRange) {
-			r.fail(failCode(driver.OutOfRange, "fetch", c.topic, fmt.Sprintf(
+			r.fail(failCode(driver.CodeOutOfRange, "fetch", c.topic, fmt.Sprintf(
 				"offset %d of partition %d is no longer in the log", c.position(), c.id), err))
 			return
 		}

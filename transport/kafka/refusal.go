@@ -96,7 +96,7 @@ func (o *options) hungUp(err error) error {
 		return err
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == opHandshake {
-		return failCode(driver.Unavailable, "connect", "", "the broker hung up in the TLS handshake, as one does that speaks no TLS at this address", err)
+		return failCode(driver.CodeUnavailable, "connect", "", "the broker hung up in the TLS handshake, as one does that speaks no TLS at this address", err)
 	}
 	var missing []string
 	if o.tls == nil {
@@ -109,7 +109,7 @@ func (o *options) hungUp(err error) error {
 	if len(missing) > 0 {
 		reason = fmt.Sprintf("the broker hung up on the first request, as one does that expects %s", strings.Join(missing, " or "))
 	}
-	return failCode(driver.Unavailable, "connect", "", reason, err)
+	return failCode(driver.CodeUnavailable, "connect", "", reason, err)
 }
 
 // oneLine is an error whose text has no line breaks: sarama joins what several brokers

@@ -31,8 +31,8 @@ func TestCredentials(t *testing.T) {
 	// wrong, so what is refused here is refused on this side.
 	bad := with("", errors.New("no such file"))
 	seen := observe(bad)
-	require.Equal(t, driver.Unauthenticated, driver.CodeOf(seen.await(t, driver.Refused).Cause))
-	require.Equal(t, driver.Unauthenticated, driver.CodeOf(bad.Ready(bounded(t))))
-	require.Equal(t, driver.Unauthenticated, driver.CodeOf(publish(t, bad, "topic", anyPartition("x")...)[0].Err))
-	require.Equal(t, driver.Unauthenticated, driver.CodeOf(bad.Ping(bounded(t))))
+	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(seen.await(t, driver.Refused).Cause))
+	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(bad.Ready(bounded(t))))
+	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(publish(t, bad, "topic", anyPartition("x")...)[0].Err))
+	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(bad.Ping(bounded(t))))
 }

@@ -144,7 +144,7 @@ func (l *login) secret(n *network) (string, error) {
 
 // failed is the error of a login that failed on this side.
 func (l *login) failed(reason string, err error) error {
-	return failCode(driver.Unauthenticated, "connect", "", fmt.Sprintf("%v: %s", l, reason), err)
+	return failCode(driver.CodeUnauthenticated, "connect", "", fmt.Sprintf("%v: %s", l, reason), err)
 }
 
 // scramLogin is one SCRAM exchange: what sarama calls a SCRAM client.

@@ -24,7 +24,7 @@ func TestSecretFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "password")
 	_, err := kafka.SecretFile(file)
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.ErrorContains(t, err, file)
 
@@ -56,7 +56,7 @@ func TestSecretEnv(t *testing.T) {
 	_, err = kafka.SecretEnv("KAFKA_TEST_UNSET")
 	require.ErrorContains(t, err, "KAFKA_TEST_UNSET is not set")
 	_, err = kafka.SecretEnv("hunter2") // the secret in the place of its name
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	require.NotContains(t, err.Error(), "hunter2")
 }
 
@@ -99,7 +99,7 @@ func TestSASLOptions(t *testing.T) {
 			require.NoError(t, k.Close(bounded(t)))
 			continue
 		}
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 		require.ErrorContains(t, err, c.want, name)
 		noSecret(t, "hunter2", err)
 	}
@@ -136,7 +136,7 @@ func TestUnfitSecrets(t *testing.T) {
 	} {
 		k := enter(t, c.ListenAddrs(), kafka.WithInsecureSASL(), o)
 		err := k.Ready(bounded(t))
-		require.Contains(t, []driver.Code{driver.Unauthenticated}, driver.CodeOf(err), "%s: %v", name, err)
+		require.Contains(t, []driver.Code{driver.CodeUnauthenticated}, driver.CodeOf(err), "%s: %v", name, err)
 		if !errors.Is(err, sarama.ErrUnsupportedSASLMechanism) { // the embedded broker may lack it
 			require.ErrorContains(t, err, name)
 		}
@@ -190,7 +190,7 @@ func TestSecurityInURLs(t *testing.T) {
 		"sasl=scram-sha-256&user=me&password_file=" + password + "&password_file=" + password + "2": "more than once",
 	} {
 		_, err := bus.OpenTransport(t.Context(), base+query)
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), query)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), query)
 		require.ErrorContains(t, err, want, query)
 		require.NotContains(t, err.Error(), "\n", query)
 		noSecret(t, "hunter2", err)

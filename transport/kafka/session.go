@@ -48,7 +48,7 @@ func (e *events) Next(ctx context.Context) (driver.Event, error) {
 		case e.closing:
 			e.mu.Unlock()
 			return driver.Event{}, &driver.Error{
-				Code: driver.Closed, Op: "subscribe", Transport: transportName, Topic: e.sub.Topic, Reason: "the session is closed",
+				Code: driver.CodeClosed, Op: "subscribe", Transport: transportName, Topic: e.sub.Topic, Reason: "the session is closed",
 			}
 		case e.final != nil:
 			defer e.mu.Unlock()
@@ -146,7 +146,7 @@ func (e *events) endCause() error {
 		return e.final
 	}
 	return &driver.Error{
-		Code: driver.Closed, Op: "subscribe", Transport: transportName, Topic: e.sub.Topic, Reason: "the session is closed",
+		Code: driver.CodeClosed, Op: "subscribe", Transport: transportName, Topic: e.sub.Topic, Reason: "the session is closed",
 	}
 }
 
@@ -167,7 +167,7 @@ func revoked(topic string, err error) error {
 		err = nil // sarama's word for: the group is rebalancing
 	}
 	return &driver.Error{
-		Code: driver.Revoked, Op: "consume", Transport: transportName, Topic: topic, Reason: "the partition was taken away", Err: err,
+		Code: driver.CodeRevoked, Op: "consume", Transport: transportName, Topic: topic, Reason: "the partition was taken away", Err: err,
 	}
 }
 
@@ -176,7 +176,7 @@ type patience int
 
 // missing says that now it is one.
 func (p *patience) missing(err error) bool {
-	if codeOf(err) != driver.NotFound {
+	if codeOf(err) != driver.CodeNotFound {
 		*p = 0
 		return false
 	}

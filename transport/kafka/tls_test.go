@@ -69,7 +69,7 @@ func TestTLSFaultsAreLocal(t *testing.T) {
 			require.NoError(t, k.Close(bounded(t)))
 			continue
 		}
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 		require.ErrorContains(t, err, c.want, name)
 		require.NotContains(t, err.Error(), "\n")
 		for _, secret := range []string{"hunter2", body(key), body(otherKey), body(oldKey)} {
@@ -84,7 +84,7 @@ func body(key string) string { return strings.Split(key, "\n")[1][20:] }
 func TestConfigOfBothKindsOfTLS(t *testing.T) {
 	t.Parallel()
 	_, _, err := kafka.NewTransport(kafka.Config{Brokers: []string{"127.0.0.1:1"}, TLS: &tls.Config{}, TLSFrom: &kafka.TLS{}})
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	k, cleanup, err := kafka.NewTransport(kafka.Config{
 		Brokers: []string{"127.0.0.1:1"}, TLSFrom: &kafka.TLS{}, SASL: "scram-sha-512", User: "me", Password: secret("hunter2"),
 	})

@@ -111,7 +111,7 @@ func (t *Transport) validate() error {
 		return invalid("the wait of a fetch is over three quarters of the request time-out")
 	}
 	if err := c.Validate(); err != nil {
-		return failCode(driver.InvalidArgument, "open", "", "the sarama configuration is not valid", err)
+		return failCode(driver.CodeInvalidArgument, "open", "", "the sarama configuration is not valid", err)
 	}
 	t.limit = payloadLimit(c.Producer.MaxMessageBytes)
 	return nil
@@ -202,7 +202,7 @@ func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (drive
 		reason = "a partition is negative"
 	}
 	if reason != "" {
-		return nil, failCode(driver.InvalidArgument, "subscribe", s.Topic, reason, nil)
+		return nil, failCode(driver.CodeInvalidArgument, "subscribe", s.Topic, reason, nil)
 	}
 	s.MaxFetch = max(1, s.MaxFetch)
 	s.Partitions = slices.Clone(s.Partitions)
@@ -271,7 +271,7 @@ func (t *Transport) Ping(ctx context.Context) error {
 		return fail("ping", "", err)
 	default:
 		t.monitor.kick() // let it come to its own verdict
-		return failCode(driver.Unavailable, "ping", "", "no broker answered", err)
+		return failCode(driver.CodeUnavailable, "ping", "", "no broker answered", err)
 	}
 }
 

@@ -28,20 +28,20 @@ func TestPublishRefusesWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 2)
 	began := time.Now()
-	require.Equal(t, driver.NotFound, driver.CodeOf(publish(t, r, kafkatb.Name(t), anyPartition("x")...)[0].Err))
+	require.Equal(t, driver.CodeNotFound, driver.CodeOf(publish(t, r, kafkatb.Name(t), anyPartition("x")...)[0].Err))
 	t.Logf("unknown topic: %v", time.Since(began))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(publish(t, r, r.topic, item{partition: 2})[0].Err))
-	require.Equal(t, driver.TooLarge, driver.CodeOf(publish(t, r, r.topic,
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, r, r.topic, item{partition: 2})[0].Err))
+	require.Equal(t, driver.CodeTooLarge, driver.CodeOf(publish(t, r, r.topic,
 		item{partition: driver.AnyPartition, payload: string(make([]byte, 2<<20))})[0].Err))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(publish(t, r, r.topic,
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, r, r.topic,
 		item{partition: driver.AnyPartition, meta: map[string]string{kafka.UUIDHeader: "mine"}})[0].Err))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(publish(t, r, "", anyPartition("x")...)[0].Err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, r, "", anyPartition("x")...)[0].Err))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	outs, s := batch(ctx, r.topic, anyPartition("x")...)
 	r.Publish(outs)
-	require.Equal(t, driver.Canceled, driver.CodeOf(s.wait()[0].Err))
+	require.Equal(t, driver.CodeCanceled, driver.CodeOf(s.wait()[0].Err))
 
 	// none of it gets in the way of the others
 	outs, s = batch(bounded(t), r.topic, item{partition: 1, payload: "a"}, item{partition: 7}, item{partition: 1, payload: "b"})
@@ -97,9 +97,9 @@ func TestReaderStarts(t *testing.T) {
 	_, err := subscribe(t, r, driver.Subscription{
 		Topic: r.topic, Start: driver.Start{Kind: driver.StartAtOffset, Offset: 99},
 	}).Next(bounded(t))
-	require.Equal(t, driver.OutOfRange, driver.CodeOf(err))
+	require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err))
 	_, err = subscribe(t, r, driver.Subscription{Topic: r.topic, Partitions: []int32{4}}).Next(bounded(t))
-	require.Equal(t, driver.NotFound, driver.CodeOf(err))
+	require.Equal(t, driver.CodeNotFound, driver.CodeOf(err))
 }
 
 func TestReaderNoticesNewPartitions(t *testing.T) {
@@ -127,7 +127,7 @@ func TestUnknownTopicEndsSessions(t *testing.T) {
 		began := time.Now()
 		_, err := s.Next(bounded(t))
 		t.Logf("group %q: %v", group, time.Since(began))
-		require.Equal(t, driver.NotFound, driver.CodeOf(err), "%v", err)
+		require.Equal(t, driver.CodeNotFound, driver.CodeOf(err), "%v", err)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestSubscribeRefusesWhatIsWrongHere(t *testing.T) {
 		"negative offset":      {Topic: "a", Start: driver.Start{Kind: driver.StartAtOffset, Offset: -2}},
 	} {
 		_, err := r.Subscribe(t.Context(), s)
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), name)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 	}
 }
 
@@ -152,10 +152,10 @@ func TestBrokerThatAppearsLater(t *testing.T) {
 	defer func() { require.NoError(t, k.Close(bounded(t))) }()
 	seen := observe(k)
 	seen.await(t, driver.Disconnected)
-	require.Equal(t, driver.Unavailable, driver.CodeOf(k.Ping(bounded(t))))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(k.Ping(bounded(t))))
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	require.Equal(t, driver.Unavailable, driver.CodeOf(k.Ready(short)))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(k.Ready(short)))
 
 	s := subscribe(t, k, driver.Subscription{Topic: "later", Start: driver.Start{Kind: driver.StartOldest}})
 	kafkatb.Embedded(t, kafkatest.Port(port), kafkatest.Topics(1, "later"))
@@ -178,16 +178,16 @@ func TestCloseIsIdempotentAndEndsEverything(t *testing.T) {
 	}
 	wg.Wait()
 	_, err := p[0].Fetch(bounded(t))
-	require.Equal(t, driver.Closed, driver.CodeOf(err))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 	for _, session := range []driver.Session{s, g} {
 		_, err = session.Next(bounded(t))
-		require.Equal(t, driver.Closed, driver.CodeOf(err))
+		require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 	}
 	_, err = r.Subscribe(t.Context(), driver.Subscription{Topic: r.topic})
-	require.Equal(t, driver.Closed, driver.CodeOf(err))
-	require.Equal(t, driver.Closed, driver.CodeOf(publish(t, r, r.topic, anyPartition("x")...)[0].Err))
-	require.Equal(t, driver.Closed, driver.CodeOf(r.Ping(bounded(t))))
-	require.Equal(t, driver.Closed, driver.CodeOf(r.Ready(bounded(t))))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(publish(t, r, r.topic, anyPartition("x")...)[0].Err))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(r.Ping(bounded(t))))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(r.Ready(bounded(t))))
 }
 
 func TestPublishRacesClose(t *testing.T) {
@@ -212,7 +212,7 @@ func TestPublishRacesClose(t *testing.T) {
 			for i, o := range s.wait() {
 				require.Equal(t, 1, s.n[i])
 				if o.Err != nil {
-					require.Equal(t, driver.Closed, driver.CodeOf(o.Err), "%v", o.Err)
+					require.Equal(t, driver.CodeClosed, driver.CodeOf(o.Err), "%v", o.Err)
 				}
 			}
 		}
@@ -225,7 +225,7 @@ func TestAdmin(t *testing.T) {
 	ctx := bounded(t)
 	name := kafkatb.Name(t)
 	require.NoError(t, r.CreateTopic(ctx, driver.TopicSpec{Name: name, Partitions: 4, Config: map[string]string{"retention.ms": "60000"}}))
-	require.Equal(t, driver.AlreadyExists, driver.CodeOf(r.CreateTopic(ctx, driver.TopicSpec{Name: name})))
+	require.Equal(t, driver.CodeAlreadyExists, driver.CodeOf(r.CreateTopic(ctx, driver.TopicSpec{Name: name})))
 	info, err := r.DescribeTopic(ctx, name)
 	require.NoError(t, err)
 	require.Equal(t, name, info.Name)
@@ -238,8 +238,8 @@ func TestAdmin(t *testing.T) {
 	}
 	require.Equal(t, "60000", info.Config["retention.ms"])
 	require.NoError(t, r.AddPartitions(ctx, name, 6))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(r.AddPartitions(ctx, name, 6)))
-	require.Equal(t, driver.NotFound, driver.CodeOf(r.AddPartitions(ctx, kafkatb.Name(t), 6)))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(r.AddPartitions(ctx, name, 6)))
+	require.Equal(t, driver.CodeNotFound, driver.CodeOf(r.AddPartitions(ctx, kafkatb.Name(t), 6)))
 	acked(t, publish(t, r, name, item{partition: 5, payload: "y"}))
 	topics, err := r.ListTopics(ctx)
 	require.NoError(t, err)
@@ -247,9 +247,9 @@ func TestAdmin(t *testing.T) {
 	require.Contains(t, topics, r.topic)
 	acked(t, publish(t, r, name, item{partition: 3, payload: "x"}))
 	require.NoError(t, r.DeleteTopic(ctx, name))
-	require.Equal(t, driver.NotFound, driver.CodeOf(r.DeleteTopic(ctx, name)))
+	require.Equal(t, driver.CodeNotFound, driver.CodeOf(r.DeleteTopic(ctx, name)))
 	_, err = r.DescribeTopic(ctx, name)
-	require.Equal(t, driver.NotFound, driver.CodeOf(err))
-	require.Equal(t, driver.NotFound, driver.CodeOf(publish(t, r, name, item{payload: "x"})[0].Err))
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(r.CreateTopic(ctx, driver.TopicSpec{Name: "no spaces"})))
+	require.Equal(t, driver.CodeNotFound, driver.CodeOf(err))
+	require.Equal(t, driver.CodeNotFound, driver.CodeOf(publish(t, r, name, item{payload: "x"})[0].Err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(r.CreateTopic(ctx, driver.TopicSpec{Name: "no spaces"})))
 }

@@ -38,7 +38,7 @@ func (w *wire) encode(item *pending, memory *space) error {
 	if m := w.of(out.Topic); m != nil {
 		made, err := marshal(m, out)
 		if err != nil {
-			return failCode(driver.InvalidArgument, "publish", out.Topic, "the marshaler failed", err)
+			return failCode(driver.CodeInvalidArgument, "publish", out.Topic, "the marshaler failed", err)
 		}
 		rec.Key, rec.Value, rec.Headers, rec.Timestamp = made.Key, made.Value, made.Headers, made.Timestamp
 	} else {
@@ -48,7 +48,7 @@ func (w *wire) encode(item *pending, memory *space) error {
 		}
 		for i := range out.Headers {
 			if out.Headers[i].Key == UUIDHeader {
-				return failCode(driver.InvalidArgument, "publish", out.Topic,
+				return failCode(driver.CodeInvalidArgument, "publish", out.Topic,
 					"metadata "+UUIDHeader+" is reserved for the message's UUID", nil)
 			}
 			memory.header(out.Headers[i].Key, out.Headers[i].Value)
@@ -106,7 +106,7 @@ func (w *wire) decodeOne(in *sarama.ConsumerMessage, memory *headerSpace) driver
 	if err != nil {
 		_, rec.Headers = memory.read(in, false)
 		rec.DecodeErr = &driver.Error{
-			Code: driver.Undecodable, Op: "fetch", Transport: transportName, Topic: in.Topic,
+			Code: driver.CodeUndecodable, Op: "fetch", Transport: transportName, Topic: in.Topic,
 			Reason: fmt.Sprintf("the unmarshaler failed at partition %d offset %d", in.Partition, in.Offset), Err: err,
 		}
 		return rec

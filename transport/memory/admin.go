@@ -60,7 +60,7 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 	l.topicsMu.Lock()
 	defer l.topicsMu.Unlock()
 	if l.topics[spec.Name] != nil {
-		return failure(driver.AlreadyExists, "create topic", spec.Name, "the topic is there already", nil)
+		return failure(driver.CodeAlreadyExists, "create topic", spec.Name, "the topic is there already", nil)
 	}
 	l.topics[spec.Name] = newTopic(spec.Name, partitions, limits)
 	return nil
@@ -83,9 +83,9 @@ func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 	l.topicsMu.Lock()
 	delete(l.topics, topic)
 	l.topicsMu.Unlock()
-	found.close(failure(driver.NotFound, "publish", topic, "the topic was deleted", nil))
+	found.close(failure(driver.CodeNotFound, "publish", topic, "the topic was deleted", nil))
 	for _, s := range slices.Clone(found.sessions) {
-		s.finish(failure(driver.NotFound, "subscribe", topic, "the topic was deleted", nil))
+		s.finish(failure(driver.CodeNotFound, "subscribe", topic, "the topic was deleted", nil))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func TestTopicsAreMadeAndRemoved(t *testing.T) {
 	ctx := bounded(t)
 	require.NoError(t, tr.CreateTopic(ctx, driver.TopicSpec{Name: "b"}))
 	require.NoError(t, tr.CreateTopic(ctx, driver.TopicSpec{Name: "a", Partitions: 5, ReplicationFactor: 3}))
-	requireCode(t, driver.AlreadyExists, tr.CreateTopic(ctx, driver.TopicSpec{Name: "a"}))
+	requireCode(t, driver.CodeAlreadyExists, tr.CreateTopic(ctx, driver.TopicSpec{Name: "a"}))
 	names, err := tr.ListTopics(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b"}, names)
@@ -26,12 +26,12 @@ func TestTopicsAreMadeAndRemoved(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, driver.TopicInfo{Name: "b", Partitions: 3}, info)
 	require.NoError(t, tr.DeleteTopic(ctx, "b"))
-	requireCode(t, driver.NotFound, tr.DeleteTopic(ctx, "b"))
+	requireCode(t, driver.CodeNotFound, tr.DeleteTopic(ctx, "b"))
 	_, err = tr.DescribeTopic(ctx, "b")
-	requireCode(t, driver.NotFound, err)
+	requireCode(t, driver.CodeNotFound, err)
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
-	requireCode(t, driver.Canceled, tr.CreateTopic(canceled, driver.TopicSpec{Name: "c"}))
+	requireCode(t, driver.CodeCanceled, tr.CreateTopic(canceled, driver.TopicSpec{Name: "c"}))
 }
 
 func TestTopicSpecIsChecked(t *testing.T) {
@@ -49,7 +49,7 @@ func TestTopicSpecIsChecked(t *testing.T) {
 		"negative age":  {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "-2"}},
 		"overflown age": {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "9223372036854775807"}},
 	} {
-		requireCode(t, driver.InvalidArgument, tr.CreateTopic(t.Context(), spec))
+		requireCode(t, driver.CodeInvalidArgument, tr.CreateTopic(t.Context(), spec))
 		names, err := tr.ListTopics(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, names, name)
@@ -65,7 +65,7 @@ func TestTopicHasItsOwnRetention(t *testing.T) {
 		mustPublish(t, tr, m)
 	}
 	require.Equal(t, []string{"c", "dddd"}, payloads(fetch(t, assigned(t, subscribe(t, tr, driver.Subscription{}))[0])))
-	requireCode(t, driver.TooLarge, publish(bounded(t), tr, "eeeeee").Err)
+	requireCode(t, driver.CodeTooLarge, publish(bounded(t), tr, "eeeeee").Err)
 }
 
 func TestDeletedTopicEndsItsSessions(t *testing.T) {
@@ -79,14 +79,14 @@ func TestDeletedTopicEndsItsSessions(t *testing.T) {
 	require.NoError(t, tr.DeleteTopic(t.Context(), "t"))
 	for _, s := range []driver.Session{member, reader} {
 		_, err := s.Next(bounded(t))
-		requireCode(t, driver.NotFound, err)
+		requireCode(t, driver.CodeNotFound, err)
 	}
 	for _, c := range claims {
-		requireCode(t, driver.NotFound, context.Cause(c.Context()))
+		requireCode(t, driver.CodeNotFound, context.Cause(c.Context()))
 		c.Release()
 	}
 	_, err := subscribe(t, tr, driver.Subscription{}).Next(bounded(t))
-	requireCode(t, driver.NotFound, err)
+	requireCode(t, driver.CodeNotFound, err)
 
 	createTopic(t, tr, 1)
 	mustPublish(t, tr, "new")

@@ -48,8 +48,8 @@ func TestTransportAddPartitions(t *testing.T) {
 	info, err := tr.DescribeTopic(t.Context(), "orders")
 	require.NoError(t, err)
 	require.EqualValues(t, 5, info.Partitions)
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(tr.AddPartitions(t.Context(), "orders", 5)))
-	require.Equal(t, driver.NotFound, driver.CodeOf(tr.AddPartitions(t.Context(), "bills", 5)))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(tr.AddPartitions(t.Context(), "orders", 5)))
+	require.Equal(t, driver.CodeNotFound, driver.CodeOf(tr.AddPartitions(t.Context(), "bills", 5)))
 	tr.Disconnect(nil)
-	require.Equal(t, driver.Unavailable, driver.CodeOf(tr.AddPartitions(t.Context(), "orders", 6)))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(tr.AddPartitions(t.Context(), "orders", 6)))
 }

@@ -123,7 +123,7 @@ func (c *claim) Commit(_ context.Context, next int64, metadata string) error {
 	p.mu.Lock()
 	if !c.granted {
 		p.mu.Unlock()
-		return failure(driver.Revoked, "commit", p.topic,
+		return failure(driver.CodeRevoked, "commit", p.topic,
 			fmt.Sprintf("partition %d is no longer this member's; what it did not commit is redelivered", p.id), nil)
 	}
 	if next > p.end {
@@ -163,7 +163,7 @@ func (c *claim) end(cause error, granted bool) {
 
 // outOfRange is called with p.mu held.
 func outOfRange(op string, p *partition, offset int64) error {
-	return failure(driver.OutOfRange, op, p.topic,
+	return failure(driver.CodeOutOfRange, op, p.topic,
 		fmt.Sprintf("offset %d is not in partition %d, which holds %d to %d", offset, p.id, p.base, p.end), nil)
 }
 

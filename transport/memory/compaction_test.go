@@ -120,10 +120,10 @@ func TestCompactedTopicsWantAKeyAndAKnownPolicy(t *testing.T) {
 	tr := compacted(t, nil)
 	defer tr.Close(t.Context())
 	r := publish(t.Context(), tr, "no key")
-	require.Equal(t, driver.InvalidArgument, driver.CodeOf(r.Err))
+	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(r.Err))
 	for _, policy := range []string{"", "compress", "compact,compress"} {
 		err := tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "other", Config: map[string]string{memory.ConfigCleanupPolicy: policy}})
-		require.Equal(t, driver.InvalidArgument, driver.CodeOf(err), "%q", policy)
+		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), "%q", policy)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestCompactionMakesRoomByItself(t *testing.T) {
 	}
 	soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	require.Equal(t, driver.DeadlineExceeded, driver.CodeOf(publish(soon, tr, "no room", withKey("c")).Err))
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(publish(soon, tr, "no room", withKey("c")).Err))
 	require.Equal(t, []string{"0:b=0", "999:a=999"}, contents(t, tr, driver.Start{}))
 }
 

@@ -107,7 +107,7 @@ func (l *link) err(op, topic string) error {
 	case l.closed:
 		return closedError(op, topic)
 	default:
-		return failure(driver.Unavailable, op, topic, "the log is disconnected", l.cause)
+		return failure(driver.CodeUnavailable, op, topic, "the log is disconnected", l.cause)
 	}
 }
 

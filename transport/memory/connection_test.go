@@ -37,19 +37,19 @@ func TestDisconnectedTransport(t *testing.T) {
 	tr.Disconnect(errCable)
 	tr.Disconnect(errors.New("another"))
 	err := tr.Ping(ctx)
-	requireCode(t, driver.Unavailable, err)
+	requireCode(t, driver.CodeUnavailable, err)
 	require.ErrorIs(t, err, errCable)
-	requireCode(t, driver.Unavailable, publish(ctx, tr, "a").Err)
-	requireCode(t, driver.Unavailable, tr.CreateTopic(ctx, driver.TopicSpec{Name: "u"}))
-	requireCode(t, driver.Unavailable, tr.DeleteTopic(ctx, "t"))
+	requireCode(t, driver.CodeUnavailable, publish(ctx, tr, "a").Err)
+	requireCode(t, driver.CodeUnavailable, tr.CreateTopic(ctx, driver.TopicSpec{Name: "u"}))
+	requireCode(t, driver.CodeUnavailable, tr.DeleteTopic(ctx, "t"))
 	_, err = tr.ListTopics(ctx)
-	requireCode(t, driver.Unavailable, err)
+	requireCode(t, driver.CodeUnavailable, err)
 	_, err = tr.DescribeTopic(ctx, "t")
-	requireCode(t, driver.Unavailable, err)
+	requireCode(t, driver.CodeUnavailable, err)
 	short, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
 	err = tr.Ready(short)
-	requireCode(t, driver.Unavailable, err)
+	requireCode(t, driver.CodeUnavailable, err)
 	require.ErrorIs(t, err, errCable)
 	require.NoError(t, other.Ping(ctx), "the others are not cut off")
 
@@ -70,12 +70,12 @@ func TestDisconnectedLogIsAwayForAll(t *testing.T) {
 	late := beside(t, tr)
 	s := subscribe(t, late, driver.Subscription{})
 	for _, x := range []*memory.Transport{tr, late} {
-		requireCode(t, driver.Unavailable, x.Ping(t.Context()))
+		requireCode(t, driver.CodeUnavailable, x.Ping(t.Context()))
 	}
 	late.Disconnect(nil)
 	l.Connect()
 	require.NoError(t, tr.Ping(t.Context()))
-	requireCode(t, driver.Unavailable, late.Ping(t.Context()))
+	requireCode(t, driver.CodeUnavailable, late.Ping(t.Context()))
 	late.Connect()
 	require.Equal(t, []string{"a"}, payloads(fetch(t, assigned(t, s)[0])), "it connects by itself")
 }
@@ -94,7 +94,7 @@ func TestGroupGoesOnAtTheCommittedPosition(t *testing.T) {
 	tr.Disconnect(errCable)
 	require.ErrorIs(t, context.Cause(p.Context()), errCable)
 	require.ErrorIs(t, lost(t, s), errCable)
-	requireCode(t, driver.Revoked, p.Commit(t.Context(), 2, ""))
+	requireCode(t, driver.CodeRevoked, p.Commit(t.Context(), 2, ""))
 	tr.Connect()
 	require.Empty(t, assigned(t, s), "its handlers may still run")
 	p.Release()
@@ -129,7 +129,7 @@ func TestReaderWithoutGroupSurvivesAnOutage(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, err := p.Fetch(short)
-	requireCode(t, driver.DeadlineExceeded, err)
+	requireCode(t, driver.CodeDeadlineExceeded, err)
 	require.NoError(t, tr.Log().AddPartitions("t", 1))
 	mustPublish(t, other, "c", to(1))
 	tr.Connect()
@@ -194,7 +194,7 @@ func TestCloseWaitsForTheObserver(t *testing.T) {
 		<-inside
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		requireCode(t, driver.DeadlineExceeded, tr.Close(ctx))
+		requireCode(t, driver.CodeDeadlineExceeded, tr.Close(ctx))
 		close(leave)
 		require.NoError(t, tr.Close(t.Context()))
 	})
@@ -213,22 +213,22 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 	require.NoError(t, tr.Close(t.Context()))
 	for range 4 {
-		requireCode(t, driver.Closed, <-errs)
+		requireCode(t, driver.CodeClosed, <-errs)
 	}
 	for _, c := range claims {
-		requireCode(t, driver.Closed, context.Cause(c.Context()))
+		requireCode(t, driver.CodeClosed, context.Cause(c.Context()))
 		c.Release()
 	}
 	ctx := bounded(t)
 	require.NoError(t, tr.Close(ctx))
-	requireCode(t, driver.Closed, publish(ctx, tr, "a").Err)
-	requireCode(t, driver.Closed, tr.Ping(ctx))
-	requireCode(t, driver.Closed, tr.Ready(ctx))
-	requireCode(t, driver.Closed, tr.CreateTopic(ctx, driver.TopicSpec{Name: "u"}))
+	requireCode(t, driver.CodeClosed, publish(ctx, tr, "a").Err)
+	requireCode(t, driver.CodeClosed, tr.Ping(ctx))
+	requireCode(t, driver.CodeClosed, tr.Ready(ctx))
+	requireCode(t, driver.CodeClosed, tr.CreateTopic(ctx, driver.TopicSpec{Name: "u"}))
 	_, err := tr.Subscribe(ctx, driver.Subscription{Topic: "t"})
-	requireCode(t, driver.Closed, err)
+	requireCode(t, driver.CodeClosed, err)
 	tr.Connect()
-	requireCode(t, driver.Closed, tr.Ping(ctx))
+	requireCode(t, driver.CodeClosed, tr.Ping(ctx))
 }
 
 func TestCloseOfADisconnectedTransport(t *testing.T) {
@@ -236,6 +236,6 @@ func TestCloseOfADisconnectedTransport(t *testing.T) {
 	tr := newTransport(t)
 	tr.Disconnect(nil)
 	require.NoError(t, tr.Close(t.Context()))
-	requireCode(t, driver.Closed, tr.Ping(t.Context()))
-	requireCode(t, driver.Closed, tr.Ready(t.Context()))
+	requireCode(t, driver.CodeClosed, tr.Ping(t.Context()))
+	requireCode(t, driver.CodeClosed, tr.Ready(t.Context()))
 }

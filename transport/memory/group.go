@@ -171,7 +171,7 @@ func (g *group) revoke(i int, why string) {
 	case c.revoked:
 	default:
 		c.revoked = true
-		c.end(failure(driver.Revoked, "consume", g.topic.name, fmt.Sprintf("partition %d of group %q: %s", i, g.name, why), nil), true)
+		c.end(failure(driver.CodeRevoked, "consume", g.topic.name, fmt.Sprintf("partition %d of group %q: %s", i, g.name, why), nil), true)
 		c.session.letGo(c)
 	}
 }

@@ -24,7 +24,7 @@ func revoked(t *testing.T, partitions []driver.Partition) []driver.Partition {
 	var all []driver.Partition
 	for _, p := range partitions {
 		if p.Context().Err() != nil {
-			requireCode(t, driver.Revoked, context.Cause(p.Context()))
+			requireCode(t, driver.CodeRevoked, context.Cause(p.Context()))
 			all = append(all, p)
 		}
 	}
@@ -94,9 +94,9 @@ func TestNextOwnerWaitsForRelease(t *testing.T) {
 	require.Empty(t, assigned(t, second), "it is assigned, with nothing yet")
 
 	require.NoError(t, tr.Log().Rebalance("g", "t"))
-	requireCode(t, driver.Revoked, context.Cause(p.Context()))
+	requireCode(t, driver.CodeRevoked, context.Cause(p.Context()))
 	_, err := p.Fetch(t.Context())
-	requireCode(t, driver.Revoked, err)
+	requireCode(t, driver.CodeRevoked, err)
 	require.NoError(t, p.Commit(t.Context(), 1, ""), "it may commit until it is released")
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -106,7 +106,7 @@ func TestNextOwnerWaitsForRelease(t *testing.T) {
 
 	p.Release()
 	p.Release()
-	requireCode(t, driver.Revoked, p.Commit(t.Context(), 3, ""))
+	requireCode(t, driver.CodeRevoked, p.Commit(t.Context(), 3, ""))
 	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, assigned(t, second)[0])))
 }
 
@@ -123,7 +123,7 @@ func TestRevokeTimeout(t *testing.T) {
 		begun := time.Now()
 		next := assigned(t, second)
 		require.Equal(t, 3*time.Second, time.Since(begun))
-		requireCode(t, driver.Revoked, p.Commit(t.Context(), 1, ""))
+		requireCode(t, driver.CodeRevoked, p.Commit(t.Context(), 1, ""))
 		require.Equal(t, []string{"a"}, payloads(fetch(t, next[0])))
 		p.Release()
 	})
@@ -169,10 +169,10 @@ func TestUncommittedIsRedeliveredAfterACrash(t *testing.T) {
 	victim.Crash()
 	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, assigned(t, heir)[0])))
 	require.Error(t, p.Context().Err())
-	requireCode(t, driver.Revoked, p.Commit(t.Context(), 3, ""))
+	requireCode(t, driver.CodeRevoked, p.Commit(t.Context(), 3, ""))
 	_, err := s.Next(t.Context())
-	requireCode(t, driver.Closed, err)
-	requireCode(t, driver.Closed, publish(bounded(t), victim, "d").Err)
+	requireCode(t, driver.CodeClosed, err)
+	requireCode(t, driver.CodeClosed, publish(bounded(t), victim, "d").Err)
 	p.Release() // the dead may stir
 	next, _, _ := tr.Log().Committed("g", "t", 0)
 	require.EqualValues(t, 1, next)
@@ -186,17 +186,17 @@ func TestExpiredMembersJoinAgain(t *testing.T) {
 	before := assigned(t, s)
 	require.NoError(t, tr.Log().ExpireMembers("g", "t"))
 	require.Len(t, revoked(t, before), 2)
-	requireCode(t, driver.Revoked, before[0].Commit(t.Context(), 0, ""))
+	requireCode(t, driver.CodeRevoked, before[0].Commit(t.Context(), 0, ""))
 	e, err := s.Next(t.Context())
 	require.NoError(t, err)
 	require.False(t, e.Assigned)
-	requireCode(t, driver.Revoked, e.Cause)
+	requireCode(t, driver.CodeRevoked, e.Cause)
 	require.Empty(t, assigned(t, s), "its own handlers still run")
 	before[0].Release()
 	before[1].Release()
 	require.Equal(t, []int32{0, 1}, ids(assigned(t, s)))
-	requireCode(t, driver.NotFound, tr.Log().ExpireMembers("other", "t"))
-	requireCode(t, driver.NotFound, tr.Log().Rebalance("g", "other"))
+	requireCode(t, driver.CodeNotFound, tr.Log().ExpireMembers("other", "t"))
+	requireCode(t, driver.CodeNotFound, tr.Log().Rebalance("g", "other"))
 }
 
 func TestReleaseWithoutRevokeKeepsOthersOut(t *testing.T) {
@@ -217,7 +217,7 @@ func TestReleaseWithoutRevokeKeepsOthersOut(t *testing.T) {
 	require.NoError(t, first.Close(t.Context()))
 	require.Equal(t, []int32{0}, ids(assigned(t, second)))
 	_, err := first.Next(t.Context())
-	requireCode(t, driver.Closed, err)
+	requireCode(t, driver.CodeClosed, err)
 	require.NoError(t, first.Close(t.Context()))
 }
 
@@ -245,8 +245,8 @@ func TestPartitionsAddedLater(t *testing.T) {
 	require.NoError(t, member.Close(t.Context()))
 	again := assigned(t, subscribe(t, tr, driver.Subscription{Group: "g", Start: newest}))
 	require.Equal(t, []string{"a"}, payloads(fetch(t, again[2])), "newest does not skip what came while the group was there")
-	requireCode(t, driver.InvalidArgument, tr.Log().AddPartitions("t", 0))
-	requireCode(t, driver.NotFound, tr.Log().AddPartitions("other", 1))
+	requireCode(t, driver.CodeInvalidArgument, tr.Log().AddPartitions("t", 0))
+	requireCode(t, driver.CodeNotFound, tr.Log().AddPartitions("other", 1))
 }
 
 func TestStartOutsideTheLogEndsOneMemberOnly(t *testing.T) {
@@ -255,6 +255,6 @@ func TestStartOutsideTheLogEndsOneMemberOnly(t *testing.T) {
 	createTopic(t, tr, 2)
 	bad := subscribe(t, tr, driver.Subscription{Group: "g", Start: driver.Start{Kind: driver.StartAtOffset, Offset: 9}})
 	_, err := bad.Next(bounded(t))
-	requireCode(t, driver.OutOfRange, err)
+	requireCode(t, driver.CodeOutOfRange, err)
 	require.Equal(t, []int32{0, 1}, ids(assigned(t, inGroup(t, tr))))
 }

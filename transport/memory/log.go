@@ -88,7 +88,7 @@ func orUnavailable(cause error) error {
 	if cause != nil {
 		return cause
 	}
-	return failure(driver.Unavailable, "connect", "", "the connection was cut", nil)
+	return failure(driver.CodeUnavailable, "connect", "", "the connection was cut", nil)
 }
 
 // Rebalance forces a rebalance of a group on a topic: every claim is revoked, and
@@ -117,7 +117,7 @@ func (l *Log) ExpireMembers(group, topic string) error {
 		return err
 	}
 	members := slices.Clone(g.members)
-	cause := failure(driver.Revoked, "consume", topic, fmt.Sprintf("the membership in group %q expired", group), nil)
+	cause := failure(driver.CodeRevoked, "consume", topic, fmt.Sprintf("the membership in group %q expired", group), nil)
 	for _, s := range members {
 		s.disconnect(cause)
 	}
@@ -155,7 +155,7 @@ func (l *Log) Offsets(topic string, partition int32) (oldest, end int64, err err
 	}
 	all := t.all()
 	if partition < 0 || int(partition) >= len(all) {
-		return 0, 0, failure(driver.NotFound, "offsets", topic,
+		return 0, 0, failure(driver.CodeNotFound, "offsets", topic,
 			fmt.Sprintf("there is no partition %d, the topic has %d", partition, len(all)), nil)
 	}
 	p := all[partition]
@@ -172,11 +172,11 @@ func (l *Log) group(op, name, topic string) (*group, error) {
 	}
 	g := t.groups[name]
 	if g == nil {
-		return nil, failure(driver.NotFound, op, topic, fmt.Sprintf("there is no group %q; one begins when it subscribes", name), nil)
+		return nil, failure(driver.CodeNotFound, op, topic, fmt.Sprintf("there is no group %q; one begins when it subscribes", name), nil)
 	}
 	return g, nil
 }
 
 func noTopic(op, topic string) *driver.Error {
-	return failure(driver.NotFound, op, topic, "there is no such topic; create it first", nil)
+	return failure(driver.CodeNotFound, op, topic, "there is no such topic; create it first", nil)
 }

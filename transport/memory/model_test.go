@@ -140,7 +140,7 @@ func (m *model) publishOne(rt *rapid.T, id int32) {
 	defer cancel()
 	r := publish(ctx, m.root, payload, to(id))
 	if blocks {
-		require.Equal(rt, driver.DeadlineExceeded, driver.CodeOf(r.Err))
+		require.Equal(rt, driver.CodeDeadlineExceeded, driver.CodeOf(r.Err))
 		return
 	}
 	require.Equal(rt, driver.Outcome{Partition: id, Offset: int64(len(p.payloads))}, r)
@@ -195,7 +195,7 @@ func (m *model) fetch(rt *rapid.T) {
 	defer cancel()
 	records, err := claim.Fetch(ctx)
 	if blocks {
-		require.Equal(rt, driver.DeadlineExceeded, driver.CodeOf(err))
+		require.Equal(rt, driver.CodeDeadlineExceeded, driver.CodeOf(err))
 		return
 	}
 	require.NoError(rt, err)
@@ -242,7 +242,7 @@ func (m *model) crash(rt *rapid.T) {
 	for _, claim := range c.claims {
 		require.Error(rt, claim.Context().Err())
 		if c.grouped {
-			require.Equal(rt, driver.Revoked, driver.CodeOf(claim.Commit(context.Background(), claim.next, "")))
+			require.Equal(rt, driver.CodeRevoked, driver.CodeOf(claim.Commit(context.Background(), claim.next, "")))
 		}
 	}
 	m.remove(c)

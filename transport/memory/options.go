@@ -115,7 +115,7 @@ func configure(opts []Option) (config, error) {
 }
 
 func invalid(op, topic, reason string) *driver.Error {
-	return failure(driver.InvalidArgument, op, topic, reason, nil)
+	return failure(driver.CodeInvalidArgument, op, topic, reason, nil)
 }
 
 func failure(code driver.Code, op, topic, reason string, cause error) *driver.Error {

@@ -17,8 +17,8 @@ func TestProvider(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, transport.Ping(t.Context()))
 	done()
-	require.Equal(t, bus.Closed, bus.CodeOf(transport.Ping(t.Context())))
+	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ping(t.Context())))
 	done() // once more does no harm
 	_, _, err = memory.NewTransport(nil)
-	require.Equal(t, bus.InvalidArgument, bus.CodeOf(err))
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }

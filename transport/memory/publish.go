@@ -48,7 +48,7 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 			continue
 		}
 		if d.size > p.limits.maxBytes {
-			o.Complete(driver.Failed(failure(driver.TooLarge, "publish", o.Topic,
+			o.Complete(driver.Failed(failure(driver.CodeTooLarge, "publish", o.Topic,
 				fmt.Sprintf("the message has %d bytes, the partition keeps %d", d.size, p.limits.maxBytes), nil)))
 			continue
 		}

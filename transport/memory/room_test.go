@@ -91,19 +91,19 @@ func TestWaitForRoomEnds(t *testing.T) {
 		end  func(t *testing.T, tr *memory.Transport, s driver.Session, cancel func())
 		want driver.Code // Unknown: it is published
 	}{
-		"deadline":      {func(*testing.T, *memory.Transport, driver.Session, func()) {}, driver.DeadlineExceeded},
-		"cancel":        {func(_ *testing.T, _ *memory.Transport, _ driver.Session, cancel func()) { cancel() }, driver.Canceled},
-		"disconnect":    {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Disconnect(leave) }, driver.Unavailable},
-		"log goes away": {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Log().Disconnect(leave) }, driver.Unavailable},
+		"deadline":      {func(*testing.T, *memory.Transport, driver.Session, func()) {}, driver.CodeDeadlineExceeded},
+		"cancel":        {func(_ *testing.T, _ *memory.Transport, _ driver.Session, cancel func()) { cancel() }, driver.CodeCanceled},
+		"disconnect":    {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Disconnect(leave) }, driver.CodeUnavailable},
+		"log goes away": {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Log().Disconnect(leave) }, driver.CodeUnavailable},
 		"close": {func(t *testing.T, tr *memory.Transport, _ driver.Session, _ func()) {
 			require.NoError(t, tr.Close(t.Context()))
-		}, driver.Closed},
+		}, driver.CodeClosed},
 		"topic deleted": {func(t *testing.T, tr *memory.Transport, _ driver.Session, _ func()) {
 			require.NoError(t, tr.DeleteTopic(t.Context(), "t"))
-		}, driver.NotFound},
+		}, driver.CodeNotFound},
 		"subscriber goes": {func(t *testing.T, _ *memory.Transport, s driver.Session, _ func()) {
 			require.NoError(t, s.Close(t.Context()))
-		}, driver.Unknown},
+		}, driver.CodeUnknown},
 	} {
 		for _, group := range []string{"g", ""} {
 			t.Run(strings.TrimSpace(name+" "+group), func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestWaitForRoomEnds(t *testing.T) {
 					mustPublish(t, tr, "other partitions go on", to(1))
 					tt.end(t, tr, s, cancel)
 					for _, r := range []result{<-first, <-second} {
-						if tt.want == driver.Unknown {
+						if tt.want == driver.CodeUnknown {
 							require.NoError(t, r.Err)
 						} else {
 							requireCode(t, tt.want, r.Err)
@@ -195,7 +195,7 @@ func TestLateReaderHoldsRecordsToo(t *testing.T) {
 	p := assigned(t, subscribe(t, tr, driver.Subscription{}))[0]
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	requireCode(t, driver.DeadlineExceeded, publish(ctx, tr, "4").Err)
+	requireCode(t, driver.CodeDeadlineExceeded, publish(ctx, tr, "4").Err)
 	require.Equal(t, []string{"1", "2", "3"}, payloads(fetch(t, p)))
 	mustPublish(t, tr, "4")
 }

@@ -77,7 +77,7 @@ func (s *session) poll() (driver.Event, bool, error) {
 func (s *session) Close(context.Context) error {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
-	s.finish(failure(driver.Closed, "subscribe", s.sub.Topic, "the subscription was closed", nil))
+	s.finish(failure(driver.CodeClosed, "subscribe", s.sub.Topic, "the subscription was closed", nil))
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (s *session) connect() {
 func (s *session) read(all []*partition, start driver.Start) error {
 	for _, id := range s.sub.Partitions {
 		if id < 0 || int(id) >= len(all) {
-			return failure(driver.NotFound, "subscribe", s.topic.name,
+			return failure(driver.CodeNotFound, "subscribe", s.topic.name,
 				fmt.Sprintf("there is no partition %d, the topic has %d", id, len(all)), nil)
 		}
 	}
@@ -225,7 +225,7 @@ func (s *session) release(c *claim) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.end(failure(driver.Revoked, "consume", s.sub.Topic, fmt.Sprintf("partition %d was released", c.partition.id), nil), false)
+	c.end(failure(driver.CodeRevoked, "consume", s.sub.Topic, fmt.Sprintf("partition %d was released", c.partition.id), nil), false)
 	id := c.partition.id
 	if s.claims[id] == c {
 		delete(s.claims, id)

@@ -58,7 +58,7 @@ func (t *topic) choose(o *driver.Outgoing) (*partition, error) {
 	case o.Partition >= 0 && int(o.Partition) < len(all):
 		return all[o.Partition], nil
 	case o.Partition != driver.AnyPartition:
-		return nil, failure(driver.NotFound, "publish", t.name,
+		return nil, failure(driver.CodeNotFound, "publish", t.name,
 			fmt.Sprintf("there is no partition %d, the topic has %d", o.Partition, len(all)), nil)
 	case len(all) == 1:
 		return all[0], nil

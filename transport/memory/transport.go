@@ -169,5 +169,5 @@ func (t *Transport) close(ctx context.Context) error {
 }
 
 func closedError(op, topic string) *driver.Error {
-	return failure(driver.Closed, op, topic, "the transport is closed", nil)
+	return failure(driver.CodeClosed, op, topic, "the transport is closed", nil)
 }

@@ -189,7 +189,7 @@ func TestPublishRefuses(t *testing.T) {
 		batch[i].Index = i
 	}
 	tr.Publish(batch)
-	for i, want := range []driver.Code{driver.NotFound, driver.NotFound, driver.NotFound, driver.Canceled, driver.TooLarge} {
+	for i, want := range []driver.Code{driver.CodeNotFound, driver.CodeNotFound, driver.CodeNotFound, driver.CodeCanceled, driver.CodeTooLarge} {
 		r := <-sink
 		require.Equal(t, i, r.index)
 		requireCode(t, want, r.Err)
@@ -255,7 +255,7 @@ func TestStarts(t *testing.T) {
 		for _, group := range []string{"", "g"} {
 			s := subscribe(t, tr, driver.Subscription{Start: driver.Start{Kind: driver.StartAtOffset, Offset: offset}, Group: group})
 			_, err := s.Next(bounded(t))
-			requireCode(t, driver.OutOfRange, err)
+			requireCode(t, driver.CodeOutOfRange, err)
 		}
 	}
 }
@@ -304,7 +304,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, err := p.Fetch(ctx)
-	requireCode(t, driver.DeadlineExceeded, err)
+	requireCode(t, driver.CodeDeadlineExceeded, err)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	mustPublish(t, tr, "a")
 	require.Equal(t, []string{"a"}, payloads(fetch(t, p)))
@@ -316,9 +316,9 @@ func TestReaderOfSomePartitions(t *testing.T) {
 	createTopic(t, tr, 4)
 	require.Equal(t, []int32{1, 3}, ids(assigned(t, subscribe(t, tr, driver.Subscription{Partitions: []int32{3, 1}}))))
 	_, err := subscribe(t, tr, driver.Subscription{Partitions: []int32{4}}).Next(bounded(t))
-	requireCode(t, driver.NotFound, err)
+	requireCode(t, driver.CodeNotFound, err)
 	_, err = tr.Subscribe(t.Context(), driver.Subscription{Topic: "t", Group: "g", Partitions: []int32{1}})
-	requireCode(t, driver.InvalidArgument, err)
+	requireCode(t, driver.CodeInvalidArgument, err)
 }
 
 func TestCommitIsForGroups(t *testing.T) {
@@ -340,5 +340,5 @@ func TestCommitIsForGroups(t *testing.T) {
 	require.True(t, ok)
 	require.EqualValues(t, 2, next)
 	require.Equal(t, "meta", metadata)
-	requireCode(t, driver.OutOfRange, p.Commit(t.Context(), 4, ""))
+	requireCode(t, driver.CodeOutOfRange, p.Commit(t.Context(), 4, ""))
 }

@@ -26,7 +26,7 @@ func TestNamedLogIsSharedWhileItIsOpen(t *testing.T) {
 	require.EqualValues(t, 4, info.Partitions)
 	third := open("memory://shared-by-test?partitions=4")
 	_, err = bus.Open(ctx, "memory://shared-by-test?partitions=5")
-	requireCode(t, driver.InvalidArgument, err)
+	requireCode(t, driver.CodeInvalidArgument, err)
 	private := open("memory://")
 	names, err := private.ListTopics(ctx)
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestURLIsChecked(t *testing.T) {
 		"memory://?partitions=99999999999999",
 	} {
 		_, err := bus.Open(t.Context(), url)
-		requireCode(t, driver.InvalidArgument, err)
+		requireCode(t, driver.CodeInvalidArgument, err)
 	}
 }
 
@@ -69,8 +69,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	} {
 		_, err := memory.New(opts...)
 		require.Error(t, err, name)
-		requireCode(t, driver.InvalidArgument, err)
+		requireCode(t, driver.CodeInvalidArgument, err)
 	}
 	_, err = memory.NewLog(memory.WithLog(l))
-	requireCode(t, driver.InvalidArgument, err)
+	requireCode(t, driver.CodeInvalidArgument, err)
 }

@@ -70,7 +70,7 @@ func TestWhatIsMeasured(t *testing.T) {
 		for i := range 6 {
 			require.NoError(t, b.Publish("t", message.NewMessage("id", []byte{byte(i)})))
 		}
-		errNo := &bus.Error{Code: bus.ResourceExhausted, Reason: "no"}
+		errNo := &bus.Error{Code: bus.CodeResourceExhausted, Reason: "no"}
 		release := make(chan struct{})
 		c, err := consumer.New(b, "t", func(_ context.Context, d *bus.Delivery) error {
 			time.Sleep(3 * time.Millisecond)

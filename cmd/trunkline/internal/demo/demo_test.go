@@ -127,7 +127,7 @@ func TestDemoRefuses(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"nowhere://", "memory://x?speed=1", "kafka-embedded://host", "kafka-embedded://?x=1", "kafka://", "kafka://h:1?x=1", "chan"} {
 		_, err := Run(t.Context(), config(url, 1, 0), NewPrinter(&bytes.Buffer{}))
-		require.Equal(t, bus.InvalidArgument, bus.CodeOf(err), "%s: %v", url, err)
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", url, err)
 	}
 	for _, change := range []func(*Config){
 		func(c *Config) { c.Devices = 0 }, func(c *Config) { c.Devices = 100_000 }, func(c *Config) { c.InFlight = 0 },

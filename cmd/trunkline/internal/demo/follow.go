@@ -115,7 +115,7 @@ func (r *run) end(ctx context.Context) error {
 	defer cancel()
 	if r.admin.Capabilities().Topics {
 		for _, name := range []string{r.topic("core"), r.topic("adapter")} {
-			if err := r.admin.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.NotFound {
+			if err := r.admin.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.CodeNotFound {
 				errs = append(errs, about("a topic is left behind", err))
 			}
 		}

@@ -44,7 +44,7 @@ func openNetwork(ctx context.Context, url, run string) (*network, error) {
 	case "kafka":
 		return openKafka(u)
 	default:
-		return nil, &bus.Error{Code: bus.InvalidArgument, Op: "open", Reason: fmt.Sprintf(
+		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: fmt.Sprintf(
 			"the demo does not run on %q: give memory://demo, chan://, kafka-embedded:// or kafka://host:port,host:port", u.Scheme)}
 	}
 }
@@ -102,7 +102,7 @@ func openEmbedded(ctx context.Context, u *driver.URL) (*network, error) {
 		return nil, err
 	}
 	if u.Host != "" || u.Path != "" {
-		return nil, &bus.Error{Code: bus.InvalidArgument, Op: "open", Reason: "kafka-embedded:// takes no host: the broker picks its port itself"}
+		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: "kafka-embedded:// takes no host: the broker picks its port itself"}
 	}
 	broker, err := kafkatest.Start(ctx)
 	if err != nil {
@@ -118,7 +118,7 @@ func openKafka(u *driver.URL) (*network, error) {
 		return nil, err
 	}
 	if u.Host == "" || u.Path != "" {
-		return nil, &bus.Error{Code: bus.InvalidArgument, Op: "open", Reason: "the URL names no brokers, or has a path: write kafka://host:port,host:port"}
+		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: "the URL names no brokers, or has a path: write kafka://host:port,host:port"}
 	}
 	return overKafka("Kafka at "+u.Host, u.Hosts()), nil
 }

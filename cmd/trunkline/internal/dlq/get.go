@@ -7,9 +7,9 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Get returns the letter at a place, bus.NotFound when there is none.
+// Get returns the letter at a place, bus.CodeNotFound when there is none.
 func Get(ctx context.Context, b *bus.Bus, topic string, at Place, quiet time.Duration) (*Letter, error) {
-	missing := &bus.Error{Code: bus.NotFound, Op: "read", Topic: topic, Reason: "there is no message at " + at.String()}
+	missing := &bus.Error{Code: bus.CodeNotFound, Op: "read", Topic: topic, Reason: "there is no message at " + at.String()}
 	info, err := b.DescribeTopic(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func Get(ctx context.Context, b *bus.Bus, topic string, at Place, quiet time.Dur
 				return nil, missing
 			default:
 			}
-			if bus.CodeOf(sub.Err()) == bus.OutOfRange {
+			if bus.CodeOf(sub.Err()) == bus.CodeOutOfRange {
 				return nil, missing
 			}
 			return nil, sub.Err()

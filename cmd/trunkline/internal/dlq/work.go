@@ -245,7 +245,7 @@ func (w *work) publish(ctx context.Context, topic string, letters []*Letter, at 
 		}
 	}
 	switch bus.CodeOf(err) {
-	case bus.NotFound, bus.TooLarge, bus.PermissionDenied, bus.InvalidArgument:
+	case bus.CodeNotFound, bus.CodeTooLarge, bus.CodePermissionDenied, bus.CodeInvalidArgument:
 		return nil // another topic, or letter, may do better
 	default:
 		return err

@@ -129,7 +129,7 @@ func TestInterrupted(t *testing.T) {
 			}
 		}
 		s, err := j.Run(ctx, 10*time.Second)
-		require.Equal(t, bus.Canceled, bus.CodeOf(err))
+		require.Equal(t, bus.CodeCanceled, bus.CodeOf(err))
 		require.GreaterOrEqual(t, s.Done, many/2)
 		require.Less(t, s.Done, many)
 		rest, err := job(b, dlq.Replay, dlq.Selection{}).Run(t.Context(), 10*time.Second)
@@ -143,7 +143,7 @@ func TestInterrupted(t *testing.T) {
 func TestFailuresStay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newBus(t, 12, bustest.OnPublish("orders", bustest.Nth(2), bustest.Fail(bus.TooLarge)))
+		b := newBus(t, 12, bustest.OnPublish("orders", bustest.Nth(2), bustest.Fail(bus.CodeTooLarge)))
 		defer b.Close()
 		var mu sync.Mutex
 		var failed []string
@@ -170,10 +170,10 @@ func TestFailuresStay(t *testing.T) {
 func TestFailuresThatEndIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newBus(t, 1000, bustest.OnPublish("orders", bustest.Always(), bustest.Fail(bus.Unavailable)))
+		b := newBus(t, 1000, bustest.OnPublish("orders", bustest.Always(), bustest.Fail(bus.CodeUnavailable)))
 		defer b.Close()
 		s, err := job(b, dlq.Replay, dlq.Selection{Origin: "orders"}).Run(t.Context(), 10*time.Second)
-		require.Equal(t, bus.Unavailable, bus.CodeOf(err))
+		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(err))
 		require.Zero(t, s.Done)
 		require.Less(t, s.Failed, 500)
 	})
@@ -202,10 +202,10 @@ func TestGet(t *testing.T) {
 		require.Equal(t, "orders", l.Origin)
 		for _, p := range []dlq.Place{{Partition: 1, Offset: 1}, {Partition: 2, Offset: 0}, {Partition: 0, Offset: 99}} {
 			_, err = dlq.Get(t.Context(), b, dead, p, time.Second)
-			require.Equal(t, bus.NotFound, bus.CodeOf(err), p)
+			require.Equal(t, bus.CodeNotFound, bus.CodeOf(err), p)
 		}
 		_, err = dlq.Get(t.Context(), b, "no-such-topic", dlq.Place{}, time.Second)
-		require.Equal(t, bus.NotFound, bus.CodeOf(err))
+		require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err = dlq.Get(ended, b, dead, dlq.Place{}, time.Second)
