@@ -5,14 +5,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/google/wire"
-
-	"github.com/trunkline/trunkline/bus/driver"
 )
-
-// Set provides a driver.Transport for google/wire from a message.Publisher, a
-// message.Subscriber and Options, which declare what they do.
-var Set = wire.NewSet(NewTransport, wire.Bind(new(driver.Transport), new(*Transport)))
 
 // Options are New's, as one value.
 type Options []Option

@@ -3,14 +3,7 @@ package gochannel
 import (
 	"context"
 	"time"
-
-	"github.com/google/wire"
-
-	"github.com/trunkline/trunkline/bus/driver"
 )
-
-// Set provides a driver.Transport from a Config for google/wire.
-var Set = wire.NewSet(NewTransport, wire.Bind(new(driver.Transport), new(*Transport)))
 
 // Config holds New's options as fields. The zero Config has the defaults.
 type Config struct {

@@ -5,14 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"time"
-
-	googlewire "github.com/google/wire" // this package has a type named wire
-
-	"github.com/trunkline/trunkline/bus/driver"
 )
-
-// Set provides a driver.Transport from a Config for google/wire.
-var Set = googlewire.NewSet(NewTransport, googlewire.Bind(new(driver.Transport), new(*Transport)))
 
 // Config holds as fields what most programs set by options. What is left zero has its
 // default.

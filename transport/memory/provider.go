@@ -3,15 +3,7 @@ package memory
 import (
 	"context"
 	"time"
-
-	"github.com/google/wire"
-
-	"github.com/trunkline/trunkline/bus/driver"
 )
-
-// Set provides a driver.Transport on a *Log for google/wire. Several injectors that
-// are given one log make programs that talk to each other.
-var Set = wire.NewSet(NewTransport, wire.Bind(new(driver.Transport), new(*Transport)))
 
 // NewTransport is New with WithLog, and a cleanup that closes the transport, in case
 // the bus it is for was never made.
