@@ -116,7 +116,8 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 // once, perhaps before it returns and perhaps on a goroutine of the transport's:
 // done must not block. ctx, or without a deadline the delivery time-out, ends the
 // wait for room, and nothing else: the outcome is told when it is known. Until then
-// the message must not be changed.
+// the message must not be changed. Tracers get ctx, and the values of the message's
+// context where ctx has none.
 func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message, done func(Outcome)) {
 	if err := b.enter("publish", topic); err != nil {
 		done(driver.Failed(err))
@@ -129,7 +130,7 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 	}
 	var err error
 	a.headers, a.key, err = read(&a.batch[0], m, a.headers, a.key)
-	b.publishAsync(m.Context(), a, m, err)
+	b.publishAsync(b.tracedContext(ctx, m), a, m, err)
 }
 
 // PublishRecord is PublishAsync for a record: what is published is what the subscribers

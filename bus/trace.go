@@ -50,6 +50,28 @@ func (b *Bus) tracePublish(ctx context.Context, out *driver.Outgoing, m *message
 	}
 }
 
+// tracedContext returns the context that tracers get for an asynchronous publish: the
+// caller's, and the message's for values that the caller's context does not have.
+func (b *Bus) tracedContext(ctx context.Context, m *message.Message) context.Context {
+	if len(b.cfg.hooks.publishes) == 0 || m.Context() == context.Background() {
+		return ctx
+	}
+	return mergedValues{ctx, m.Context()}
+}
+
+// mergedValues looks values up in the embedded context, and then in message.
+type mergedValues struct {
+	context.Context
+	message context.Context
+}
+
+func (c mergedValues) Value(key any) any {
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.message.Value(key)
+}
+
 // withHeader appends h to all, of which those of its name are taken out.
 func withHeader(all []Header, h Header) []Header {
 	return append(slices.DeleteFunc(all, func(x Header) bool { return x.Key == h.Key }), h)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/busotel"
+	"github.com/trunkline/trunkline/bus/codec"
+	"github.com/trunkline/trunkline/bus/producer"
 	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/transport/gochannel"
 	"github.com/trunkline/trunkline/transport/memory"
@@ -95,6 +97,37 @@ func TestTraceGoesFromPublisherToHandler(t *testing.T) {
 		}
 		require.Equal(t, codes.Error, process[0].Status().Code)
 		require.Equal(t, codes.Unset, process[1].Status().Code)
+	}
+}
+
+func TestProducerSendIsAChildOfTheCallersSpan(t *testing.T) {
+	t.Parallel()
+	rec := tracetest.NewSpanRecorder()
+	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(rec))
+	tr, err := memory.New()
+	require.NoError(t, err)
+	b, err := bus.New(tr, bus.WithHooks(busotel.New(busotel.WithTracerProvider(provider))))
+	require.NoError(t, err)
+	defer b.Close()
+	require.NoError(t, b.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t"}))
+	p, err := producer.New(b, "t")
+	require.NoError(t, err)
+	typed, err := producer.NewTyped[string](p, codec.JSON)
+	require.NoError(t, err)
+
+	ctx, span := provider.Tracer("test").Start(t.Context(), "outer")
+	_, err = p.Send(ctx, message.NewMessage("id", nil))
+	require.NoError(t, err)
+	_, err = typed.Send(ctx, "text")
+	require.NoError(t, err)
+	_, err = typed.SendAsync(ctx, "text")
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
+	span.End()
+	sends := named(rec.Ended(), "send t")
+	require.Len(t, sends, 3)
+	for _, s := range sends {
+		require.Equal(t, span.SpanContext().SpanID(), s.Parent().SpanID())
 	}
 }
 

@@ -52,7 +52,7 @@ func BenchmarkSend(b *testing.B) {
 			require.NoError(b, err)
 			b.ReportAllocs()
 			send(b, bs, p)
-			require.NoError(b, p.Close(b.Context()))
+			require.NoError(b, p.Shutdown(b.Context()))
 		})
 	}
 }

@@ -1,58 +1,64 @@
-// Package producer publishes to one topic of a bus for a program that has other
-// things to do than to look after its broker.
+// Package producer publishes messages to one topic and reports the outcome of each.
 //
-// A [Producer] may be made while the broker is away, and keeps each message's fate:
-// every message that it accepts gets exactly one [Report].
+// It adds three things to Bus.Publish: a policy for the time in which the broker is
+// unavailable, sending without waiting for the outcome, and an ordered shutdown.
 //
 //	orders, err := producer.New(b, "orders")
-//	report, err := orders.Send(ctx, msg)        // waits for the outcome
-//	receipt, err := orders.SendAsync(ctx, msg)  // receipt.Wait(ctx) tells it later
-//	err = orders.Close(ctx)                     // sends what is left
+//	if err != nil {
+//		return err
+//	}
+//	defer orders.Close() // sends what is still queued
 //
-// [Typed] sends values instead of messages:
+//	report, err := orders.Send(ctx, msg)        // waits for the outcome
+//	receipt, err := orders.SendAsync(ctx, msg)  // receipt.Wait(ctx) returns the outcome later
+//
+// [Typed] encodes values and sends them:
 //
 //	typed, err := producer.NewTyped[Order](orders, codec.JSON, producer.SchemaID("orders-v2"))
 //	report, err := typed.Send(ctx, Order{"o-1", "ada"}, producer.Key("ada"))
 //
-// # While the broker is away
+// # When the broker is unavailable
 //
-//   - [Wait], the default: messages wait under their contexts. Send and SendAsync
-//     wait for room once too many do.
-//   - [FailFast]: Send and SendAsync fail with bus.CodeUnavailable as soon as the
-//     connection is known to be down, and so do messages that were not sent yet.
-//   - [Buffer]: messages are kept within a bound, and sent in their order when the
-//     broker is back. Beyond the bound Send and SendAsync fail at once with
-//     bus.CodeResourceExhausted.
+// [WithOutagePolicy] sets what the producer does:
 //
-// Credentials that are refused are not waited for: messages fail with what the broker
-// said.
+//   - [Wait], the default: messages wait in the queue until their contexts end. Send and
+//     SendAsync block while the queue is full.
+//   - [FailFast]: Send and SendAsync return bus.CodeUnavailable as soon as the bus reports
+//     that the connection is down. Queued messages fail in the same way.
+//   - [Buffer]: messages wait in the queue, by default without a time limit. Send and
+//     SendAsync return bus.CodeResourceExhausted at once while the queue is full.
 //
-// # The words, exactly
+// [WithMaxOutstanding] sets the size of the queue. If the broker rejects the credentials,
+// messages fail with the broker's error under every policy.
 //
-// Accepted: SendAsync returned a receipt. Send accepts too, before it waits.
+// # Delivery semantics
 //
-// Context: a message's context bounds its wait until it is handed to the transport. A
-// message that must outlive the request that made it is sent with
-// context.WithoutCancel. One without a deadline gets [WithTimeout]'s. When it ends
-// before, nothing was sent, and the report says bus.CodeCanceled or
-// bus.CodeDeadlineExceeded. When it ends later, Send returns bus.CodeOutcomeUnknown, and a
-// receipt goes on waiting for the truth.
+// A message is accepted when SendAsync returns a receipt, or when Send starts to wait.
+// Every accepted message gets exactly one [Report].
 //
-// Sent again: only what the transport says is not in the log (bus.CodeUnavailable). So
-// the producer makes no duplicates of its own.
+// The context of a message bounds its time in the queue. If it ends there, nothing was
+// sent, and the report has bus.CodeCanceled or bus.CodeDeadlineExceeded. If it ends after
+// the producer handed the message to the transport, Send returns bus.CodeOutcomeUnknown.
+// A receipt still gets the real outcome in that case. A context without a deadline gets
+// the limit of [WithDeliveryTimeout]. Use context.WithoutCancel for a message that must
+// outlive the request that sends it. The message is traced under this context.
 //
-// Order: messages with one key, or one explicit partition, get into the log in the
-// order in which they were accepted, also across an outage. A message that could not
-// be sent while a later one of its key was is not sent any more: it fails with
-// bus.CodeUnavailable. Messages without either are sent in order as well, but may change
-// places when one has to be sent again.
+// The producer sends a message again only when the transport reports that the log does
+// not have it (bus.CodeUnavailable). So the producer itself causes no duplicates.
 //
-// The queue is one: while a message waits to be sent again the ones behind it wait,
-// whatever their keys.
+// Messages with the same key, or with the same explicit partition, reach the log in the
+// order in which they were accepted, also across an outage. When the transport returns a
+// message after it has sent a later one with the same key, the producer does not send the
+// earlier one again: that message fails with bus.CodeUnavailable. Messages with neither a
+// key nor a partition are sent in order too, but can change places when one of them is
+// sent again.
+//
+// There is one queue. While a message waits to be sent again, all messages behind it
+// wait, whatever their keys.
 //
 // # What it does not do
 //
-// What is buffered is in memory, and gone with the process: a program that must not
-// lose a message across its own crash needs an outbox in a database. There are no
-// transactions over several messages.
+// Queued messages are in memory, and a crash loses them. A program that must not lose
+// messages in a crash needs an outbox in its database. There are no transactions over
+// several messages.
 package producer

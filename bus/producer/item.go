@@ -10,52 +10,53 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// item is one message from its acceptance to its report. What is below mutex is
-// guarded by Producer.mu, and report also by done.
+// item is one message from its acceptance to its report. Producer.mu guards the fields
+// below the line "mutable". Closing done publishes report to readers without the lock.
 type item struct {
-	topic  string
-	seq    uint64 // the place in the order of acceptance
-	lane   laneKey
-	size   int
-	msg    *message.Message
-	ctx    bounded
-	waited bool          // Send: its caller waits no longer than ctx
-	done   chan struct{} // closed with the report
+	topic   string
+	seq     uint64 // position in the order of acceptance
+	order   orderKey
+	size    int
+	msg     *message.Message
+	ctx     messageContext
+	waiting bool          // sent by Send, which waits no longer than ctx
+	done    chan struct{} // closed when report is set
 
-	// mutex
+	// mutable
 	state   state
-	element *list.Element // in the queue, while state is queued
-	stop    func() bool   // takes back what is to happen when the caller's context ends
-	timer   *time.Timer   // and at the deadline that it has from the producer
-	expired bool          // either has come
+	element *list.Element // position in the queue, while state is queued
+	stop    func() bool   // removes the callback for the end of the caller's context
+	timer   *time.Timer   // fires at the deadline set by the producer
+	expired bool          // the context has ended
 	report  Report
 }
 
-// state is where an item is. A report may come in each; reported is for good.
+// state is where an item is. An item can get its report in every state. reported is
+// final.
 //
-//	queued ⇄ handed → failed → queued
+//	queued ⇄ inFlight → returned → queued
 type state uint8
 
 const (
-	queued   state = iota
-	handed         // the transport has it
-	failed         // the transport gave it back: it is sent again, or reported
-	reported       // what the transport still says of it is of no interest
+	queued   state = iota // in Producer.queue
+	inFlight              // in Producer.inFlight: the transport has it
+	returned              // in Producer.returned: the transport reported that it was not sent
+	reported              // has its report; a later outcome from the transport is ignored
 )
 
-// laneKey is what a message keeps its order with: its key, or its partition. The zero
-// laneKey is none.
-type laneKey struct{ key, partition string }
+// orderKey identifies the messages that must keep their order: those with the same key, or
+// with the same explicit partition. The zero orderKey is no order.
+type orderKey struct{ key, partition string }
 
-func laneOf(m *message.Message) laneKey {
+func orderKeyOf(m *message.Message) orderKey {
 	if k := bus.Key(m); k != "" {
-		return laneKey{key: k}
+		return orderKey{key: k}
 	}
-	return laneKey{partition: m.Metadata[driver.PartitionDirective]}
+	return orderKey{partition: m.Metadata[driver.PartitionDirective]}
 }
 
-// size counts as bus.WithMaxMessageBytes does.
-func size(m *message.Message) int {
+// sizeOf counts bytes as bus.WithMaxMessageBytes does.
+func sizeOf(m *message.Message) int {
 	n := len(m.UUID) + len(m.Payload)
 	for k, v := range m.Metadata {
 		n += len(k) + len(v)
@@ -63,11 +64,15 @@ func size(m *message.Message) int {
 	return n
 }
 
-// failure is the report of a message of which the producer itself has to tell.
+// failure makes the report of a message whose outcome the producer decides.
 func (m *item) failure(code bus.Code, reason string, cause error) Report {
-	return Report{Topic: m.topic, Partition: -1, Offset: -1, Err: fault(code, m.topic, reason, cause)}
+	return failedReport(m.topic, sendError(code, m.topic, reason, cause))
 }
 
-func fault(code bus.Code, topic, reason string, cause error) error {
+func failedReport(topic string, err error) Report {
+	return Report{Topic: topic, Partition: -1, Offset: -1, Err: err}
+}
+
+func sendError(code bus.Code, topic, reason string, cause error) error {
 	return &bus.Error{Code: code, Op: "send", Topic: topic, Reason: reason, Err: cause}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// onKafka makes a bus on a broker whose network a test can take away.
+// onKafka makes a bus on a broker whose network a test can cut.
 func onKafka(t *testing.T, partitions int) (*bus.Bus, *kafkatest.Dialer, string) {
 	broker := kafkatb.New(t)
 	name := kafkatb.Topic(t, broker, partitions)
@@ -31,19 +31,19 @@ func onKafka(t *testing.T, partitions int) (*bus.Bus, *kafkatest.Dialer, string)
 	return b, dialer, name
 }
 
-// The network goes away while messages are on their way, and comes back: each message
-// has one report, which is what the log says, and each key its order.
+// The network is cut and restored while messages are in flight. Each message must get one
+// report that agrees with the log, and each key must keep its order.
 func TestKafkaOutages(t *testing.T) {
 	t.Parallel()
-	for name, option := range map[string]producer.Option{"wait": producer.Wait(), "fail fast": producer.FailFast(), "buffer": producer.Buffer(500, 1<<20)} {
+	for name, policy := range map[string]producer.OutagePolicy{"wait": producer.Wait, "fail fast": producer.FailFast, "buffer": producer.Buffer} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 			defer cancel()
 			b, dialer, topic := onKafka(t, 2)
 			dialer.Cut()
-			p, err := producer.New(b, topic, option)
-			require.NoError(t, err, "it waits for no broker")
+			p, err := producer.New(b, topic, producer.WithOutagePolicy(policy), producer.WithMaxOutstanding(500, 1<<20))
+			require.NoError(t, err, "New does not wait for a broker")
 			if name != "fail fast" {
 				time.AfterFunc(100*time.Millisecond, dialer.Restore)
 			} else {
@@ -83,8 +83,8 @@ func TestKafkaOutages(t *testing.T) {
 				})
 			}
 			senders.Wait()
-			assert.NoError(t, p.Close(ctx))
-			cuts.Wait() // the last one may not be over
+			assert.NoError(t, p.Shutdown(ctx))
+			cuts.Wait() // the last restore may still be pending
 			require.NoError(t, b.Ready(ctx))
 			require.Len(t, reports, keys*each)
 			sent := 0
@@ -99,7 +99,7 @@ func TestKafkaOutages(t *testing.T) {
 				switch where, there := at[text]; {
 				case r.Err == nil:
 					require.Equal(t, r.Partition, where.partition, text)
-					if r.Offset >= 0 { // not told when the broker had it from an attempt before
+					if r.Offset >= 0 { // unknown if the broker stored it in an earlier attempt
 						require.Equal(t, r.Offset, where.offset, text)
 					}
 				case r.Code() != bus.CodeOutcomeUnknown:
@@ -115,7 +115,8 @@ type place struct {
 	offset    int64
 }
 
-// readBack reads what is in the topic, and checks that it is there once and in order.
+// readBack returns the positions of the messages in the topic. It checks that each is there
+// once, and that each key is in order.
 func readBack(ctx context.Context, t *testing.T, b *bus.Bus, topic string) map[string]place {
 	for i := range int32(2) {
 		m := message.NewMessage("end", nil)
@@ -143,7 +144,7 @@ func readBack(ctx context.Context, t *testing.T, b *bus.Bus, topic string) map[s
 	select {
 	case <-done:
 	case <-ctx.Done():
-		t.Fatal("the log's end is not there")
+		t.Fatal("did not reach the end of the log")
 	}
 	require.NoError(t, sub.Close(ctx))
 	return at

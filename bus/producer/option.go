@@ -1,95 +1,90 @@
 package producer
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Option configures a Producer. The zero set is the safe one.
+// Option configures a Producer.
 type Option func(*config) error
 
-type mode uint8
+// OutagePolicy is what a Producer does with messages while the broker is unavailable.
+type OutagePolicy uint8
 
 const (
-	wait mode = iota
-	failFast
-	buffer
+	// Wait keeps messages in the queue until their contexts end. Send and SendAsync block
+	// while the queue is full. It is the default.
+	Wait OutagePolicy = iota
+	// FailFast fails messages with bus.CodeUnavailable as soon as the bus reports that the
+	// connection is down. Before the first connection is made, its state is not known:
+	// then messages wait as long as the transport does.
+	FailFast
+	// Buffer keeps messages in the queue until they are sent or the producer is closed.
+	// A deadline of their contexts, and WithDeliveryTimeout if given, still apply. Send
+	// and SendAsync fail with bus.CodeResourceExhausted while the queue is full.
+	Buffer
 )
 
 type config struct {
-	mode     mode
-	messages int
-	bytes    int
-	timeout  time.Duration
-	timed    bool // WithTimeout was given
+	policy          OutagePolicy
+	maxMessages     int
+	maxBytes        int
+	deliveryTimeout time.Duration // 0: none; negative: not set
 }
 
-func defaults() config {
-	return config{messages: 1000, bytes: 16 << 20, timeout: 30 * time.Second}
-}
-
-// Wait has messages wait under their contexts while the broker is away. It is the
-// default.
-func Wait() Option {
-	return func(c *config) error { c.mode = wait; return nil }
-}
-
-// FailFast has messages fail with bus.CodeUnavailable at once while the connection is
-// known to be down. While it is not known yet, at a program's start, they wait as long
-// as the transport does.
-func FailFast() Option {
-	return func(c *config) error { c.mode = failFast; return nil }
-}
-
-// Buffer keeps messages while the broker is away, at most so many of together so many
-// bytes, counted as bus.WithMaxMessageBytes does, those on their way to the broker
-// included. One more is bus.CodeResourceExhausted at once. A message whose context has no
-// deadline stays until it is sent or the producer is closed, unless WithTimeout says
-// otherwise.
-func Buffer(messages, bytes int) Option {
+// WithOutagePolicy sets what the producer does while the broker is unavailable. The
+// default is Wait.
+func WithOutagePolicy(p OutagePolicy) Option {
 	return func(c *config) error {
-		c.mode = buffer
-		return c.bound(messages, bytes)
-	}
-}
-
-// WithMaxOutstanding bounds the messages that are accepted and have no report yet, and
-// their bytes. Beyond it Send and SendAsync wait for room, under their context; with
-// Buffer they fail. Default 1000 messages and 16 MiB.
-func WithMaxOutstanding(messages, bytes int) Option {
-	return func(c *config) error { return c.bound(messages, bytes) }
-}
-
-// WithTimeout bounds a message whose context has no deadline. Default 30 s; with
-// Buffer none.
-func WithTimeout(d time.Duration) Option {
-	return func(c *config) error {
-		if d <= 0 {
-			return invalid("the time-out is not over zero")
+		if p > Buffer {
+			return invalid(fmt.Sprintf("outage policy: must be Wait, FailFast or Buffer, got %d", p))
 		}
-		c.timeout, c.timed = d, true
+		c.policy = p
 		return nil
 	}
 }
 
-func (c *config) bound(messages, bytes int) error {
-	if messages < 1 || bytes < 1 {
-		return invalid("a bound for messages or bytes is less than 1")
+// WithMaxOutstanding sets how many messages without a report the producer holds, queued or
+// on their way to the broker, and how many bytes they have together. Bytes are counted as
+// bus.WithMaxMessageBytes counts them. At the limit Send and SendAsync wait until another
+// message gets its report; with the policy Buffer they fail. The default is 1000 messages
+// and 16 MiB.
+func WithMaxOutstanding(messages, bytes int) Option {
+	return func(c *config) error {
+		if messages < 1 || bytes < 1 {
+			return invalid(fmt.Sprintf("max outstanding: messages and bytes must be at least 1, got %d and %d", messages, bytes))
+		}
+		c.maxMessages, c.maxBytes = messages, bytes
+		return nil
 	}
-	c.messages, c.bytes = messages, bytes
-	return nil
+}
+
+// WithDeliveryTimeout sets how long a message whose context has no deadline may stay
+// without a report. The default is 30 s, and no limit with the policy Buffer.
+func WithDeliveryTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return invalid(fmt.Sprintf("delivery timeout: must be greater than 0, got %v", d))
+		}
+		c.deliveryTimeout = d
+		return nil
+	}
 }
 
 func newConfig(opts []Option) (config, error) {
-	c := defaults()
+	c := config{maxMessages: 1000, maxBytes: 16 << 20, deliveryTimeout: -1}
 	for _, o := range opts {
 		if err := o(&c); err != nil {
 			return c, err
 		}
 	}
-	if c.mode == buffer && !c.timed {
-		c.timeout = 0
+	if c.deliveryTimeout < 0 {
+		c.deliveryTimeout = 30 * time.Second
+		if c.policy == Buffer {
+			c.deliveryTimeout = 0
+		}
 	}
 	return c, nil
 }

@@ -15,86 +15,88 @@ import (
 
 // Producer publishes to one topic. All methods are safe for concurrent use.
 //
-// Senders put items into the queue. One goroutine, the pump, hands them to the bus in
-// their order; outcomes come back on the transport's goroutines. When one is to be
-// sent again nothing more is handed over until every outcome is there; then those
-// that failed go back to the front of the queue.
+// Send and SendAsync append items to the queue. One goroutine, run, takes them from the
+// front and passes them to the bus. The transport reports outcomes on its own goroutines.
+// When an item must be sent again, run stops until the transport has reported the outcome
+// of every item it holds. Then the returned items go back to the front of the queue.
 type Producer struct {
 	bus   *bus.Bus
 	topic string
 	cfg   config
 
-	// life ends with Close: the pump, and whatever it waits for.
-	life   context.Context
-	end    context.CancelFunc
-	pumped chan struct{} // closed when the pump has ended
-	work   chan struct{} // holds one token when there may be something for the pump
-	closed chan struct{} // closed when the first Close is done
-	err    error         // of the first Close; set before closed is closed
+	ctx    context.Context // ends when Shutdown is done with the queue; ends run
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when run has returned
+	work   chan struct{} // has one token if run must look at the queue
+	closed chan struct{} // closed when the first Shutdown has returned
+	err    error         // of the first Shutdown; set before closed is closed
 
-	mu      sync.Mutex
-	closing bool
-	seq     uint64
-	queue   *list.List // of *item, by seq
-	out     map[*item]struct{}
-	failed  []*item // given back by the transport
-	lanes   map[laneKey]lane
-	away    bool          // the next message waits for the broker
-	rested  bool          // it has waited, and is tried
-	tries   int           // in vain, since the last success
-	held    int           // items without a report
-	bytes   int           // theirs
-	room    chan struct{} // closed when held or closing has changed; nil when nobody waits
-	flushes []*flush
-	stats   Stats
+	mu          sync.Mutex
+	closing     bool
+	seq         uint64     // of the latest accepted item
+	queue       *list.List // of *item, by seq
+	inFlight    map[*item]struct{}
+	returned    []*item
+	orders      map[orderKey]order
+	backOff     bool          // run must wait for the broker before the next item
+	retryNow    bool          // run has waited: the next item is sent whatever the connection's state
+	failures    int           // consecutive waits without a success
+	outstanding int           // items without a report
+	bytes       int           // size of the outstanding items
+	changed     chan struct{} // closed when outstanding or closing changes; nil if no sender waits
+	flushes     []*flush
+	stats       Stats
 }
 
-// lane is a key, as long as one of its messages is handed over or has failed.
-type lane struct {
-	open int
-	last uint64 // seq of the latest that the log has, or may have
+// order exists for an orderKey while one of its items is in flight or returned.
+type order struct {
+	items int    // in flight or returned
+	last  uint64 // greatest seq that the log has, or may have
 }
 
-// New makes a producer for a topic of b. It does not wait for a broker, nor ask
-// whether the topic exists: sending tells. Close it before the bus.
+// New makes a producer for one topic of b. It does not wait for a broker and does not
+// check that the topic exists; Send reports a missing topic. The caller must close the
+// producer, and must do so before closing the bus.
 func New(b *bus.Bus, topic string, opts ...Option) (*Producer, error) {
 	switch {
 	case b == nil:
 		return nil, invalid("the bus is nil")
 	case topic == "":
-		return nil, invalid("the topic's name is empty")
+		return nil, invalid("the name of the topic is empty")
 	}
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer{bus: b, topic: topic, cfg: cfg, pumped: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
-		queue: list.New(), out: map[*item]struct{}{}, lanes: map[laneKey]lane{}}
-	p.life, p.end = context.WithCancel(context.Background())
-	go p.pump() // Close waits for it
+	p := &Producer{bus: b, topic: topic, cfg: cfg, ended: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
+		queue: list.New(), inFlight: map[*item]struct{}{}, orders: map[orderKey]order{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	go p.run() // Shutdown waits for it
 	return p, nil
 }
 
-// Topic returns the topic it publishes to.
+// Topic returns the topic that the producer publishes to.
 func (p *Producer) Topic() string { return p.topic }
 
-// Send sends a message and waits for its report, whose Err is the error. It returns
-// when ctx ends at the latest: with bus.CodeCanceled or bus.CodeDeadlineExceeded when nothing
-// was sent, with bus.CodeOutcomeUnknown when the message may be in the log; then it must
-// still not be changed, as the transport may go on reading it. Otherwise the message
-// is the caller's again.
+// Send sends a message and waits for its report. The returned error is the report's Err.
+//
+// Send returns at the latest when ctx ends. The error code is bus.CodeCanceled or
+// bus.CodeDeadlineExceeded if nothing was sent, and bus.CodeOutcomeUnknown if the log may
+// have the message. After bus.CodeOutcomeUnknown the message must not be changed, because
+// the transport may still read it. In all other cases the caller may reuse it.
 func (p *Producer) Send(ctx context.Context, m *message.Message) (Report, error) {
 	it, err := p.accept(ctx, m, true)
 	if err != nil {
-		return Report{Topic: p.topic, Partition: -1, Offset: -1, Err: err}, err
+		return failedReport(p.topic, err), err
 	}
-	<-it.done // with ctx at the latest: see expire
+	<-it.done // closed when ctx ends at the latest, by expire
 	return it.report, it.report.Err
 }
 
-// SendAsync accepts a message and returns a receipt for it, or says why it does not.
-// It waits for nothing but room, unless the producer has a Buffer: then not even for
-// that. The message must not be changed until its report is there.
+// SendAsync accepts a message and returns a receipt for its report. It waits only while
+// the limits of WithMaxOutstanding are reached, and with the policy Buffer not even then.
+// It returns an error if it does not accept the message. The message must not be changed
+// until it has its report.
 func (p *Producer) SendAsync(ctx context.Context, m *message.Message) (*Receipt, error) {
 	it, err := p.accept(ctx, m, false)
 	if err != nil {
@@ -103,25 +105,26 @@ func (p *Producer) SendAsync(ctx context.Context, m *message.Message) (*Receipt,
 	return &Receipt{it}, nil
 }
 
-// accept puts the message into the queue once there is room.
-func (p *Producer) accept(ctx context.Context, m *message.Message, waited bool) (it *item, err error) {
+// accept appends the message to the queue once the limits allow it.
+func (p *Producer) accept(ctx context.Context, m *message.Message, waiting bool) (it *item, err error) {
 	defer func() {
 		if err != nil {
 			p.mu.Lock()
-			p.stats.Refused++
+			p.stats.Rejected++
 			p.mu.Unlock()
 		}
 	}()
 	if m == nil {
-		return nil, fault(bus.CodeInvalidArgument, p.topic, "the message is nil", nil)
+		return nil, sendError(bus.CodeInvalidArgument, p.topic, "the message is nil", nil)
 	}
-	it = &item{topic: p.topic, lane: laneOf(m), size: size(m), msg: m, waited: waited, done: make(chan struct{})}
-	if it.size > p.cfg.bytes {
-		return nil, fault(bus.CodeTooLarge, p.topic, fmt.Sprintf("the message has %d bytes, all that may wait are %d", it.size, p.cfg.bytes), nil)
+	it = &item{topic: p.topic, order: orderKeyOf(m), size: sizeOf(m), msg: m, waiting: waiting, done: make(chan struct{})}
+	if it.size > p.cfg.maxBytes {
+		return nil, sendError(bus.CodeTooLarge, p.topic,
+			fmt.Sprintf("the message has %d bytes, WithMaxOutstanding allows %d for all messages together", it.size, p.cfg.maxBytes), nil)
 	}
-	it.ctx.Context, it.ctx.life = ctx, p.life
-	if _, ok := ctx.Deadline(); !ok && p.cfg.timeout > 0 {
-		it.ctx.deadline = time.Now().Add(p.cfg.timeout)
+	it.ctx.Context, it.ctx.producer = ctx, p.ctx
+	if _, ok := ctx.Deadline(); !ok && p.cfg.deliveryTimeout > 0 {
+		it.ctx.deadline = time.Now().Add(p.cfg.deliveryTimeout)
 	}
 	if err := p.admit(it); err != nil {
 		it.ctx.release()
@@ -131,11 +134,11 @@ func (p *Producer) accept(ctx context.Context, m *message.Message, waited bool) 
 	return it, nil
 }
 
-// admit waits for room and puts it into the queue.
+// admit waits until the limits allow one more item, and enqueues it.
 func (p *Producer) admit(it *item) error {
 	for {
-		if p.cfg.mode == failFast {
-			if err := p.down(); err != nil {
+		if p.cfg.policy == FailFast {
+			if err := p.connectionError(); err != nil {
 				return err
 			}
 		}
@@ -143,37 +146,37 @@ func (p *Producer) admit(it *item) error {
 		switch {
 		case p.closing:
 			p.mu.Unlock()
-			return fault(bus.CodeClosed, p.topic, "the producer is closed", nil)
+			return sendError(bus.CodeClosed, p.topic, "the producer is closed", nil)
 		case it.ctx.Err() != nil:
 			p.mu.Unlock()
-			return fault(driver.ContextCode(it.ctx.Err()), p.topic, "nothing was sent", it.ctx.Err())
-		case p.held < p.cfg.messages && p.bytes+it.size <= p.cfg.bytes:
+			return sendError(driver.ContextCode(it.ctx.Err()), p.topic, "nothing was sent", it.ctx.Err())
+		case p.outstanding < p.cfg.maxMessages && p.bytes+it.size <= p.cfg.maxBytes:
 			p.enqueue(it)
 			p.mu.Unlock()
 			return nil
-		case p.cfg.mode == buffer:
-			held, bytes := p.held, p.bytes
+		case p.cfg.policy == Buffer:
+			messages, bytes := p.outstanding, p.bytes
 			p.mu.Unlock()
-			return fault(bus.CodeResourceExhausted, p.topic, fmt.Sprintf("the buffer is full: %d messages, %d bytes", held, bytes), nil)
+			return sendError(bus.CodeResourceExhausted, p.topic, fmt.Sprintf("the buffer is full: it holds %d messages, %d bytes", messages, bytes), nil)
 		}
-		if p.room == nil {
-			p.room = make(chan struct{})
+		if p.changed == nil {
+			p.changed = make(chan struct{})
 		}
-		room := p.room
+		changed := p.changed
 		p.mu.Unlock()
 		select {
-		case <-room:
+		case <-changed:
 		case <-it.ctx.Done():
 		}
 	}
 }
 
-// enqueue is called with mu held.
+// enqueue must be called with mu held.
 func (p *Producer) enqueue(it *item) {
 	p.seq++
 	it.seq = p.seq
 	it.element = p.queue.PushBack(it)
-	p.held++
+	p.outstanding++
 	p.bytes += it.size
 	p.stats.Accepted++
 	if it.ctx.Context.Done() != nil {
@@ -184,14 +187,14 @@ func (p *Producer) enqueue(it *item) {
 	}
 }
 
-// down says why nothing can be sent now, as far as that is known.
-func (p *Producer) down() error {
+// connectionError returns an error while the bus reports that nothing can be sent.
+func (p *Producer) connectionError() error {
 	c := p.bus.Connection()
 	switch c.State {
 	case bus.Disconnected:
-		return fault(bus.CodeUnavailable, p.topic, "the broker is away; nothing was sent", c.Cause)
+		return sendError(bus.CodeUnavailable, p.topic, "the broker is unavailable; nothing was sent", c.Cause)
 	case bus.Refused:
-		return fault(bus.CodeOf(c.Cause), p.topic, "the broker refuses us; nothing was sent", c.Cause)
+		return sendError(bus.CodeOf(c.Cause), p.topic, "the broker rejects the credentials; nothing was sent", c.Cause)
 	default:
 		return nil
 	}
@@ -203,19 +206,20 @@ func (p *Producer) expire(it *item, cause error) {
 	defer p.mu.Unlock()
 	it.expired = true
 	switch {
-	case it.state == queued, it.state == failed:
-		p.tell(it, it.failure(driver.ContextCode(cause), "nothing was sent", cause))
-	case it.state == handed && it.waited:
-		p.tell(it, it.failure(bus.CodeOutcomeUnknown, "the message was handed over and the wait for its outcome ended: it may or may not be in the log", cause))
+	case it.state == queued, it.state == returned:
+		p.finish(it, it.failure(driver.ContextCode(cause), "nothing was sent", cause))
+	case it.state == inFlight && it.waiting:
+		p.finish(it, it.failure(bus.CodeOutcomeUnknown,
+			"the context ended after the message was handed to the transport: the log may or may not have it", cause))
 	}
 }
 
-// tell gives the item its report. mu is held, and the item has none yet.
-func (p *Producer) tell(it *item, r Report) {
+// finish sets the item's report. It must be called with mu held, and once for each item.
+func (p *Producer) finish(it *item, r Report) {
 	if it.state == queued {
 		p.queue.Remove(it.element)
 	}
-	if it.state != handed { // then outcome does
+	if it.state != inFlight { // the transport still uses the context; outcome releases it
 		it.ctx.release()
 	}
 	it.state, it.report = reported, r
@@ -233,21 +237,22 @@ func (p *Producer) tell(it *item, r Report) {
 	if it.timer != nil {
 		it.timer.Stop()
 	}
-	p.held--
+	p.outstanding--
 	p.bytes -= it.size
-	p.makeRoom()
+	p.signal()
 	close(it.done)
-	p.flushed(it.seq) // whoever flushes finds the report
+	p.flushed(it.seq) // after done is closed: Flush returns when the reports can be read
 }
 
-// makeRoom lets those who wait for room look again. mu is held.
-func (p *Producer) makeRoom() {
-	if p.room != nil {
-		close(p.room)
-		p.room = nil
+// signal makes waiting senders check the limits again. It must be called with mu held.
+func (p *Producer) signal() {
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
 	}
 }
 
+// wake makes run look at the queue.
 func (p *Producer) wake() {
 	select {
 	case p.work <- struct{}{}:

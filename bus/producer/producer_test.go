@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// bubble runs f with a clock of its own.
-func bubble(t *testing.T, partitions int32, f func(t *testing.T, w *world)) {
+// withWorld runs f in a synctest bubble.
+func withWorld(t *testing.T, partitions int32, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, partitions)
@@ -24,9 +24,9 @@ func bubble(t *testing.T, partitions int32, f func(t *testing.T, w *world)) {
 	})
 }
 
-func TestSend(t *testing.T) {
+func TestSendReturnsReportOfTheLog(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		p := w.producer()
 		require.Equal(t, topic, p.Topic())
 		r, err := p.Send(t.Context(), msg("k", "a"))
@@ -41,17 +41,19 @@ func TestSend(t *testing.T) {
 		again, ok := receipt.Report()
 		require.True(t, ok)
 		require.Equal(t, r, again)
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 		require.Equal(t, []string{"a", "b"}, payloads(w.log()[0]))
 		require.Equal(t, producer.Stats{Accepted: 2, Sent: 2}, p.Stats())
 	})
 }
 
-func TestNewAndSendRefuse(t *testing.T) {
+func TestNewAndSendRejectInvalidArguments(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	defer w.close()
-	for _, o := range []producer.Option{producer.Buffer(0, 1), producer.WithMaxOutstanding(1, 0), producer.WithTimeout(0)} {
+	for _, o := range []producer.Option{
+		producer.WithOutagePolicy(producer.Buffer + 1), producer.WithMaxOutstanding(0, 1), producer.WithMaxOutstanding(1, 0), producer.WithDeliveryTimeout(0),
+	} {
 		_, err := producer.New(w.bus, topic, o)
 		requireCode(t, bus.CodeInvalidArgument, err)
 	}
@@ -60,32 +62,32 @@ func TestNewAndSendRefuse(t *testing.T) {
 	_, err = producer.New(w.bus, "")
 	requireCode(t, bus.CodeInvalidArgument, err)
 
-	p := w.producer(producer.Wait(), producer.WithMaxOutstanding(10, 10))
+	p := w.producer(producer.WithOutagePolicy(producer.Wait), producer.WithMaxOutstanding(10, 10))
 	_, err = p.Send(t.Context(), nil)
 	requireCode(t, bus.CodeInvalidArgument, err)
-	_, err = p.Send(t.Context(), msg("", "longer than all that may wait"))
+	_, err = p.Send(t.Context(), msg("", "longer than the limit"))
 	requireCode(t, bus.CodeTooLarge, err)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	r, err := p.Send(ended, msg("", "a"))
 	requireCode(t, bus.CodeCanceled, err)
 	require.Equal(t, bus.CodeCanceled, r.Code())
-	require.NoError(t, p.Close(t.Context()))
-	require.NoError(t, p.Close(t.Context()))
+	require.NoError(t, p.Shutdown(t.Context()))
+	require.NoError(t, p.Shutdown(t.Context()))
 	_, err = p.SendAsync(t.Context(), msg("", "a"))
 	requireCode(t, bus.CodeClosed, err)
-	require.EqualValues(t, 4, p.Stats().Refused)
+	require.EqualValues(t, 4, p.Stats().Rejected)
 
 	nowhere, err := producer.New(w.bus, "no-such-topic")
 	require.NoError(t, err)
 	_, err = nowhere.Send(t.Context(), msg("", "a"))
 	requireCode(t, bus.CodeNotFound, err)
-	require.NoError(t, nowhere.Close(t.Context()))
+	require.NoError(t, nowhere.Shutdown(t.Context()))
 }
 
-func TestWaitsForTheBroker(t *testing.T) {
+func TestWaitPolicySendsAfterTheOutage(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.faults.Disconnect(nil)
 		p := w.producer()
 		begun := time.Now()
@@ -97,14 +99,14 @@ func TestWaitsForTheBroker(t *testing.T) {
 		require.InDelta(t, 20, time.Since(begun).Seconds(), 2)
 		_, err = async.Wait(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 		require.Equal(t, []string{"a", "b"}, payloads(w.log()[0]))
 	})
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestWaitPolicyEndsWithTheContext(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.faults.Disconnect(nil)
 		p := w.producer()
 		begun := time.Now()
@@ -125,17 +127,17 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		begun = time.Now()
 		_, err = p.Send(t.Context(), msg("", "c"))
 		requireCode(t, bus.CodeDeadlineExceeded, err)
-		require.Equal(t, 30*time.Second, time.Since(begun), "the default time-out")
+		require.Equal(t, 30*time.Second, time.Since(begun), "the default delivery timeout")
 		require.Equal(t, producer.Stats{Accepted: 3, Failed: 3}, p.Stats())
 		w.faults.Connect()
-		require.NoError(t, p.Close(t.Context()))
-		require.Empty(t, w.log(), "what is said not to be sent is not sent")
+		require.NoError(t, p.Shutdown(t.Context()))
+		require.Empty(t, w.log(), "what was reported as not sent is not in the log")
 	})
 }
 
-func TestOutcomeThatComesTooLate(t *testing.T) {
+func TestOutcomeAfterTheContextEnded(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.late.decide = func(string) (fate, time.Duration) { return passed, time.Minute }
 		p := w.producer()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -154,16 +156,16 @@ func TestOutcomeThatComesTooLate(t *testing.T) {
 		_, ok := receipt.Report()
 		require.False(t, ok)
 		_, err = receipt.Wait(t.Context())
-		require.NoError(t, err, "a receipt waits for the truth")
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, err, "the receipt gets the real outcome")
+		require.NoError(t, p.Shutdown(t.Context()))
 		require.Equal(t, []string{"a", "c"}, payloads(w.log()[0]))
-		require.Equal(t, producer.Stats{Accepted: 2, Sent: 1, Unknown: 1, Refused: 1}, p.Stats())
+		require.Equal(t, producer.Stats{Accepted: 2, Sent: 1, Unknown: 1, Rejected: 1}, p.Stats())
 	})
 }
 
-func TestRoom(t *testing.T) {
+func TestMaxOutstandingBlocksSenders(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.late.decide = func(string) (fate, time.Duration) { return passed, time.Second }
 		p := w.producer(producer.WithMaxOutstanding(2, 1000))
 		begun := time.Now()
@@ -174,20 +176,20 @@ func TestRoom(t *testing.T) {
 		require.Equal(t, 2*time.Second, time.Since(begun))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		_, err := p.SendAsync(ctx, msg("", "no room"))
-		require.NoError(t, err, "one has gone meanwhile")
-		_, err = p.SendAsync(ctx, msg("", "no room"))
+		_, err := p.SendAsync(ctx, msg("", "fits"))
+		require.NoError(t, err, "a message got its report meanwhile")
+		_, err = p.SendAsync(ctx, msg("", "does not fit"))
 		requireCode(t, bus.CodeDeadlineExceeded, err)
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 	})
 }
 
-func TestFailFast(t *testing.T) {
+func TestFailFastPolicyFailsWhileDisconnected(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
-		cable := errors.New("the cable is out")
+	withWorld(t, 1, func(t *testing.T, w *world) {
+		cable := errors.New("the cable is unplugged")
 		w.faults.Disconnect(cable)
-		p := w.producer(producer.FailFast())
+		p := w.producer(producer.WithOutagePolicy(producer.FailFast))
 		begun := time.Now()
 		_, err := p.Send(t.Context(), msg("", "a"))
 		requireCode(t, bus.CodeUnavailable, err)
@@ -202,31 +204,31 @@ func TestFailFast(t *testing.T) {
 		requireCode(t, bus.CodeUnavailable, err)
 		require.Zero(t, time.Since(begun))
 		w.faults.Connect()
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 		require.Equal(t, []string{"c"}, payloads(w.log()[0]))
 	})
 }
 
-// What is sent when the broker is back does not fail of what was seen while it was away.
-func TestFailFastGoesByTheLatest(t *testing.T) {
+// A message that is sent after the reconnect must not fail because of the state before it.
+func TestFailFastPolicyUsesTheLatestConnectionState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	defer w.close()
 	for range 300 {
 		w.faults.Disconnect(nil)
-		p := w.producer(producer.FailFast())
+		p := w.producer(producer.WithOutagePolicy(producer.FailFast))
 		w.faults.Connect()
 		_, err := p.Send(t.Context(), msg("", "a"))
 		require.NoError(t, err)
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 	}
 }
 
-func TestBuffer(t *testing.T) {
+func TestBufferPolicyKeepsMessagesUpToTheLimit(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.faults.Disconnect(nil)
-		p := w.producer(producer.Buffer(3, 100))
+		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(3, 100))
 		var receipts []*producer.Receipt
 		for i := range 3 {
 			r, err := p.SendAsync(t.Context(), msg("", name(i)))
@@ -238,52 +240,52 @@ func TestBuffer(t *testing.T) {
 		requireCode(t, bus.CodeResourceExhausted, err)
 		require.Zero(t, time.Since(begun))
 		require.Equal(t, 3, p.Stats().Queued)
-		time.Sleep(24 * time.Hour) // synctest's; longer than any default
+		time.Sleep(24 * time.Hour) // of the bubble's clock; longer than every default
 		w.faults.Connect()
 		for i, r := range receipts {
 			report, err := r.Wait(t.Context())
 			require.NoError(t, err)
 			require.EqualValues(t, i, report.Offset, "in order")
 		}
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 
-		bytes := w.producer(producer.Buffer(10, 20))
+		bytes := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(10, 20))
 		w.faults.Disconnect(nil)
 		_, err = bytes.SendAsync(t.Context(), msg("", "eight by"))
 		require.NoError(t, err)
 		_, err = bytes.SendAsync(t.Context(), msg("", "eight by"))
 		requireCode(t, bus.CodeResourceExhausted, err)
 		w.faults.Connect()
-		require.NoError(t, bytes.Close(t.Context()))
+		require.NoError(t, bytes.Shutdown(t.Context()))
 	})
 }
 
-func TestBufferWithTimeout(t *testing.T) {
+func TestBufferPolicyWithDeliveryTimeout(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.faults.Disconnect(nil)
-		p := w.producer(producer.Buffer(3, 100), producer.WithTimeout(time.Minute))
+		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(3, 100), producer.WithDeliveryTimeout(time.Minute))
 		r, err := p.SendAsync(t.Context(), msg("", "a"))
 		require.NoError(t, err)
 		begun := time.Now()
 		_, err = r.Wait(t.Context())
 		requireCode(t, bus.CodeDeadlineExceeded, err)
 		require.Equal(t, time.Minute, time.Since(begun))
-		require.Zero(t, p.Stats().Bytes, "its room is free")
-		require.NoError(t, p.Close(t.Context()))
+		require.Zero(t, p.Stats().OutstandingBytes, "the expired message uses no space")
+		require.NoError(t, p.Shutdown(t.Context()))
 	})
 }
 
-// What was given back after a later message of its key got through is not sent: the
-// others are, in their order.
-func TestOrderIsKeptWhenTheTransportGivesBack(t *testing.T) {
+// A message that the transport returns after it sent a later one of the same key must not
+// be sent again. All others are, in their order.
+func TestReturnedMessagesKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
-		back := map[string]time.Duration{"a1": 3 * time.Second, "b1": 2 * time.Second, "b2": time.Second, "c1": time.Second}
+	withWorld(t, 1, func(t *testing.T, w *world) {
+		failures := map[string]time.Duration{"a1": 3 * time.Second, "b1": 2 * time.Second, "b2": time.Second, "c1": time.Second}
 		w.late.decide = func(payload string) (fate, time.Duration) {
-			if d, ok := back[payload]; ok {
-				delete(back, payload)
-				return givenBack, d
+			if d, ok := failures[payload]; ok {
+				delete(failures, payload)
+				return unavailable, d
 			}
 			return passed, time.Second
 		}
@@ -308,7 +310,7 @@ func TestOrderIsKeptWhenTheTransportGivesBack(t *testing.T) {
 				require.NoError(t, err, m)
 			}
 		}
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 		require.Equal(t, []string{"a2", "d1", "b1", "b2", "c1"}, payloads(w.log()[0]))
 		require.EqualValues(t, 4, p.Stats().Retried)
 	})

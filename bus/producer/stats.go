@@ -1,32 +1,34 @@
 package producer
 
-// Stats are a producer's counts since it was made, and what it holds now.
+// Stats are the counters of a producer since it was made, and what it holds now.
 type Stats struct {
-	// Accepted counts the messages that got, or will get, a report; Refused those that
-	// were not accepted.
+	// Accepted counts messages that have a report or will get one. Rejected counts
+	// messages that Send and SendAsync did not accept.
 	Accepted uint64 `json:"accepted"`
-	Refused  uint64 `json:"refused"`
-	// Sent, Failed and Unknown count the reports: the log has the message, it has not,
-	// or nobody knows.
+	Rejected uint64 `json:"rejected"`
+	// Sent, Failed and Unknown count reports: the log has the message, the log does not
+	// have it, the outcome is unknown.
 	Sent    uint64 `json:"sent"`
 	Failed  uint64 `json:"failed"`
 	Unknown uint64 `json:"unknown"`
-	// Retried counts how often the transport gave a message back that is tried again.
+	// Retried counts how often the transport returned a message that the producer then
+	// queued again.
 	Retried uint64 `json:"retried"`
-	// Queued messages wait to be handed over, InFlight ones for their outcome.
-	// Messages and Bytes are all that have no report yet.
+	// Queued messages wait to be sent. InFlight messages wait for their outcome.
 	Queued   int `json:"queued"`
 	InFlight int `json:"in_flight"`
-	Messages int `json:"messages"`
-	Bytes    int `json:"bytes"`
+	// Outstanding counts the messages without a report, and OutstandingBytes their bytes.
+	// WithMaxOutstanding limits both.
+	Outstanding      int `json:"outstanding"`
+	OutstandingBytes int `json:"outstanding_bytes"`
 }
 
-// Stats returns the counts. Accepted = Sent + Failed + Unknown + Messages holds in
-// each.
+// Stats returns a consistent copy: Accepted = Sent + Failed + Unknown + Outstanding.
 func (p *Producer) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats
-	s.Queued, s.InFlight, s.Messages, s.Bytes = p.queue.Len()+len(p.failed), len(p.out), p.held, p.bytes
+	s.Queued, s.InFlight = p.queue.Len()+len(p.returned), len(p.inFlight)
+	s.Outstanding, s.OutstandingBytes = p.outstanding, p.bytes
 	return s
 }

@@ -19,8 +19,8 @@ import (
 
 const topic = "orders"
 
-// world is a bus on memory whose connection a test can cut, and whose transport can
-// give messages back later than at once.
+// world is a bus on the memory transport. A test can cut its connection, and delay and
+// change the outcomes of its messages.
 type world struct {
 	t      testing.TB
 	bus    *bus.Bus
@@ -48,7 +48,7 @@ func (w *world) producer(opts ...producer.Option) *producer.Producer {
 	return p
 }
 
-// log returns what is in the log, by partition.
+// log returns the records of the topic, by partition.
 func (w *world) log() map[int32][]*bus.Record {
 	w.late.mu.Lock()
 	w.late.decide = nil
@@ -78,13 +78,13 @@ func (w *world) log() map[int32][]*bus.Record {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		w.t.Fatal("the log's end is not there")
+		w.t.Fatal("did not reach the end of the log")
 	}
 	require.NoError(w.t, sub.Close(ctx))
 	return found
 }
 
-// payloads returns those of one partition.
+// payloads returns the payloads of records.
 func payloads(recs []*bus.Record) (texts []string) {
 	for _, r := range recs {
 		texts = append(texts, string(r.Payload))
@@ -104,18 +104,18 @@ func requireCode(t testing.TB, want bus.Code, err error) {
 	require.Equal(t, want.String(), bus.CodeOf(err).String(), err)
 }
 
-// fate is what lateTransport does with a message, after a while.
+// fate is what lateTransport does with a message, after a delay.
 type fate uint8
 
 const (
-	passed fate = iota
-	givenBack
-	lost    // it may be in the log; it is not
-	arrived // it may be in the log; it is
-	blocked // no room until the context ends
+	passed      fate = iota
+	unavailable      // not in the log; the outcome is Unavailable
+	lost             // not in the log; the outcome is unknown
+	stored           // in the log; the outcome is unknown
+	blocked          // Publish blocks until the context ends
 )
 
-// lateTransport tells outcomes as a broker does: later.
+// lateTransport reports outcomes with a delay, as a broker does.
 type lateTransport struct {
 	*memory.Transport
 	mu     sync.Mutex
@@ -135,14 +135,14 @@ func (l *lateTransport) Publish(batch []driver.Outgoing) {
 		switch {
 		case what == blocked:
 			<-o.Context.Done()
-			o.Complete(driver.Failed(&bus.Error{Code: driver.ContextCode(o.Context.Err()), Op: "publish", Topic: o.Topic, Reason: "no room"}))
-		case what == givenBack:
-			l.later(d, o, driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Op: "publish", Topic: o.Topic, Reason: "given back"}))
+			o.Complete(driver.Failed(&bus.Error{Code: driver.ContextCode(o.Context.Err()), Op: "publish", Topic: o.Topic, Reason: "blocked by the test"}))
+		case what == unavailable:
+			l.later(d, o, driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Op: "publish", Topic: o.Topic, Reason: "by the test"}))
 		case what == lost:
 			l.later(d, o, unknown(o))
-		case what == arrived || d > 0:
+		case what == stored || d > 0:
 			c := *o
-			c.Sink = lateSink{l, o, d, what == arrived}
+			c.Sink = lateSink{l, o, d, what == stored}
 			l.Transport.Publish([]driver.Outgoing{c})
 		default:
 			l.Transport.Publish(batch[i : i+1])

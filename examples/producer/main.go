@@ -79,7 +79,7 @@ func produce(ctx context.Context, cfg config, stdin io.Reader, stdout io.Writer,
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Shutdown)
 		defer cancel()
-		err = errors.Join(err, p.Close(closing))
+		err = errors.Join(err, p.Shutdown(closing))
 	}()
 	if cfg.waitForReady {
 		if err := b.Ready(ctx); err != nil {

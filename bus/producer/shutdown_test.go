@@ -12,41 +12,41 @@ import (
 	"github.com/trunkline/trunkline/bus/producer"
 )
 
-func TestFlush(t *testing.T) {
+func TestFlushWaitsForEarlierMessagesOnly(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.late.decide = func(string) (fate, time.Duration) { return passed, 10 * time.Second }
 		p := w.producer()
-		require.NoError(t, p.Flush(t.Context()), "there is nothing")
+		require.NoError(t, p.Flush(t.Context()), "nothing is outstanding")
 		r, err := p.SendAsync(t.Context(), msg("", "a"))
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err = p.Flush(ctx)
 		requireCode(t, bus.CodeDeadlineExceeded, err)
-		require.ErrorContains(t, err, "1 messages")
+		require.ErrorContains(t, err, "messages without a report: 1")
 		flushed := make(chan error)
 		go func() { flushed <- p.Flush(t.Context()) }()
 		time.Sleep(time.Second)
-		_, err = p.SendAsync(t.Context(), msg("", "b")) // not waited for
+		_, err = p.SendAsync(t.Context(), msg("", "b")) // accepted after Flush was called
 		require.NoError(t, err)
 		require.NoError(t, <-flushed)
 		_, ok := r.Report()
 		require.True(t, ok)
-		require.Equal(t, 1, p.Stats().Messages)
-		require.NoError(t, p.Close(t.Context()))
+		require.Equal(t, 1, p.Stats().Outstanding)
+		require.NoError(t, p.Shutdown(t.Context()))
 	})
 }
 
-func TestCloseSendsWhatIsLeft(t *testing.T) {
+func TestShutdownSendsQueuedMessages(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.faults.Disconnect(nil)
-		p := w.producer(producer.Buffer(10, 1000))
+		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(10, 1000))
 		r, err := p.SendAsync(t.Context(), msg("", "a"))
 		require.NoError(t, err)
 		time.AfterFunc(time.Minute, w.faults.Connect)
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 		report, ok := r.Report()
 		require.True(t, ok)
 		require.NoError(t, report.Err)
@@ -54,66 +54,67 @@ func TestCloseSendsWhatIsLeft(t *testing.T) {
 	})
 }
 
-// one is on its way for an hour, another waits for the broker.
-func oneFlyingOneWaiting(t *testing.T, w *world, p *producer.Producer) (flying, waiting *producer.Receipt) {
+// oneInFlightOneQueued sends a message whose outcome takes an hour, and another one that
+// waits for the broker.
+func oneInFlightOneQueued(t *testing.T, w *world, p *producer.Producer) (inFlight, queued *producer.Receipt) {
 	t.Helper()
 	w.late.decide = func(string) (fate, time.Duration) { return passed, time.Hour }
-	flying, err := p.SendAsync(t.Context(), msg("", "flying"))
+	inFlight, err := p.SendAsync(t.Context(), msg("", "in flight"))
 	require.NoError(t, err)
 	synctest.Wait()
 	require.Equal(t, 1, p.Stats().InFlight)
 	w.faults.Disconnect(nil)
-	waiting, err = p.SendAsync(t.Context(), msg("", "waiting"))
+	queued, err = p.SendAsync(t.Context(), msg("", "queued"))
 	require.NoError(t, err)
-	return flying, waiting
+	return inFlight, queued
 }
 
-func TestCloseTellsWhatIsLeft(t *testing.T) {
+func TestShutdownReportsWhatItDidNotSend(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		p := w.producer()
-		flying, waiting := oneFlyingOneWaiting(t, w, p)
+		inFlight, queued := oneInFlightOneQueued(t, w, p)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		begun := time.Now()
-		err := p.Close(ctx)
+		err := p.Shutdown(ctx)
 		requireCode(t, bus.CodeDeadlineExceeded, err)
-		require.ErrorContains(t, err, "1 messages were not sent, of 1 the outcome is unknown")
+		require.ErrorContains(t, err, "messages not sent: 1, with unknown outcome: 1")
 		require.Equal(t, 5*time.Second, time.Since(begun))
-		require.Equal(t, err, p.Close(t.Context()), "the first one's result")
-		_, err = flying.Wait(t.Context())
+		require.Equal(t, err, p.Shutdown(t.Context()), "the result of the first call")
+		_, err = inFlight.Wait(t.Context())
 		requireCode(t, bus.CodeOutcomeUnknown, err)
-		_, err = waiting.Wait(t.Context())
+		_, err = queued.Wait(t.Context())
 		requireCode(t, bus.CodeClosed, err)
 		require.Equal(t, producer.Stats{Accepted: 2, Failed: 1, Unknown: 1, InFlight: 1}, p.Stats())
 
 		w.faults.Connect()
-		time.Sleep(2 * time.Hour) // synctest's
+		time.Sleep(2 * time.Hour) // of the bubble's clock
 		require.Zero(t, p.Stats().InFlight)
-		require.Equal(t, []string{"flying"}, payloads(w.log()[0]))
+		require.Equal(t, []string{"in flight"}, payloads(w.log()[0]))
 	})
 }
 
-func TestCloseTwice(t *testing.T) {
+func TestSecondShutdownWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
-		p := w.producer(producer.Buffer(10, 1000))
-		oneFlyingOneWaiting(t, w, p)
+	withWorld(t, 1, func(t *testing.T, w *world) {
+		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(10, 1000))
+		oneInFlightOneQueued(t, w, p)
 		first := make(chan error)
-		go func() { first <- p.Close(t.Context()) }()
+		go func() { first <- p.Shutdown(t.Context()) }()
 		synctest.Wait()
-		impatient, end := context.WithTimeout(t.Context(), time.Second)
+		short, end := context.WithTimeout(t.Context(), time.Second)
 		defer end()
-		requireCode(t, bus.CodeDeadlineExceeded, p.Close(impatient))
+		requireCode(t, bus.CodeDeadlineExceeded, p.Shutdown(short))
 		w.faults.Connect()
 		require.NoError(t, <-first)
 		require.Equal(t, producer.Stats{Accepted: 2, Sent: 2}, p.Stats())
 	})
 }
 
-func TestClosedBus(t *testing.T) {
+func TestClosedBusFailsMessages(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.faults.Disconnect(nil)
 		p := w.producer()
 		waiting, err := p.SendAsync(t.Context(), msg("", "a"))
@@ -124,13 +125,13 @@ func TestClosedBus(t *testing.T) {
 		requireCode(t, bus.CodeClosed, err)
 		_, err = p.Send(t.Context(), msg("", "b"))
 		requireCode(t, bus.CodeClosed, err)
-		require.NoError(t, p.Close(t.Context()))
+		require.NoError(t, p.Shutdown(t.Context()))
 	})
 }
 
-func TestCloseWhileTheTransportHasNoRoom(t *testing.T) {
+func TestShutdownWhileTheTransportBlocks(t *testing.T) {
 	t.Parallel()
-	bubble(t, 1, func(t *testing.T, w *world) {
+	withWorld(t, 1, func(t *testing.T, w *world) {
 		w.late.decide = func(string) (fate, time.Duration) { return blocked, 0 }
 		p := w.producer()
 		var receipts []*producer.Receipt
@@ -142,12 +143,29 @@ func TestCloseWhileTheTransportHasNoRoom(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begun := time.Now()
-		requireCode(t, bus.CodeDeadlineExceeded, p.Close(ctx))
+		requireCode(t, bus.CodeDeadlineExceeded, p.Shutdown(ctx))
 		require.Equal(t, time.Second, time.Since(begun))
 		for _, r := range receipts {
 			_, ok := r.Report()
 			require.True(t, ok)
 		}
 		require.Empty(t, w.log())
+	})
+}
+
+func TestCloseIsShutdownWithinTenSeconds(t *testing.T) {
+	t.Parallel()
+	withWorld(t, 1, func(t *testing.T, w *world) {
+		p := w.producer()
+		inFlight, queued := oneInFlightOneQueued(t, w, p)
+		begun := time.Now()
+		requireCode(t, bus.CodeDeadlineExceeded, p.Close())
+		require.Equal(t, 10*time.Second, time.Since(begun))
+		_, err := inFlight.Wait(t.Context())
+		requireCode(t, bus.CodeOutcomeUnknown, err)
+		_, err = queued.Wait(t.Context())
+		requireCode(t, bus.CodeClosed, err)
+		w.faults.Connect()
+		time.Sleep(2 * time.Hour) // of the bubble's clock: until the transport reports the outcome
 	})
 }
