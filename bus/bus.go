@@ -26,7 +26,9 @@ type Bus struct {
 	asyncPublications sync.Pool // of *asyncPublication
 
 	attached attachments
+	added    addedHooks
 
+	observing  sync.Mutex // held while hooks are called about the connection
 	mu         sync.Mutex
 	subs       map[*Subscription]struct{}
 	closing    bool
@@ -53,6 +55,7 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 			return nil, err
 		}
 	}
+	b.cfg.hooks.added = &b.added
 	b.expiry.timeout = b.cfg.deliveryTimeout
 	if n := b.caps.MaxMessageBytes; n > 0 {
 		b.cfg.maxMessageBytes = min(b.cfg.maxMessageBytes, n)
@@ -72,6 +75,8 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 }
 
 func (b *Bus) observe(c Connection) {
+	b.observing.Lock()
+	defer b.observing.Unlock()
 	b.mu.Lock()
 	b.connection = c
 	told := make([]*Subscription, 0, len(b.subs))
@@ -82,6 +87,9 @@ func (b *Bus) observe(c Connection) {
 	}
 	b.mu.Unlock()
 	b.cfg.hooks.onConnection(c)
+	if a := b.added.load(); a != nil {
+		a.onConnection(c)
+	}
 	for _, s := range told {
 		s.cfg.hooks.onConnection(c)
 	}

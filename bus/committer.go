@@ -142,8 +142,6 @@ func (k *committer) commit() error {
 	if err == nil {
 		k.committed = next
 	}
-	if len(s.cfg.hooks.commit) > 0 {
-		s.cfg.hooks.onCommit(CommitEvent{Transport: s.bus.caps.Name, Topic: s.topic, Group: s.cfg.group, Partition: k.claim.part.ID(), Next: next, Err: err})
-	}
+	s.cfg.hooks.onCommit(CommitEvent{Transport: s.bus.caps.Name, Topic: s.topic, Group: s.cfg.group, Partition: k.claim.part.ID(), Next: next, Err: err})
 	return err
 }

@@ -45,7 +45,7 @@ func (c *claim) deliver(e *entry, attempt int) (err error, away bool) {
 	ctx, end := hooks.traceDelivery(c.ctx, c.sub.bus.caps.Name, c.sub.cfg.group, d)
 	d.SetContext(ctx)
 	var begun time.Time
-	if len(hooks.delivery) > 0 {
+	if hooks.observesDeliveries() {
 		begun = time.Now()
 	}
 	err = c.guarded(ctx, d)
@@ -65,8 +65,8 @@ func (c *claim) deliver(e *entry, attempt int) (err error, away bool) {
 // delivered tells tracers and hooks of a delivery's outcome.
 func (c *claim) delivered(e *entry, attempt int, begun time.Time, end func(error), err error) {
 	end(err)
-	if hooks := &c.sub.cfg.hooks; len(hooks.delivery) > 0 {
-		hooks.onDelivery(DeliveryEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Record: &e.rec, Attempt: attempt, Err: err, Duration: time.Since(begun)})
+	if !begun.IsZero() {
+		c.sub.cfg.hooks.onDelivery(DeliveryEvent{Transport: c.sub.bus.caps.Name, Group: c.sub.cfg.group, Record: &e.rec, Attempt: attempt, Err: err, Duration: time.Since(begun)})
 	}
 }
 

@@ -119,6 +119,7 @@ type hooks struct {
 	deadLetter []DeadLetterHook
 	publishes  []PublishTracer
 	deliveries []DeliveryTracer
+	added      *addedHooks // those of the bus that were added after New; may be nil
 }
 
 func (h *hooks) add(hook Hook) bool {
@@ -156,13 +157,28 @@ func (h *hooks) add(hook Hook) bool {
 func (h *hooks) ofSubscriptions() hooks {
 	return hooks{
 		delivery: slices.Clip(h.delivery), session: slices.Clip(h.session), commit: slices.Clip(h.commit),
-		deadLetter: slices.Clip(h.deadLetter), deliveries: slices.Clip(h.deliveries),
+		deadLetter: slices.Clip(h.deadLetter), deliveries: slices.Clip(h.deliveries), added: h.added,
 	}
+}
+
+// observesPublishing reports whether a hook observes the outcome of publishing.
+func (h *hooks) observesPublishing() bool {
+	a := h.added.load()
+	return len(h.publish) > 0 || a != nil && len(a.publish) > 0
+}
+
+// observesDeliveries reports whether a hook observes deliveries.
+func (h *hooks) observesDeliveries() bool {
+	a := h.added.load()
+	return len(h.delivery) > 0 || a != nil && len(a.delivery) > 0
 }
 
 func (h *hooks) onPublish(e PublishEvent) {
 	for _, x := range h.publish {
 		x.OnPublish(e)
+	}
+	if a := h.added.load(); a != nil {
+		a.onPublish(e)
 	}
 }
 
@@ -170,11 +186,17 @@ func (h *hooks) onDelivery(e DeliveryEvent) {
 	for _, x := range h.delivery {
 		x.OnDelivery(e)
 	}
+	if a := h.added.load(); a != nil {
+		a.onDelivery(e)
+	}
 }
 
 func (h *hooks) onSession(e SessionEvent) {
 	for _, x := range h.session {
 		x.OnSession(e)
+	}
+	if a := h.added.load(); a != nil {
+		a.onSession(e)
 	}
 }
 
@@ -188,10 +210,16 @@ func (h *hooks) onCommit(e CommitEvent) {
 	for _, x := range h.commit {
 		x.OnCommit(e)
 	}
+	if a := h.added.load(); a != nil {
+		a.onCommit(e)
+	}
 }
 
 func (h *hooks) onDeadLetter(e DeadLetterEvent) {
 	for _, x := range h.deadLetter {
 		x.OnDeadLetter(e)
+	}
+	if a := h.added.load(); a != nil {
+		a.onDeadLetter(e)
 	}
 }

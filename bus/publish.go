@@ -158,7 +158,7 @@ func (b *Bus) PublishRecord(ctx context.Context, r *Record, done func(Outcome)) 
 	out := &a.batch[0]
 	out.Partition, out.Key, out.Timestamp, out.UUID, out.Headers, out.Payload = r.Partition, r.Key, r.Timestamp, r.UUID, r.Headers, r.Payload
 	var m *message.Message
-	if len(b.cfg.hooks.publish)+len(b.cfg.hooks.publishes) > 0 {
+	if b.cfg.hooks.observesPublishing() || len(b.cfg.hooks.publishes) > 0 {
 		m = message.NewMessage(r.UUID, r.Payload)
 		m.Metadata = metadata(r)
 		m.SetContext(ctx)
@@ -225,7 +225,7 @@ func (b *Bus) prepare(out *driver.Outgoing, wrong error) error {
 
 // begin is when publishing began, for the hooks; without any nobody asks.
 func (b *Bus) begin() (begun time.Time) {
-	if len(b.cfg.hooks.publish) > 0 {
+	if b.cfg.hooks.observesPublishing() {
 		begun = time.Now()
 	}
 	return begun
@@ -283,7 +283,7 @@ func (b *Bus) newPublication(topic string, msgs []*message.Message) *publication
 		p = &publication{bus: b, done: make(chan struct{}, 1)}
 	}
 	p.topic, p.begun, p.left = topic, b.begin(), n
-	if len(b.cfg.hooks.publish) > 0 {
+	if !p.begun.IsZero() {
 		p.msgs = append(p.msgs, msgs...)
 	}
 	p.results = slices.Grow(p.results, n)[:n]
@@ -455,7 +455,7 @@ func (b *Bus) newAsyncPublication(ctx context.Context, topic string, done func(O
 // Published is the transport's call.
 func (a *asyncPublication) Published(o *driver.Outgoing, r Outcome) {
 	b, done := a.bus, a.done
-	if len(b.cfg.hooks.publish) > 0 {
+	if !a.begun.IsZero() {
 		b.published(a.message, o.Topic, r, a.begun)
 	}
 	if a.deadline.release() && r.Err == nil {
