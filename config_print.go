@@ -19,10 +19,10 @@ func (c Config) String() string {
 	return b.String()
 }
 
-// GoString is String, so that %#v shows no secret either.
+// GoString returns the configuration as %#v prints it, without secrets.
 func (c Config) GoString() string { return "trunkline.Config{" + c.String() + "}" }
 
-// LogValue is a group of the fields, without secrets.
+// LogValue implements slog.LogValuer. It returns a group of the fields, without secrets.
 func (c Config) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
 
 func (c Config) attrs() []slog.Attr {
@@ -57,9 +57,12 @@ func (c Config) attrs() []slog.Attr {
 	return attrs
 }
 
-// safeURL leaves out parameters, and all of a URL that is none: somebody may have
-// put a password there by mistake.
+// safeURL returns the URL without its parameters, which may hold a secret by mistake, and
+// nothing of a URL that is not valid.
 func safeURL(raw string) string {
+	if raw == "" {
+		return ""
+	}
 	u, err := driver.ParseURL(raw)
 	if err != nil {
 		return "[invalid]"

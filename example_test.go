@@ -9,7 +9,7 @@ import (
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
-	_ "github.com/trunkline/trunkline/transport/memory" // the scheme of the default URL
+	_ "github.com/trunkline/trunkline/transport/memory" // the scheme memory
 )
 
 type GreetRequest struct{ Name string }
@@ -19,7 +19,7 @@ type Greeting struct{ Text string }
 // it.
 func Example() {
 	cfg := trunkline.DefaultConfig()
-	cfg.ProbeAddr = "127.0.0.1:0"
+	cfg.BusURL, cfg.ProbeAddr = "memory://example", "127.0.0.1:0"
 	if err := cfg.Validate(); err != nil {
 		fmt.Println(err)
 		return

@@ -1,21 +1,44 @@
 package trunkline
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
-// Secret holds a value that must not be seen: however it is printed, logged or
-// marshalled it says only whether it is set. The zero Secret is not set.
-type Secret struct{ value string }
+// Secret holds a value that must not be printed, such as a password. Package fmt with
+// any verb, slog, encoding/json, and printers that read unexported fields by reflection
+// show only whether it is set. The zero Secret is not set. A Secret is comparable: a
+// copy equals its original, and two Secrets made by separate calls of NewSecret differ
+// even if their values are the same.
+type Secret struct {
+	// A pointer and a function, because printers that reach this field by reflection
+	// call no methods: they follow pointers but cannot look into a function.
+	hidden *hidden
+}
 
-// NewSecret returns a Secret of value; an empty one is not set.
-func NewSecret(value string) Secret { return Secret{value} }
+type hidden struct{ value func() string }
 
-// Reveal returns the value.
-func (s Secret) Reveal() string { return s.value }
+// NewSecret returns a Secret that holds value. If value is empty, the Secret is not set.
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{&hidden{func() string { return value }}}
+}
 
-// IsSet says whether there is a value.
-func (s Secret) IsSet() bool { return s.value != "" }
+// Reveal returns the value, or "" if the Secret is not set.
+func (s Secret) Reveal() string {
+	if s.hidden == nil {
+		return ""
+	}
+	return s.hidden.value()
+}
 
-// String returns "[set]", or "" when it is not set.
+// IsSet reports whether the Secret holds a value.
+func (s Secret) IsSet() bool { return s.hidden != nil }
+
+// String returns "[set]", or "" if the Secret is not set.
 func (s Secret) String() string {
 	if !s.IsSet() {
 		return ""
@@ -23,11 +46,22 @@ func (s Secret) String() string {
 	return "[set]"
 }
 
-// GoString keeps the value out of %#v.
+// GoString returns the Secret as %#v prints it, without the value.
 func (s Secret) GoString() string { return `trunkline.Secret{"` + s.String() + `"}` }
 
-// MarshalText keeps the value out of JSON and the like.
+// Format implements fmt.Formatter. It prints what String returns, whatever the verb is;
+// for %#v, what GoString returns.
+func (s Secret) Format(f fmt.State, verb rune) {
+	text := s.String()
+	if verb == 'v' && f.Flag('#') {
+		text = s.GoString()
+	}
+	_, _ = io.WriteString(f, text) // a fmt.State reports no error that matters here
+}
+
+// MarshalText implements encoding.TextMarshaler, which encoding/json uses. It returns
+// what String returns.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// LogValue keeps the value out of logs.
+// LogValue implements slog.LogValuer. It returns what String returns.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

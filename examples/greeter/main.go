@@ -1,7 +1,7 @@
 // Command greeter is the smallest whole program: an RPC server, a client that calls it,
 // probes over HTTP, and a bus that is chosen by a URL alone.
 //
-//	go run ./examples/greeter Ada Grace
+//	go run ./examples/greeter -bus memory://greeter Ada Grace
 //	go run ./examples/greeter -bus chan://greeter Ada
 //	go run ./examples/greeter -bus kafka://127.0.0.1:9092 Ada
 //
