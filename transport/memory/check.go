@@ -8,28 +8,28 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Check implements [driver.Checker]: whether the log is connected, and has the topics.
-// There are no brokers and no copies to count, so a program that wants two of them on
-// Kafka runs on memory all the same: MinBrokers and MinInSync are not looked at.
+// Check implements [driver.Checker]. It checks that the log is connected and has the
+// topics. A log has no brokers and no replicas, so Check ignores MinBrokers and
+// MinInSync: a program that requires two of them on Kafka still runs on memory.
 func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Health {
 	h := driver.Health{Message: "the log is connected"}
-	if err := t.reach(ctx, "check", ""); err != nil {
+	if err := t.reachable(ctx, "check", ""); err != nil {
 		h.Status, h.Message = driver.HealthCritical, err.Error()
 		for _, topic := range spec.Topics {
-			h.Topics = append(h.Topics, missing(topic, "the log could not be asked"))
+			h.Topics = append(h.Topics, criticalTopic(topic, "unknown, because the log cannot be reached"))
 		}
 		return h
 	}
-	var wrong []string
+	var problems []string
 	for _, topic := range spec.Topics {
 		th := t.checkTopic(topic)
 		if th.Status != driver.HealthOK {
-			wrong = append(wrong, th.Message)
+			problems = append(problems, th.Message)
 		}
 		h.Topics = append(h.Topics, th)
 	}
-	if len(wrong) > 0 {
-		h.Status, h.Message = driver.HealthCritical, strings.Join(wrong, "; ")
+	if len(problems) > 0 {
+		h.Status, h.Message = driver.HealthCritical, strings.Join(problems, "; ")
 	}
 	return h
 }
@@ -37,7 +37,7 @@ func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Hea
 func (t *Transport) checkTopic(topic string) driver.TopicHealth {
 	found := t.log.lookup(topic)
 	if found == nil {
-		return missing(topic, "it does not exist")
+		return criticalTopic(topic, "it does not exist")
 	}
 	h := driver.TopicHealth{Name: topic}
 	for id := range found.all() {
@@ -46,6 +46,6 @@ func (t *Transport) checkTopic(topic string) driver.TopicHealth {
 	return h
 }
 
-func missing(topic, why string) driver.TopicHealth {
-	return driver.TopicHealth{Name: topic, Status: driver.HealthCritical, Message: fmt.Sprintf("topic %q: %s", topic, why)}
+func criticalTopic(topic, reason string) driver.TopicHealth {
+	return driver.TopicHealth{Name: topic, Status: driver.HealthCritical, Message: fmt.Sprintf("topic %q: %s", topic, reason)}
 }

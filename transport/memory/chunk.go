@@ -2,26 +2,26 @@ package memory
 
 import "strings"
 
-// What the texts of records are put in. A partition begins with a small chunk, and each
-// one is twice the size of the one before, up to the largest; a record that is larger
-// has one of its own.
+// The first chunk of a partition is small. Each chunk has twice the size of the one before
+// it, up to the largest. A record that is larger has its own chunk.
 const (
 	smallestChunk = 1 << 10
 	largestChunk  = 64 << 10
 )
 
-// chunks holds the texts of a partition's records, one after the other, in pieces of
-// memory without pointers. A text that is in a chunk stays where it is and does not
-// change, so parts of it can be handed out; who keeps one keeps its chunk.
+// chunks stores the texts of a partition's records one after the other, in blocks of
+// memory without pointers. A text in a chunk does not move or change, so a reader can
+// keep a part of it as a string. That string keeps its whole chunk in memory.
 type chunks struct {
-	all   []*strings.Builder // nil for one that is not needed any more
+	all   []*strings.Builder // nil for a released chunk
 	first int64              // the number of all[0]
 }
 
-// add appends the draft's text, to the last chunk unless it has no room for it or the
-// record is to have one of its own. It returns where it is.
-func (c *chunks) add(d *draft, alone bool) (number int64, at int) {
-	n := d.text()
+// add appends the text of the draft. It starts a new chunk if the last one has no space
+// for it, or if the record must be alone in its chunk. It returns the number of the chunk
+// and the index in it.
+func (c *chunks) add(d *draft, alone bool) (number int64, start int) {
+	n := d.textLen()
 	var last *strings.Builder
 	if len(c.all) > 0 {
 		last = c.all[len(c.all)-1]
@@ -38,27 +38,27 @@ func (c *chunks) add(d *draft, alone bool) (number int64, at int) {
 		last.Grow(max(size, n))
 		c.all = append(c.all, last)
 	}
-	at = last.Len()
+	start = last.Len()
 	last.Write(d.head)
 	last.Write(d.lengths)
 	last.Write(d.names)
 	last.Write(d.key)
 	last.Write(d.payload)
-	return c.first + int64(len(c.all)) - 1, at
+	return c.first + int64(len(c.all)) - 1, start
 }
 
-// text returns what is in the chunk from e's text on.
-func (c *chunks) text(e *entry) string { return c.all[e.chunk-c.first].String()[e.at:] }
+// text returns the content of the chunk from the text of e on.
+func (c *chunks) text(e *entry) string { return c.all[e.chunk-c.first].String()[e.start:] }
 
-// drop lets go of the chunks before this one.
-func (c *chunks) drop(before int64) {
-	n := before - c.first
+// releaseBefore releases the chunks with lower numbers.
+func (c *chunks) releaseBefore(number int64) {
+	n := number - c.first
 	if n <= 0 {
 		return
 	}
 	clear(c.all[:n])
-	c.all, c.first = c.all[n:], before
+	c.all, c.first = c.all[n:], number
 }
 
-// free lets go of one chunk.
-func (c *chunks) free(number int64) { c.all[number-c.first] = nil }
+// release releases one chunk.
+func (c *chunks) release(number int64) { c.all[number-c.first] = nil }

@@ -9,30 +9,31 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// claim is one session's hold on a partition.
+// claim is the right of one session to read a partition. It implements
+// [driver.Partition].
 type claim struct {
 	session   *session
 	partition *partition
-	mark      *mark
+	progress  *progress
 	maxFetch  int
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	wake      chan struct{}
-	fetched   []driver.Record // what Fetch returned last; Fetch's own
-	picked    []pick          // Fetch's own
+	fetched   []driver.Record // what Fetch returned last; used only by Fetch
+	encoded   []encodedRecord // reused by Fetch
 
 	// Guarded by partition.mu.
-	next    int64 // the next record to fetch
-	paused  bool  // the broker is away: Fetch waits
-	ended   bool  // Fetch is over
-	granted bool  // Commit is allowed
-	waiting bool  // is in the partition's list of waiters
+	next      int64 // next offset to fetch
+	paused    bool  // Fetch waits, because the session is disconnected
+	ended     bool  // Fetch returns the cause of ctx
+	mayCommit bool
+	waiting   bool // is among the waiting claims of the partition
 
 	// Guarded by Log.mu.
-	delivered bool // Next has returned it
+	announced bool // Next has returned the claim
 	revoked   bool
 	released  bool
-	timer     *time.Timer // ends the wait for Release
+	timer     *time.Timer // releases the claim after the revoke timeout
 }
 
 var (
@@ -40,16 +41,16 @@ var (
 	_ driver.Extent    = (*claim)(nil)
 )
 
-func newClaim(s *session, p *partition, m *mark, next int64) *claim {
+func newClaim(s *session, p *partition, pr *progress, next int64) *claim {
 	c := &claim{
-		session: s, partition: p, mark: m, maxFetch: max(1, s.sub.MaxFetch),
-		wake: make(chan struct{}, 1), next: next, granted: true,
+		session: s, partition: p, progress: pr, maxFetch: max(1, s.sub.MaxFetch),
+		wake: make(chan struct{}, 1), next: next, mayCommit: true,
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c
 }
 
-// signal never blocks, so it may be called with a lock held.
+// signal wakes Fetch. It does not block, so callers may hold a lock.
 func (c *claim) signal() {
 	select {
 	case c.wake <- struct{}{}:
@@ -82,30 +83,31 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 			return nil, context.Cause(c.ctx)
 		}
 		if !c.paused {
-			p.expire()
+			p.dropExpired()
 			c.next = max(c.next, p.base)
-			if picked := p.pick(c.picked[:0], c.next, c.maxFetch); len(picked) > 0 {
-				c.next = picked[len(picked)-1].offset + 1
-				var room *roomWaiter
+			if encoded := p.collect(c.encoded[:0], c.next, c.maxFetch); len(encoded) > 0 {
+				c.next = encoded[len(encoded)-1].offset + 1
+				var publisher *waitingPublisher
 				if c.session.group == nil {
-					c.mark.next = c.next
-					room = p.nextInQueue()
+					c.progress.next = c.next
+					publisher = p.nextPublisher()
 				}
 				p.mu.Unlock()
-				room.wake()
-				c.fetched = p.records(c.fetched[:0], picked)
-				clear(picked)
-				c.picked = picked
+				publisher.wake()
+				c.fetched = p.decode(c.fetched[:0], encoded)
+				clear(encoded)
+				c.encoded = encoded
 				return c.fetched, nil
 			}
 		}
-		p.addWaiter(c)
+		p.addWaitingClaim(c)
 		p.mu.Unlock()
 		select {
 		case <-c.wake:
-			// Those who are about to publish go first. Otherwise a caller, this reader
-			// and whoever answers hand the processor to each other for as long as they
-			// may keep it, 10 ms, and all others wait; and each batch is of one record.
+			// Yield to goroutines that are about to publish. Without this, a caller of RPC,
+			// this reader and the goroutine that answers can keep one processor busy among
+			// themselves for up to 10 ms, while all other goroutines wait. Each batch then
+			// has only one record.
 			runtime.Gosched()
 		case <-c.ctx.Done():
 			return nil, context.Cause(c.ctx)
@@ -121,23 +123,23 @@ func (c *claim) Commit(_ context.Context, next int64, metadata string) error {
 	}
 	p := c.partition
 	p.mu.Lock()
-	if !c.granted {
+	if !c.mayCommit {
 		p.mu.Unlock()
-		return failure(driver.CodeRevoked, "commit", p.topic,
-			fmt.Sprintf("partition %d is no longer this member's; what it did not commit is redelivered", p.id), nil)
+		return newError(driver.CodeRevoked, "commit", p.topic,
+			fmt.Sprintf("partition %d no longer belongs to this member; messages that it has not committed are redelivered", p.id), nil)
 	}
 	if next > p.end {
-		err := outOfRange("commit", p, next)
+		err := offsetOutOfRange("commit", p, next)
 		p.mu.Unlock()
 		return err
 	}
-	m := c.mark
-	if next >= m.next {
-		m.next, m.metadata, m.committed = next, metadata, true
+	// A committed offset never moves back.
+	if pr := c.progress; next >= pr.next {
+		pr.next, pr.metadata, pr.committed = next, metadata, true
 	}
-	room := p.nextInQueue()
+	publisher := p.nextPublisher()
 	p.mu.Unlock()
-	room.wake()
+	publisher.wake()
 	return nil
 }
 
@@ -148,25 +150,15 @@ func (c *claim) Release() {
 	c.session.release(c)
 }
 
-// end stops Fetch and ends the context with cause; a claim that is still granted
-// may go on committing. Nobody's code runs under Log.mu by it: what hangs on a
-// context's end runs on goroutines of its own.
-func (c *claim) end(cause error, granted bool) {
+// end stops Fetch and ends the context with cause. If mayCommit is true, a claim that can
+// commit still can. The context runs its AfterFuncs on other goroutines, so no code of a
+// caller runs under Log.mu.
+func (c *claim) end(cause error, mayCommit bool) {
 	c.cancel(cause)
 	p := c.partition
 	p.mu.Lock()
 	c.ended = true
-	c.granted = c.granted && granted
-	p.dropWaiter(c)
+	c.mayCommit = c.mayCommit && mayCommit
+	p.removeWaitingClaim(c)
 	p.mu.Unlock()
-}
-
-// outOfRange is called with p.mu held.
-func outOfRange(op string, p *partition, offset int64) error {
-	return failure(driver.CodeOutOfRange, op, p.topic,
-		fmt.Sprintf("offset %d is not in partition %d, which holds %d to %d", offset, p.id, p.base, p.end), nil)
-}
-
-func contextError(op, topic string, err error) error {
-	return failure(driver.ContextCode(err), op, topic, "", err)
 }

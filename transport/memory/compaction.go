@@ -6,43 +6,39 @@ import (
 	"time"
 )
 
-// DefaultTombstoneRetention is how long a compacted topic keeps a tombstone.
-const DefaultTombstoneRetention = 24 * time.Hour
-
-// compaction is what a partition that keeps the latest record of each key knows
-// besides. Guarded by partition.mu.
+// compaction is the additional state of a partition that keeps only the latest record of
+// each key. Guarded by partition.mu.
 //
-// A record that is superseded leaves an empty slot in the ring, so that the others
-// stay where they are; when more than half of the slots are empty they are swept out.
-// That makes an append cost a few moves at the most, on average, and bounds the ring
-// by the number of keys.
+// A record that is replaced leaves an empty slot in the ring, so that the other records
+// keep their slots. When more than half of the slots are empty, they are removed. So an
+// append moves a few entries on average, and the number of keys bounds the ring.
 type compaction struct {
-	latest map[string]int64 // by key: the offset of its record
-	empty  int              // slots that hold no record
-	// tombstones are those that are still to go, the oldest first. Some may have been
-	// superseded.
+	offsets map[string]int64 // key to the offset of its latest record
+	empty   int              // number of empty slots
+	// tombstones are those that must still be dropped, oldest first. Some of them may have
+	// been replaced.
 	tombstones []tombstone
 }
 
 type tombstone struct {
-	offset int64
-	until  time.Time
+	offset  int64
+	expires time.Time
 }
 
-// leastSweep is how many empty slots are worth sweeping.
-const leastSweep = 64
+// minSweep is the smallest number of empty slots that are removed.
+const minSweep = 64
 
 func newCompaction(l limits) *compaction {
 	if !l.compact {
 		return nil
 	}
-	return &compaction{latest: map[string]int64{}}
+	return &compaction{offsets: map[string]int64{}}
 }
 
-// count is how many records a compacted partition holds.
+// count returns the number of records in a compacted partition.
 func (p *partition) count() int { return int(p.hi-p.lo) - p.compaction.empty }
 
-// oldest is the offset of the oldest record, or the end.
+// oldest returns the offset of the oldest record, or end if there is none.
 func (p *partition) oldest() int64 {
 	if p.lo == p.hi {
 		return p.end
@@ -50,56 +46,57 @@ func (p *partition) oldest() int64 {
 	return p.offsetAt(p.lo)
 }
 
-func (p *partition) offsetAt(position int64) int64 {
+func (p *partition) offsetAt(slot int64) int64 {
 	if p.compaction == nil {
-		return position
+		return slot
 	}
-	return p.at(position).offset
+	return p.at(slot).offset
 }
 
-// superseded returns the record that one with this key takes the place of, nil for
+// latest returns the record that a new record with this key replaces, nil if there is
 // none.
-func (p *partition) superseded(key []byte) *entry {
-	offset, ok := p.compaction.latest[string(key)]
+func (p *partition) latest(key []byte) *entry {
+	offset, ok := p.compaction.offsets[string(key)]
 	if !ok {
 		return nil
 	}
-	return p.at(p.seek(offset))
+	return p.at(p.slotOf(offset))
 }
 
-// seek returns the position of the first slot whose offset is not below this one.
-func (p *partition) seek(offset int64) int64 {
+// slotOf returns the first slot whose offset is at least offset.
+func (p *partition) slotOf(offset int64) int64 {
 	n := sort.Search(int(p.hi-p.lo), func(i int) bool { return p.at(p.lo+int64(i)).offset >= offset })
 	return p.lo + int64(n)
 }
 
-// remove empties e's slot. The caller sees to it that the first slot is not empty.
+// remove empties the slot of e. The caller then calls skipEmpty, because the first slot
+// must not be empty.
 func (p *partition) remove(e *entry) {
 	p.bytes -= e.size
-	delete(p.compaction.latest, keyIn(p.chunks.text(e)))
+	delete(p.compaction.offsets, decodeKey(p.chunks.text(e)))
 	p.compaction.empty++
-	p.chunks.free(e.chunk)
+	p.chunks.release(e.chunk)
 	*e = entry{offset: e.offset, chunk: e.chunk, size: -1}
 }
 
-// skipEmpty lets the ring begin with a record again.
+// skipEmpty removes the empty slots at the front.
 func (p *partition) skipEmpty() {
 	for p.lo < p.hi && p.at(p.lo).empty() {
 		p.lo++
 		p.compaction.empty--
 	}
-	p.chunks.drop(p.lo)
+	p.chunks.releaseBefore(p.lo)
 }
 
-// appended notes the record at the end of the ring, of which d was the draft, and
-// sweeps when that is due.
+// appended updates the state for the record that push has just appended from d. It
+// removes the empty slots if there are too many.
 func (p *partition) appended(d *draft) {
 	c, offset := p.compaction, p.end-1
-	c.latest[string(d.key)] = offset
+	c.offsets[string(d.key)] = offset
 	if len(d.payload) == 0 {
 		c.tombstones = append(c.tombstones, tombstone{offset, time.Now().Add(p.limits.tombstones)})
 	}
-	if slots := int(p.hi - p.lo); c.empty < leastSweep || c.empty <= slots/2 {
+	if slots := int(p.hi - p.lo); c.empty < minSweep || c.empty <= slots/2 {
 		return
 	}
 	size := 8
@@ -107,8 +104,8 @@ func (p *partition) appended(d *draft) {
 		size *= 2
 	}
 	ring, all := make([]entry, size), make([]*strings.Builder, 0, size)
-	for pos := p.lo; pos < p.hi; pos++ {
-		if e := p.at(pos); !e.empty() {
+	for slot := p.lo; slot < p.hi; slot++ {
+		if e := p.at(slot); !e.empty() {
 			n := len(all)
 			ring[n] = *e
 			ring[n].chunk = int64(n)
@@ -119,14 +116,14 @@ func (p *partition) appended(d *draft) {
 	p.ring, p.lo, p.hi, c.empty = ring, 0, int64(len(all)), 0
 }
 
-// expireTombstones removes those whose time has come.
-func (p *partition) expireTombstones(now time.Time) {
+// dropTombstones removes the tombstones that have expired.
+func (p *partition) dropTombstones(now time.Time) {
 	c := p.compaction
-	for len(c.tombstones) > 0 && c.tombstones[0].until.Before(now) {
+	for len(c.tombstones) > 0 && c.tombstones[0].expires.Before(now) {
 		offset := c.tombstones[0].offset
 		c.tombstones = c.tombstones[1:]
-		if pos := p.seek(offset); pos < p.hi {
-			if e := p.at(pos); e.offset == offset && !e.empty() {
+		if slot := p.slotOf(offset); slot < p.hi {
+			if e := p.at(slot); e.offset == offset && !e.empty() {
 				p.remove(e)
 			}
 		}

@@ -8,71 +8,71 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Disconnect cuts this transport off from its log, with cause, or a plain
-// Unavailable when cause is nil. Until [Transport.Connect]:
+// Disconnect disconnects this transport from its log, with this cause. If cause is nil,
+// it is an Unavailable error. Until [Transport.Connect]:
 //
-//   - Publish, waiting or new, completes with Unavailable, and Ping fails with it
-//   - the observer is told Disconnected
-//   - every session's Next returns an event that is not Assigned, with the cause
-//   - claims of a group end with the cause, and its other members take over
-//   - claims without a group stay, and their Fetch waits; meanwhile they do not keep
-//     records from being trimmed
+//   - Publish, new or waiting, completes with Unavailable. Ping returns Unavailable.
+//   - The observer receives Disconnected.
+//   - Next of every session returns an event with Assigned false and the cause.
+//   - Claims in a group end with the cause, and the other members take over.
+//   - Claims without a group stay, and their Fetch waits. Meanwhile they do not hold
+//     records back from retention.
 //
-// Disconnecting twice keeps the first cause.
+// If the transport is already disconnected, the first cause is kept.
 func (t *Transport) Disconnect(cause error) {
 	t.log.mu.Lock()
-	if t.away == nil {
-		t.away = orUnavailable(cause)
+	if t.disconnected == nil {
+		t.disconnected = disconnectCause(cause)
 	}
-	t.reconsiderAndNotify()
+	t.updateConnection()
+	t.log.mu.Unlock()
+	t.notifyObserver()
 }
 
-// Connect ends what Disconnect began. Sessions of a group join again and go on at
-// the committed positions; those without one go on after the last record they
-// fetched, or at the oldest one if that is gone. While the log itself is
-// disconnected nothing happens yet.
+// Connect ends what Disconnect began. Sessions in a group join again and continue at the
+// committed offsets. Sessions without a group continue after the last record that they
+// fetched, or at the oldest record if that one is gone. If the log itself is
+// disconnected, the transport stays disconnected until [Log.Connect].
 func (t *Transport) Connect() {
 	t.log.mu.Lock()
-	t.away = nil
-	t.reconsiderAndNotify()
-}
-
-func (t *Transport) reconsiderAndNotify() {
-	t.reconsider()
+	t.disconnected = nil
+	t.updateConnection()
 	t.log.mu.Unlock()
-	t.notify()
+	t.notifyObserver()
 }
 
-// reconsider brings the connection in line with where the broker is. Log.mu is held.
-func (t *Transport) reconsider() {
-	cause := t.log.away
+// updateConnection connects or disconnects the transport, as its own state and that of
+// the log require. The caller holds Log.mu.
+func (t *Transport) updateConnection() {
+	cause := t.log.disconnected
 	if cause == nil {
-		cause = t.away
+		cause = t.disconnected
 	}
 	switch {
 	case t.closed:
-	case cause != nil && t.state.State != driver.Disconnected:
-		t.cut(cause)
-		t.become(driver.Disconnected, cause)
+	case cause != nil && t.connection.State != driver.Disconnected:
+		t.breakLink(cause)
+		t.setConnection(driver.Disconnected, cause)
 		for _, s := range slices.Clone(t.sessions) {
 			s.disconnect(cause)
 		}
-	case cause == nil && t.state.State != driver.Connected:
+	case cause == nil && t.connection.State != driver.Connected:
 		if t.link.Load().isDown() {
 			t.link.Store(newLink())
 		}
-		t.become(driver.Connected, nil)
+		t.setConnection(driver.Connected, nil)
 		for _, s := range slices.Clone(t.sessions) {
 			s.connect()
 		}
 	}
 }
 
-// cut ends the present link: publishers that wait for room are told why.
-func (t *Transport) cut(cause error) {
+// breakLink takes the link down, which wakes the publishers that wait for space.
+func (t *Transport) breakLink(cause error) {
 	l := t.link.Load()
 	if l.isDown() {
-		// Closed after it was lost: say so to those who come.
+		// The transport is closed while it is disconnected. A new link reports Closed to
+		// later callers.
 		l = newLink()
 		t.link.Store(l)
 	}
@@ -80,7 +80,7 @@ func (t *Transport) cut(cause error) {
 	close(l.down)
 }
 
-// link is a connection; cause and closed are set before down is closed.
+// link is one connection. cause and closed are set before down is closed.
 type link struct {
 	down   chan struct{}
 	cause  error
@@ -98,7 +98,7 @@ func (l *link) isDown() bool {
 	}
 }
 
-// err returns nil while the link is up, Closed when the transport is, and otherwise
+// err returns nil while the link is up, Closed if the transport is closed, and otherwise
 // Unavailable with the cause.
 func (l *link) err(op, topic string) error {
 	switch {
@@ -107,66 +107,69 @@ func (l *link) err(op, topic string) error {
 	case l.closed:
 		return closedError(op, topic)
 	default:
-		return failure(driver.CodeUnavailable, op, topic, "the log is disconnected", l.cause)
+		return newError(driver.CodeUnavailable, op, topic, "the log is disconnected", l.cause)
 	}
 }
 
-func (t *Transport) become(state driver.ConnectionState, cause error) {
-	t.state = driver.Connection{State: state, Cause: cause, Since: time.Now()}
-	if t.observe != nil {
-		t.news = append(t.news, t.state)
+func (t *Transport) setConnection(state driver.ConnectionState, cause error) {
+	t.connection = driver.Connection{State: state, Cause: cause, Since: time.Now()}
+	if t.observer != nil {
+		t.unobserved = append(t.unobserved, t.connection)
 	}
-	t.broadcast()
+	t.signalChange()
 }
 
-func (t *Transport) broadcast() {
+func (t *Transport) signalChange() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
-// Observe registers the observer, see [driver.Transport].
-func (t *Transport) Observe(observe func(driver.Connection)) {
+// Observe implements [driver.Transport].
+func (t *Transport) Observe(observer func(driver.Connection)) {
 	t.log.mu.Lock()
-	t.observe = observe
+	t.observer = observer
 	if !t.closed {
-		t.news = append(t.news, t.state)
+		t.unobserved = append(t.unobserved, t.connection)
 	}
 	t.log.mu.Unlock()
-	t.notify()
+	t.notifyObserver()
 }
 
-// notify tells the observer the news, unless another goroutine is at it: that one
-// then tells these too.
-func (t *Transport) notify() {
+// notifyObserver passes the unobserved states to the observer, in order and without
+// Log.mu. If another goroutine already does so, that one passes the new states too.
+func (t *Transport) notifyObserver() {
 	t.log.mu.Lock()
 	defer t.log.mu.Unlock()
-	if t.notifying != nil {
+	if t.observing != nil {
 		return
 	}
 	done := make(chan struct{})
-	t.notifying = done
-	for len(t.news) > 0 && !t.closed {
-		state, observe := t.news[0], t.observe
-		t.news = t.news[1:]
+	t.observing = done
+	for len(t.unobserved) > 0 && !t.closed {
+		state, observer := t.unobserved[0], t.observer
+		t.unobserved = t.unobserved[1:]
 		t.log.mu.Unlock()
-		observe(state)
+		observer(state)
 		t.log.mu.Lock()
 	}
-	t.notifying = nil
+	t.observing = nil
 	close(done)
 }
 
-// Ping says whether the log can be reached: nil, Unavailable with the cause, or
-// Closed.
-func (t *Transport) Ping(ctx context.Context) error {
+// Ping returns nil if the log can be reached, Unavailable with the cause if it cannot,
+// and Closed after Close.
+func (t *Transport) Ping(ctx context.Context) error { return t.reachable(ctx, "ping", "") }
+
+// reachable returns why an operation cannot reach the log, nil if it can.
+func (t *Transport) reachable(ctx context.Context, op, topic string) error {
 	if err := ctx.Err(); err != nil {
-		return contextError("ping", "", err)
+		return contextError(op, topic, err)
 	}
-	return t.link.Load().err("ping", "")
+	return t.link.Load().err(op, topic)
 }
 
-// Ready waits until the log can be reached. It fails with Unavailable and the cause
-// when ctx ends first, with Closed when the transport is closed.
+// Ready waits until the log can be reached. It returns Unavailable with the cause if ctx
+// ends first, and Closed if the transport is closed.
 func (t *Transport) Ready(ctx context.Context) error {
 	for {
 		t.log.mu.Lock()

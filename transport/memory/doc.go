@@ -1,16 +1,23 @@
-// Package memory is an in-memory log with Kafka's semantics: topics of partitions
-// with offsets, consumer groups with committed positions and rebalances, replay,
-// and bounded memory. It is what a unit test runs on instead of Kafka, and the
-// model the other transports are measured against.
+// Package memory is an in-memory log with the semantics of Kafka: topics with
+// partitions and offsets, consumer groups with committed offsets and rebalances,
+// replay, and bounded memory. Unit tests run on it instead of Kafka. It is also the
+// reference model for the other transports.
 //
-//	t, err := memory.New() // a log of its own
+//	t, err := memory.New() // a transport with its own log
+//	if err != nil {
+//		return err
+//	}
 //	b, err := bus.New(t)
+//	if err != nil {
+//		return err
+//	}
+//	defer b.Close()
 //	err = b.CreateTopic(ctx, bus.TopicSpec{Name: "orders", Partitions: 8})
 //
-// A [Log] is the broker, a [Transport] a client of it. Transports that are given
-// the same Log, or are opened under the same name, talk to each other. Tests drive
-// the faults: [Transport.Disconnect] and [Log.Disconnect], [Log.Rebalance],
-// [Log.ExpireMembers], [Transport.Crash]. All time comes from package time, so
+// A [Log] has the role of the broker. A [Transport] has the role of a client.
+// Transports that use the same Log exchange messages. Tests inject faults with
+// [Transport.Disconnect], [Log.Disconnect], [Log.Rebalance], [Log.ExpireMembers] and
+// [Transport.Crash]. The package reads the time only from package time, so
 // testing/synctest controls it.
 //
 // # URLs
@@ -18,82 +25,94 @@
 // The scheme is memory.
 //
 //	memory://                a log of its own
-//	memory://name            the log of that name, shared by all who open it
+//	memory://name            the log with this name, shared within the process
 //	memory://name?partitions=8&max_records=1000&max_bytes=1048576&max_age=1h&revoke_timeout=2s
 //
-// The names are the process's: the package keeps a registry of the logs that were
-// opened by a named URL. Who opens a name first makes its log, who closes last
-// drops it with all that is in it. The parameters are those of the options of the
-// like name; a parameter that is not known, a value that is out of range, and one
-// that differs from what the log was made with are InvalidArgument.
+// The package keeps a registry of named logs, one for each process. The first
+// transport that opens a name creates the log. The log and its records are dropped when
+// the last transport with that name is closed. Each parameter sets the option of the
+// same name. An unknown parameter, a value that is out of range, and a parameter that
+// differs from those of the open log return an InvalidArgument error.
 //
 // # Message Delivery Semantics
 //
-// Delivery is at least once. A published message is acknowledged when it is in the
-// log. Publish copies all of it, and so does every subscriber's read, so that nobody
-// can change what others see. Metadata become headers, in no particular order,
-// directives left out. A record's timestamp is the message's, or the time of Publish.
+// Delivery is at least once. A message is acknowledged to its publisher when it is in
+// the log. Publish copies the message, and each subscriber receives its own copy, so no
+// one can change what others read. The record keeps the headers of the message in their
+// order. (Headers that come from watermill metadata have no order, because metadata is a
+// map.) The timestamp of the record is the one that the message carries, or the time of
+// Publish.
 //
-// The partition is the one that is named, or by the key what Java's default
-// partitioner says, or the partitions in turn. Within a partition records keep the
-// order of publishing.
+// A message goes to the partition that it names. If it names none, its key selects the
+// partition, with the function of Kafka's Java client. Messages without a key go to the
+// partitions in turn. Each partition keeps the order of publishing.
 //
-// In a group the members share the partitions evenly, and a rebalance moves as few
-// as can be. It follows a member's joining, leaving, and loss. A claim that is
-// revoked is told so by its context and may commit until it is released; then, or
-// when the revoke timeout (10 s) has passed, the next member gets the partition,
-// at the committed position. A group that lost a member to a crash or a
-// disconnect does not wait. StartNewest is resolved, and in a group committed,
-// before the session says that it is assigned. Without a group every session sees
-// every partition; its claims survive an outage.
+// The members of a group share the partitions evenly, and a rebalance moves as few
+// partitions as possible. A rebalance happens when a member joins, leaves or is lost.
+// The context of a revoked partition ends with the cause. Its owner can commit until it
+// releases the partition, or until the revoke timeout (default 10 s) has passed. Then
+// the next member receives the partition, and starts at the committed offset. If a member
+// is lost by a crash or a disconnect, the group does not wait for it. StartNewest is
+// resolved to an offset before the session reports that it is assigned; in a group it is
+// also committed. A session without a group reads all partitions, and keeps them during
+// an outage.
 //
-// A position that is no longer in the log when it is taken up again goes on at the
-// oldest record: the gap shows in the offsets. StartAtOffset outside the log is
-// OutOfRange and ends the session.
+// If the committed offset is no longer in the log, reading continues at the oldest
+// record. The gap is visible in the offsets. StartAtOffset with an offset that is not
+// in the log ends the session with OutOfRange.
 //
-// # Memory is bounded
+// # Retention
 //
-// A partition keeps 65,536 records and 64 MiB, unless options say otherwise. It keeps
-// them in pieces of up to 64 KiB that hold no pointers, so the collector has no work with
-// them; a subscriber that keeps a record keeps the memory of those it was fetched with.
-// When a message finds it full:
+// By default, a partition keeps at most 65,536 records and 64 MiB. When a message does
+// not fit:
 //
-//   - The oldest records make room, as long as every subscriber that is connected
-//     has passed them: a group its committed position, a reader without a group
-//     what it has fetched.
-//   - If a connected subscriber has not, Publish waits for it under the message's
-//     context, and then completes with DeadlineExceeded or Canceled: nothing was
-//     sent. Messages for other partitions go on, those for the same one wait in
-//     line.
-//   - Who is not connected does not count. So a topic nobody reads keeps the
-//     newest records, and a group whose members are all gone may find its next
-//     records dropped, as with Kafka's retention.
+//   - The log drops the oldest records that every connected subscriber has passed. A
+//     group has passed the records below its committed offset. A subscriber without a
+//     group has passed the records that it has fetched.
+//   - If a connected subscriber has not passed them, Publish waits under the context of
+//     the message. If the context ends first, the outcome is DeadlineExceeded or
+//     Canceled, and the message is not sent. Only messages for the same partition wait
+//     behind it.
+//   - Subscribers that are not connected do not hold records back. A topic without
+//     subscribers keeps its newest records. A group without connected members may find
+//     that its next records are gone, as with Kafka's retention.
 //
-// With a maximum age, records that are older go, whoever has not read them.
+// With a maximum age, the log also drops older records, read or unread.
 //
-// # The latest record of each key
+// Records are stored in blocks of up to 64 KiB without pointers, which cost the garbage
+// collector no work. A subscriber that keeps a UUID or a header of a record keeps its
+// block in memory. One that keeps a key or a payload keeps the keys and payloads of the
+// records that were fetched with it.
 //
-// A topic is compacted whose configuration says so:
+// # Compaction
+//
+// A topic is compacted if its configuration says so:
 //
 //	bus.TopicSpec{Name: "devices", Config: map[string]string{memory.ConfigCleanupPolicy: "compact"}}
 //
-// There a record goes as soon as a later one of its partition has the same key,
-// whoever has not read it; the gap shows in the offsets, and positions in it go on at
-// the next record. A record with an empty payload is a tombstone: it supersedes like
-// any other, is delivered, and goes itself after a day, or [ConfigDeleteRetentionMS].
-// (To Kafka only a null payload is one; a bus does not tell empty from null.) A message
-// without a key is InvalidArgument. The limits for records and bytes hold as they do
-// elsewhere, and drop the oldest; the age holds with "compact,delete" only.
+// A compacted partition keeps the latest record of each key. An older record is removed
+// as soon as a newer one with the same key is appended, read or unread. The gap is
+// visible in the offsets, and a start offset in the gap continues at the next record. A
+// record with an empty payload is a tombstone. It replaces the record of its key, is
+// delivered, and is removed after 24 hours or after [ConfigDeleteRetentionMS]. (In
+// Kafka only a null payload is a tombstone. A bus does not distinguish empty from null.)
+// A message without a key returns InvalidArgument. The limits for records and bytes hold
+// as in other topics and drop the oldest records. The maximum age applies only with
+// "compact,delete".
 //
-// Kafka compacts now and then, and never the newest segment; this does it at once. So
-// a program that is right here about what it can't count on is right there too, and
-// one that counts on each key coming once is not.
+// Kafka compacts in the background, and never the newest segment. This package compacts at
+// once. So on Kafka a subscriber can also read records that are superseded: do not rely on
+// reading each key only once.
 //
-// # What it can't do
+// # What it does not do
 //
-// Nothing outlives the process, and nothing leaves it. There are no transactions.
-// A group's position is kept for as long as its topic, and so
-// are the groups themselves. A member is a session on one topic; groups do not
-// balance across topics. Membership is lost at the moment of a disconnect, not
-// after a session timeout.
+// Records do not survive the process and do not leave it. There are no transactions.
+// Groups and their committed offsets are kept as long as the topic. A group member is a
+// session on one topic, so groups do not balance across topics. A disconnect ends
+// the membership at once, without a session timeout.
+//
+// # As
+//
+// The package has no As function. [Transport.Log] returns the log, for tests that
+// inspect it or inject faults.
 package memory

@@ -9,36 +9,35 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// group is a consumer group's share in one topic. Guarded by Log.mu.
+// group is a consumer group on one topic. Guarded by Log.mu.
 //
-// A partition has a target, the member that should have it, and an owner, the
-// claim that has it now. They differ while a claim is being revoked: its owner may
-// commit until it is released, and only then handOut gives the partition to its
-// target.
+// A partition has a target, the member that should own it, and an owner, the claim that
+// has it now. They differ while a claim is revoked: the owner can commit until it is
+// released. Only then does assign give the partition to the target.
 type group struct {
 	name    string
 	topic   *topic
-	members []*session // in the order they joined
-	// By partition.
-	target []*session
-	owner  []*claim
-	marks  []*mark
+	members []*session // in the order in which they joined
+	// The following slices are indexed by partition.
+	target   []*session
+	owner    []*claim
+	progress []*progress
 }
 
-// grow takes in partitions the group does not know yet.
-func (g *group) grow(all []*partition) {
-	for _, p := range all[len(g.marks):] {
-		m := &mark{}
-		g.marks = append(g.marks, m)
+// addPartitions adds those of all that the group does not have yet.
+func (g *group) addPartitions(all []*partition) {
+	for _, p := range all[len(g.progress):] {
+		pr := &progress{}
+		g.progress = append(g.progress, pr)
 		g.target = append(g.target, nil)
 		g.owner = append(g.owner, nil)
 		p.mu.Lock()
-		p.marks = append(p.marks, m)
-		m.next = p.base
+		p.progress = append(p.progress, pr)
+		pr.next = p.base
 		if len(g.members) > 0 {
-			// Members were here before the partition: they miss nothing of it.
-			m.committed = true
-			p.hold(m, p.base)
+			// The group has members, so it must not miss a record of a new partition.
+			pr.committed = true
+			p.retain(pr, p.base)
 		}
 		p.mu.Unlock()
 	}
@@ -49,14 +48,14 @@ func (g *group) join(s *session) {
 	if len(g.members) == 1 {
 		for i, p := range g.partitions() {
 			p.mu.Lock()
-			p.hold(g.marks[i], g.marks[i].next)
+			p.retain(g.progress[i], g.progress[i].next)
 			p.mu.Unlock()
 		}
 	}
 	g.rebalance()
 }
 
-// remove takes s out of the group, without a rebalance: its claims have ended.
+// remove removes s, whose claims have ended. It does not rebalance.
 func (g *group) remove(s *session) {
 	g.members = slices.DeleteFunc(g.members, func(m *session) bool { return m == s })
 	for i := range g.owner {
@@ -72,25 +71,24 @@ func (g *group) remove(s *session) {
 	}
 	for i, p := range g.partitions() {
 		p.mu.Lock()
-		g.marks[i].connected = false
-		room := p.nextInQueue()
+		g.progress[i].connected = false
+		publisher := p.nextPublisher()
 		p.mu.Unlock()
-		room.wake()
+		publisher.wake()
 	}
 }
 
-func (g *group) partitions() []*partition { return g.topic.all()[:len(g.marks)] }
+func (g *group) partitions() []*partition { return g.topic.all()[:len(g.progress)] }
 
-// rebalance shares the partitions anew, moves as few as can be, and sets the moves
-// going.
+// rebalance computes new targets, and starts to move partitions to them.
 func (g *group) rebalance() {
-	g.share()
-	g.settle()
+	g.computeTargets()
+	g.applyTargets()
 }
 
-// rotate revokes every claim and passes each partition to the next member.
+// rotate revokes every claim, and makes the next member the target of each partition.
 func (g *group) rotate() {
-	g.share()
+	g.computeTargets()
 	for i, s := range g.target {
 		if s == nil {
 			continue
@@ -100,12 +98,13 @@ func (g *group) rotate() {
 			g.revoke(i, "the group was rebalanced")
 		}
 	}
-	g.settle()
+	g.applyTargets()
 }
 
-// share sets the targets: as even as can be, members keep what they have up to
-// their share, and those that have most get the odd ones.
-func (g *group) share() {
+// computeTargets shares the partitions evenly. Members keep what they have, up to their
+// share. If the shares differ by one, the members with the most partitions get the larger
+// ones.
+func (g *group) computeTargets() {
 	if len(g.members) == 0 {
 		return
 	}
@@ -117,53 +116,53 @@ func (g *group) share() {
 	}
 	byCount := slices.Clone(g.members)
 	slices.SortStableFunc(byCount, func(a, b *session) int { return cmp.Compare(count[b], count[a]) })
-	room := make(map[*session]int, len(g.members))
-	each, odd := len(g.target)/len(g.members), len(g.target)%len(g.members)
+	quota := make(map[*session]int, len(g.members))
+	each, remainder := len(g.target)/len(g.members), len(g.target)%len(g.members)
 	for i, s := range byCount {
-		room[s] = each
-		if i < odd {
-			room[s]++
+		quota[s] = each
+		if i < remainder {
+			quota[s]++
 		}
 	}
-	var free []int
+	var unassigned []int
 	for i, s := range g.target {
-		if s != nil && room[s] > 0 {
-			room[s]--
+		if s != nil && quota[s] > 0 {
+			quota[s]--
 			continue
 		}
 		g.target[i] = nil
-		free = append(free, i)
+		unassigned = append(unassigned, i)
 	}
 	for _, s := range g.members {
-		n := min(room[s], len(free))
-		for _, i := range free[:n] {
+		n := min(quota[s], len(unassigned))
+		for _, i := range unassigned[:n] {
 			g.target[i] = s
 		}
-		free = free[n:]
+		unassigned = unassigned[n:]
 	}
 }
 
-// settle revokes what is to move and hands out what is free.
-func (g *group) settle() {
+// applyTargets revokes the claims that must move, and assigns the free partitions.
+func (g *group) applyTargets() {
 	for i, o := range g.owner {
 		if o != nil && o.session != g.target[i] {
-			g.revoke(i, "it went to another member")
+			g.revoke(i, "it was assigned to another member")
 		}
 	}
 	failed := map[*session]error{}
 	for i := range g.owner {
-		if err := g.handOut(i); err != nil {
+		if err := g.assign(i); err != nil {
 			failed[g.target[i]] = err
 		}
 	}
 	for s, err := range failed {
-		s.finish(err)
+		s.end(err)
 	}
 }
 
-// revoke takes partition i from its owner, who has until Release, or the revoke
-// timeout, to commit.
-func (g *group) revoke(i int, why string) {
+// revoke takes partition i from its owner. The owner can commit until it releases the
+// claim, or the revoke timeout has passed.
+func (g *group) revoke(i int, reason string) {
 	c := g.owner[i]
 	switch {
 	case c.released:
@@ -171,47 +170,48 @@ func (g *group) revoke(i int, why string) {
 	case c.revoked:
 	default:
 		c.revoked = true
-		c.end(failure(driver.CodeRevoked, "consume", g.topic.name, fmt.Sprintf("partition %d of group %q: %s", i, g.name, why), nil), true)
-		c.session.letGo(c)
+		c.end(newError(driver.CodeRevoked, "consume", g.topic.name, fmt.Sprintf("partition %d of group %q: %s", i, g.name, reason), nil), true)
+		c.session.scheduleRelease(c)
 	}
 }
 
-// letGo makes sure that an ended claim is released some time.
-func (s *session) letGo(c *claim) {
-	if !c.delivered {
+// scheduleRelease releases an ended claim after the revoke timeout, or at once if Next has
+// not announced it.
+func (s *session) scheduleRelease(c *claim) {
+	if !c.announced {
 		s.release(c)
 		return
 	}
 	c.timer = time.AfterFunc(s.log.revokeTimeout, c.Release)
 }
 
-// handOut gives partition i to its target, if nobody has it.
-func (g *group) handOut(i int) error {
+// assign gives partition i to its target, if the partition is free.
+func (g *group) assign(i int) error {
 	s := g.target[i]
 	if s == nil {
 		return nil
 	}
-	// A claim that its session released by itself is not pressed on it again.
+	// A session that released a claim on its own does not get the partition again.
 	if o := g.owner[i]; o != nil && (!o.released || o.session == s) {
 		return nil
 	}
-	// An earlier claim of the session, lost in an outage, still runs handlers.
+	// The session still runs handlers of an earlier claim, which ended with an outage.
 	if s.claims[int32(i)] != nil {
 		return nil
 	}
-	p, m := g.topic.all()[i], g.marks[i]
+	p, pr := g.topic.all()[i], g.progress[i]
 	p.mu.Lock()
-	next := m.next
-	if !m.committed {
+	next := pr.next
+	if !pr.committed {
 		var err error
 		if next, err = p.resolve(s.sub.Start); err != nil {
 			p.mu.Unlock()
 			return err
 		}
-		m.committed = s.sub.Start.Kind == driver.StartNewest
+		pr.committed = s.sub.Start.Kind == driver.StartNewest
 	}
-	p.hold(m, next)
-	c := newClaim(s, p, m, m.next)
+	p.retain(pr, next)
+	c := newClaim(s, p, pr, pr.next)
 	p.mu.Unlock()
 	g.owner[i] = c
 	s.add(c)

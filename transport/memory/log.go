@@ -8,36 +8,34 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Log is what a broker is to Kafka: the topics, their records, and the groups'
-// positions. Many transports in one process may share it. It has no goroutines,
-// nothing to close, and lives as long as somebody refers to it. All methods may be
-// called from many goroutines at once.
+// Log holds topics, their records, and the committed offsets of groups. It has the role
+// that a broker has in Kafka. Many transports in one process can share it. It starts no
+// goroutines and needs no Close. All methods are safe for concurrent use.
 type Log struct {
 	settings
 
-	// mu guards everything but the records: membership, assignments, connections,
-	// admin. Nothing that a publish, fetch or commit does needs it. Lock order: mu,
-	// then topicsMu or a partition's mu.
+	// mu guards membership, assignments, connections and administration. Publish, Fetch
+	// and Commit do not take it. Lock order: mu, then topicsMu or the mu of a partition.
 	mu         sync.Mutex
 	transports []*Transport
-	// away is why the broker is not there, nil when it is.
-	away error
+	// disconnected is why no transport can reach the log, nil if they can.
+	disconnected error
 
-	// topicsMu guards topics, so that publishers find one without mu. Who writes
-	// holds both.
+	// topicsMu guards topics. It is separate so that publishers find a topic without mu.
+	// Writers hold both.
 	topicsMu sync.RWMutex
 	topics   map[string]*topic
 }
 
-// NewLog returns an empty log. It fails with InvalidArgument when an option is out
-// of its range, or is [WithLog].
+// NewLog returns an empty log. It returns an InvalidArgument error if an option is out of
+// range, or is [WithLog].
 func NewLog(opts ...Option) (*Log, error) {
 	c, err := configure(opts)
 	if err != nil {
 		return nil, err
 	}
 	if c.logSet {
-		return nil, invalid("open", "", "WithLog is for a transport: give it to New")
+		return nil, invalidArgument("open", "", "WithLog configures a transport: pass it to New, not to NewLog")
 	}
 	return newLog(c.settings), nil
 }
@@ -51,49 +49,49 @@ func (l *Log) lookup(name string) *topic {
 	return t
 }
 
-// Disconnect takes the broker away from every transport, with cause, or a plain
-// Unavailable when cause is nil; see [Transport.Disconnect] for what that does. The
-// records and committed positions stay. Transports opened meanwhile start without
-// a connection.
+// Disconnect disconnects all transports from the log, with this cause. If cause is nil,
+// it is an Unavailable error. [Transport.Disconnect] describes the effect. Records and
+// committed offsets are kept. Transports that are made during the outage start
+// disconnected.
 func (l *Log) Disconnect(cause error) {
 	l.mu.Lock()
-	if l.away == nil {
-		l.away = orUnavailable(cause)
+	if l.disconnected == nil {
+		l.disconnected = disconnectCause(cause)
 	}
-	l.reconsider()
+	l.updateConnections()
 }
 
-// Connect brings the broker back to every transport that is not disconnected on
-// its own account.
+// Connect ends an outage that Disconnect began. Transports that were disconnected with
+// [Transport.Disconnect] stay disconnected.
 func (l *Log) Connect() {
 	l.mu.Lock()
-	l.away = nil
-	l.reconsider()
+	l.disconnected = nil
+	l.updateConnections()
 }
 
-// reconsider brings every transport in line with where its broker is, unlocks mu,
-// and tells the observers.
-func (l *Log) reconsider() {
+// updateConnections applies the state of the log to all transports, releases l.mu, and
+// then calls the observers.
+func (l *Log) updateConnections() {
 	transports := slices.Clone(l.transports)
 	for _, t := range transports {
-		t.reconsider()
+		t.updateConnection()
 	}
 	l.mu.Unlock()
 	for _, t := range transports {
-		t.notify()
+		t.notifyObserver()
 	}
 }
 
-func orUnavailable(cause error) error {
+func disconnectCause(cause error) error {
 	if cause != nil {
 		return cause
 	}
-	return failure(driver.CodeUnavailable, "connect", "", "the connection was cut", nil)
+	return newError(driver.CodeUnavailable, "connect", "", "disconnected by a call of Disconnect", nil)
 }
 
-// Rebalance forces a rebalance of a group on a topic: every claim is revoked, and
-// each partition passes to the next member, or to the only one again, once it was
-// released. NotFound when there is no such topic or group.
+// Rebalance forces a rebalance of the group on the topic. It revokes every claim. Once a
+// partition is released, it goes to the next member, or back to its owner if there is
+// only one. Rebalance returns NotFound if the topic or the group does not exist.
 func (l *Log) Rebalance(group, topic string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,19 +103,19 @@ func (l *Log) Rebalance(group, topic string) error {
 	return nil
 }
 
-// ExpireMembers does what a broker does whose members' heartbeats stopped: every
-// member of the group on the topic is out at once, what it has not committed will
-// be redelivered, its Commit fails with Revoked. The members then join again.
-// NotFound when there is no such topic or group.
+// ExpireMembers simulates missed heartbeats: it removes every member of the group on the
+// topic at once. Messages that they have not committed are redelivered, and their
+// Commit returns Revoked. Then the members join again. ExpireMembers returns NotFound if
+// the topic or the group does not exist.
 func (l *Log) ExpireMembers(group, topic string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g, err := l.group("expire", group, topic)
+	g, err := l.group("expire members", group, topic)
 	if err != nil {
 		return err
 	}
 	members := slices.Clone(g.members)
-	cause := failure(driver.CodeRevoked, "consume", topic, fmt.Sprintf("the membership in group %q expired", group), nil)
+	cause := newError(driver.CodeRevoked, "consume", topic, fmt.Sprintf("the membership in group %q expired", group), nil)
 	for _, s := range members {
 		s.disconnect(cause)
 	}
@@ -127,56 +125,51 @@ func (l *Log) ExpireMembers(group, topic string) error {
 	return nil
 }
 
-// Committed returns the position a group has committed in a partition, and what
-// was committed with it. ok is false when it has not committed any.
+// Committed returns the committed offset of a group in a partition, and the metadata
+// that was committed with it. ok is false if the group has committed none.
 func (l *Log) Committed(group, topic string, partition int32) (next int64, metadata string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g, err := l.group("committed", group, topic)
-	if err != nil || partition < 0 || int(partition) >= len(g.marks) {
+	if err != nil || partition < 0 || int(partition) >= len(g.progress) {
 		return 0, "", false
 	}
-	p, m := g.topic.all()[partition], g.marks[partition]
+	p, pr := g.topic.all()[partition], g.progress[partition]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !m.committed {
+	if !pr.committed {
 		return 0, "", false
 	}
-	return m.next, m.metadata, true
+	return pr.next, pr.metadata, true
 }
 
-// Offsets returns the offset of the oldest record of a partition and the one the
-// next record will get; they are equal when it is empty. NotFound when there is no
-// such topic or partition.
+// Offsets returns the offset of the oldest record of a partition, and the offset that
+// the next record will get. They are equal if the partition is empty. Offsets returns
+// NotFound if the topic or the partition does not exist.
 func (l *Log) Offsets(topic string, partition int32) (oldest, end int64, err error) {
 	t := l.lookup(topic)
 	if t == nil {
-		return 0, 0, noTopic("offsets", topic)
+		return 0, 0, topicNotFound("offsets", topic)
 	}
 	all := t.all()
 	if partition < 0 || int(partition) >= len(all) {
-		return 0, 0, failure(driver.CodeNotFound, "offsets", topic,
-			fmt.Sprintf("there is no partition %d, the topic has %d", partition, len(all)), nil)
+		return 0, 0, partitionNotFound("offsets", topic, partition, len(all))
 	}
 	p := all[partition]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.expire()
+	p.dropExpired()
 	return p.base, p.end, nil
 }
 
 func (l *Log) group(op, name, topic string) (*group, error) {
 	t := l.lookup(topic)
 	if t == nil {
-		return nil, noTopic(op, topic)
+		return nil, topicNotFound(op, topic)
 	}
 	g := t.groups[name]
 	if g == nil {
-		return nil, failure(driver.CodeNotFound, op, topic, fmt.Sprintf("there is no group %q; one begins when it subscribes", name), nil)
+		return nil, newError(driver.CodeNotFound, op, topic, fmt.Sprintf("group %q does not exist: a group is created when its first member subscribes", name), nil)
 	}
 	return g, nil
-}
-
-func noTopic(op, topic string) *driver.Error {
-	return failure(driver.CodeNotFound, op, topic, "there is no such topic; create it first", nil)
 }

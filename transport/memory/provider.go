@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// NewTransport is New with WithLog, and a cleanup that closes the transport, in case
-// the bus it is for was never made.
+// NewTransport is a google/wire provider: it returns New(WithLog(l)) and a cleanup function
+// that closes the transport. The cleanup matters only if no bus was made, because a bus
+// closes its transport.
 func NewTransport(l *Log) (*Transport, func(), error) {
 	t, err := New(WithLog(l))
 	if err != nil {
@@ -15,6 +16,6 @@ func NewTransport(l *Log) (*Transport, func(), error) {
 	return t, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = t.Close(ctx) // a bus has closed it already, and told
+		_ = t.Close(ctx) // if there is a bus, it has closed the transport and reported the error
 	}, nil
 }

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -9,28 +8,28 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Publish appends the batch and completes each message before it returns, on the
-// caller's goroutine, but for messages to several full partitions, of which each
-// partition has a goroutine that Publish waits for. A message that finds its
-// partition full waits under its own Context, and only what goes to the same
-// partition waits behind it.
+// Publish appends the batch, and completes every message before it returns. A message for
+// a full partition waits for space under its own Context. Only messages for the same
+// partition wait behind it. Publish works on the goroutine of the caller. If messages wait
+// for several full partitions, it starts a goroutine for each of these partitions and
+// waits for them.
 func (t *Transport) Publish(batch []driver.Outgoing) {
 	var (
-		found *topic
-		held  backlog
-		now   time.Time // one reading of the clock does for the batch
+		found   *topic
+		waiting backlog
+		now     time.Time // read once for the batch
 	)
 	d := drafts.Get().(*draft)
 	defer d.put()
 	for i := range batch {
 		o := &batch[i]
-		if err := t.admit(o); err != nil {
+		if err := t.reachable(o.Context, "publish", o.Topic); err != nil {
 			o.Complete(driver.Failed(err))
 			continue
 		}
 		if found == nil || found.name != o.Topic {
 			if found = t.log.lookup(o.Topic); found == nil {
-				o.Complete(driver.Failed(noTopic("publish", o.Topic)))
+				o.Complete(driver.Failed(topicNotFound("publish", o.Topic)))
 				continue
 			}
 		}
@@ -40,43 +39,40 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 			continue
 		}
 		if now.IsZero() && o.Timestamp.IsZero() {
-			now = time.Now().Round(0) // a record has no use for the monotonic clock
+			now = time.Now().Round(0) // without the monotonic reading
 		}
-		d.write(o, now)
-		if p.limits.compact && o.Key == nil {
-			o.Complete(driver.Failed(invalid("publish", o.Topic, "the topic is compacted, which needs a key on each message")))
+		d.encode(o, now)
+		if err := p.check(o, d); err != nil {
+			o.Complete(driver.Failed(err))
 			continue
 		}
-		if d.size > p.limits.maxBytes {
-			o.Complete(driver.Failed(failure(driver.CodeTooLarge, "publish", o.Topic,
-				fmt.Sprintf("the message has %d bytes, the partition keeps %d", d.size, p.limits.maxBytes), nil)))
+		if waiting.has(p) {
+			waiting.add(p, o, now)
 			continue
 		}
-		if held.behind(p) {
-			held.add(p, o, now)
-			continue
-		}
-		offset, full, err := p.offer(d)
+		offset, full, err := p.tryAppend(d)
 		if full {
-			held.add(p, o, now)
+			waiting.add(p, o, now)
 			continue
 		}
 		complete(o, p, offset, err)
 	}
-	if held != nil {
-		t.clear(held)
+	if waiting != nil {
+		t.publishBacklog(waiting)
 	}
 }
 
-// admit says why o can't go, whatever its topic.
-func (t *Transport) admit(o *driver.Outgoing) error {
-	if err := t.link.Load().err("publish", o.Topic); err != nil {
-		return err
+// check returns why the partition can never store the message, nil if it can.
+func (p *partition) check(o *driver.Outgoing, d *draft) error {
+	switch {
+	case p.limits.compact && o.Key == nil:
+		return invalidArgument("publish", o.Topic, "the message has no key: a compacted topic needs a key on each message")
+	case d.size > p.limits.maxBytes:
+		return newError(driver.CodeTooLarge, "publish", o.Topic,
+			fmt.Sprintf("the message has %d bytes, and a partition keeps at most %d", d.size, p.limits.maxBytes), nil)
+	default:
+		return nil
 	}
-	if err := o.Context.Err(); err != nil {
-		return contextError("publish", o.Topic, err)
-	}
-	return nil
 }
 
 func complete(o *driver.Outgoing, p *partition, offset int64, err error) {
@@ -87,7 +83,7 @@ func complete(o *driver.Outgoing, p *partition, offset int64, err error) {
 	o.Complete(driver.Outcome{Partition: p.id, Offset: offset})
 }
 
-// drafts are written again, until their memory is more than most messages need.
+// drafts are reused, except for those that have grown large.
 var drafts = sync.Pool{New: func() any { return new(draft) }}
 
 func (d *draft) put() {
@@ -97,76 +93,73 @@ func (d *draft) put() {
 	}
 }
 
-// backlog is what a batch has for full partitions, in order.
-type backlog map[*partition][]heldMessage
+// backlog holds the messages of a batch that wait for full partitions, in order.
+type backlog map[*partition][]waitingMessage
 
-type heldMessage struct {
+type waitingMessage struct {
 	out *driver.Outgoing
 	now time.Time
 }
 
-func (b backlog) behind(p *partition) bool { return len(b[p]) > 0 }
+func (b backlog) has(p *partition) bool { return len(b[p]) > 0 }
 
 func (b *backlog) add(p *partition, o *driver.Outgoing, now time.Time) {
 	if *b == nil {
 		*b = backlog{}
 	}
-	(*b)[p] = append((*b)[p], heldMessage{o, now})
+	(*b)[p] = append((*b)[p], waitingMessage{o, now})
 }
 
-// clear waits until every held message is completed, partitions side by side.
-func (t *Transport) clear(b backlog) {
+// publishBacklog completes every message of the backlog. Partitions are independent of one
+// another.
+func (t *Transport) publishBacklog(b backlog) {
 	if len(b) == 1 {
 		for p, messages := range b {
-			t.drain(p, messages)
+			t.publishInOrder(p, messages)
 		}
 		return
 	}
 	var wg sync.WaitGroup
 	for p, messages := range b {
-		wg.Go(func() { t.drain(p, messages) })
+		wg.Go(func() { t.publishInOrder(p, messages) })
 	}
 	wg.Wait()
 }
 
-func (t *Transport) drain(p *partition, messages []heldMessage) {
+func (t *Transport) publishInOrder(p *partition, messages []waitingMessage) {
 	for _, m := range messages {
-		offset, err := t.wait(p, m)
+		offset, err := t.appendWhenSpace(p, m)
 		complete(m.out, p, offset, err)
 	}
 }
 
-// wait appends m when it is its turn and there is room.
-func (t *Transport) wait(p *partition, m heldMessage) (int64, error) {
+// appendWhenSpace waits until it is the turn of m and the partition has space, and then
+// appends m. It stops waiting when the context of m ends, or the link breaks.
+func (t *Transport) appendWhenSpace(p *partition, m waitingMessage) (int64, error) {
 	link := t.link.Load()
 	ctx := m.out.Context
 	d := drafts.Get().(*draft)
 	defer d.put()
-	d.write(m.out, m.now)
-	w := p.await()
+	d.encode(m.out, m.now)
+	w := p.enqueue()
 	for {
-		if err := t.admit(m.out); err != nil {
-			p.giveUp(w)
+		if err := t.reachable(ctx, "publish", m.out.Topic); err != nil {
+			p.dequeue(w)
 			return -1, err
 		}
-		offset, full, err := p.offerFirst(w, d)
+		offset, full, err := p.tryAppendQueued(w, d)
 		if !full {
 			return offset, err
 		}
 		select {
 		case <-w.signal:
-		case <-p.untilExpiry():
+		case <-p.nextExpiry():
 		case <-link.down:
-			p.giveUp(w)
+			p.dequeue(w)
 			return -1, link.err("publish", m.out.Topic)
 		case <-ctx.Done():
-			p.giveUp(w)
-			return -1, lagging(p, ctx)
+			p.dequeue(w)
+			return -1, partitionFull(p, ctx)
 		}
 	}
-}
-
-func lagging(p *partition, ctx context.Context) error {
-	return failure(driver.ContextCode(ctx.Err()), "publish", p.topic,
-		fmt.Sprintf("partition %d is full and a subscriber has not caught up; nothing was sent", p.id), ctx.Err())
 }

@@ -8,41 +8,42 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// entry is what the ring knows of a record; its text is in a chunk. There is no pointer
-// in it: what a log keeps, however much that is, costs the collector nothing.
+// entry is the fixed part of a stored record. The variable part, its text, is in a chunk.
+// An entry contains no pointers, so the records of a log cost the garbage collector no
+// work, however many there are.
 type entry struct {
 	offset  int64
-	chunk   int64 // the number of the chunk that has its text
-	at      int   // where that begins
-	body    int   // how long key and payload are together
-	size    int64 // of what counts against the limits; -1 in a slot whose record is gone
-	seconds int64 // of the timestamp, since 1970
-	nanos   int32
-	headers int32 // how many
+	chunk   int64 // number of the chunk with the text
+	start   int   // index of the text in the chunk
+	body    int   // length of key and payload together
+	size    int64 // bytes that count against the limits; -1 if compaction emptied the slot
+	seconds int64 // timestamp: seconds since 1970
+	nanos   int32 // timestamp: nanoseconds within the second
+	headers int32 // number of headers
 }
 
 func (e *entry) timestamp() time.Time { return time.Unix(e.seconds, int64(e.nanos)) }
 
 func (e *entry) empty() bool { return e.size < 0 }
 
-// draft is a message on its way into a partition. It refers to the message's key and
-// payload; the rest is encoded, before a partition's lock is taken. It can be written
-// again.
+// draft is an encoded message that is not in a partition yet. It is encoded before the
+// lock of the partition is taken. It refers to the key and the payload of the message,
+// and copies the rest. A draft is reused.
 //
-// A record's text is, with lengths as varints, and those of key and payload one higher,
-// so that 0 is nil: the lengths of UUID, key and payload, the number of headers, the
-// lengths of their names and values; then all of these, in the order UUID, headers,
-// key, payload.
+// The text of a record is a sequence of varints, then a sequence of bytes. The varints
+// are the lengths of UUID, key and payload, the number of headers, and the lengths of
+// the name and the value of each header. The lengths of key and payload are stored
+// plus one, and 0 means nil. The bytes are UUID, header names and values, key, payload.
 type draft struct {
 	entry
-	head         []byte // the lengths of UUID, key and payload, and the number of headers
-	lengths      []byte // of the headers' names and values
-	names        []byte // the UUID, and the headers' names and values
+	head         []byte // lengths of UUID, key and payload, number of headers
+	lengths      []byte // lengths of header names and values
+	names        []byte // UUID, header names and values
 	key, payload []byte
 }
 
-// write makes d the draft of o; now is for a message without a timestamp.
-func (d *draft) write(o *driver.Outgoing, now time.Time) {
+// encode sets d to the encoding of o. now is the timestamp of a message without one.
+func (d *draft) encode(o *driver.Outgoing, now time.Time) {
 	timestamp := o.Timestamp
 	if timestamp.IsZero() {
 		timestamp = now
@@ -65,9 +66,10 @@ func (d *draft) write(o *driver.Outgoing, now time.Time) {
 	d.head = binary.AppendUvarint(d.head, uint64(d.headers))
 }
 
-// text is how long the record's text is.
-func (d *draft) text() int { return len(d.head) + len(d.lengths) + len(d.names) + d.body }
+// textLen returns the length of the record's text.
+func (d *draft) textLen() int { return len(d.head) + len(d.lengths) + len(d.names) + d.body }
 
+// appendLength appends the length of b plus one, or 0 if b is nil.
 func appendLength(to, b []byte) []byte {
 	if b == nil {
 		return append(to, 0)
@@ -75,103 +77,104 @@ func appendLength(to, b []byte) []byte {
 	return binary.AppendUvarint(to, uint64(len(b))+1)
 }
 
-// cursor reads a record's text.
-type cursor string
+// decoder reads the text of a record from the front.
+type decoder string
 
-func (c *cursor) uvarint() int {
+func (d *decoder) uvarint() int {
 	n, shift := 0, 0
 	for i := 0; ; i++ {
-		b := (*c)[i]
+		b := (*d)[i]
 		n |= int(b&0x7f) << shift
 		if b < 0x80 {
-			*c = (*c)[i+1:]
+			*d = (*d)[i+1:]
 			return n
 		}
 		shift += 7
 	}
 }
 
-func (c *cursor) take(n int) string {
-	s := (*c)[:n]
-	*c = (*c)[n:]
+func (d *decoder) take(n int) string {
+	s := (*d)[:n]
+	*d = (*d)[n:]
 	return string(s)
 }
 
-// pick is what a reader takes from a log while it has its lock.
-type pick struct {
+// encodedRecord is a stored record. A reader takes it under the lock of the partition,
+// and decodes it without the lock.
+type encodedRecord struct {
 	entry
-	text string
+	text string // begins with the text of the record
 }
 
-// records makes records of what was picked, and appends them to all. What they are made
-// of is not the log's, but for strings, which nobody can change.
-func (p *partition) records(all []driver.Record, picked []pick) []driver.Record {
+// decode appends the decoded records to all. The result shares only strings with the
+// log, and strings do not change.
+func (p *partition) decode(all []driver.Record, encoded []encodedRecord) []driver.Record {
 	headers, bodies := 0, 0
-	for i := range picked {
-		headers += int(picked[i].headers)
-		bodies += picked[i].body
+	for i := range encoded {
+		headers += int(encoded[i].headers)
+		bodies += encoded[i].body
 	}
-	made := pages{headers: make([]driver.Header, 0, headers), bodies: make([]byte, 0, bodies)}
+	a := arena{headers: make([]driver.Header, 0, headers), bodies: make([]byte, 0, bodies)}
 	first := len(all)
-	all = slices.Grow(all, len(picked))[:first+len(picked)]
-	for i := range picked {
-		e, r := &picked[i], &all[first+i]
+	all = slices.Grow(all, len(encoded))[:first+len(encoded)]
+	for i := range encoded {
+		e, r := &encoded[i], &all[first+i]
 		r.Topic, r.Partition, r.Offset, r.Timestamp = p.topic, p.id, e.offset, e.timestamp()
-		made.read(e.text, r)
+		a.decode(e.text, r)
 	}
 	return all
 }
 
-// pages is the memory that the records of a Fetch are put in: their headers, and their
-// keys and payloads, which are their readers' own.
-type pages struct {
+// arena is the memory for the headers, keys and payloads of one Fetch. The caller of
+// Fetch owns it.
+type arena struct {
 	headers []driver.Header
 	bodies  []byte
 }
 
-// bytes copies s; n is its length and one, 0 for nil.
-func (p *pages) bytes(c *cursor, n int) []byte {
+// decode sets the UUID, the headers, the key and the payload of r. The strings refer to
+// text.
+func (a *arena) decode(text string, r *driver.Record) {
+	d := decoder(text)
+	uuid, key, payload, headers := d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
+	lengths := d
+	for range 2 * headers {
+		d.uvarint()
+	}
+	r.UUID = d.take(uuid)
+	r.Headers = nil
+	if headers > 0 {
+		from := len(a.headers)
+		for range headers {
+			name, value := lengths.uvarint(), lengths.uvarint()
+			a.headers = append(a.headers, driver.Header{Key: d.take(name), Value: d.take(value)})
+		}
+		r.Headers = a.headers[from:len(a.headers):len(a.headers)]
+	}
+	r.Key, r.Payload = a.bytes(&d, key), a.bytes(&d, payload)
+}
+
+// bytes copies the next n-1 bytes. It returns nil if n is 0.
+func (a *arena) bytes(d *decoder, n int) []byte {
 	if n == 0 {
 		return nil
 	}
-	from := len(p.bodies)
-	p.bodies = append(p.bodies, c.take(n-1)...)
-	return p.bodies[from:len(p.bodies):len(p.bodies)]
+	from := len(a.bodies)
+	a.bodies = append(a.bodies, d.take(n-1)...)
+	return a.bodies[from:len(a.bodies):len(a.bodies)]
 }
 
-// read makes r the record with this text, but for what is not in there. The strings are
-// part of the text.
-func (p *pages) read(text string, r *driver.Record) {
-	c := cursor(text)
-	uuid, key, payload, headers := c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()
-	lengths := c
-	for range 2 * headers {
-		c.uvarint()
-	}
-	r.UUID = c.take(uuid)
-	r.Headers = nil
-	if headers > 0 {
-		from := len(p.headers)
-		for range headers {
-			name, value := lengths.uvarint(), lengths.uvarint()
-			p.headers = append(p.headers, driver.Header{Key: c.take(name), Value: c.take(value)})
-		}
-		r.Headers = p.headers[from:len(p.headers):len(p.headers)]
-	}
-	r.Key, r.Payload = p.bytes(&c, key), p.bytes(&c, payload)
-}
-
-// keyIn returns the key in a record's text, "" for nil.
-func keyIn(text string) string {
-	c := cursor(text)
-	uuid, key, _, headers := c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()
+// decodeKey returns the key in the text of a record, "" if it is nil.
+func decodeKey(text string) string {
+	d := decoder(text)
+	uuid, key, _, headers := d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
 	if key == 0 {
 		return ""
 	}
 	skip := uuid
 	for range 2 * headers {
-		skip += c.uvarint()
+		skip += d.uvarint()
 	}
-	c.take(skip)
-	return c.take(key - 1)
+	d.take(skip)
+	return d.take(key - 1)
 }

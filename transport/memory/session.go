@@ -8,27 +8,27 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// session is one subscription's membership. Guarded by Log.mu, but for what never
-// changes after Subscribe: log, transport, sub, wake.
+// session is one subscription. Log.mu guards its fields, except for log, transport, sub
+// and wake, which do not change after Subscribe.
 type session struct {
 	log       *Log
 	transport *Transport
 	sub       driver.Subscription
-	wake      chan struct{} // has room for one: there is news for Next
+	wake      chan struct{} // capacity 1; receives when Next may have an event
 
 	topic *topic
-	// group is nil for a reader without one. It is set once, before the first claim
+	// group is nil for a session without a group. It is set once, before the first claim
 	// exists.
 	group *group
-	// joined: takes part now, the broker being there.
-	joined bool
-	// err is why the session is over.
+	// active means that the session takes part: it is connected, and has not ended.
+	active bool
+	// err is why the session has ended, nil before.
 	err error
 
-	// claims are those not released, by partition.
+	// claims are the unreleased claims, by partition.
 	claims map[int32]*claim
 
-	// News that Next has not told yet: first the loss, then the assignment.
+	// Events that Next has not returned yet. A loss comes before an assignment.
 	lost      bool
 	lostCause error
 	assigned  bool
@@ -39,7 +39,7 @@ var _ driver.Session = (*session)(nil)
 
 func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	for {
-		event, ok, err := s.poll()
+		event, ok, err := s.nextEvent()
 		if ok || err != nil {
 			return event, err
 		}
@@ -51,7 +51,7 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	}
 }
 
-func (s *session) poll() (driver.Event, bool, error) {
+func (s *session) nextEvent() (driver.Event, bool, error) {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	switch {
@@ -64,7 +64,7 @@ func (s *session) poll() (driver.Event, bool, error) {
 	case s.assigned:
 		event := driver.Event{Assigned: true}
 		for _, c := range s.added {
-			c.delivered = true
+			c.announced = true
 			event.Added = append(event.Added, c)
 		}
 		s.assigned, s.added = false, nil
@@ -77,11 +77,11 @@ func (s *session) poll() (driver.Event, bool, error) {
 func (s *session) Close(context.Context) error {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
-	s.finish(failure(driver.CodeClosed, "subscribe", s.sub.Topic, "the subscription was closed", nil))
+	s.end(newError(driver.CodeClosed, "subscribe", s.sub.Topic, "the subscription is closed", nil))
 	return nil
 }
 
-// signal never blocks, so it may be called with a lock held.
+// signal wakes Next. It does not block, so callers may hold a lock.
 func (s *session) signal() {
 	select {
 	case s.wake <- struct{}{}:
@@ -89,22 +89,22 @@ func (s *session) signal() {
 	}
 }
 
-// add tells of a new claim.
+// add makes Next announce a new claim.
 func (s *session) add(c *claim) {
 	s.claims[c.partition.id] = c
 	s.added = append(s.added, c)
-	s.assigned = s.assigned || s.joined
+	s.assigned = s.assigned || s.active
 	s.signal()
 }
 
-// connect takes part, as the broker is there.
+// connect makes the session active. The first call looks up the topic.
 func (s *session) connect() {
-	if s.err != nil || s.joined {
+	if s.err != nil || s.active {
 		return
 	}
 	if s.topic == nil {
 		if s.topic = s.log.lookup(s.sub.Topic); s.topic == nil {
-			s.finish(noTopic("subscribe", s.sub.Topic))
+			s.end(topicNotFound("subscribe", s.sub.Topic))
 			return
 		}
 		s.topic.sessions = append(s.topic.sessions, s)
@@ -113,50 +113,39 @@ func (s *session) connect() {
 			s.group = s.topic.group(s.sub.Group)
 		}
 	}
-	s.joined, s.assigned = true, true
+	s.active, s.assigned = true, true
 	if s.group != nil {
 		s.group.join(s)
-	} else if err := s.read(s.topic.all(), s.sub.Start); err != nil {
-		s.finish(err)
+	} else if err := s.claimPartitions(s.topic.all(), s.sub.Start); err != nil {
+		s.end(err)
 	}
 	s.signal()
 }
 
-// read goes on with the claims it had, and claims what it should have of all.
-func (s *session) read(all []*partition, start driver.Start) error {
+// claimPartitions resumes the claims of a session without a group, and claims those of its
+// partitions that it does not have.
+func (s *session) claimPartitions(all []*partition, start driver.Start) error {
 	for _, id := range s.sub.Partitions {
 		if id < 0 || int(id) >= len(all) {
-			return failure(driver.CodeNotFound, "subscribe", s.topic.name,
-				fmt.Sprintf("there is no partition %d, the topic has %d", id, len(all)), nil)
+			return partitionNotFound("subscribe", s.topic.name, id, len(all))
 		}
 	}
 	for _, p := range all {
 		if s.sub.Partitions != nil && !slices.Contains(s.sub.Partitions, p.id) {
 			continue
 		}
-		if err := s.readOne(p, start); err != nil {
+		if err := s.claimPartition(p, start); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// extend claims partitions that are new in the topic, from their first record on.
-func (s *session) extend(added []*partition) {
-	for _, p := range added {
-		m := &mark{connected: s.joined}
-		p.marks = append(p.marks, m)
-		c := newClaim(s, p, m, 0)
-		c.paused = !s.joined
-		s.add(c)
-	}
-}
-
-func (s *session) readOne(p *partition, start driver.Start) error {
+func (s *session) claimPartition(p *partition, start driver.Start) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := s.claims[p.id]; c != nil {
-		p.hold(c.mark, c.next)
+		p.retain(c.progress, c.next)
 		c.paused = false
 		c.signal()
 		return nil
@@ -165,29 +154,42 @@ func (s *session) readOne(p *partition, start driver.Start) error {
 	if err != nil {
 		return err
 	}
-	m := &mark{}
-	p.marks = append(p.marks, m)
-	p.hold(m, next)
-	s.add(newClaim(s, p, m, next))
+	pr := &progress{}
+	p.progress = append(p.progress, pr)
+	p.retain(pr, next)
+	s.add(newClaim(s, p, pr, next))
 	return nil
 }
 
-// disconnect loses the broker: a member is out of its group at once, a reader
-// without one keeps its claims and waits.
+// claimAdded claims new partitions of the topic, from their first record on. Publishers
+// do not see them yet.
+func (s *session) claimAdded(added []*partition) {
+	for _, p := range added {
+		pr := &progress{connected: s.active}
+		p.progress = append(p.progress, pr)
+		c := newClaim(s, p, pr, 0)
+		c.paused = !s.active
+		s.add(c)
+	}
+}
+
+// disconnect handles a lost connection. A member of a group loses its membership at once.
+// A session without a group keeps its claims, and waits.
 func (s *session) disconnect(cause error) {
-	if !s.leave(cause) {
+	if !s.deactivate(cause) {
 		return
 	}
 	s.lost, s.lostCause, s.assigned = true, cause, false
 	s.signal()
 }
 
-// leave stops taking part, and says whether it did before.
-func (s *session) leave(cause error) bool {
-	if !s.joined {
+// deactivate ends the participation of the session. It reports whether the session was
+// active.
+func (s *session) deactivate(cause error) bool {
+	if !s.active {
 		return false
 	}
-	s.joined = false
+	s.active = false
 	if s.group == nil {
 		for _, c := range s.claims {
 			s.pause(c)
@@ -199,24 +201,26 @@ func (s *session) leave(cause error) bool {
 		c.end(cause, false)
 		if !c.revoked {
 			c.revoked = true
-			s.letGo(c)
+			s.scheduleRelease(c)
 		}
 	}
 	s.group.rebalance()
 	return true
 }
 
+// pause makes Fetch wait, and stops holding records back.
 func (s *session) pause(c *claim) {
 	p := c.partition
 	p.mu.Lock()
 	c.paused = true
-	c.mark.connected = false
-	room := p.nextInQueue()
+	c.progress.connected = false
+	publisher := p.nextPublisher()
 	p.mu.Unlock()
-	room.wake()
+	publisher.wake()
 }
 
-// release forgets a claim of which no handler runs any more.
+// release removes a claim that has no running handlers. The partition can then go to its
+// next owner.
 func (s *session) release(c *claim) {
 	if c.released {
 		return
@@ -225,41 +229,41 @@ func (s *session) release(c *claim) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.end(failure(driver.CodeRevoked, "consume", s.sub.Topic, fmt.Sprintf("partition %d was released", c.partition.id), nil), false)
+	c.end(newError(driver.CodeRevoked, "consume", s.sub.Topic, fmt.Sprintf("partition %d was released", c.partition.id), nil), false)
 	id := c.partition.id
 	if s.claims[id] == c {
 		delete(s.claims, id)
 	}
 	s.added = slices.DeleteFunc(s.added, func(a *claim) bool { return a == c })
 	if s.group == nil {
-		s.forget(c)
+		s.removeProgress(c)
 		return
 	}
 	if c.revoked && s.group.owner[id] == c {
 		s.group.owner[id] = nil
 	}
-	if err := s.group.handOut(int(id)); err != nil {
-		s.group.target[id].finish(err)
+	if err := s.group.assign(int(id)); err != nil {
+		s.group.target[id].end(err)
 	}
 }
 
-// forget removes the position of a reader without group.
-func (s *session) forget(c *claim) {
+// removeProgress stops tracking a claim of a session without a group.
+func (s *session) removeProgress(c *claim) {
 	p := c.partition
 	p.mu.Lock()
-	p.marks = slices.DeleteFunc(p.marks, func(m *mark) bool { return m == c.mark })
-	room := p.nextInQueue()
+	p.progress = slices.DeleteFunc(p.progress, func(pr *progress) bool { return pr == c.progress })
+	publisher := p.nextPublisher()
 	p.mu.Unlock()
-	room.wake()
+	publisher.wake()
 }
 
-// finish ends the session for good.
-func (s *session) finish(err error) {
+// end ends the session permanently.
+func (s *session) end(err error) {
 	if s.err != nil {
 		return
 	}
 	s.err = err
-	s.leave(err)
+	s.deactivate(err)
 	for _, c := range s.claims {
 		c.end(err, false)
 		c.revoked = true

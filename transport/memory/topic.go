@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"fmt"
 	"slices"
 	"sync/atomic"
 
@@ -9,35 +8,35 @@ import (
 	javapartition "github.com/trunkline/trunkline/bus/driver/partition"
 )
 
-// topic is a named set of partitions. Fields are guarded by Log.mu, but for the
-// atomic ones, which publishers read without it.
+// topic is a named set of partitions. Log.mu guards the fields, except for the atomic
+// ones, which publishers read without a lock.
 type topic struct {
 	name   string
 	limits limits
-	// partitions only ever grows; the slice behind it is never changed.
+	// partitions only grows. The slice that it points to never changes.
 	partitions atomic.Pointer[[]*partition]
-	// turn spreads the messages without a key.
-	turn atomic.Uint32
+	// roundRobin counts the messages without a key, to spread them over the partitions.
+	roundRobin atomic.Uint32
 
 	groups map[string]*group
-	// sessions are those that found the topic, connected now or not.
+	// sessions are the open sessions of the topic, connected or not.
 	sessions []*session
-	// listeners is how many sessions there are.
+	// listeners is len(sessions), for readers without a lock.
 	listeners atomic.Int32
 }
 
 func newTopic(name string, partitions int32, l limits) *topic {
 	t := &topic{name: name, limits: l, groups: map[string]*group{}}
 	t.partitions.Store(new([]*partition))
-	t.addPartitions(t.morePartitions(partitions))
+	t.publishPartitions(t.newPartitions(partitions))
 	return t
 }
 
 func (t *topic) all() []*partition { return *t.partitions.Load() }
 
-// morePartitions makes n partitions that follow those that are there; nobody sees
-// them before addPartitions.
-func (t *topic) morePartitions(n int32) []*partition {
+// newPartitions makes the next n partitions. They are not part of the topic before
+// publishPartitions.
+func (t *topic) newPartitions(n int32) []*partition {
 	first := int32(len(t.all()))
 	added := make([]*partition, n)
 	for i := range added {
@@ -46,48 +45,48 @@ func (t *topic) morePartitions(n int32) []*partition {
 	return added
 }
 
-func (t *topic) addPartitions(added []*partition) {
+// publishPartitions makes added visible to publishers.
+func (t *topic) publishPartitions(added []*partition) {
 	all := slices.Concat(t.all(), added)
 	t.partitions.Store(&all)
 }
 
-// choose returns the partition o goes to.
+// choose returns the partition for o.
 func (t *topic) choose(o *driver.Outgoing) (*partition, error) {
 	all := t.all()
 	switch {
 	case o.Partition >= 0 && int(o.Partition) < len(all):
 		return all[o.Partition], nil
 	case o.Partition != driver.AnyPartition:
-		return nil, failure(driver.CodeNotFound, "publish", t.name,
-			fmt.Sprintf("there is no partition %d, the topic has %d", o.Partition, len(all)), nil)
+		return nil, partitionNotFound("publish", t.name, o.Partition, len(all))
 	case len(all) == 1:
 		return all[0], nil
 	case o.Key != nil:
 		return all[javapartition.ByKey(o.Key, int32(len(all)))], nil
 	default:
-		return all[(t.turn.Add(1)-1)%uint32(len(all))], nil
+		return all[(t.roundRobin.Add(1)-1)%uint32(len(all))], nil
 	}
 }
 
-// group returns the group of that name, and makes it when it isn't there.
+// group returns the group with this name. It creates the group if there is none.
 func (t *topic) group(name string) *group {
 	g := t.groups[name]
 	if g == nil {
 		g = &group{name: name, topic: t}
 		t.groups[name] = g
 	}
-	g.grow(t.all())
+	g.addPartitions(t.all())
 	return g
 }
 
-// close ends every partition: publishers that wait there are told why.
-func (t *topic) close(cause error) {
+// delete marks every partition as deleted, and wakes the publishers that wait for space.
+func (t *topic) delete(cause error) {
 	for _, p := range t.all() {
 		p.mu.Lock()
-		p.gone = cause
-		queue := slices.Clone(p.queue)
+		p.deleted = cause
+		publishers := slices.Clone(p.publishers)
 		p.mu.Unlock()
-		for _, w := range queue {
+		for _, w := range publishers {
 			w.wake()
 		}
 	}

@@ -8,28 +8,28 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// name is what the transport calls itself in capabilities and errors.
+// name is the URL scheme, and the name of the transport in capabilities and errors.
 const name = "memory"
 
-// Transport is one client of a [Log], as a connection to a broker is. All methods
-// may be called from many goroutines at once.
+// Transport is a client of a [Log], as a connection to a broker is. All methods are safe
+// for concurrent use.
 type Transport struct {
 	log *Log
-	// link is the present connection; publishers read it without a lock.
+	// link is the current connection. Publishers read it without a lock.
 	link atomic.Pointer[link]
 	// onClose is called once, when the transport is closed.
 	onClose func()
 
 	// Guarded by Log.mu.
-	sessions  []*session
-	away      error // why this transport is cut off, on its own account
-	closed    bool
-	done      chan struct{} // closed when Close is through
-	observe   func(driver.Connection)
-	state     driver.Connection
-	news      []driver.Connection
-	notifying chan struct{} // not nil while one goroutine calls observe
-	changed   chan struct{} // closed and replaced at each change of state
+	sessions     []*session
+	disconnected error // why Disconnect was called on this transport, nil if it was not
+	closed       bool
+	done         chan struct{} // closed when the first Close has closed everything
+	observer     func(driver.Connection)
+	connection   driver.Connection
+	unobserved   []driver.Connection // states that the observer has not received yet
+	observing    chan struct{}       // non-nil while a goroutine calls the observer, then closed
+	changed      chan struct{}       // closed and replaced at each change of connection
 }
 
 var (
@@ -39,9 +39,10 @@ var (
 	_ driver.Checker        = (*Transport)(nil)
 )
 
-// New returns a transport on a log of its own, or with [WithLog] on a shared one. It
-// fails with InvalidArgument when an option is out of its range, or is about a log
-// beside WithLog. Close it when done.
+// New returns a transport with its own log, or with the log of [WithLog]. It returns an
+// InvalidArgument error if an option is out of range, or if WithLog is combined with an
+// option that configures a log. The caller must close the transport, or pass it to
+// bus.New, whose bus closes it.
 func New(opts ...Option) (*Transport, error) {
 	c, err := configure(opts)
 	if err != nil {
@@ -52,9 +53,9 @@ func New(opts ...Option) (*Transport, error) {
 	case !c.logSet:
 		l = newLog(c.settings)
 	case l == nil:
-		return nil, invalid("open", "", "WithLog was given no log")
+		return nil, invalidArgument("open", "", "the log of WithLog is nil: make one with NewLog")
 	case c.logOption != "":
-		return nil, invalid("open", "", c.logOption+" is about a log: give it to NewLog, not beside WithLog")
+		return nil, invalidArgument("open", "", c.logOption+" configures a log: pass it to NewLog, not to New together with WithLog")
 	}
 	return newTransport(l, func() {}), nil
 }
@@ -65,15 +66,15 @@ func newTransport(l *Log, onClose func()) *Transport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.transports = append(l.transports, t)
-	t.reconsider()
+	t.updateConnection()
 	return t
 }
 
-// Log returns the log the transport is on, for tests that look into it, force a
-// rebalance, or put another transport beside this one.
+// Log returns the log of the transport. Tests use it to inspect the log, to force a
+// rebalance, or to make more transports with the same log.
 func (t *Transport) Log() *Log { return t.log }
 
-// Capabilities says what the transport can do.
+// Capabilities returns what the transport supports.
 func (t *Transport) Capabilities() driver.Capabilities {
 	return driver.Capabilities{
 		Name:            name,
@@ -89,16 +90,16 @@ func (t *Transport) Capabilities() driver.Capabilities {
 	}
 }
 
-// Subscribe begins to read a topic; it waits for nothing. A topic that does not
-// exist is what the session's Next says.
+// Subscribe starts a session on a topic. It does not block. If the topic does not exist,
+// Next of the session returns NotFound.
 func (t *Transport) Subscribe(ctx context.Context, sub driver.Subscription) (driver.Session, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, contextError("subscribe", sub.Topic, ctx.Err())
 	case sub.Topic == "":
-		return nil, invalid("subscribe", "", "the topic is empty")
+		return nil, invalidArgument("subscribe", "", "the topic is empty: name one")
 	case sub.Group != "" && sub.Partitions != nil:
-		return nil, invalid("subscribe", sub.Topic, "a group shares all partitions: name partitions only without a group")
+		return nil, invalidArgument("subscribe", sub.Topic, "a group shares all partitions: name partitions only without a group")
 	}
 	sub.Partitions = slices.Clone(sub.Partitions)
 	s := &session{log: t.log, transport: t, sub: sub, wake: make(chan struct{}, 1), claims: map[int32]*claim{}}
@@ -108,24 +109,23 @@ func (t *Transport) Subscribe(ctx context.Context, sub driver.Subscription) (dri
 		return nil, closedError("subscribe", sub.Topic)
 	}
 	t.sessions = append(t.sessions, s)
-	if t.state.State == driver.Connected {
+	if t.connection.State == driver.Connected {
 		s.connect()
 	}
 	return s, nil
 }
 
-// Close ends the sessions, completes publishers that wait for room with Closed, and
-// leaves the log, which keeps its records for the others. It waits, under ctx, for
-// nothing but a call of the observer that is under way. It is idempotent; later
-// calls wait for the first.
+// Close ends the sessions and completes waiting publishers with Closed. The log keeps its
+// records for other transports. Close waits only for a running call of the observer,
+// bounded by ctx. It is idempotent; later calls wait for the first.
 func (t *Transport) Close(ctx context.Context) error { return t.close(ctx) }
 
-// Crash ends the transport as a process that dies would: nothing is drained or
-// committed, claims and their contexts end at once, other members take over and get
-// what was not committed. Whoever still uses the transport is told Closed. It is
-// for tests of what comes after.
+// Crash ends the transport as the death of its process would. Nothing is drained or
+// committed, and the contexts of all claims end at once. The other members of its groups
+// take over and receive what was not committed. Calls on the transport return Closed. It
+// is for tests of recovery.
 func (t *Transport) Crash() {
-	// An observer under way is not waited for.
+	// The context has ended, so that close does not wait for a running observer.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = t.close(ctx)
@@ -136,24 +136,25 @@ func (t *Transport) close(ctx context.Context) error {
 	first := !t.closed
 	if first {
 		t.closed = true
-		t.news = nil
-		t.cut(closedError("connect", ""))
+		t.unobserved = nil
+		t.breakLink(closedError("connect", ""))
 		for _, s := range slices.Clone(t.sessions) {
-			s.finish(closedError("subscribe", s.sub.Topic))
+			s.end(closedError("subscribe", s.sub.Topic))
 		}
 		t.log.transports = slices.DeleteFunc(t.log.transports, func(o *Transport) bool { return o == t })
-		t.broadcast()
+		t.signalChange()
 	}
-	notifying := t.notifying
+	observing := t.observing
 	t.log.mu.Unlock()
 	if first {
 		t.onClose()
 		close(t.done)
 	}
-	if notifying == nil {
-		notifying = t.done
+	if observing == nil {
+		observing = t.done
 	}
-	for _, done := range []chan struct{}{t.done, notifying} {
+	for _, done := range []chan struct{}{t.done, observing} {
+		// If both are ready, done takes precedence over the end of ctx.
 		select {
 		case <-done:
 			continue
@@ -166,8 +167,4 @@ func (t *Transport) close(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func closedError(op, topic string) *driver.Error {
-	return failure(driver.CodeClosed, op, topic, "the transport is closed", nil)
 }

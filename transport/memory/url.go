@@ -12,14 +12,15 @@ import (
 
 func init() { bus.Register(name, open) }
 
-// registry holds the logs that memory://name shares, for as long as a transport is
-// on them. It belongs to the process, which is what such a URL asks for.
-var registry = struct {
+// namedLogs holds the logs of memory://name URLs. A log stays here as long as a
+// transport uses it. The registry is global, because these names are shared by the
+// whole process.
+var namedLogs = struct {
 	sync.Mutex
-	logs map[string]*sharedLog
-}{logs: map[string]*sharedLog{}}
+	logs map[string]*namedLog
+}{logs: map[string]*namedLog{}}
 
-type sharedLog struct {
+type namedLog struct {
 	log   *Log
 	users int
 }
@@ -45,51 +46,51 @@ func open(_ context.Context, u *driver.URL) (driver.Transport, error) {
 		return nil, err
 	}
 	if u.Path != "" || len(u.Hosts()) > 1 {
-		return nil, invalid("open", "", "the URL takes at most one name and no path: write memory:// or memory://name")
+		return nil, invalidArgument("open", "", "the URL takes at most one name and no path: write memory:// or memory://name")
 	}
 	if u.Host == "" {
 		return New(opts...)
 	}
-	l, err := acquire(u.Host, opts)
+	l, err := acquireLog(u.Host, opts)
 	if err != nil {
 		return nil, err
 	}
-	return newTransport(l, func() { release(u.Host) }), nil
+	return newTransport(l, func() { releaseLog(u.Host) }), nil
 }
 
-// acquire returns the log of that name, made with opts if there is none; if there is
-// one, opts must not ask for another.
-func acquire(name string, opts []Option) (*Log, error) {
-	registry.Lock()
-	defer registry.Unlock()
-	s := registry.logs[name]
-	if s == nil {
+// acquireLog returns the log with this name and counts one more user. It creates the log
+// if there is none. If there is one, opts must not contradict its settings.
+func acquireLog(name string, opts []Option) (*Log, error) {
+	namedLogs.Lock()
+	defer namedLogs.Unlock()
+	named := namedLogs.logs[name]
+	if named == nil {
 		l, err := NewLog(opts...)
 		if err != nil {
 			return nil, err
 		}
-		s = &sharedLog{log: l}
-		registry.logs[name] = s
+		named = &namedLog{log: l}
+		namedLogs.logs[name] = named
 	}
-	asked := config{settings: s.log.settings}
+	requested := config{settings: named.log.settings}
 	for _, o := range opts {
-		o(&asked)
+		o(&requested)
 	}
 	switch {
-	case asked.err != nil:
-		return nil, asked.err
-	case asked.settings != s.log.settings:
-		return nil, invalid("open", "", fmt.Sprintf("the log %q is open already, with other parameters: give the same, or none", name))
+	case requested.err != nil:
+		return nil, requested.err
+	case requested.settings != named.log.settings:
+		return nil, invalidArgument("open", "", fmt.Sprintf("the log %q is open with other parameters: use the same parameters, or none", name))
 	}
-	s.users++
-	return s.log, nil
+	named.users++
+	return named.log, nil
 }
 
-func release(name string) {
-	registry.Lock()
-	defer registry.Unlock()
-	s := registry.logs[name]
-	if s.users--; s.users == 0 {
-		delete(registry.logs, name)
+func releaseLog(name string) {
+	namedLogs.Lock()
+	defer namedLogs.Unlock()
+	named := namedLogs.logs[name]
+	if named.users--; named.users == 0 {
+		delete(namedLogs.logs, name)
 	}
 }
