@@ -14,8 +14,7 @@ var (
 	_ driver.Extent    = (*claim)(nil)
 )
 
-// claim is one claim of a partition. Only Fetch, which one goroutine calls, uses
-// stash and pause.
+// claim is one claim of a partition. Only Fetch uses fetched and delayed; one goroutine calls it.
 type claim struct {
 	s        *session
 	inner    driver.Partition
@@ -24,15 +23,15 @@ type claim struct {
 	released chan struct{}
 	once     sync.Once
 
-	over bool // guarded by Faults.mu: no commit is granted any more
+	commitsEnded bool // every Commit fails; guarded by Faults.mu
 
 	mu        sync.Mutex
-	start     int64 // where Fetch began; -1 when the transport did not know
-	next      int64 // where Fetch goes on, what is stashed not counted; -1 when that is not known
-	committed int64 // the last Commit that took; -1 for none
+	start     int64 // the offset where Fetch began; -1 if the transport did not report it
+	next      int64 // the offset that Fetch returns next; -1 if it is not known
+	committed int64 // the last successful Commit; -1 if there was none
 
-	stash []driver.Record // fetched, looked at, and not returned yet
-	pause *time.Timer     // what is stashed waits for it; nil for nothing
+	fetched []driver.Record // records with their faults, which Fetch has not returned yet
+	delayed *time.Timer     // delays fetched; nil if there is no delay
 }
 
 func newClaim(s *session, p driver.Partition) *claim {
@@ -46,68 +45,70 @@ func newClaim(s *session, p driver.Partition) *claim {
 	return c
 }
 
-// ID is the partition's.
+// ID implements [driver.Partition].
 func (c *claim) ID() int32 { return c.inner.ID() }
 
-// Context ends with the transport's, and with the faults that end claims.
+// Context implements [driver.Partition]. The context ends with that of the wrapped transport, and
+// when a fault ends the claim.
 func (c *claim) Context() context.Context { return c.ctx }
 
-// Fetch returns the next records, with what the rules have for them.
+// Fetch implements [driver.Partition]. It applies the rules to each record.
 func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 	f := c.s.f
 	for {
 		f.mu.Lock()
-		epoch, away := c.s.epoch, f.away != nil
+		wakeup, cut := c.s.wakeup, f.cutCause != nil
 		f.mu.Unlock()
 		switch {
 		case c.ctx.Err() != nil:
 			return nil, context.Cause(c.ctx)
 		case ctx.Err() != nil:
 			return nil, f.failure(driver.ContextCode(ctx.Err()), "fetch", c.s.sub.Topic, "", ctx.Err())
-		case away && f.closing.Err() == nil:
-			c.wait(ctx, epoch, nil)
+		case cut && f.closing.Err() == nil:
+			c.wait(ctx, wakeup, nil)
 			continue
-		case len(c.stash) > 0 && c.pause != nil && f.closing.Err() == nil:
-			if c.wait(ctx, epoch, c.pause.C) {
-				c.pause = nil
+		case len(c.fetched) > 0 && c.delayed != nil && f.closing.Err() == nil:
+			if c.wait(ctx, wakeup, c.delayed.C) {
+				c.delayed = nil
 			}
 			continue
-		case len(c.stash) > 0:
-			recs := c.stash
-			c.stash = nil
+		case len(c.fetched) > 0:
+			recs := c.fetched
+			c.fetched = nil
 			c.mu.Lock()
 			c.next = recs[len(recs)-1].Offset + 1
 			c.mu.Unlock()
 			return recs, nil
 		}
-		recs, err := c.fetch(ctx, epoch)
+		recs, err := c.fetchFromInner(ctx, wakeup)
 		if err != nil {
 			return nil, err
 		}
-		c.stash = recs
-		c.befall()
+		c.fetched = recs
+		c.applyRules()
 	}
 }
 
-// wait returns true when the time has come, false when there is something to look at.
-func (c *claim) wait(ctx, epoch context.Context, timer <-chan time.Time) bool {
+// wait returns true when the timer fires, and false when Fetch must check the state again.
+func (c *claim) wait(ctx, wakeup context.Context, timer <-chan time.Time) bool {
 	select {
 	case <-timer:
 		return true
-	case <-epoch.Done():
+	case <-wakeup.Done():
 	case <-c.ctx.Done():
 	case <-ctx.Done():
 	}
 	return false
 }
 
-// fetch asks the transport; no records and no error mean: look again.
-func (c *claim) fetch(ctx, epoch context.Context) ([]driver.Record, error) {
+// fetchFromInner fetches from the wrapped transport. If it returns neither records nor an error,
+// Fetch must check the state again.
+func (c *claim) fetchFromInner(ctx, wakeup context.Context) ([]driver.Record, error) {
 	either, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
 	if c.s.f.closing.Err() == nil {
-		defer context.AfterFunc(epoch, cancel)()
+		defer context.AfterFunc(wakeup, cancel)()
 	}
 	recs, err := c.inner.Fetch(either)
 	if err != nil && either.Err() != nil && ctx.Err() == nil {
@@ -116,36 +117,36 @@ func (c *claim) fetch(ctx, epoch context.Context) ([]driver.Record, error) {
 	return recs, err
 }
 
-// befall lets the rules have their way with what was just fetched.
-func (c *claim) befall() {
+// applyRules applies the rules to the records in fetched.
+func (c *claim) applyRules() {
 	f := c.s.f
-	for i := range c.stash {
+	for i := range c.fetched {
 		act := f.decide(fetching, c.s.sub.Topic)
 		switch act.kind {
 		case corrupt:
-			c.stash[i].DecodeErr = act.err
+			c.fetched[i].DecodeErr = act.err
 		case delay:
-			if c.pause == nil {
-				c.pause = time.NewTimer(act.d)
+			if c.delayed == nil {
+				c.delayed = time.NewTimer(act.d)
 			} else {
-				c.pause.Reset(act.d)
+				c.delayed.Reset(act.d)
 			}
 		case disconnect:
-			f.disconnect(errCut, act.d)
+			f.disconnect(errDisconnected, act.d)
 		case rebalance:
 			f.rebalance("", c.s.sub.Topic)
 		}
 	}
 }
 
-// Commit is the transport's; Revoked after a fault has ended the claim.
+// Commit implements [driver.Partition]. It is Revoked after a fault has ended the claim.
 func (c *claim) Commit(ctx context.Context, next int64, metadata string) error {
 	f := c.s.f
 	f.mu.Lock()
-	over := c.over
+	ended := c.commitsEnded
 	f.mu.Unlock()
-	if over {
-		return f.failure(driver.CodeRevoked, "commit", c.s.sub.Topic, "the claim was ended by a fault", context.Cause(c.ctx))
+	if ended {
+		return f.failure(driver.CodeRevoked, "commit", c.s.sub.Topic, "a fault ended the claim", context.Cause(c.ctx))
 	}
 	if err := c.inner.Commit(ctx, next, metadata); err != nil {
 		return err
@@ -156,8 +157,7 @@ func (c *claim) Commit(ctx context.Context, next int64, metadata string) error {
 	return nil
 }
 
-// Extent is the transport's, but for records that a rule still withholds: Fetch goes on
-// at those.
+// Extent implements [driver.Extent]. Records that a rule still delays do not count as fetched.
 func (c *claim) Extent() (next, end int64, known bool) {
 	x, ok := c.inner.(driver.Extent)
 	if !ok {
@@ -172,7 +172,7 @@ func (c *claim) Extent() (next, end int64, known bool) {
 	return next, end, known
 }
 
-// Release lets go of the partition.
+// Release implements [driver.Partition].
 func (c *claim) Release() {
 	c.once.Do(func() {
 		c.inner.Release()

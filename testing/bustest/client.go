@@ -8,8 +8,9 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// Client is one more program on the kit's log, with a bus and faults of its own: another
-// member of a group, which may come, leave or die. All methods are safe for concurrent use.
+// Client is another program on the kit's log, with its own bus and faults. Use it as one more
+// member of a group, which can join, leave or crash. All methods are safe for concurrent use;
+// Consume must be called from the test's goroutine.
 type Client struct {
 	kit       *Kit
 	bus       *bus.Bus
@@ -18,7 +19,7 @@ type Client struct {
 	crashed   atomic.Bool
 }
 
-// NewClient returns another client. The kit closes it.
+// NewClient returns another client of the kit's log. The kit closes it.
 func (k *Kit) NewClient() *Client {
 	k.t.Helper()
 	c := &Client{kit: k}
@@ -30,10 +31,10 @@ func (k *Kit) NewClient() *Client {
 		k.t.Fatalf("bustest: %v", err)
 	}
 	if k.clock != nil {
-		c.faults.stamp = k.clock.now
+		c.faults.timestamp = k.clock.now
 	}
 	if c.bus, err = bus.New(c.faults, append([]bus.Option{bus.WithHooks(k.rec)}, k.settings.bus...)...); err != nil {
-		c.transport.Crash() // nobody else has it
+		c.transport.Crash() // no bus will close it
 		k.t.Fatalf("bustest: %v", err)
 	}
 	k.mu.Lock()
@@ -45,11 +46,11 @@ func (k *Kit) NewClient() *Client {
 // Bus returns the client's bus.
 func (c *Client) Bus() *bus.Bus { return c.bus }
 
-// Faults returns what makes the client's bus misbehave.
+// Faults returns the faults of the client's bus.
 func (c *Client) Faults() *Faults { return c.faults }
 
-// Crash ends the client as the end of its process would: handlers' contexts end,
-// nothing is committed any more, and others take over at once.
+// Crash ends the client like the death of its process: the contexts of its handlers end, it
+// commits nothing more, and the other members of its groups get its partitions at once.
 func (c *Client) Crash() {
 	c.crashed.Store(true)
 	c.transport.Crash()
@@ -61,17 +62,17 @@ func (c *Client) Consume(topic string, h bus.Handler, opts ...bus.SubscribeOptio
 	return c.consume(c.kit, topic, h, opts)
 }
 
-// consume waits as k does.
+// consume subscribes, and waits for readiness as long as k waits.
 func (c *Client) consume(k *Kit, topic string, h bus.Handler, opts []bus.SubscribeOption) *bus.Subscription {
 	k.t.Helper()
 	s, err := c.bus.Consume(context.Background(), topic, h, opts...)
 	if err != nil {
 		k.t.Fatalf("bustest: %v", err)
 	}
-	w := k.wait()
-	defer w.end()
+	w := k.startWait()
+	defer w.cancel()
 	if err := s.Ready(w.ctx); err != nil {
-		k.t.Fatalf("bustest: consuming %q is not ready: %v", topic, err)
+		k.t.Fatalf("bustest: the subscription to %q is not ready: %v", topic, err)
 	}
 	return s
 }
@@ -79,7 +80,7 @@ func (c *Client) consume(k *Kit, topic string, h bus.Handler, opts []bus.Subscri
 func (c *Client) close(ctx context.Context) error {
 	err := c.bus.Shutdown(ctx)
 	if c.crashed.Load() {
-		return nil // who has crashed can't leave in order
+		return nil // a crashed client cannot shut down in order
 	}
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// clock is one that moves by hand.
+// clock shows a fixed time until Advance moves it.
 type clock struct {
 	mu sync.Mutex
 	at time.Time
@@ -20,8 +20,8 @@ func (c *clock) now() time.Time {
 	return c.at
 }
 
-// Now is the kit's time: that of [StartClock], or the time of package time, which in a
-// testing/synctest bubble is the bubble's. Give it to a program that takes its time from a
+// Now returns the kit's time: that of [WithClock], or else [time.Now], which inside
+// testing/synctest is the bubble's time. Pass k.Now to a program that takes its time from a
 // function.
 func (k *Kit) Now() time.Time {
 	if k.clock != nil {
@@ -30,15 +30,15 @@ func (k *Kit) Now() time.Time {
 	return time.Now()
 }
 
-// Advance lets d pass. In a testing/synctest bubble timers fire on the way, those of
-// back-offs, time-outs and delays among them, and Advance returns when every goroutine of
-// the bubble waits for something again. With [StartClock] the clock moves, and nothing
-// else. With the real time, which can't be moved, it fails the test.
+// Advance moves the time forward by d. Inside testing/synctest, every timer that expires on the
+// way fires, such as those of back-offs, time-outs and delays, and Advance returns when every
+// goroutine of the bubble is blocked again. With [WithClock], Advance moves only the clock.
+// Otherwise the kit has the real time, which cannot be moved, and Advance fails the test.
 func (k *Kit) Advance(d time.Duration) {
 	k.t.Helper()
 	switch {
 	case d < 0:
-		k.t.Fatalf("bustest: Advance(%v): time does not go back", d)
+		k.t.Fatalf("bustest: Advance: the duration must not be negative, got %v", d)
 	case k.bubble:
 		time.Sleep(d)
 		synctest.Wait()
@@ -47,15 +47,15 @@ func (k *Kit) Advance(d time.Duration) {
 		defer k.clock.mu.Unlock()
 		k.clock.at = k.clock.at.Add(d)
 	default:
-		k.t.Fatalf("bustest: Advance(%v): this is the real time: run the test in testing/synctest, or give the kit StartClock", d)
+		k.t.Fatalf("bustest: Advance(%v): the real time cannot be moved: run the test inside testing/synctest, or use WithClock", d)
 	}
 }
 
-// inBubble says whether the caller runs in a testing/synctest bubble.
+// inBubble reports whether the caller runs inside testing/synctest.
 func inBubble() (in bool) {
 	defer func() {
 		if !in {
-			_ = recover() // Wait panics outside of one
+			_ = recover() // outside of a bubble, Wait panics
 		}
 	}()
 	synctest.Wait()

@@ -13,15 +13,15 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// In a bubble a back-off of an hour takes no time, and is an hour.
-func TestTimeInABubble(t *testing.T) {
+// Inside testing/synctest, Advance fires the timer of a back-off. No real time passes.
+func TestBackoffOfAnHourTakesNoTimeInABubble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := bustest.New(t, bustest.Topics("t"), bustest.CheckGoroutines())
+		k := bustest.New(t, bustest.WithTopics("t"), bustest.WithGoroutineCheck())
 		begun := k.Now()
 		k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
 			if d.Attempt == 1 {
-				return bus.Retry(time.Hour, errors.New("come back later"))
+				return bus.Retry(time.Hour, errors.New("not yet"))
 			}
 			return nil
 		}, bus.Group("g"))
@@ -32,22 +32,22 @@ func TestTimeInABubble(t *testing.T) {
 		k.Advance(time.Nanosecond)
 		require.Len(t, k.Recorder().Deliveries("t"), 2)
 		require.Equal(t, time.Hour, k.Now().Sub(begun))
-		k.Settle()
+		k.WaitIdle()
 		require.Less(t, k.Now().Sub(begun), time.Hour+time.Second)
 
 		begun = k.Now()
-		got := failing(func(fake testing.TB) { bustest.New(fake).Expect("t") })
+		got := runTest(func(fake testing.TB) { bustest.New(fake).Expect("t") })
 		require.Equal(t, "bustest: no message on \"t\" within 10s\nthere is nothing on \"t\"", got)
-		require.Equal(t, bustest.DefaultPatience, k.Now().Sub(begun), "patience is the bubble's, too")
-		require.Equal(t, "bustest: in a testing/synctest bubble the clock is the bubble's: leave StartClock out",
-			failing(func(fake testing.TB) { bustest.New(fake, bustest.StartClock(begun)) }))
+		require.Equal(t, 10*time.Second, k.Now().Sub(begun), "the timeout uses the bubble's time")
+		require.Equal(t, "bustest: WithClock cannot be used inside testing/synctest, which has a clock of its own",
+			runTest(func(fake testing.TB) { bustest.New(fake, bustest.WithClock(begun)) }))
 	})
 }
 
-func TestClockByHand(t *testing.T) {
+func TestClockSetsTimestamps(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
-	k := bustest.New(t, bustest.Topics("t"), bustest.StartClock(noon))
+	k := bustest.New(t, bustest.WithTopics("t"), bustest.WithClock(noon))
 	times := make(chan time.Time, 10)
 	k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
 		times <- d.Record.Timestamp
@@ -59,6 +59,6 @@ func TestClockByHand(t *testing.T) {
 	require.Equal(t, noon.Add(time.Minute), k.Now())
 	k.Publish("t")
 	require.True(t, noon.Add(time.Minute).Equal(<-times))
-	k.Publish("t", bustest.Time(noon.Add(time.Hour)))
-	require.True(t, noon.Add(time.Hour).Equal(<-times), "who names a time has it")
+	k.Publish("t", bustest.Timestamp(noon.Add(time.Hour)))
+	require.True(t, noon.Add(time.Hour).Equal(<-times), "a timestamp that is set is kept")
 }

@@ -9,76 +9,77 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-var errCut = errors.New("a test cut the connection")
+var errDisconnected = errors.New("the test called Disconnect")
 
-// Disconnect cuts the bus off from its broker, with cause, or a plain one when cause
-// is nil. Until [Faults.Connect]:
+// Disconnect cuts the connection between the bus and its broker until [Faults.Connect]. The cause is
+// reported with the state; nil means a default one. While disconnected:
 //
-//   - Publish, Ping and administration fail with Unavailable; nothing is sent
-//   - the observer is told Disconnected
-//   - every session loses its assignment
-//   - claims of a group end, commit nothing more, and go to other members once their
-//     handlers have returned
-//   - claims without a group stay, and their Fetch waits
+//   - Publish, Ping and topic administration fail with Unavailable, and nothing is sent.
+//   - The observer is notified of the state Disconnected.
+//   - Every session loses its assignment.
+//   - The claims of a group end and cannot commit. The other members of the group get the
+//     partitions once the handlers have returned.
+//   - The claims without a group stay, and their Fetch waits.
 //
-// What was handed over before is the transport's to tell. Disconnecting twice keeps
-// the first cause.
+// Messages that were passed to the wrapped transport before get their outcome from it. A second
+// Disconnect has no effect; the first cause stays.
 func (f *Faults) Disconnect(cause error) { f.disconnect(cause, 0) }
 
+// disconnect is Disconnect, with an automatic Connect after d unless d is 0.
 func (f *Faults) disconnect(cause error, d time.Duration) {
 	if cause == nil {
-		cause = errCut
+		cause = errDisconnected
 	}
 	f.mu.Lock()
-	if f.away == nil && f.closing.Err() == nil {
-		f.away = cause
+	if f.cutCause == nil && f.closing.Err() == nil {
+		f.cutCause = cause
 		f.broadcast()
 		for _, s := range f.sessions {
-			s.lose(f.failure(driver.CodeUnavailable, "subscribe", s.sub.Topic, "the connection was cut by a fault", cause))
+			s.disconnect(f.failure(driver.CodeUnavailable, "subscribe", s.sub.Topic, "the connection was cut by a fault", cause))
 		}
-		f.observer.tell(driver.Connection{State: driver.Disconnected, Cause: cause, Since: time.Now()})
+		f.notifier.enqueue(driver.Connection{State: driver.Disconnected, Cause: cause, Since: time.Now()})
 		if d > 0 {
-			f.back = time.AfterFunc(d, f.Connect)
+			f.reconnect = time.AfterFunc(d, f.Connect)
 		}
 	}
 	f.mu.Unlock()
-	f.observer.run(f)
+	f.notifier.notify(f)
 }
 
-// Connect ends what Disconnect began. Sessions of a group join again and go on at
-// the committed positions; those without one go on after the last record they
-// fetched.
+// Connect ends a Disconnect; it has no effect while connected. The sessions of a group join the
+// group again and continue at the committed offsets. Sessions without a group continue after the
+// last record that they fetched.
 func (f *Faults) Connect() {
 	f.mu.Lock()
-	if f.away != nil && f.closing.Err() == nil {
-		f.away = nil
-		if f.back != nil {
-			f.back.Stop()
-			f.back = nil
+	if f.cutCause != nil && f.closing.Err() == nil {
+		f.cutCause = nil
+		if f.reconnect != nil {
+			f.reconnect.Stop()
+			f.reconnect = nil
 		}
 		f.broadcast()
 		for _, s := range f.sessions {
-			s.regain()
+			s.connect()
 		}
-		f.observer.tell(f.observer.inner)
+		f.notifier.enqueue(f.notifier.inner)
 	}
 	f.mu.Unlock()
-	f.observer.run(f)
+	f.notifier.notify(f)
 }
 
-// broadcast is called with mu held.
+// broadcast wakes the goroutines that wait for the connection. The caller holds mu.
 func (f *Faults) broadcast() {
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// Ready waits until the connection is not cut, then for the transport.
+// Ready implements [driver.Transport]. While disconnected it waits for the connection first.
 func (f *Faults) Ready(ctx context.Context) error {
 	for {
 		f.mu.Lock()
 		changed := f.changed
 		f.mu.Unlock()
-		err := f.reach("ready", "")
+		err := f.checkConnected("ready", "")
 		if err == nil {
 			return f.inner.Ready(ctx)
 		}
@@ -91,86 +92,87 @@ func (f *Faults) Ready(ctx context.Context) error {
 	}
 }
 
-// Ping is the transport's; Unavailable while the connection is cut.
+// Ping implements [driver.Transport]. It is Unavailable while disconnected.
 func (f *Faults) Ping(ctx context.Context) error {
-	if err := f.reach("ping", ""); err != nil {
+	if err := f.checkConnected("ping", ""); err != nil {
 		return err
 	}
 	return f.inner.Ping(ctx)
 }
 
-// Observe registers the observer; it sees the transport's states, and Disconnected
-// while the connection is cut.
+// Observe implements [driver.Transport]. The observer gets the states of the wrapped transport, and
+// Disconnected while a fault has cut the connection.
 func (f *Faults) Observe(observe func(driver.Connection)) {
 	f.mu.Lock()
-	f.observer.observe = observe
-	if f.away != nil {
-		f.observer.tell(driver.Connection{State: driver.Disconnected, Cause: f.away, Since: time.Now()})
+	f.notifier.observe = observe
+	if f.cutCause != nil {
+		f.notifier.enqueue(driver.Connection{State: driver.Disconnected, Cause: f.cutCause, Since: time.Now()})
 	}
 	f.mu.Unlock()
 	f.inner.Observe(func(c driver.Connection) {
 		f.mu.Lock()
-		f.observer.inner = c
-		if f.away == nil {
-			f.observer.tell(c)
+		f.notifier.inner = c
+		if f.cutCause == nil {
+			f.notifier.enqueue(c)
 		}
 		f.mu.Unlock()
-		f.observer.run(f)
+		f.notifier.notify(f)
 	})
 }
 
-// observer tells states to who observes, in order and one at a time. Guarded by
-// Faults.mu, but for telling.
-type observer struct {
+// notifier calls the observer with each state, in order, one call at a time. Faults.mu guards all
+// fields but calling. It is not held during a call, because the observer may call Faults.
+type notifier struct {
 	observe func(driver.Connection)
-	inner   driver.Connection // the transport's latest
-	news    []driver.Connection
+	inner   driver.Connection // the latest state of the wrapped transport
+	queue   []driver.Connection
 	running bool
-	ended   bool
-	telling sync.Mutex // held while observe runs
+	stopped bool
+	calling sync.Mutex // held during a call of observe
 }
 
-// tell is called with Faults.mu held, and followed by run without it.
-func (o *observer) tell(c driver.Connection) {
-	if o.observe != nil && !o.ended {
-		o.news = append(o.news, c)
+// enqueue adds a state. The caller holds Faults.mu, and calls notify after releasing it.
+func (n *notifier) enqueue(c driver.Connection) {
+	if n.observe != nil && !n.stopped {
+		n.queue = append(n.queue, c)
 	}
 }
 
-// run tells the news, unless another goroutine is at it: that one then tells these too.
-func (o *observer) run(f *Faults) {
+// notify calls the observer with the queued states. If another goroutine is doing that, it returns
+// at once, and the other goroutine handles the new states too.
+func (n *notifier) notify(f *Faults) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if o.running {
+	if n.running {
 		return
 	}
-	o.running = true
-	for len(o.news) > 0 {
-		c := o.news[0]
-		o.news = o.news[1:]
+	n.running = true
+	for len(n.queue) > 0 {
+		c := n.queue[0]
+		n.queue = n.queue[1:]
 		f.mu.Unlock()
-		o.once(f, c)
+		n.call(f, c)
 		f.mu.Lock()
 	}
-	o.running = false
+	n.running = false
 }
 
-func (o *observer) once(f *Faults, c driver.Connection) {
-	o.telling.Lock()
-	defer o.telling.Unlock()
+func (n *notifier) call(f *Faults, c driver.Connection) {
+	n.calling.Lock()
+	defer n.calling.Unlock()
 	f.mu.Lock()
-	ended := o.ended
+	stopped := n.stopped
 	f.mu.Unlock()
-	if !ended {
-		o.observe(c)
+	if !stopped {
+		n.observe(c)
 	}
 }
 
-// end lets no call through any more, and waits for one that runs.
-func (o *observer) end(f *Faults) {
+// stop prevents further calls, and waits for a running one.
+func (n *notifier) stop(f *Faults) {
 	f.mu.Lock()
-	o.ended, o.news = true, nil
+	n.stopped, n.queue = true, nil
 	f.mu.Unlock()
-	o.telling.Lock()
-	defer o.telling.Unlock()
+	n.calling.Lock()
+	defer n.calling.Unlock()
 }

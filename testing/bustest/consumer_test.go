@@ -13,10 +13,9 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// A program that has a managed consumer is tested like any other.
-func TestManagedConsumer(t *testing.T) {
+func TestKitWithAManagedConsumer(t *testing.T) {
 	t.Parallel()
-	k := bustest.New(t, bustest.Topics("orders", "orders.dead"), bustest.CheckGoroutines())
+	k := bustest.New(t, bustest.WithTopics("orders", "orders.dead"), bustest.WithGoroutineCheck())
 	c, err := consumer.New(k.Bus(), "orders", func(_ context.Context, d *bus.Delivery) error {
 		if string(d.Payload) == "bad" {
 			return errors.New("it is bad")
@@ -35,17 +34,16 @@ func TestManagedConsumer(t *testing.T) {
 	k.ExpectLag("g", "orders", 0)
 	require.NoError(t, c.StopAndWait(t.Context()))
 	k.Publish("orders", bustest.Payload("good"))
-	k.Settle()
+	k.WaitIdle()
 	k.ExpectLag("g", "orders", 1)
 	require.NoError(t, c.Start())
 	k.ExpectLag("g", "orders", 0)
 	require.NoError(t, c.Close(t.Context()))
 }
 
-// Each message of a batch is a delivery.
-func TestBatches(t *testing.T) {
+func TestEachMessageOfABatchIsADelivery(t *testing.T) {
 	t.Parallel()
-	k := bustest.New(t, bustest.Topics("t"))
+	k := bustest.New(t, bustest.WithTopics("t"))
 	s, err := k.Bus().ConsumeBatches(t.Context(), "t", func(_ context.Context, ds []*bus.Delivery) error {
 		var failed bus.BatchError
 		if ds[0].Attempt == 1 {
@@ -60,5 +58,5 @@ func TestBatches(t *testing.T) {
 	k.ExpectDelivered("t", bustest.Payload("b"), bustest.Acknowledged())
 	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Answered(bus.AnswerRetry))
 	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Acknowledged())
-	k.ExpectPosition("g", "t", 0, 2)
+	k.ExpectCommitted("g", "t", 0, 2)
 }

@@ -1,61 +1,71 @@
-// Package bustest tests programs that use a bus, without a broker. A [Kit] is a log in
-// memory, a bus on it, and what a test wants to know of both:
+// Package bustest tests programs that use a bus, without a broker. A [Kit] has a log in
+// memory, a bus on that log for the program under test, and methods that publish messages,
+// wait for the program's messages, and check what the program acknowledged:
 //
 //	func TestBilling(t *testing.T) {
 //		t.Parallel()
-//		k := bustest.New(t, bustest.Topics("orders", "bills"))
+//		k := bustest.New(t, bustest.WithTopics("orders", "bills"))
 //		k.Consume("orders", billing.Handler(k.Bus()), bus.Group("billing"))
 //
 //		k.Publish("orders", bustest.Key("o-7"), bustest.JSON(Order{ID: "o-7", Cents: 1200}))
 //
-//		k.Expect("bills", bustest.Key("o-7"), bustest.Includes(map[string]any{"total": 12}))
+//		k.Expect("bills", bustest.Key("o-7"), bustest.JSONIncludes(map[string]any{"total": 12}))
 //		k.ExpectNone("bills")
 //		k.ExpectLag("billing", "orders", 0)
 //	}
 //
-// When a message does not come, the test fails with what did come instead, and why each was
-// not it; what could not be published; and what handlers failed with:
+// When an expected message does not arrive, the test fails. The failure lists the messages
+// that did arrive, with the reason why each of them does not match, the messages that could
+// not be published, and the errors that handlers returned:
 //
 //	bustest: no message on "bills" with key "o-7", JSON that includes {"total":12} within 10s
 //	1 on "bills":
 //	  bills[0]@0 key "o-7" {"total":13}
 //	    in its JSON .total is 13, want 12
 //
-// # What there is
+// # Features
 //
-//   - Publish and expect: [Kit.Publish], [Kit.Expect], [Kit.ExpectNone], by key, payload,
-//     JSON, Protobuf, header, or any function: see [Property]. [Kit.Within] bounds the waits
-//     by a context, [Patience] otherwise.
-//   - What handlers did: [Kit.ExpectDelivered] with [Acknowledged], [Unacknowledged],
-//     [Answered], [Redelivered], [ToGroup]; dead letters are messages: [DeadLetterFrom].
-//   - What is committed: [Kit.ExpectPosition], [Kit.ExpectLag]; whether all is done:
-//     [Kit.Settle].
-//   - Everything, to look at: [Kit.Recorder], which is a hook for any other bus, too.
-//   - Members that come and go: [Kit.Rebalance], [Kit.NewClient], [Client.Crash].
-//   - Failures: [Kit.Faults] makes publishing, fetching and the connection fail; [NewFaults]
-//     does it to any transport.
-//   - Time: in testing/synctest [Kit.Advance] lets it pass, back-offs and time-outs
-//     included, in no time. Outside, [StartClock] is a clock for timestamps.
-//   - Servers to call: [Kit.Stub] answers rpc calls with a value, an error, late, and keeps
-//     the requests.
-//   - Golden files: [Kit.Golden] compares what was published with testdata/<name>.golden.
-//   - Goroutines: with [CheckGoroutines] those that a test leaves behind fail it.
+//   - Publish and expect messages: [Kit.Publish], [Kit.Expect] and [Kit.ExpectNone], by key,
+//     payload, JSON, Protobuf, header, or with a function. See [Property].
+//   - Check deliveries: [Kit.ExpectDelivered] with [Acknowledged], [FailedWith], [Answered],
+//     [Redelivered] and [ToGroup]. Dead letters are messages: use [Kit.Expect] with
+//     [DeadLetterFrom].
+//   - Check committed offsets: [Kit.ExpectCommitted] and [Kit.ExpectLag]. [Kit.WaitIdle] waits
+//     until every message is acknowledged.
+//   - Inspect everything: [Kit.Recorder]. A [Recorder] is a hook, so it also works on a bus
+//     that is not a kit's.
+//   - Rebalance a group, add a member, crash a member: [Kit.Rebalance], [Kit.NewClient] and
+//     [Client.Crash].
+//   - Inject failures: [Kit.Faults] makes publishing, fetching and the connection fail.
+//     [NewFaults] does the same for any transport.
+//   - Control time: inside testing/synctest, [Kit.Advance] moves the time, and timers fire.
+//     Outside, [WithClock] sets the timestamps of messages.
+//   - Replace an RPC server: [Kit.Stub] replies to calls with a value or an error, at once or
+//     after a delay, and keeps the requests.
+//   - Compare with golden files: [Kit.Golden] compares published messages with
+//     testdata/<name>.golden.
+//   - Check for goroutine leaks: [WithGoroutineCheck].
 //
 // # Semantics
 //
-// The log is transport/memory's, with Kafka's semantics: what a program does here with
-// order, groups, commits and redelivery it does there. Each kit has its own, so tests may run
-// side by side, and [testing.T.Parallel] is safe. A message counts as published when
-// Publish has told its outcome, and as delivered when its handler has returned. Each message
-// is expected once, in any order: Expect takes the first that matches, and what the test
-// itself has published is not looked at.
+// The log is that of transport/memory, which has Kafka's semantics: order, groups, commits
+// and redelivery are the same in a test as in production. Each kit has its own log, so tests
+// can run in parallel ([testing.T.Parallel]).
 //
-// Topics have to be made, as in production: [Topics]. They have one partition unless
-// [Partitions] says more.
+// The kit counts a message as published when the publisher has its outcome, and as delivered
+// when the handler has returned. Expect takes the first message that matches, whatever the
+// order; each message matches one Expect only. Expect ignores messages that the test itself
+// published.
+//
+// Topics must exist, as in production: use [WithTopics]. A topic has one partition unless
+// [WithPartitions] or [Kit.CreateTopic] sets another number.
+//
+// The methods that wait for something do so for 10 seconds. [WithTimeout] changes this for a
+// kit, [Kit.WithContext] for one call.
 //
 // # Faults
 //
-// [Faults] makes the transport under a bus misbehave, whichever transport that is:
+// [Faults] wraps any transport and makes it fail as its rules say:
 //
 //	f, err := bustest.NewFaults(transport, 1,
 //		bustest.OnPublish("orders", bustest.Nth(3), bustest.Fail(bus.CodeUnavailable)),
@@ -64,25 +74,26 @@
 //	)
 //	b, err := bus.New(f)
 //
-// A [Rule] says on which topic, when, and what. Beside the rules a test drives the
-// faults by hand: [Faults.Disconnect] and [Faults.Connect], [Faults.Rebalance],
+// A [Rule] has a topic, a condition ([When]) and a fault ([Action]). A test can also cause
+// faults directly: [Faults.Disconnect] and [Faults.Connect], [Faults.Rebalance],
 // [Faults.ReleaseOutcomes]. In a kit: k.Faults().Inject(bustest.OnPublish(…)).
 //
-// Whether a rule applies depends on the seed, the rule's place among those that
-// were injected, the topic, and how many messages (records, for OnFetch) of that
-// topic the rule has seen. So two runs that publish the same messages in the same
-// order meet the same faults. Publishers that race are not in the same order, and
-// share out the same faults differently.
+// Faults are reproducible. Whether a rule applies depends only on the seed, the rule's
+// position among the injected rules, the topic, and the number of messages (records, for
+// OnFetch) of that topic that the rule has counted. Two runs that publish the same messages in
+// the same order have the same faults. With concurrent publishers the order differs between
+// runs, and so do the faults that each publisher has.
 //
-// Each fault is something that the contract of package driver allows a transport to do,
-// so a bus over Faults keeps all its promises. Without rules, and while nothing is
-// cut, Faults passes everything on unchanged; the conformance suite runs on it.
+// Package driver allows a transport to do each of these faults, so a bus on Faults keeps all
+// its guarantees. With no rules, and while connected, Faults forwards everything unchanged;
+// the conformance suite of testing/transporttest runs on it.
 //
 // # What it does not do
 //
-// Faults come on top of the transport: the broker itself notices nothing. A member
-// of a group that is disconnected here leaves its group in an orderly way once its
-// handlers have returned, so others take over without a session time-out; [Client.Crash]
-// is a death. A kit does not see what a program's own goroutines and timers are
-// about to do: Settle knows of messages only, and testing/synctest of everything.
+// The broker does not notice a fault. A group member that [Faults.Disconnect] disconnects
+// leaves its group as soon as its handlers have returned, and the other members take over
+// without waiting for a session time-out. Use [Client.Crash] for a member that dies.
+//
+// A kit does not track a program's own goroutines and timers: [Kit.WaitIdle] considers
+// messages only. Use testing/synctest to wait for everything.
 package bustest

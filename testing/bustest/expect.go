@@ -2,80 +2,78 @@ package bustest
 
 import (
 	"strings"
-	"time"
 )
 
-// Expect waits for a message that was published to the topic, "" for any topic, and has all
-// of the properties, and returns the first one. Each message is expected once: the next
-// Expect looks for another. It finds what was published before, too, and never what the test
-// itself has published. When there is none in time the test fails, and says what there is.
+// Expect waits for a message that was published to the topic ("" means any topic) and has all of
+// the properties, and returns the first such message. It also finds messages that were
+// published before the call. It ignores messages that the test itself published, and messages
+// that an earlier Expect has returned. At the time-out it fails the test and lists the messages
+// that were published.
 func (k *Kit) Expect(topic string, properties ...Property) Message {
 	k.t.Helper()
-	k.mayBeLookedFor(properties, false)
+	k.checkProperties(properties, false)
 	d, found, bound := k.await(func() []Delivery { return k.published(topic) }, properties)
 	if !found {
-		k.t.Fatalf("bustest: no message%s%s %s\n%s", on(topic), with(properties), bound, k.report(topic, false, properties))
+		k.t.Fatalf("bustest: no message%s%s %s\n%s", onTopic(topic), withProperties(properties), bound, k.report(topic, false, properties))
 	}
 	return d.Message
 }
 
-// ExpectDelivered waits for a delivery of a message of the topic, "" for any topic, that has
-// all of the properties, those of deliveries ([Acknowledged], [ToGroup]) among them, and
-// returns the first one. A delivery is there when its handler has returned. Each is
-// expected once. It finds deliveries of what the test has published, too.
+// ExpectDelivered waits for a delivery of a message of the topic ("" means any topic) that has
+// all of the properties, and returns the first such delivery. The properties can include those
+// of deliveries, such as [Acknowledged] and [ToGroup]. A delivery is recorded when its handler
+// has returned. Unlike Expect, it also finds deliveries of messages that the test itself
+// published. It ignores deliveries that an earlier ExpectDelivered has returned. At the time-out
+// it fails the test and lists the deliveries.
 func (k *Kit) ExpectDelivered(topic string, properties ...Property) Delivery {
 	k.t.Helper()
-	k.mayBeLookedFor(properties, true)
+	k.checkProperties(properties, true)
 	d, found, bound := k.await(func() []Delivery { return k.rec.Deliveries(topic) }, properties)
 	if !found {
-		k.t.Fatalf("bustest: no delivery%s%s %s\n%s", on(topic), with(properties), bound, k.report(topic, true, properties))
+		k.t.Fatalf("bustest: no delivery%s%s %s\n%s", onTopic(topic), withProperties(properties), bound, k.report(topic, true, properties))
 	}
 	return d
 }
 
-// ExpectNone waits until all is quiet, see [Kit.Settle], and fails the test when a message
-// was published to the topic, "" for any topic, that has all of the properties and was not
-// expected.
+// ExpectNone waits until every message is acknowledged, see [Kit.WaitIdle]. Then it fails the
+// test if a message was published to the topic ("" means any topic) that has all of the
+// properties and that no Expect has returned.
 func (k *Kit) ExpectNone(topic string, properties ...Property) {
 	k.t.Helper()
-	k.Settle()
+	k.WaitIdle()
 	k.ExpectNoneYet(topic, properties...)
 }
 
-// ExpectNoneYet is ExpectNone without waiting: it looks at what was published so far.
+// ExpectNoneYet is ExpectNone without the wait: it checks what was published so far.
 func (k *Kit) ExpectNoneYet(topic string, properties ...Property) {
 	k.t.Helper()
-	k.mayBeLookedFor(properties, false)
-	k.none("message", topic, k.published(topic), properties)
+	k.checkProperties(properties, false)
+	k.checkNone("message", topic, k.published(topic), properties)
 }
 
-// ExpectNoneDelivered waits until all is quiet, and fails the test when there was a delivery
-// of a message of the topic, "" for any topic, that has all of the properties and was not
-// expected.
+// ExpectNoneDelivered waits until every message is acknowledged, see [Kit.WaitIdle]. Then it
+// fails the test if there was a delivery of a message of the topic ("" means any topic) that has
+// all of the properties and that no ExpectDelivered has returned.
 func (k *Kit) ExpectNoneDelivered(topic string, properties ...Property) {
 	k.t.Helper()
-	k.mayBeLookedFor(properties, true)
-	k.Settle()
-	k.none("delivery", topic, k.rec.Deliveries(topic), properties)
+	k.checkProperties(properties, true)
+	k.WaitIdle()
+	k.checkNone("delivery", topic, k.rec.Deliveries(topic), properties)
 }
 
-func (k *Kit) none(what, topic string, all []Delivery, properties []Property) {
+func (k *Kit) checkNone(what, topic string, all []Delivery, properties []Property) {
 	k.t.Helper()
-	var unwanted []Delivery
-	for _, d := range all {
-		if k.unlike(&d, properties) == "" {
-			unwanted = append(unwanted, d)
-		}
-	}
-	if len(unwanted) > 0 {
+	unexpected := filter(all, func(d Delivery) bool { return k.mismatch(&d, properties) == "" })
+	if len(unexpected) > 0 {
 		var b strings.Builder
-		list(&b, unwanted, what == "delivery", nil)
-		k.t.Fatalf("bustest: no %s was expected%s%s, and there are %d:\n%s", what, on(topic), with(properties), len(unwanted),
+		writeList(&b, unexpected, what == "delivery", nil)
+		k.t.Fatalf("bustest: expected no %s%s%s, got %d:\n%s", what, onTopic(topic), withProperties(properties), len(unexpected),
 			strings.TrimSuffix(b.String(), "\n"))
 	}
 }
 
-// published returns the messages in the log in the form of deliveries.
+// published returns the published messages as deliveries, so that messages and deliveries share
+// the code that matches them.
 func (k *Kit) published(topic string) []Delivery {
 	ms := k.rec.Published(topic)
 	all := make([]Delivery, len(ms))
@@ -85,84 +83,82 @@ func (k *Kit) published(topic string) []Delivery {
 	return all
 }
 
-// await waits for one that has the properties, and takes it.
-func (k *Kit) await(look func() []Delivery, properties []Property) (found Delivery, ok bool, bound string) {
-	w := k.wait()
-	defer w.end()
+// await waits until list returns an item that matches and that no earlier call has returned.
+func (k *Kit) await(list func() []Delivery, properties []Property) (found Delivery, ok bool, bound string) {
+	w := k.startWait()
+	defer w.cancel()
 	for {
-		news := k.rec.news()
-		for _, d := range look() {
-			if k.unlike(&d, properties) == "" && k.take(d.number) {
+		changed := k.rec.changes()
+		for _, d := range list() {
+			if k.mismatch(&d, properties) == "" && k.markExpected(d.number) {
 				return d, true, ""
 			}
 		}
 		select {
-		case <-news:
+		case <-changed:
 		case <-w.ctx.Done():
 			return Delivery{}, false, w.bound()
 		}
 	}
 }
 
-// take returns whether nobody has expected it before.
-func (k *Kit) take(number int) bool {
+// markExpected returns false if the item was expected before.
+func (k *Kit) markExpected(number int) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.taken[number] {
+	if k.expected[number] {
 		return false
 	}
-	k.taken[number] = true
+	k.expected[number] = true
 	return true
 }
 
-// unlike says why d is not what is looked for, "" when it is.
-func (k *Kit) unlike(d *Delivery, properties []Property) string {
+// mismatch says why d does not match, "" if it does.
+func (k *Kit) mismatch(d *Delivery, properties []Property) string {
 	k.mu.Lock()
-	taken := k.taken[d.number]
+	expected := k.expected[d.number]
 	k.mu.Unlock()
 	switch {
 	case d.byTest:
-		return "the test itself has published it"
-	case taken:
+		return "the test itself published it"
+	case expected:
 		return "it was expected before"
 	}
-	return unlike(d, properties)
+	return mismatch(d, properties)
 }
 
-func unlike(d *Delivery, properties []Property) string {
+func mismatch(d *Delivery, properties []Property) string {
 	for _, p := range properties {
-		if why := p.unlike(d); why != "" {
+		if why := p.mismatch(d); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-// mayBeLookedFor fails the test for a property that can't be looked for here.
-func (k *Kit) mayBeLookedFor(properties []Property, inDeliveries bool) {
+// checkProperties fails the test if one of the properties cannot be expected here.
+func (k *Kit) checkProperties(properties []Property, ofDelivery bool) {
 	k.t.Helper()
 	for _, p := range properties {
 		switch {
-		case p.unlike == nil:
-			k.t.Fatalf("bustest: %s is something to give to a message, it can't be expected of one", p.name)
-		case p.deliveries && !inDeliveries:
-			k.t.Fatalf("bustest: %q is something of deliveries: use ExpectDelivered", p.name)
+		case p.mismatch == nil:
+			k.t.Fatalf("bustest: %s can only be set on a message, not expected", p.name)
+		case p.deliveryOnly && !ofDelivery:
+			k.t.Fatalf("bustest: %q is a property of deliveries: use ExpectDelivered", p.name)
 		}
 	}
 }
 
-// pollEvery is how often what nobody tells of is looked at.
-const pollEvery = 5 * time.Millisecond
-
-// on and with are parts of failure messages.
-func on(topic string) string {
+// onTopic is a part of a failure message.
+func onTopic(topic string) string {
 	if topic == "" {
 		return " on any topic"
 	}
 	return " on " + quote(topic)
 }
 
-func with(properties []Property) string {
+// withProperties is a part of a failure message.
+func withProperties(properties []Property) string {
 	names := make([]string, len(properties))
 	for i, p := range properties {
 		names[i] = p.name

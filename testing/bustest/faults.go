@@ -9,50 +9,44 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Faults is a transport that makes another one misbehave. It implements
-// [driver.Transport] and every optional interface of package driver, and passes each on to
-// a transport that has it; a call of one that the transport does not have is Unsupported,
-// but for [Faults.Check], which tells. All methods may be called from many goroutines at
-// once.
+// Faults is a transport that wraps another transport and injects faults. It implements
+// [driver.Transport] and every optional interface of package driver. It forwards each call to the
+// wrapped transport; a call of an optional interface that the wrapped transport does not implement
+// is Unsupported, except [Faults.Check]. All methods are safe for concurrent use.
 type Faults struct {
 	inner driver.Transport
 	name  string
 
-	// closing ends with Close: nothing waits any more.
+	// closing ends when Close is called, and ends every wait.
 	closing context.Context
 	close   context.CancelCauseFunc
-	// moves are the goroutines that take a session out of its group; Close waits.
-	moves sync.WaitGroup
+	// leaving counts the goroutines that take a session out of its group. Close waits for them.
+	leaving sync.WaitGroup
 
-	mu       sync.Mutex
-	script   script
-	away     error         // why the connection is cut; nil when it is not
-	changed  chan struct{} // closed and replaced when away is set or ends
-	back     *time.Timer   // ends a Disconnect that has an end
-	sessions []*session
-	held     []outcome
-	observer observer
+	mu        sync.Mutex
+	rules     ruleSet
+	cutCause  error         // why the connection is cut; nil while connected
+	changed   chan struct{} // closed and replaced when cutCause changes
+	reconnect *time.Timer   // ends a Disconnect that has a duration
+	sessions  []*session
+	held      []heldOutcome
+	notifier  notifier
 
-	// stamp gives messages without a timestamp theirs; nil leaves that to the transport.
+	// timestamp returns the timestamp of messages without one; nil leaves that to the transport.
 	// It is set before the first Publish.
-	stamp func() time.Time
+	timestamp func() time.Time
 }
 
-var (
-	_ driver.Transport      = (*Faults)(nil)
-	_ driver.Admin          = (*Faults)(nil)
-	_ driver.PartitionAdder = (*Faults)(nil)
-	_ driver.Checker        = (*Faults)(nil)
-)
+var _ driver.Transport = (*Faults)(nil)
 
-// NewFaults puts the rules between a bus and t, which it owns from then on: closing
-// the one closes the other. The same seed gives the same faults, see the package
-// comment. It fails with InvalidArgument when t is nil or a rule makes no sense.
+// NewFaults wraps t and injects faults by the rules. Faults owns t: closing Faults closes t. The same
+// seed causes the same faults, see the package comment. NewFaults returns an InvalidArgument error if
+// t is nil or a rule is invalid.
 func NewFaults(t driver.Transport, seed uint64, rules ...Rule) (*Faults, error) {
 	if t == nil {
-		return nil, &driver.Error{Code: driver.CodeInvalidArgument, Op: "inject", Reason: "the transport is nil"}
+		return nil, &driver.Error{Code: driver.CodeInvalidArgument, Op: "inject faults", Reason: "the transport is nil"}
 	}
-	f := &Faults{inner: t, name: t.Capabilities().Name, script: script{seed: seed}, changed: make(chan struct{})}
+	f := &Faults{inner: t, name: t.Capabilities().Name, rules: ruleSet{seed: seed}, changed: make(chan struct{})}
 	f.closing, f.close = context.WithCancelCause(context.Background())
 	if err := f.Inject(rules...); err != nil {
 		return nil, err
@@ -60,8 +54,8 @@ func NewFaults(t driver.Transport, seed uint64, rules ...Rule) (*Faults, error) 
 	return f, nil
 }
 
-// Inject adds rules after those that are there; their counts begin at 0. When one
-// of them makes no sense none is added, and it fails with InvalidArgument.
+// Inject adds rules after the existing ones. Each new rule counts messages from now on. Inject
+// returns an InvalidArgument error, and adds no rule, if one of them is invalid.
 func (f *Faults) Inject(rules ...Rule) error {
 	for _, r := range rules {
 		if err := r.check(); err != nil {
@@ -70,59 +64,57 @@ func (f *Faults) Inject(rules ...Rule) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.script.add(rules)
+	f.rules.add(rules)
 	return nil
 }
 
-// Clear removes every rule. A connection that is cut stays cut, and outcomes that
-// are held stay held.
+// Clear removes every rule. It does not end a Disconnect, and does not release held outcomes.
 func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.script.rules = nil
+	f.rules.rules = nil
 }
 
-// Unwrap returns the transport underneath.
+// Unwrap returns the wrapped transport.
 func (f *Faults) Unwrap() driver.Transport { return f.inner }
 
-// Capabilities are those of the transport underneath.
+// Capabilities returns those of the wrapped transport.
 func (f *Faults) Capabilities() driver.Capabilities { return f.inner.Capabilities() }
 
-// Subscribe begins to read a topic. While the connection is cut it waits for
-// nothing: the session subscribes when the connection is back.
+// Subscribe implements [driver.Transport]. While disconnected it returns a session at once, which
+// subscribes when the connection is back.
 func (f *Faults) Subscribe(ctx context.Context, sub driver.Subscription) (driver.Session, error) {
 	sub.Partitions = slices.Clone(sub.Partitions)
 	s := newSession(f, sub)
 	f.mu.Lock()
-	away := f.away
+	connected := f.cutCause == nil
 	f.mu.Unlock()
-	if away == nil {
+	if connected {
 		inner, err := f.inner.Subscribe(ctx, sub)
 		if err != nil {
-			s.turn()
+			s.wake()
 			return nil, err
 		}
 		s.inner = inner
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closing.Err() != nil { // the transport's Close is the end of s.inner
+	if f.closing.Err() != nil { // the wrapped transport closes s.inner
 		return nil, f.closed("subscribe", sub.Topic)
 	}
 	f.sessions = append(f.sessions, s)
-	if f.away != nil && s.inner != nil { // cut since
-		s.lose(f.away)
+	if f.cutCause != nil && s.inner != nil { // disconnected meanwhile
+		s.disconnect(f.cutCause)
 	}
 	return s, nil
 }
 
-// Close closes the transport underneath. Outcomes that are still held are told as
-// unknown.
+// Close closes the wrapped transport. Held outcomes are reported as OutcomeUnknown.
 func (f *Faults) Close(ctx context.Context) error {
 	f.mu.Lock()
 	f.close(f.closed("close", ""))
-	if f.back != nil {
-		f.back.Stop()
+	if f.reconnect != nil {
+		f.reconnect.Stop()
 	}
 	held := f.held
 	f.held = nil
@@ -131,19 +123,19 @@ func (f *Faults) Close(ctx context.Context) error {
 		o.lose()
 	}
 	err := f.inner.Close(ctx)
-	moved := make(chan struct{})
+	left := make(chan struct{})
 	go func() {
-		defer close(moved)
-		f.moves.Wait() // short: everything these wait for has ended with closing
+		defer close(left)
+		f.leaving.Wait() // short: everything that they wait for has ended with closing
 	}()
 	select {
-	case <-moved:
+	case <-left:
 	case <-ctx.Done():
 		if err == nil {
-			err = f.failure(driver.ContextCode(ctx.Err()), "close", "", "a session was still leaving", ctx.Err())
+			err = f.failure(driver.ContextCode(ctx.Err()), "close", "", "a session was still leaving its group", ctx.Err())
 		}
 	}
-	f.observer.end(f)
+	f.notifier.stop(f)
 	return err
 }
 
@@ -155,14 +147,13 @@ func (f *Faults) closed(op, topic string) *driver.Error {
 	return f.failure(driver.CodeClosed, op, topic, "the transport is closed", nil)
 }
 
-// reach says why an operation that needs the broker can't be done now.
-func (f *Faults) reach(op, topic string) error {
+// checkConnected returns an Unavailable error while disconnected. A closed transport is left to the
+// wrapped transport to report.
+func (f *Faults) checkConnected(op, topic string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch {
-	case f.closing.Err() != nil || f.away == nil:
-		return nil // it is for the transport to answer
-	default:
-		return f.failure(driver.CodeUnavailable, op, topic, "the connection was cut by a fault", f.away)
+	if f.closing.Err() != nil || f.cutCause == nil {
+		return nil
 	}
+	return f.failure(driver.CodeUnavailable, op, topic, "the connection was cut by a fault", f.cutCause)
 }

@@ -16,82 +16,82 @@ import (
 	"testing"
 )
 
-// GoldenUpdate is the environment variable that makes [Golden] write files instead of
-// comparing with them, when it is 1:
-//
-//	BUSTEST_UPDATE=1 go test ./billing
-const GoldenUpdate = "BUSTEST_UPDATE"
+// goldenUpdate is the environment variable that makes Golden write files, when it is 1.
+const goldenUpdate = "BUSTEST_UPDATE"
 
-// GoldenOption changes what [Golden] compares.
-type GoldenOption func(*goldenForm)
+// GoldenOption configures one comparison of [Golden].
+type GoldenOption func(*goldenFormat)
 
-type goldenForm struct {
+type goldenFormat struct {
 	topics []string
 	ignore map[string]bool
 	fields map[string]bool
 }
 
-// OnlyTopics leaves the messages of other topics out.
+// OnlyTopics limits the comparison to the messages of these topics.
 func OnlyTopics(names ...string) GoldenOption {
-	return func(f *goldenForm) { f.topics = append(f.topics, names...) }
+	return func(f *goldenFormat) { f.topics = append(f.topics, names...) }
 }
 
-// IgnoreHeaders leaves headers out, besides those that always are: a trace's.
+// IgnoreHeaders leaves these headers out. Golden always leaves out trace headers.
 func IgnoreHeaders(names ...string) GoldenOption {
-	return func(f *goldenForm) {
+	return func(f *goldenFormat) {
 		for _, n := range names {
 			f.ignore[strings.ToLower(n)] = true
 		}
 	}
 }
 
-// IgnoreFields has the members of JSON payloads with these names, at any depth, stand as
-// "…", whatever their value.
+// IgnoreFields writes "…" instead of the value of JSON object members with these names, at any
+// depth.
 func IgnoreFields(names ...string) GoldenOption {
-	return func(f *goldenForm) {
+	return func(f *goldenFormat) {
 		for _, n := range names {
 			f.fields[n] = true
 		}
 	}
 }
 
-// Golden compares what was published by others than the test with the file
-// testdata/<name>.golden, after all is quiet ([Kit.Settle]). See the function [Golden].
+// Golden waits until every message is acknowledged, see [Kit.WaitIdle]. Then it compares the
+// published messages, without those that the test itself published, with the file
+// testdata/<name>.golden. See the function [Golden].
 func (k *Kit) Golden(name string, opts ...GoldenOption) {
 	k.t.Helper()
-	k.Settle()
+	k.WaitIdle()
 	Golden(k.t, name, filter(k.rec.Published(""), func(m Message) bool { return !m.byTest }), opts...)
 }
 
-// Golden compares messages with the file testdata/<name>.golden in the test's folder, and
-// fails the test with the difference. [GoldenUpdate] writes the file instead; read what it
-// wrote before you commit it.
+// Golden compares messages with the file testdata/<name>.golden in the test's folder. It fails the
+// test with the difference if they differ, or if there is no such file. To write the file instead
+// of comparing, set the environment variable BUSTEST_UPDATE to 1, and check the new file before
+// you commit it:
 //
-// The file is the same each time: messages are sorted by topic, and within it by key, and
-// those of a key stand in the order given. Left out are the UUID, where the message is, and
-// trace headers. A header that is a UUID or a time, and nothing else, stands as <uuid> or
-// <time>. JSON is indented and its members sorted; other text stands as it is, and what is
-// no text in hexadecimal.
+//	BUSTEST_UPDATE=1 go test ./billing
+//
+// The text of the messages is the same in every run. Messages are sorted by topic and then by key;
+// messages with the same key keep their order. UUID, partition, offset and trace headers are left
+// out. A header value that is a UUID or a time becomes <uuid> or <time>. JSON is indented, with
+// its members sorted. Other text is unchanged. A payload that is not text is in hexadecimal.
 func Golden(t testing.TB, name string, messages []Message, opts ...GoldenOption) {
 	t.Helper()
-	form := goldenForm{ignore: map[string]bool{"traceparent": true, "tracestate": true, "baggage": true}, fields: map[string]bool{}}
+	format := goldenFormat{ignore: map[string]bool{"traceparent": true, "tracestate": true, "baggage": true}, fields: map[string]bool{}}
 	for _, o := range opts {
-		o(&form)
+		o(&format)
 	}
 	if !filepath.IsLocal(name) {
-		t.Fatalf("bustest: golden %q: the name has to be that of a file within testdata", name)
+		t.Fatalf("bustest: golden file %q: the name must be a path within testdata", name)
 	}
-	got := form.file(filter(messages, func(m Message) bool {
-		return len(form.topics) == 0 || slices.Contains(form.topics, m.Topic)
+	got := format.file(filter(messages, func(m Message) bool {
+		return len(format.topics) == 0 || slices.Contains(format.topics, m.Topic)
 	}))
 	path := filepath.Join("testdata", filepath.FromSlash(name)+".golden")
-	if os.Getenv(GoldenUpdate) == "1" {
+	if os.Getenv(goldenUpdate) == "1" {
 		err := os.MkdirAll(filepath.Dir(path), 0o777)
 		if err == nil {
 			err = os.WriteFile(path, got, 0o666)
 		}
 		if err != nil {
-			t.Fatalf("bustest: golden: %v", err)
+			t.Fatalf("bustest: golden file %q: %v", name, err)
 		}
 		t.Logf("bustest: wrote %s", path)
 		return
@@ -99,19 +99,19 @@ func Golden(t testing.TB, name string, messages []Message, opts ...GoldenOption)
 	want, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		t.Fatalf("bustest: %s does not exist: run the test with %s=1 to write this to it:\n%s", path, GoldenUpdate, got)
+		t.Fatalf("bustest: %s does not exist: run the test with %s=1 to create it with this content:\n%s", path, goldenUpdate, got)
 	case err != nil:
-		t.Fatalf("bustest: golden: %v", err)
+		t.Fatalf("bustest: golden file %q: %v", name, err)
 	}
 	want = bytes.ReplaceAll(want, []byte("\r\n"), []byte("\n"))
 	if !bytes.Equal(got, want) {
-		t.Fatalf("bustest: the messages differ from %s (- is the file, + what was published; %s=1 writes it anew):\n%s",
-			path, GoldenUpdate, diff(lines(want), lines(got)))
+		t.Fatalf("bustest: the messages differ from %s (- is the file, + the messages; %s=1 rewrites the file):\n%s",
+			path, goldenUpdate, diff(lines(want), lines(got)))
 	}
 }
 
-// file is the messages in the form of the file.
-func (f goldenForm) file(messages []Message) []byte {
+// file returns the content of a golden file for the messages.
+func (f goldenFormat) file(messages []Message) []byte {
 	sorted := slices.Clone(messages)
 	slices.SortStableFunc(sorted, func(a, b Message) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Key, b.Key))
@@ -127,7 +127,7 @@ func (f goldenForm) file(messages []Message) []byte {
 		}
 		for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
 			if !f.ignore[strings.ToLower(name)] {
-				fmt.Fprintf(&b, "header %s: %s\n", name, normal(m.Headers[name]))
+				fmt.Fprintf(&b, "header %s: %s\n", name, stableValue(m.Headers[name]))
 			}
 		}
 		fmt.Fprintf(&b, "%s\n", strings.TrimRight(f.payload(m.Payload), "\n"))
@@ -135,7 +135,7 @@ func (f goldenForm) file(messages []Message) []byte {
 	return b.Bytes()
 }
 
-func (f goldenForm) payload(p []byte) string {
+func (f goldenFormat) payload(p []byte) string {
 	var v any
 	if decode(p, &v) == nil {
 		var b bytes.Buffer
@@ -152,8 +152,8 @@ func (f goldenForm) payload(p []byte) string {
 	return fmt.Sprintf("0x%x", p)
 }
 
-// hide replaces the members that are to be ignored.
-func (f goldenForm) hide(v any) any {
+// hide replaces the values of the ignored object members.
+func (f goldenFormat) hide(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, member := range v {
@@ -176,8 +176,8 @@ var (
 	timeForm = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?( ?(Z|UTC|[+-]\d{2}:?\d{2}))?$`)
 )
 
-// normal is a header's value without what differs each time.
-func normal(value string) string {
+// stableValue replaces a header value that differs in every run.
+func stableValue(value string) string {
 	switch {
 	case uuidForm.MatchString(value):
 		return "<uuid>"
@@ -190,14 +190,13 @@ func normal(value string) string {
 
 func lines(b []byte) []string { return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") }
 
-// diff is the lines of both, those that differ marked, and those that are far from any that
-// does left out.
+// diff returns the lines that differ, marked with - and +, and a few lines around them.
 func diff(want, got []string) string {
-	const around, most = 3, 1 << 22
-	if len(want)*len(got) > most {
-		return fmt.Sprintf("  the file has %d lines, what was published %d: too many to compare line by line", len(want), len(got))
+	const context, limit = 3, 1 << 22
+	if len(want)*len(got) > limit {
+		return fmt.Sprintf("  the file has %d lines, the messages have %d: too many to compare line by line", len(want), len(got))
 	}
-	// longest[i][j] is how many lines want[i:] and got[j:] have in common.
+	// longest[i][j] is the length of the longest common subsequence of want[i:] and got[j:].
 	longest := make([][]int, len(want)+1)
 	for i := range longest {
 		longest[i] = make([]int, len(got)+1)
@@ -228,7 +227,7 @@ func diff(want, got []string) string {
 	near := make([]bool, len(all))
 	for i, line := range all {
 		if line[0] != ' ' {
-			for n := max(0, i-around); n < min(len(all), i+around+1); n++ {
+			for n := max(0, i-context); n < min(len(all), i+context+1); n++ {
 				near[n] = true
 			}
 		}

@@ -18,20 +18,20 @@ func goldenMessages() []bustest.Message {
 		{Topic: "orders", Key: "b", Offset: 4, UUID: watermill.NewUUID(), Payload: []byte(`{"z": 1, "a": {"id": 7, "at": "now"}, "html": "<b>"}`),
 			Headers: map[string]string{"traceparent": "00-1", "call": watermill.NewUUID(), "sent": "2024-02-29T12:00:00.5Z", "kind": "new", "Secret": "x"}},
 		{Topic: "bills", Payload: []byte("plain\ntext ⏎ here")},
-		{Topic: "orders", Key: "a", Payload: []byte("2 of b comes after a")},
+		{Topic: "orders", Key: "a", Payload: []byte("the messages of key b come next")},
 		{Topic: "orders", Key: "b", Payload: []byte{0, 1}},
 		{Topic: "audit"},
 	}
 }
 
-func TestGolden(t *testing.T) {
+func TestGoldenMatchesItsFile(t *testing.T) {
 	t.Parallel()
 	bustest.Golden(t, "orders", goldenMessages(), bustest.OnlyTopics("orders", "bills"), bustest.IgnoreHeaders("secret"), bustest.IgnoreFields("at"))
 }
 
 func TestGoldenOfAKit(t *testing.T) {
 	t.Parallel()
-	k := bustest.New(t, bustest.Topics("in", "out", "log"), bustest.Partitions(3))
+	k := bustest.New(t, bustest.WithTopics("in", "out", "log"), bustest.WithPartitions(3))
 	k.Consume("in", echo(k.Bus(), "out"), bus.Group("g"), bus.OrderByKey())
 	for _, key := range []string{"c", "a", "b", "a"} {
 		k.Publish("in", bustest.Key(key), bustest.Payload("for "+key))
@@ -40,18 +40,18 @@ func TestGoldenOfAKit(t *testing.T) {
 	k.Golden("echoed", bustest.OnlyTopics("out"))
 }
 
-func TestGoldenDiffers(t *testing.T) {
+func TestGoldenShowsTheDifference(t *testing.T) {
 	t.Parallel()
 	all := goldenMessages()[:4]
 	opts := []bustest.GoldenOption{bustest.IgnoreHeaders("secret"), bustest.IgnoreFields("at")}
 	all[2].Payload = []byte("something else")
 	all[0].Headers["kind"] = "old"
-	require.Equal(t, `bustest: the messages differ from testdata/orders.golden (- is the file, + what was published; BUSTEST_UPDATE=1 writes it anew):
+	require.Equal(t, `bustest: the messages differ from testdata/orders.golden (- is the file, + the messages; BUSTEST_UPDATE=1 rewrites the file):
   …
   
   topic orders
   key a
-- 2 of b comes after a
+- the messages of key b come next
 + something else
   
   topic orders
@@ -62,23 +62,23 @@ func TestGoldenDiffers(t *testing.T) {
   header sent: <time>
   {
     "a": {
-  …`, failing(func(t testing.TB) { bustest.Golden(t, "orders", all, opts...) }))
-	require.Equal(t, "bustest: testdata/missing.golden does not exist: run the test with BUSTEST_UPDATE=1 to write this to it:\ntopic audit\n\n",
-		failing(func(t testing.TB) { bustest.Golden(t, "missing", goldenMessages()[4:]) }))
-	require.Equal(t, `bustest: golden "../x": the name has to be that of a file within testdata`,
-		failing(func(t testing.TB) { bustest.Golden(t, "../x", nil) }))
+  …`, runTest(func(t testing.TB) { bustest.Golden(t, "orders", all, opts...) }))
+	require.Equal(t, "bustest: testdata/missing.golden does not exist: run the test with BUSTEST_UPDATE=1 to create it with this content:\ntopic audit\n\n",
+		runTest(func(t testing.TB) { bustest.Golden(t, "missing", goldenMessages()[4:]) }))
+	require.Equal(t, `bustest: golden file "../x": the name must be a path within testdata`,
+		runTest(func(t testing.TB) { bustest.Golden(t, "../x", nil) }))
 }
 
-// Not parallel: it sets the environment and the folder.
-func TestGoldenIsWritten(t *testing.T) {
+// It cannot run in parallel, because it sets the environment and the working directory.
+func TestGoldenWritesTheFile(t *testing.T) {
 	t.Chdir(t.TempDir())
-	t.Setenv(bustest.GoldenUpdate, "1")
+	t.Setenv("BUSTEST_UPDATE", "1")
 	f := &fakeT{}
 	f.run(func() { bustest.Golden(f, "deep/er", goldenMessages()) })
 	require.Empty(t, f.failures)
 	require.Equal(t, []string{"bustest: wrote " + filepath.Join("testdata", "deep", "er.golden")}, f.logs)
-	t.Setenv(bustest.GoldenUpdate, "")
+	t.Setenv("BUSTEST_UPDATE", "")
 	bustest.Golden(t, "deep/er", goldenMessages())
 	require.NoError(t, os.WriteFile(filepath.Join("testdata", "deep", "er.golden"), []byte("other\n"), 0o600))
-	require.Contains(t, failing(func(t testing.TB) { bustest.Golden(t, "deep/er", goldenMessages()) }), "\n- other\n+ topic audit\n")
+	require.Contains(t, runTest(func(t testing.TB) { bustest.Golden(t, "deep/er", goldenMessages()) }), "\n- other\n+ topic audit\n")
 }

@@ -12,44 +12,45 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// JSON is a payload that means the same as v's JSON: the order of members and white space
-// don't matter, numbers are compared as they are written. v is any value; text that is
-// JSON already is a json.RawMessage.
+// JSON is a payload that is equal to the JSON of v. The order of object members and white space
+// do not matter. Numbers are equal if they are written the same. v is any value that
+// [encoding/json] can encode; pass JSON text as a [json.RawMessage].
 func JSON(v any) Property {
 	body, err := json.Marshal(v)
 	return Property{
 		name: "JSON " + text(body, 200),
 		set:  func(m *message.Message) error { m.Payload = bytes.Clone(body); return err },
-		unlike: func(d *Delivery) string {
-			return unlikeJSON(body, err, d, false)
+		mismatch: func(d *Delivery) string {
+			return mismatchJSON(body, err, d, false)
 		},
 	}
 }
 
-// Includes is a payload whose JSON has at least what v's JSON has: of an object the members
-// that v has, each of which includes v's; anything else as in [JSON]. It can't be given.
-func Includes(v any) Property {
+// JSONIncludes is a JSON payload that contains at least what the JSON of v contains. An object
+// may have members that v does not have; the members that v has must be included in the same
+// way. All other values must be equal, as for [JSON]. It can only be expected.
+func JSONIncludes(v any) Property {
 	body, err := json.Marshal(v)
-	return Property{name: "JSON that includes " + text(body, 200), unlike: func(d *Delivery) string {
-		return unlikeJSON(body, err, d, true)
+	return Property{name: "JSON that includes " + text(body, 200), mismatch: func(d *Delivery) string {
+		return mismatchJSON(body, err, d, true)
 	}}
 }
 
-func unlikeJSON(want []byte, err error, d *Delivery, partly bool) string {
+func mismatchJSON(want []byte, err error, d *Delivery, partial bool) string {
 	if err != nil {
-		return "what is expected can't be made JSON: " + oneLine(err)
+		return "the expected value cannot be encoded as JSON: " + oneLine(err)
 	}
-	var is, should any
-	if err := decode(d.Payload, &is); err != nil {
-		return "its payload is no JSON: " + oneLine(err)
+	var gotValue, wantValue any
+	if err := decode(d.Payload, &gotValue); err != nil {
+		return "its payload is not JSON: " + oneLine(err)
 	}
-	if err := decode(want, &should); err != nil {
-		return "what is expected is no JSON: " + oneLine(err)
+	if err := decode(want, &wantValue); err != nil {
+		return "the expected value is not JSON: " + oneLine(err)
 	}
-	return differ("", is, should, partly)
+	return difference("", gotValue, wantValue, partial)
 }
 
-// decode keeps numbers as they are written.
+// decode decodes one JSON value, and keeps numbers as they are written.
 func decode(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -57,65 +58,66 @@ func decode(data []byte, v any) error {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("something follows the JSON at byte %d", d.InputOffset())
+		return fmt.Errorf("there is more data after the JSON at byte %d", d.InputOffset())
 	}
 	return nil
 }
 
-// differ says where the first difference is, "" when there is none.
-func differ(at string, is, should any, partly bool) string {
-	switch should := should.(type) {
+// difference describes the first difference below the path, "" if there is none. With partial,
+// objects in got may have more members.
+func difference(path string, got, want any, partial bool) string {
+	switch want := want.(type) {
 	case map[string]any:
-		is, ok := is.(map[string]any)
+		got, ok := got.(map[string]any)
 		if !ok {
 			break
 		}
-		for _, name := range slices.Sorted(maps.Keys(should)) {
-			got, ok := is[name]
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			member, ok := got[name]
 			if !ok {
-				return where(at+"."+name) + " is not there, want " + compact(should[name])
+				return where(path+"."+name) + " is missing, want " + compact(want[name])
 			}
-			if d := differ(at+"."+name, got, should[name], partly); d != "" {
+			if d := difference(path+"."+name, member, want[name], partial); d != "" {
 				return d
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(is)) {
-			if _, ok := should[name]; !ok && !partly {
-				return where(at+"."+name) + " is " + compact(is[name]) + ", want none"
+		for _, name := range slices.Sorted(maps.Keys(got)) {
+			if _, ok := want[name]; !ok && !partial {
+				return where(path+"."+name) + " is " + compact(got[name]) + ", want none"
 			}
 		}
 		return ""
 	case []any:
-		is, ok := is.([]any)
+		got, ok := got.([]any)
 		if !ok {
 			break
 		}
-		if len(is) != len(should) {
-			return fmt.Sprintf("%s has %d elements, want %d", where(at), len(is), len(should))
+		if len(got) != len(want) {
+			return fmt.Sprintf("%s has %d elements, want %d", where(path), len(got), len(want))
 		}
-		for i := range should {
-			if d := differ(at+"["+strconv.Itoa(i)+"]", is[i], should[i], partly); d != "" {
+		for i := range want {
+			if d := difference(path+"["+strconv.Itoa(i)+"]", got[i], want[i], partial); d != "" {
 				return d
 			}
 		}
 		return ""
 	default:
-		switch is.(type) {
-		case map[string]any, []any:
+		switch got.(type) {
+		case map[string]any, []any: // not comparable
 		default:
-			if is == should {
+			if got == want {
 				return ""
 			}
 		}
 	}
-	return where(at) + " is " + compact(is) + ", want " + compact(should)
+	return where(path) + " is " + compact(got) + ", want " + compact(want)
 }
 
-func where(at string) string {
-	if at == "" {
+func where(path string) string {
+	if path == "" {
 		return "its JSON"
 	}
-	return "in its JSON " + at
+	return "in its JSON " + path
 }
 
 func compact(v any) string {

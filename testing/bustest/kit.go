@@ -13,49 +13,50 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// Kit is a log in memory, a bus on it for the program under test, and what a test wants to
-// know of both. Every kit has a log of its own, so tests may run side by side. Its methods
-// may be called from many goroutines at once, but for those that fail the test at once:
-// like [testing.TB.FailNow] these are for the test's goroutine.
+// Kit tests a program that uses a bus: it has a log in memory and a bus on it for the program,
+// and it records what happens on them. Each kit has its own log, so tests can run in parallel.
+//
+// All methods are safe for concurrent use. The methods that fail the test must be called from
+// the test's goroutine, because they call [testing.TB.Fatalf]: not from a handler.
 type Kit struct {
 	t   testing.TB
-	ctx context.Context // ends the waits; nil for the kit's patience alone
-	*world
+	ctx context.Context // bounds the waits, see WithContext; nil for the kit's timeout alone
+	*shared
 }
 
-// world is what a kit shares with those that Within makes of it.
-type world struct {
+// shared is the state that a kit shares with the kits that WithContext makes of it.
+type shared struct {
 	settings
 	log    *memory.Log
 	rec    *Recorder
-	bubble bool // runs in testing/synctest
-	leak   *leakCheck
+	bubble bool // the test runs inside testing/synctest
+	leaks  *leakCheck
 	first  *Client
 
-	mu      sync.Mutex
-	clients []*Client
-	stubs   []*Stub
-	taken   map[int]bool // what was expected, by Message.number
+	mu       sync.Mutex
+	clients  []*Client
+	stubs    []*Stub
+	expected map[int]bool // the messages and deliveries that an Expect has returned, by Message.number
 }
 
-// New returns a kit for the test, which it fails when something can't be made. It closes
-// everything when the test ends, and fails the test when that can't be done because a
-// handler does not return.
+// New returns a kit for the test. It fails the test if an option is invalid or the kit cannot
+// be created. When the test ends, the kit closes everything it has opened, and fails the test
+// if that takes too long because a handler does not return.
 func New(t testing.TB, opts ...Option) *Kit {
 	t.Helper()
-	k := &Kit{t: t, world: &world{settings: settings{partitions: 1, patience: DefaultPatience, seed: 1},
-		rec: NewRecorder(), bubble: inBubble(), taken: map[int]bool{}}}
+	k := &Kit{t: t, shared: &shared{settings: settings{partitions: 1, timeout: defaultTimeout, seed: 1},
+		rec: NewRecorder(), bubble: inBubble(), expected: map[int]bool{}}}
 	for _, o := range opts {
 		o(&k.settings)
 	}
 	switch {
-	case k.patience <= 0:
-		t.Fatalf("bustest: the patience is %v: it has to be over zero", k.patience)
+	case k.timeout <= 0:
+		t.Fatalf("bustest: WithTimeout: the timeout must be greater than 0, got %v", k.timeout)
 	case k.clock != nil && k.bubble:
-		t.Fatalf("bustest: in a testing/synctest bubble the clock is the bubble's: leave StartClock out")
+		t.Fatalf("bustest: WithClock cannot be used inside testing/synctest, which has a clock of its own")
 	}
 	if k.goroutines {
-		k.leak = watchGoroutines()
+		k.leaks = labelGoroutine()
 	}
 	t.Cleanup(k.close)
 	var err error
@@ -63,10 +64,8 @@ func New(t testing.TB, opts ...Option) *Kit {
 		t.Fatalf("bustest: %v", err)
 	}
 	k.first = k.NewClient()
-	for _, spec := range k.topics {
-		if err := k.first.transport.CreateTopic(context.Background(), spec); err != nil {
-			t.Fatalf("bustest: %v", err)
-		}
+	for _, name := range k.topics {
+		k.CreateTopic(bus.TopicSpec{Name: name})
 	}
 	return k
 }
@@ -74,37 +73,38 @@ func New(t testing.TB, opts ...Option) *Kit {
 // Bus returns the bus for the program under test. The kit closes it.
 func (k *Kit) Bus() *bus.Bus { return k.first.bus }
 
-// Faults returns what makes [Kit.Bus] misbehave: publishing that fails, a broker that is
-// away, a delivery that is late. See [OnPublish], [OnFetch] and [Faults.Disconnect].
+// Faults returns the faults of [Kit.Bus]: failed publishes, a lost connection, late
+// deliveries. See [OnPublish], [OnFetch] and [Faults.Disconnect].
 func (k *Kit) Faults() *Faults { return k.first.faults }
 
-// Log returns the log, as the broker that the buses are clients of: to take it away from
-// all of them at once, or to let a group's members expire.
+// Log returns the log, which is the broker of all the kit's buses. Use it to make the broker
+// unavailable to all of them, or to expire the members of a group.
 func (k *Kit) Log() *memory.Log { return k.log }
 
-// Recorder returns what was published, delivered and committed on the kit's buses.
+// Recorder returns the recorder of everything that the kit's buses publish, deliver and commit.
 func (k *Kit) Recorder() *Recorder { return k.rec }
 
-// Within returns the same kit with another bound: its waits end when ctx does, and not for
-// lack of patience when ctx has a deadline.
-func (k *Kit) Within(ctx context.Context) *Kit { return &Kit{t: k.t, ctx: ctx, world: k.world} }
+// WithContext returns the same kit with ctx as the bound of its waits: they end when ctx ends. If
+// ctx has a deadline, it replaces the kit's timeout.
+func (k *Kit) WithContext(ctx context.Context) *Kit { return &Kit{t: k.t, ctx: ctx, shared: k.shared} }
 
-// Consume subscribes the handler on [Kit.Bus] and waits until it is ready: what is published
-// afterwards is seen. Without a Group option it sees everything that is published from now
-// on; what the test then can't see are commits, as there are none.
+// Consume subscribes the handler to a topic on [Kit.Bus] and waits until the subscription is
+// ready: it receives every message that is published after Consume has returned. Without
+// [bus.Group] it receives the messages from now on, and commits nothing.
 func (k *Kit) Consume(topic string, h bus.Handler, opts ...bus.SubscribeOption) *bus.Subscription {
 	k.t.Helper()
 	return k.first.consume(k, topic, h, opts)
 }
 
-// Publish publishes one message that has these properties, and returns it as it is in the
-// log. It is the test's own: Expect and ExpectNone look at what others publish.
+// Publish publishes one message with these properties, waits for its outcome, and returns the
+// message as the log has it. It fails the test if the message cannot be published. Expect and
+// ExpectNone ignore it, because the test itself published it.
 func (k *Kit) Publish(topic string, properties ...Property) Message {
 	k.t.Helper()
 	m := message.NewMessage(watermill.NewUUID(), nil)
 	for _, p := range properties {
 		if p.set == nil {
-			k.t.Fatalf("bustest: publish to %q: %s is something to expect of a message, it can't be given to one", topic, p.name)
+			k.t.Fatalf("bustest: publish to %q: %s can only be expected of a message, not set", topic, p.name)
 		}
 		if err := p.set(m); err != nil {
 			k.t.Fatalf("bustest: publish to %q: %s: %v", topic, p.name, err)
@@ -113,13 +113,13 @@ func (k *Kit) Publish(topic string, properties ...Property) Message {
 	return k.PublishMessages(topic, m)[0]
 }
 
-// PublishMessages publishes messages that the test has made, in this order, and returns them
-// as they are in the log. They stay the caller's.
+// PublishMessages is [Kit.Publish] for messages that the test has made. It publishes copies, in
+// this order, and returns them as the log has them.
 func (k *Kit) PublishMessages(topic string, messages ...*message.Message) []Message {
 	k.t.Helper()
-	w := k.wait()
-	defer w.end()
-	all := make([]Message, len(messages))
+	w := k.startWait()
+	defer w.cancel()
+	published := make([]Message, len(messages))
 	done := make([]chan struct{}, len(messages))
 	for i, m := range messages {
 		if m == nil {
@@ -129,26 +129,26 @@ func (k *Kit) PublishMessages(topic string, messages ...*message.Message) []Mess
 		own := m.Copy()
 		own.SetContext(context.WithValue(m.Context(), byTestKey{}, true))
 		k.first.bus.PublishAsync(w.ctx, topic, own, func(o bus.Outcome) {
-			all[i] = ofPublish(bus.PublishEvent{Topic: topic, Message: own, Outcome: o})
+			published[i] = messageOfPublish(bus.PublishEvent{Topic: topic, Message: own, Outcome: o})
 			close(done[i])
 		})
 	}
-	for i := range all {
+	for i := range published {
 		select {
 		case <-done[i]:
 		case <-w.ctx.Done():
 			k.t.Fatalf("bustest: publish to %q: no outcome %s", topic, w.bound())
 		}
-		if all[i].Err != nil {
-			k.t.Fatalf("bustest: publish to %q: %v", topic, all[i].Err)
+		if published[i].Err != nil {
+			k.t.Fatalf("bustest: publish to %q: %v", topic, published[i].Err)
 		}
 	}
-	return all
+	return published
 }
 
-// Rebalance makes the members of the group on the topic change places: every partition is
-// revoked, its handlers' contexts end, and the next member gets it once they have returned,
-// the only one again. It does not wait for that.
+// Rebalance makes the broker rebalance the group on the topic. It revokes every partition, which
+// ends the contexts of its handlers. Once they have returned, it assigns the partition to the
+// next member, or to the same one if it is the only one. Rebalance does not wait for that.
 func (k *Kit) Rebalance(group, topic string) {
 	k.t.Helper()
 	if err := k.log.Rebalance(group, topic); err != nil {
@@ -156,7 +156,8 @@ func (k *Kit) Rebalance(group, topic string) {
 	}
 }
 
-// CreateTopic makes one more topic; no partitions means the kit's number.
+// CreateTopic creates a topic. If spec has no number of partitions, the topic has the kit's, see
+// [WithPartitions].
 func (k *Kit) CreateTopic(spec bus.TopicSpec) {
 	k.t.Helper()
 	if err := k.first.transport.CreateTopic(context.Background(), spec); err != nil {
@@ -164,15 +165,15 @@ func (k *Kit) CreateTopic(spec bus.TopicSpec) {
 	}
 }
 
-// close is the test's cleanup.
+// close closes the stubs first, then the buses they are on.
 func (k *Kit) close() {
 	k.t.Helper()
 	k.mu.Lock()
 	clients, stubs := k.clients, k.stubs
 	k.mu.Unlock()
-	// Who expects something for a short while only does not want to be closed in a hurry.
-	patience := max(k.patience, DefaultPatience)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	// A test with a short timeout expects failures; closing takes its usual time.
+	timeout := max(k.timeout, defaultTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	var closing sync.WaitGroup
 	errs := make([]error, len(stubs)+len(clients))
@@ -186,39 +187,39 @@ func (k *Kit) close() {
 	closing.Wait()
 	for _, err := range errs {
 		if err != nil {
-			k.t.Errorf("bustest: closing the kit's buses: %v", err)
+			k.t.Errorf("bustest: close: %v", err)
 		}
 	}
-	if left := k.leak.find(patience); left != "" {
-		k.t.Errorf("bustest: goroutines that this test started are left:\n%s", left)
+	if left := k.leaks.wait(timeout); left != "" {
+		k.t.Errorf("bustest: goroutines of this test still run:\n%s", left)
 	}
 }
 
-// waiting bounds one wait.
-type waiting struct {
-	ctx      context.Context
-	end      context.CancelFunc
-	parent   context.Context
-	patience time.Duration // 0 when the parent has the deadline
+// wait is one bounded wait.
+type wait struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	parent  context.Context
+	timeout time.Duration // 0 if the parent has a deadline
 }
 
-func (k *Kit) wait() waiting {
+func (k *Kit) startWait() wait {
 	parent := k.ctx
 	if parent == nil {
 		parent = context.Background()
 	}
 	if _, ok := parent.Deadline(); ok {
 		ctx, cancel := context.WithCancel(parent)
-		return waiting{ctx: ctx, end: cancel, parent: parent}
+		return wait{ctx: ctx, cancel: cancel, parent: parent}
 	}
-	ctx, cancel := context.WithTimeout(parent, k.patience)
-	return waiting{ctx: ctx, end: cancel, parent: parent, patience: k.patience}
+	ctx, cancel := context.WithTimeout(parent, k.timeout)
+	return wait{ctx: ctx, cancel: cancel, parent: parent, timeout: k.timeout}
 }
 
-// bound is why a wait is over, for people.
-func (w waiting) bound() string {
+// bound says why the wait has ended, as a part of a failure message.
+func (w wait) bound() string {
 	if cause := context.Cause(w.parent); cause != nil {
 		return "before the context ended (" + cause.Error() + ")"
 	}
-	return "within " + w.patience.String()
+	return "within " + w.timeout.String()
 }

@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// leakCheck knows the goroutines of one test by a label, which goroutines inherit.
+// leakCheck finds the goroutines of one test by a label, which goroutines inherit.
 type leakCheck struct{ value string }
 
 const leakLabel = "trunkline-bustest"
 
-// watchGoroutines labels the caller.
-func watchGoroutines() *leakCheck {
+// labelGoroutine labels the calling goroutine.
+func labelGoroutine() *leakCheck {
 	l := &leakCheck{value: rand.Text()}
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(leakLabel, l.value)))
 	return l
 }
 
-// find waits until no goroutine but the caller has the label, and returns the stacks of
-// those that are left.
-func (l *leakCheck) find(patience time.Duration) (left string) {
+// wait removes the label from the calling goroutine, waits until no goroutine has the label, and
+// returns the stacks of those that still have it at the timeout.
+func (l *leakCheck) wait(timeout time.Duration) (left string) {
 	if l == nil {
 		return ""
 	}
 	pprof.SetGoroutineLabels(context.Background())
-	for deadline := time.Now().Add(patience); ; time.Sleep(pollEvery) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(pollInterval) {
 		if left = l.labelled(); left == "" || time.Now().After(deadline) {
 			return left
 		}
@@ -50,7 +50,8 @@ func (l *leakCheck) labelled() string {
 	return strings.Join(found, "\n")
 }
 
-// functions keeps of a stack what people read: "#	0x1234	main.work+0x56	/dir/main.go:78".
+// functions reduces a stack to function names and positions. A line of a stack is
+// "#	0x1234	main.work+0x56	/dir/main.go:78".
 func functions(stack string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(stack, "\n") {

@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// Goroutines that others start and end beside this test are not looked at.
-func TestGoroutinesThatAreLeft(t *testing.T) {
+// The check ignores the goroutines of other tests.
+func TestGoroutineCheckFindsOnlyItsOwn(t *testing.T) {
 	t.Parallel()
 	others := make(chan struct{})
 	defer close(others)
@@ -18,15 +18,15 @@ func TestGoroutinesThatAreLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		leaky := func(t testing.TB) {
-			k := bustest.New(t, bustest.Topics("t"), bustest.CheckGoroutines())
+			k := bustest.New(t, bustest.WithTopics("t"), bustest.WithGoroutineCheck())
 			k.Consume("t", echo(k.Bus(), "t"))
 			go waitFor(release)
 		}
-		got := failing(leaky)
-		require.Contains(t, got, "bustest: goroutines that this test started are left:\n")
+		got := runTest(leaky)
+		require.Contains(t, got, "bustest: goroutines of this test still run:\n")
 		require.Contains(t, got, "bustest_test.waitFor  ")
 		close(release)
-		require.Empty(t, failing(leaky))
+		require.Empty(t, runTest(leaky))
 	})
 }
 

@@ -13,52 +13,54 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Message is one message as a [Recorder] saw it. It is a copy; the bytes are shared with
-// other copies and must not be changed.
+// Message is a published message as a [Recorder] recorded it. It shares the payload with the
+// recorder, so the payload must not be changed.
 type Message struct {
 	Topic string
-	// Partition and Offset say where it is, -1 when that is not known.
+	// Partition and Offset are the message's place in the log, -1 if it is not known.
 	Partition int32
 	Offset    int64
 	UUID      string
-	// Key is "" when it has none.
+	// Key is "" if the message has no key.
 	Key string
-	// Headers are the metadata without what directs publishing; never nil.
+	// Headers are the message's metadata, without the directives for publishing such as its
+	// partition. It is never nil.
 	Headers map[string]string
 	Payload []byte
-	// Err says of a published message why it is not in the log, or that this is not
-	// known; of a delivery what the handler returned. nil when all went well.
+	// Err is nil for a message in the log and for a successful delivery. For any other message
+	// it says why the message is not in the log, or that the outcome is unknown. For a
+	// delivery it is the error that the handler returned.
 	Err error
 
-	byTest bool // the kit's own Publish
-	number int  // its place among what the recorder saw
+	byTest bool // the test itself published it
+	number int  // unique within the recorder
 }
 
-// Delivery is one return of a handler.
+// Delivery is one delivery of a message to a handler, recorded when the handler returned.
 type Delivery struct {
 	Message
-	// Group is "" for a subscription without one.
+	// Group is "" for a subscription without a group.
 	Group string
-	// Attempt is 1 for the first delivery by its subscription.
+	// Attempt counts the deliveries of the message by its subscription, from 1.
 	Attempt int
-	// Count is 1 for the first delivery to its group, whichever member had it, and counts
-	// on when the message comes again. Without a group it is the Attempt.
+	// Count counts the deliveries of the message to any member of its group, from 1. Without
+	// a group it is equal to Attempt.
 	Count int
 	// Duration is how long the handler ran.
 	Duration time.Duration
 }
 
-// Commit is one commit of a group's position.
+// Commit is one commit of a group's offset.
 type Commit struct {
 	Topic, Group string
 	Partition    int32
-	// Next is the position: everything below was to be acknowledged.
-	Next int64
-	// Err says why it was not made, nil when it was.
+	// Offset is the committed offset: every record below it is acknowledged.
+	Offset int64
+	// Err is nil for a successful commit.
 	Err error
 }
 
-// String returns the message in one line, cut off where it gets long.
+// String returns the message as one line. It shortens long values.
 func (m Message) String() string {
 	var b strings.Builder
 	b.WriteString(m.place())
@@ -79,7 +81,7 @@ func (m Message) String() string {
 	return b.String()
 }
 
-// place is where the message is.
+// place returns the message's place in the log.
 func (m Message) place() string {
 	if m.Offset < 0 {
 		return m.Topic + " (not in the log)"
@@ -87,7 +89,7 @@ func (m Message) place() string {
 	return fmt.Sprintf("%s[%d]@%d", m.Topic, m.Partition, m.Offset)
 }
 
-// String returns the delivery in one line.
+// String returns the delivery as one line. It shortens long values.
 func (d Delivery) String() string {
 	s := d.Message.String()
 	if d.Group != "" {
@@ -100,10 +102,10 @@ func (d Delivery) String() string {
 	return s + excerpt(oneLine(d.Err), 200)
 }
 
-// text is a payload for people: as it is when it is readable, in hexadecimal otherwise.
-func text(payload []byte, most int) string {
+// text returns about limit bytes of a payload: text unchanged, other payloads in hexadecimal.
+func text(payload []byte, limit int) string {
 	if !readable(payload) {
-		n := min(len(payload), most/2)
+		n := min(len(payload), limit/2)
 		s := fmt.Sprintf("0x%x", payload[:n])
 		if n < len(payload) {
 			s += fmt.Sprintf("… (%d bytes)", len(payload))
@@ -113,7 +115,7 @@ func text(payload []byte, most int) string {
 	if len(payload) == 0 {
 		return "(empty)"
 	}
-	return excerpt(strings.ReplaceAll(string(payload), "\n", "⏎"), most)
+	return excerpt(strings.ReplaceAll(string(payload), "\n", "⏎"), limit)
 }
 
 func readable(payload []byte) bool {
@@ -121,7 +123,7 @@ func readable(payload []byte) bool {
 		!strings.ContainsFunc(string(payload), func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' })
 }
 
-// excerpt cuts s to about n bytes, between characters.
+// excerpt shortens s to at most n bytes, between characters, and appends the full length.
 func excerpt(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -135,7 +137,7 @@ func excerpt(s string, n int) string {
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-func ofPublish(e bus.PublishEvent) Message {
+func messageOfPublish(e bus.PublishEvent) Message {
 	m := Message{Topic: e.Topic, Partition: e.Outcome.Partition, Offset: e.Outcome.Offset, Headers: map[string]string{}, Err: e.Outcome.Err}
 	if m.Err != nil {
 		m.Partition, m.Offset = -1, -1
@@ -153,7 +155,7 @@ func ofPublish(e bus.PublishEvent) Message {
 	return m
 }
 
-func ofDelivery(e bus.DeliveryEvent) Delivery {
+func deliveryOf(e bus.DeliveryEvent) Delivery {
 	r := e.Record
 	d := Delivery{Group: e.Group, Attempt: e.Attempt, Duration: e.Duration, Message: Message{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, UUID: r.UUID, Key: string(r.Key),
@@ -164,5 +166,5 @@ func ofDelivery(e bus.DeliveryEvent) Delivery {
 	return d
 }
 
-// byTestKey marks the context of what the test itself publishes.
+// byTestKey marks the context of a message that the test itself publishes.
 type byTestKey struct{}

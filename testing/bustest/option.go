@@ -6,61 +6,54 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// DefaultPatience is how long a kit waits for what is expected, unless [Patience] says
-// otherwise.
-const DefaultPatience = 10 * time.Second
+// defaultTimeout bounds each wait of a kit without WithTimeout.
+const defaultTimeout = 10 * time.Second
 
-// Option sets something about a [Kit]. What makes no sense fails the test.
+// Option configures a [Kit]. [New] fails the test if an option is invalid.
 type Option func(*settings)
 
 type settings struct {
-	topics     []bus.TopicSpec
+	topics     []string
 	partitions int32
-	patience   time.Duration
+	timeout    time.Duration
 	bus        []bus.Option
 	seed       uint64
 	clock      *clock
 	goroutines bool
 }
 
-// Topics makes these topics before the test begins. A topic that nobody made is NotFound to
-// the program under test, as in production.
-func Topics(names ...string) Option {
-	return func(s *settings) {
-		for _, name := range names {
-			s.topics = append(s.topics, bus.TopicSpec{Name: name})
-		}
-	}
+// WithTopics creates these topics before the test begins. A topic that does not exist is
+// NotFound for the program under test, as in production. For a topic that needs more than a
+// name use [Kit.CreateTopic].
+func WithTopics(names ...string) Option {
+	return func(s *settings) { s.topics = append(s.topics, names...) }
 }
 
-// Topic makes one topic that needs more than a name.
-func Topic(spec bus.TopicSpec) Option {
-	return func(s *settings) { s.topics = append(s.topics, spec) }
-}
+// WithPartitions sets the number of partitions of topics that are created without a number.
+// The default is 1, so that messages arrive in the order in which they were published.
+func WithPartitions(n int32) Option { return func(s *settings) { s.partitions = n } }
 
-// Partitions sets how many partitions a topic gets that names no number. Default 1, so that
-// everything comes in the order in which it was published.
-func Partitions(n int32) Option { return func(s *settings) { s.partitions = n } }
+// WithTimeout sets how long each method of the kit waits before it fails the test. The default
+// is 10 seconds. Only a failing test waits that long, so prefer a long timeout: a short one
+// fails on a slow machine.
+func WithTimeout(d time.Duration) Option { return func(s *settings) { s.timeout = d } }
 
-// Patience sets how long to wait for what is expected, [DefaultPatience] without it. It
-// passes only when a test fails, so let it be long.
-func Patience(d time.Duration) Option { return func(s *settings) { s.patience = d } }
-
-// BusOptions are for every bus of the kit: the program's own hooks, its defaults.
-func BusOptions(opts ...bus.Option) Option {
+// WithBusOptions configures every bus of the kit, for example with the program's own hooks.
+func WithBusOptions(opts ...bus.Option) Option {
 	return func(s *settings) { s.bus = append(s.bus, opts...) }
 }
 
-// Seed sets what the kit's [Faults] decide by. Default 1.
-func Seed(seed uint64) Option { return func(s *settings) { s.seed = seed } }
+// WithSeed sets the seed of the kit's [Faults]. The default is 1.
+func WithSeed(seed uint64) Option { return func(s *settings) { s.seed = seed } }
 
-// StartClock gives the kit a clock that stands at this time and moves by [Kit.Advance]
-// only. [Kit.Now] reads it, and what is published without a timestamp gets it. Timers don't
-// follow it: tests of those run in testing/synctest, where the kit's clock is the bubble's.
-func StartClock(at time.Time) Option { return func(s *settings) { s.clock = newClock(at) } }
+// WithClock gives the kit a clock that shows this time and that only [Kit.Advance] moves.
+// [Kit.Now] returns its time, and a message that is published without a timestamp gets it.
+// Timers do not follow this clock. To test timers, run the test inside testing/synctest; New
+// fails the test if WithClock is used there.
+func WithClock(at time.Time) Option { return func(s *settings) { s.clock = newClock(at) } }
 
-// CheckGoroutines fails the test when goroutines that were started in it are left when
-// the kit has closed everything. It knows them by a label that goroutines inherit from
-// the one that calls New (see [runtime/pprof]), so tests that run side by side don't
-// disturb each other. The caller's own labels are gone from then on.
-func CheckGoroutines() Option { return func(s *settings) { s.goroutines = true } }
+// WithGoroutineCheck fails the test if goroutines that it started still run after the kit has
+// closed everything. The check finds them by a label (see [runtime/pprof]) that goroutines
+// inherit from the goroutine that calls New, so parallel tests do not disturb each other. New
+// removes the caller's own labels.
+func WithGoroutineCheck() Option { return func(s *settings) { s.goroutines = true } }

@@ -13,9 +13,10 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-var errOptional = errors.New("the transport's own answer")
+var errOptional = errors.New("an error of the transport")
 
-// able is a transport with every optional interface, each with an answer of its own.
+// able is a transport with every optional interface; each method returns a value that the test
+// recognizes.
 type able struct{ *memory.Transport }
 
 func (able) Check(_ context.Context, spec driver.CheckSpec) driver.Health {
@@ -30,7 +31,6 @@ func (able) DescribeTopic(context.Context, string) (driver.TopicInfo, error) {
 	return driver.TopicInfo{}, errOptional
 }
 
-// What package driver lets a transport have besides Transport, Faults passes on.
 func TestOptionalInterfacesAreForwarded(t *testing.T) {
 	t.Parallel()
 	inner, err := memory.New()
@@ -59,33 +59,31 @@ func TestOptionalInterfacesAreForwarded(t *testing.T) {
 		require.Equal(t, driver.CodeUnavailable, driver.CodeOf(call()), name)
 	}
 	require.Equal(t, driver.HealthCritical, check().Status)
-	require.Equal(t, "memory: check: the connection was cut by a fault: a test cut the connection (unavailable)", check().Message)
+	require.Equal(t, "memory: check: the connection was cut by a fault: the test called Disconnect (unavailable)", check().Message)
 }
 
-func TestOptionalInterfacesThatTheTransportHasNot(t *testing.T) {
+func TestMissingOptionalInterfacesAreUnsupported(t *testing.T) {
 	t.Parallel()
 	inner, err := gochannel.New()
 	require.NoError(t, err)
 	f, err := bustest.NewFaults(inner, 1)
 	require.NoError(t, err)
 	require.Equal(t, driver.CodeUnsupported, driver.CodeOf(f.AddPartitions(t.Context(), "t", 2)))
-	require.Equal(t, driver.Health{Message: "a ping was answered; the chan transport has no brokers to look at"},
+	require.Equal(t, driver.Health{Message: "the ping succeeded; the chan transport has no further checks"},
 		f.Check(t.Context(), driver.CheckSpec{}))
 	require.NoError(t, f.Close(t.Context()))
 	require.Equal(t, driver.HealthCritical, f.Check(t.Context(), driver.CheckSpec{}).Status)
 }
 
-// A claim tells how far it is as the transport's does, and does not count what a rule
-// still withholds.
 func TestExtentIsForwarded(t *testing.T) {
 	t.Parallel()
 	for name, rules := range map[string][]bustest.Rule{
-		"no rules":           nil,
-		"rules that look on": {bustest.OnFetch("", bustest.Probability(0), bustest.Rebalance())},
+		"no rules":               nil,
+		"rules that never apply": {bustest.OnFetch("", bustest.Probability(0), bustest.Rebalance())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, 1, 1, rules...)
+			r := newFaultyBus(t, 1, 1, rules...)
 			defer r.Close()
 			require.Equal(t, make([]string, 3), r.outcomes("t", numbered(3)...))
 			s, err := r.faults.Subscribe(t.Context(), driver.Subscription{Topic: "t", Group: "g", MaxFetch: 2})

@@ -12,27 +12,27 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Property is something about a message. Given to [Kit.Publish] it is what the message
-// gets; given to [Kit.Expect] and its like it is what the message has to have. The comment
-// of each says when it is for one of them only; the other then fails the test. It is
-// immutable.
+// Property is a property of a message, such as its key or its payload. [Kit.Publish] sets the
+// property on the message; [Kit.Expect], [Kit.ExpectDelivered] and [Stub.Expect] look for a
+// message that has it. Some properties can only be set, or only be expected; the test fails
+// otherwise. A Property is immutable.
 type Property struct {
-	name string // as failure messages have it: key "o-7"
-	// set gives it to a message; nil when it can't be given.
+	name string // for failure messages: key "o-7"
+	// set sets the property on a message; nil if the property can only be expected.
 	set func(*message.Message) error
-	// unlike says how a message differs, "" when it has the property; nil when it can't be
-	// looked for.
-	unlike func(*Delivery) string
-	// deliveries: only a delivery has it.
-	deliveries bool
+	// mismatch says how a message differs, "" if it has the property; nil if the property can
+	// only be set.
+	mismatch func(*Delivery) string
+	// deliveryOnly marks a property that only deliveries have.
+	deliveryOnly bool
 }
 
-// Key is the message's key.
+// Key is the key of a message.
 func Key(key string) Property {
 	return Property{
 		name: "key " + strconv.Quote(key),
 		set:  func(m *message.Message) error { bus.SetKey(m, key); return nil },
-		unlike: func(d *Delivery) string {
+		mismatch: func(d *Delivery) string {
 			switch d.Key {
 			case key:
 				return ""
@@ -45,13 +45,13 @@ func Key(key string) Property {
 	}
 }
 
-// Payload is the payload, byte by byte.
+// Payload is a payload with exactly these bytes.
 func Payload[T ~string | ~[]byte](payload T) Property {
 	want := []byte(payload)
 	return Property{
 		name: "payload " + text(want, 200),
 		set:  func(m *message.Message) error { m.Payload = bytes.Clone(want); return nil },
-		unlike: func(d *Delivery) string {
+		mismatch: func(d *Delivery) string {
 			if bytes.Equal(d.Payload, want) {
 				return ""
 			}
@@ -65,7 +65,7 @@ func Header(name, value string) Property {
 	return Property{
 		name: fmt.Sprintf("header %s: %s", name, value),
 		set:  func(m *message.Message) error { m.Metadata.Set(name, value); return nil },
-		unlike: func(d *Delivery) string {
+		mismatch: func(d *Delivery) string {
 			got, ok := d.Headers[name]
 			switch {
 			case !ok:
@@ -79,9 +79,9 @@ func Header(name, value string) Property {
 	}
 }
 
-// HasHeader is a header, whatever its value. It can't be given.
+// HasHeader is a header with any value. It can only be expected.
 func HasHeader(name string) Property {
-	return Property{name: "a header " + name, unlike: func(d *Delivery) string {
+	return Property{name: "a header " + name, mismatch: func(d *Delivery) string {
 		if _, ok := d.Headers[name]; ok {
 			return ""
 		}
@@ -89,12 +89,13 @@ func HasHeader(name string) Property {
 	}}
 }
 
-// UUID is watermill's id of the message. One that is given none gets a random one.
+// UUID is the watermill UUID of a message. A message that is published without it gets a random
+// UUID.
 func UUID(uuid string) Property {
 	return Property{
 		name: "UUID " + uuid,
 		set:  func(m *message.Message) error { m.UUID = uuid; return nil },
-		unlike: func(d *Delivery) string {
+		mismatch: func(d *Delivery) string {
 			if d.UUID == uuid {
 				return ""
 			}
@@ -103,12 +104,12 @@ func UUID(uuid string) Property {
 	}
 }
 
-// Partition is where the message goes, or is.
+// Partition is the partition that a message is published to, or is in.
 func Partition(id int32) Property {
 	return Property{
 		name: fmt.Sprintf("partition %d", id),
 		set:  func(m *message.Message) error { bus.SetPartition(m, id); return nil },
-		unlike: func(d *Delivery) string {
+		mismatch: func(d *Delivery) string {
 			if d.Partition == id {
 				return ""
 			}
@@ -117,15 +118,15 @@ func Partition(id int32) Property {
 	}
 }
 
-// Time is the message's timestamp. It can only be given.
-func Time(at time.Time) Property {
-	return Property{name: "time " + at.Format(time.RFC3339Nano), set: func(m *message.Message) error {
+// Timestamp is the timestamp of a message. It can only be set.
+func Timestamp(at time.Time) Property {
+	return Property{name: "timestamp " + at.Format(time.RFC3339Nano), set: func(m *message.Message) error {
 		bus.SetTimestamp(m, at)
 		return nil
 	}}
 }
 
-// Proto is a payload that decodes to a message equal to want.
+// Proto is a Protobuf payload that is equal to want after decoding.
 func Proto(want proto.Message) Property {
 	return Property{
 		name: fmt.Sprintf("%s {%v}", want.ProtoReflect().Descriptor().FullName(), want),
@@ -133,7 +134,7 @@ func Proto(want proto.Message) Property {
 			m.Payload, err = proto.Marshal(want)
 			return err
 		},
-		unlike: func(d *Delivery) string {
+		mismatch: func(d *Delivery) string {
 			got := want.ProtoReflect().New().Interface()
 			if err := proto.Unmarshal(d.Payload, got); err != nil {
 				return "its payload does not decode: " + oneLine(err)
@@ -146,33 +147,34 @@ func Proto(want proto.Message) Property {
 	}
 }
 
-// That is whatever holds says; what tells people what that is. It can't be given.
-func That(what string, holds func(Message) bool) Property {
-	return Property{name: what, unlike: func(d *Delivery) string {
-		if holds(d.Message) {
+// Matching is a property that match decides. Failure messages use the description. It can only
+// be expected.
+func Matching(description string, match func(Message) bool) Property {
+	return Property{name: description, mismatch: func(d *Delivery) string {
+		if match(d.Message) {
 			return ""
 		}
-		return "it is not so: " + what
+		return "it does not match: " + description
 	}}
 }
 
-// DeadLetterFrom is a dead letter of a message of this topic. It can't be given.
+// DeadLetterFrom is a dead letter of a message of this topic. It can only be expected.
 func DeadLetterFrom(topic string) Property {
 	p := Header(bus.DeadLetterTopicHeader, topic)
 	p.name, p.set = "a dead letter from "+strconv.Quote(topic), nil
 	return p
 }
 
-// DeadLetterCode is a dead letter whose cause has this code. It can't be given.
+// DeadLetterCode is a dead letter whose cause has this code. It can only be expected.
 func DeadLetterCode(code bus.Code) Property {
 	p := Header(bus.DeadLetterCodeHeader, code.String())
-	p.name, p.set = "a dead letter because of "+code.String(), nil
+	p.name, p.set = "a dead letter with code "+code.String(), nil
 	return p
 }
 
-// Acknowledged is a delivery whose handler returned nil. It is for deliveries.
+// Acknowledged is a delivery whose handler returned nil. It can only be expected, of deliveries.
 func Acknowledged() Property {
-	return ofDeliveries("acknowledged", func(d *Delivery) string {
+	return deliveryProperty("acknowledged", func(d *Delivery) string {
 		if d.Err == nil {
 			return ""
 		}
@@ -180,10 +182,10 @@ func Acknowledged() Property {
 	})
 }
 
-// Unacknowledged is a delivery whose handler returned an error with this code; with
-// [bus.CodeUnknown] any error that has none. It is for deliveries.
-func Unacknowledged(code bus.Code) Property {
-	return ofDeliveries("not acknowledged ("+code.String()+")", func(d *Delivery) string {
+// FailedWith is a delivery whose handler returned an error with this code. An error without a
+// code has [bus.CodeUnknown]. It can only be expected, of deliveries.
+func FailedWith(code bus.Code) Property {
+	return deliveryProperty("failed with "+code.String(), func(d *Delivery) string {
 		switch {
 		case d.Err == nil:
 			return "it was acknowledged"
@@ -198,7 +200,7 @@ func Unacknowledged(code bus.Code) Property {
 // Answered is a delivery whose handler asked for this: bus.AnswerDrop is that of a message
 // that was dropped, for one. It is for deliveries.
 func Answered(answer bus.Answer) Property {
-	return ofDeliveries("answered "+answer.String(), func(d *Delivery) string {
+	return deliveryProperty("answered "+answer.String(), func(d *Delivery) string {
 		if got, _ := bus.AnswerOf(d.Err); got != answer {
 			return "it was answered " + got.String()
 		}
@@ -206,10 +208,10 @@ func Answered(answer bus.Answer) Property {
 	})
 }
 
-// Redelivered is a delivery of a message that the group was given before, by this
-// subscription or another. It is for deliveries.
+// Redelivered is a delivery that is not the first one of its message to the group, by this
+// subscription or another. It can only be expected, of deliveries.
 func Redelivered() Property {
-	return ofDeliveries("delivered again", func(d *Delivery) string {
+	return deliveryProperty("redelivered", func(d *Delivery) string {
 		if d.Count > 1 {
 			return ""
 		}
@@ -217,10 +219,10 @@ func Redelivered() Property {
 	})
 }
 
-// ToGroup is a delivery to this group, "" for a subscription without one. It is for
-// deliveries.
+// ToGroup is a delivery to this group; "" means a subscription without a group. It can only be
+// expected, of deliveries.
 func ToGroup(group string) Property {
-	return ofDeliveries("to group "+strconv.Quote(group), func(d *Delivery) string {
+	return deliveryProperty("to group "+strconv.Quote(group), func(d *Delivery) string {
 		if d.Group == group {
 			return ""
 		}
@@ -228,6 +230,6 @@ func ToGroup(group string) Property {
 	})
 }
 
-func ofDeliveries(name string, unlike func(*Delivery) string) Property {
-	return Property{name: name, unlike: unlike, deliveries: true}
+func deliveryProperty(name string, mismatch func(*Delivery) string) Property {
+	return Property{name: name, mismatch: mismatch, deliveryOnly: true}
 }

@@ -15,8 +15,7 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// Whoever gives a message a property finds it there, and not another.
-func TestProperties(t *testing.T) {
+func TestPropertiesMatchWhatWasPublished(t *testing.T) {
 	t.Parallel()
 	type order struct {
 		ID    string
@@ -28,7 +27,7 @@ func TestProperties(t *testing.T) {
 	require.NoError(t, err)
 	for name, tt := range map[string]struct {
 		given, expected bustest.Property
-		why             string // "" for a match
+		why             string // why expected does not match; "" if it does
 	}{
 		"key":                 {bustest.Key("a"), bustest.Key("a"), ""},
 		"other key":           {bustest.Key("a"), bustest.Key("b"), `its key is "a"`},
@@ -46,8 +45,8 @@ func TestProperties(t *testing.T) {
 		"other UUID":          {bustest.UUID("a"), bustest.UUID("b"), "its UUID is a"},
 		"partition":           {bustest.Partition(1), bustest.Partition(1), ""},
 		"other partition":     {bustest.Partition(0), bustest.Partition(1), "it is in partition 0"},
-		"function":            {bustest.Key("a"), bustest.That("a short key", func(m bustest.Message) bool { return len(m.Key) == 1 }), ""},
-		"function says no":    {bustest.Key("ab"), bustest.That("a short key", func(m bustest.Message) bool { return len(m.Key) == 1 }), "it is not so: a short key"},
+		"function":            {bustest.Key("a"), bustest.Matching("a short key", func(m bustest.Message) bool { return len(m.Key) == 1 }), ""},
+		"function says no":    {bustest.Key("ab"), bustest.Matching("a short key", func(m bustest.Message) bool { return len(m.Key) == 1 }), "it does not match: a short key"},
 		"dead letter":         {bustest.Header(bus.DeadLetterTopicHeader, "t"), bustest.DeadLetterFrom("t"), ""},
 		"other dead letter":   {bustest.Header(bus.DeadLetterTopicHeader, "t"), bustest.DeadLetterFrom("u"), "its header trunkline-dead-letter-topic is t"},
 		"dead letter's code":  {bustest.Header(bus.DeadLetterCodeHeader, "unavailable"), bustest.DeadLetterCode(bus.CodeUnavailable), ""},
@@ -59,25 +58,25 @@ func TestProperties(t *testing.T) {
 		"JSON text":           {bustest.JSON("a"), bustest.JSON("b"), `its JSON is "a", want "b"`},
 		"JSON number":         {bustest.JSON(raw(`12345678901234567890`)), bustest.JSON(raw(`12345678901234567891`)), "its JSON is 12345678901234567890, want 12345678901234567891"},
 		"JSON member":         {bustest.JSON(order{"a", nil}), bustest.JSON(order{"b", nil}), `in its JSON .ID is "a", want "b"`},
-		"JSON too little":     {bustest.JSON(order{"a", nil}), bustest.JSON(order{"a", []int{1}}), `in its JSON .Lines is not there, want [1]`},
+		"JSON too little":     {bustest.JSON(order{"a", nil}), bustest.JSON(order{"a", []int{1}}), `in its JSON .Lines is missing, want [1]`},
 		"JSON too much":       {bustest.JSON(order{"a", []int{1}}), bustest.JSON(order{"a", nil}), `in its JSON .Lines is [1], want none`},
 		"JSON element":        {bustest.JSON(order{"a", []int{1, 2}}), bustest.JSON(order{"a", []int{1, 3}}), `in its JSON .Lines[1] is 2, want 3`},
 		"JSON length":         {bustest.JSON([]int{1}), bustest.JSON([]int{}), `its JSON has 1 elements, want 0`},
 		"JSON of other kinds": {bustest.JSON([]int{1}), bustest.JSON(order{}), `its JSON is [1], want {"ID":""}`},
 		"JSON list for text":  {bustest.JSON([]int{1}), bustest.JSON("a"), `its JSON is [1], want "a"`},
-		"no JSON":             {bustest.Payload("{"), bustest.JSON(1), `its payload is no JSON: unexpected EOF`},
-		"two JSONs":           {bustest.Payload("1 2"), bustest.JSON(1), `its payload is no JSON: something follows the JSON at byte 3`},
-		"nothing to expect":   {bustest.Payload("1"), bustest.JSON(func() {}), `what is expected can't be made JSON: json: unsupported type: func()`},
-		"includes":            {bustest.JSON(raw(`{"a": {"b": 1, "c": [{"d": 1, "e": 2}]}}`)), bustest.Includes(raw(`{"a": {"c": [{"e": 2}]}}`)), ""},
-		"includes not":        {bustest.JSON(raw(`{"a": {"b": 1}}`)), bustest.Includes(raw(`{"a": {"b": 2}}`)), "in its JSON .a.b is 1, want 2"},
+		"no JSON":             {bustest.Payload("{"), bustest.JSON(1), `its payload is not JSON: unexpected EOF`},
+		"two JSONs":           {bustest.Payload("1 2"), bustest.JSON(1), `its payload is not JSON: there is more data after the JSON at byte 3`},
+		"nothing to expect":   {bustest.Payload("1"), bustest.JSON(func() {}), `the expected value cannot be encoded as JSON: json: unsupported type: func()`},
+		"includes":            {bustest.JSON(raw(`{"a": {"b": 1, "c": [{"d": 1, "e": 2}]}}`)), bustest.JSONIncludes(raw(`{"a": {"c": [{"e": 2}]}}`)), ""},
+		"includes not":        {bustest.JSON(raw(`{"a": {"b": 1}}`)), bustest.JSONIncludes(raw(`{"a": {"b": 2}}`)), "in its JSON .a.b is 1, want 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := failing(func(t testing.TB) {
-				k := bustest.New(t, bustest.Topics("in"), bustest.Partitions(2))
+			got := runTest(func(t testing.TB) {
+				k := bustest.New(t, bustest.WithTopics("in"), bustest.WithPartitions(2))
 				k.Consume("in", func(context.Context, *bus.Delivery) error { return nil })
 				k.Publish("in", bustest.Partition(0), tt.given)
-				k.Settle()
+				k.WaitIdle()
 				if tt.why == "" {
 					k.ExpectDelivered("in", tt.expected)
 					return
@@ -85,7 +84,7 @@ func TestProperties(t *testing.T) {
 				k.ExpectNoneDelivered("in", tt.expected)
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
-				k.Within(ctx).ExpectDelivered("in", tt.expected)
+				k.WithContext(ctx).ExpectDelivered("in", tt.expected)
 			})
 			if tt.why == "" {
 				require.Empty(t, got)

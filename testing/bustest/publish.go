@@ -7,54 +7,54 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Publish hands the batch to the transport, in order, each message with what the
-// rules have for it.
+// Publish implements [driver.Transport]. It applies the rules to each message, and passes the
+// messages to the wrapped transport in order.
 func (f *Faults) Publish(batch []driver.Outgoing) {
-	if f.stamp != nil {
+	if f.timestamp != nil {
 		for i := range batch {
 			if batch[i].Timestamp.IsZero() {
-				batch[i].Timestamp = f.stamp()
+				batch[i].Timestamp = f.timestamp()
 			}
 		}
 	}
 	f.mu.Lock()
-	plain := len(f.script.rules) == 0 && f.away == nil
+	unchanged := len(f.rules.rules) == 0 && f.cutCause == nil
 	f.mu.Unlock()
-	if plain {
+	if unchanged {
 		f.inner.Publish(batch)
 		return
 	}
-	// The transport may refer to what it was handed until that is completed, so the
-	// runs share one array that never grows.
+	// The transport may keep pointers to its messages until they are complete, so all parts of the
+	// batch are slices of one array that never grows.
 	all := make([]driver.Outgoing, 0, 2*len(batch))
 	begin := 0
 	flush := func() {
 		if begin < len(all) {
-			run := all[begin:len(all):len(all)]
+			part := all[begin:len(all):len(all)]
 			begin = len(all)
-			f.inner.Publish(run)
+			f.inner.Publish(part)
 		}
 	}
 	for i := range batch {
-		o := batch[i] // a copy: the caller goes on using its batch
+		o := batch[i] // a copy, because the caller reuses its batch
 		act := f.decide(publishing, o.Topic)
 		switch act.kind {
 		case disconnect, rebalance, delay:
 			flush()
 		}
-		if err := f.befall(act, &o); err != nil {
+		if err := f.beforePublish(act, &o); err != nil {
 			o.Complete(driver.Failed(err))
 			continue
 		}
 		switch act.kind {
 		case duplicate:
-			pair := &twins{sink: o.Sink, left: 2}
+			pair := &duplicatePair{sink: o.Sink, pending: 2}
 			second := o
-			o.Sink, second.Sink = twinSink{pair, true}, twinSink{pair, false}
+			o.Sink, second.Sink = duplicateSink{pair, true}, duplicateSink{pair, false}
 			all = append(all, o, second)
 			continue
 		case loseOutcome:
-			o.Sink = &lossySink{f, o.Sink}
+			o.Sink = &losingSink{f, o.Sink}
 		case holdOutcome:
 			o.Sink = &holdingSink{f, o.Sink}
 		}
@@ -63,15 +63,16 @@ func (f *Faults) Publish(batch []driver.Outgoing) {
 	flush()
 }
 
+// decide counts a message and returns the fault for it.
 func (f *Faults) decide(on operation, topic string) Action {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.script.decide(on, topic)
+	return f.rules.decide(on, topic)
 }
 
-// befall does what comes before the message is handed over, and returns why it can't
-// be.
-func (f *Faults) befall(act Action, o *driver.Outgoing) error {
+// beforePublish causes the faults that occur before the message is passed on. It returns an error if
+// the message cannot be published.
+func (f *Faults) beforePublish(act Action, o *driver.Outgoing) error {
 	switch act.kind {
 	case fail:
 		return f.failure(act.code, "publish", o.Topic, "a fault was injected", nil)
@@ -86,14 +87,14 @@ func (f *Faults) befall(act Action, o *driver.Outgoing) error {
 			return f.closed("publish", o.Topic)
 		}
 	case disconnect:
-		f.disconnect(errCut, act.d)
+		f.disconnect(errDisconnected, act.d)
 	case rebalance:
 		f.rebalance("", o.Topic)
 	}
-	return f.reach("publish", o.Topic)
+	return f.checkConnected("publish", o.Topic)
 }
 
-// ReleaseOutcomes tells the outcomes that HoldOutcome has held so far.
+// ReleaseOutcomes reports the outcomes that [HoldOutcome] has held so far.
 func (f *Faults) ReleaseOutcomes() {
 	f.mu.Lock()
 	held := f.held
@@ -104,28 +105,28 @@ func (f *Faults) ReleaseOutcomes() {
 	}
 }
 
-// outcome is one that is held.
-type outcome struct {
+// heldOutcome is an outcome that HoldOutcome holds.
+type heldOutcome struct {
 	f      *Faults
 	sink   driver.Sink
 	out    driver.Outgoing
 	result driver.Outcome
 }
 
-// lose tells it as unknown.
-func (o outcome) lose() { o.sink.Published(&o.out, o.f.unknown(o.out.Topic)) }
+// lose reports the outcome as unknown.
+func (o heldOutcome) lose() { o.sink.Published(&o.out, o.f.unknown(o.out.Topic)) }
 
 func (f *Faults) unknown(topic string) driver.Outcome {
 	return driver.Failed(f.failure(driver.CodeOutcomeUnknown, "publish", topic,
 		"a fault lost the outcome: the message may or may not be in the log", nil))
 }
 
-type lossySink struct {
+type losingSink struct {
 	f    *Faults
 	sink driver.Sink
 }
 
-func (s *lossySink) Published(o *driver.Outgoing, _ driver.Outcome) {
+func (s *losingSink) Published(o *driver.Outgoing, _ driver.Outcome) {
 	s.sink.Published(o, s.f.unknown(o.Topic))
 }
 
@@ -135,7 +136,7 @@ type holdingSink struct {
 }
 
 func (s *holdingSink) Published(o *driver.Outgoing, r driver.Outcome) {
-	held := outcome{s.f, s.sink, *o, r}
+	held := heldOutcome{s.f, s.sink, *o, r}
 	s.f.mu.Lock()
 	closed := s.f.closing.Err() != nil
 	if !closed {
@@ -147,31 +148,31 @@ func (s *holdingSink) Published(o *driver.Outgoing, r driver.Outcome) {
 	}
 }
 
-// twins tell the outcome of the first of two when both have theirs: the message is
-// its owner's again then.
-type twins struct {
+// duplicatePair reports the outcome of the first of two copies, but only when both have one: after
+// that the caller may reuse the message.
+type duplicatePair struct {
 	sink driver.Sink
 
-	mu    sync.Mutex
-	left  int
-	first driver.Outcome
+	mu      sync.Mutex
+	pending int
+	first   driver.Outcome
 }
 
-type twinSink struct {
-	*twins
-	first bool
+type duplicateSink struct {
+	*duplicatePair
+	isFirst bool
 }
 
-func (s twinSink) Published(o *driver.Outgoing, r driver.Outcome) {
-	t := s.twins
-	t.mu.Lock()
-	if s.first {
-		t.first = r
+func (s duplicateSink) Published(o *driver.Outgoing, r driver.Outcome) {
+	p := s.duplicatePair
+	p.mu.Lock()
+	if s.isFirst {
+		p.first = r
 	}
-	t.left--
-	done, first := t.left == 0, t.first
-	t.mu.Unlock()
+	p.pending--
+	done, first := p.pending == 0, p.first
+	p.mu.Unlock()
 	if done {
-		t.sink.Published(o, first)
+		p.sink.Published(o, first)
 	}
 }

@@ -7,29 +7,30 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Recorder keeps what is published, delivered and committed on every bus that it is a
-// hook of, on any transport:
+// Recorder is a hook that records every message that is published, delivered or committed on the
+// buses that use it, with any transport:
 //
 //	rec := bustest.NewRecorder()
 //	b, err := bus.New(transport, bus.WithHooks(rec))
 //
-// A [Kit] has one on all of its buses. A message counts as published when its outcome is
-// known, which with memory is before Publish returns; a delivery when its handler has
-// returned. It keeps everything until [Recorder.Reset], so it is for tests. All methods are
-// safe for concurrent use, and what they return is a snapshot that is the caller's.
+// All buses of a [Kit] share one. The recorder records a message when its outcome is known, which
+// on transport/memory is before Publish returns, and a delivery when its handler has returned. It
+// keeps everything in memory until [Recorder.Reset], so use it in tests only. All methods are safe
+// for concurrent use and return copies.
 type Recorder struct {
 	mu         sync.Mutex
 	published  []Message
 	deliveries []Delivery
 	commits    []Commit
-	counts     map[standing]int
-	positions  map[standing]int64 // how far the commits are that were told, by partition; not for Reset
-	numbers    int
-	changed    chan struct{} // closed and replaced whenever something was added
+	counts     map[groupOffset]int   // deliveries, by group and message
+	committed  map[groupOffset]int64 // the highest recorded commit, by group and partition; Reset keeps it
+	lastNumber int
+	changed    chan struct{} // closed and replaced whenever something is recorded
 }
 
-// standing is where a message stands for a group.
-type standing struct {
+// groupOffset identifies a message, a partition (offset 0) or a topic (partition 0, offset 0) of a
+// group.
+type groupOffset struct {
 	group, topic string
 	partition    int32
 	offset       int64
@@ -43,26 +44,26 @@ var (
 
 // NewRecorder returns an empty recorder.
 func NewRecorder() *Recorder {
-	return &Recorder{counts: map[standing]int{}, positions: map[standing]int64{}, changed: make(chan struct{})}
+	return &Recorder{counts: map[groupOffset]int{}, committed: map[groupOffset]int64{}, changed: make(chan struct{})}
 }
 
 // OnPublish implements [bus.PublishHook].
 func (r *Recorder) OnPublish(e bus.PublishEvent) {
-	m := ofPublish(e)
+	m := messageOfPublish(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.number = r.next()
+	m.number = r.recordChange()
 	r.published = append(r.published, m)
 }
 
 // OnDelivery implements [bus.DeliveryHook].
 func (r *Recorder) OnDelivery(e bus.DeliveryEvent) {
-	d := ofDelivery(e)
+	d := deliveryOf(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.number, d.Count = r.next(), d.Attempt
+	d.number, d.Count = r.recordChange(), d.Attempt
 	if d.Group != "" {
-		at := standing{d.Group, d.Topic, d.Partition, d.Offset}
+		at := groupOffset{d.Group, d.Topic, d.Partition, d.Offset}
 		r.counts[at]++
 		d.Count = r.counts[at]
 	}
@@ -73,39 +74,39 @@ func (r *Recorder) OnDelivery(e bus.DeliveryEvent) {
 func (r *Recorder) OnCommit(e bus.CommitEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.next()
-	if at := (standing{group: e.Group, topic: e.Topic, partition: e.Partition}); e.Err == nil {
-		r.positions[at] = max(r.positions[at], e.Next)
+	r.recordChange()
+	if at := (groupOffset{group: e.Group, topic: e.Topic, partition: e.Partition}); e.Err == nil {
+		r.committed[at] = max(r.committed[at], e.Next)
 	}
-	r.commits = append(r.commits, Commit{Topic: e.Topic, Group: e.Group, Partition: e.Partition, Next: e.Next, Err: e.Err})
+	r.commits = append(r.commits, Commit{Topic: e.Topic, Group: e.Group, Partition: e.Partition, Offset: e.Next, Err: e.Err})
 }
 
-// knows says whether the recorder was told of what the claim has committed, which is after
-// that is done.
-func (r *Recorder) knows(s *state) bool {
+// hasCommit reports whether the claim's last commit is recorded. The bus calls the hook after the
+// commit, so for a moment it is not.
+func (r *Recorder) hasCommit(s *claimState) bool {
 	sub := &s.claim.s.sub
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return s.committed <= r.positions[standing{group: sub.Group, topic: sub.Topic, partition: s.claim.ID()}]
+	return s.committed <= r.committed[groupOffset{group: sub.Group, topic: sub.Topic, partition: s.claim.ID()}]
 }
 
-// next is called with mu held.
-func (r *Recorder) next() int {
-	r.numbers++
+// recordChange wakes the waiting expectations and returns a new number. The caller holds mu.
+func (r *Recorder) recordChange() int {
+	r.lastNumber++
 	close(r.changed)
 	r.changed = make(chan struct{})
-	return r.numbers
+	return r.lastNumber
 }
 
-// Published returns what the log has of what was published to the topic, "" for every
-// topic, in the order in which the publishers were told.
+// Published returns the messages that were published to the topic ("" means every topic), in the
+// order in which their outcomes were known.
 func (r *Recorder) Published(topic string) []Message {
 	return r.messages(topic, func(m Message) bool { return m.Err == nil })
 }
 
-// Unpublished returns what could not be published to the topic, "" for every topic, or of
-// which the outcome is unknown; Err says why.
-func (r *Recorder) Unpublished(topic string) []Message {
+// PublishFailures returns the messages that could not be published to the topic ("" means every
+// topic), or whose outcome is unknown. Message.Err says why.
+func (r *Recorder) PublishFailures(topic string) []Message {
 	return r.messages(topic, func(m Message) bool { return m.Err != nil })
 }
 
@@ -115,23 +116,23 @@ func (r *Recorder) messages(topic string, keep func(Message) bool) []Message {
 	return filter(r.published, func(m Message) bool { return (topic == "" || m.Topic == topic) && keep(m) })
 }
 
-// Deliveries returns every return of a handler for the topic, "" for every topic, in the
-// order in which they returned.
+// Deliveries returns the deliveries of messages of the topic ("" means every topic), in the order
+// in which their handlers returned.
 func (r *Recorder) Deliveries(topic string) []Delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return filter(r.deliveries, func(d Delivery) bool { return topic == "" || d.Topic == topic })
 }
 
-// Commits returns the commits on the topic, "" for every topic, those that failed among
-// them, in the order in which they were made.
+// Commits returns the commits on the topic ("" means every topic), failed ones included, in the
+// order in which they were made.
 func (r *Recorder) Commits(topic string) []Commit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return filter(r.commits, func(c Commit) bool { return topic == "" || c.Topic == topic })
 }
 
-// Reset forgets everything so far.
+// Reset removes everything that was recorded so far.
 func (r *Recorder) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,8 +140,8 @@ func (r *Recorder) Reset() {
 	clear(r.counts)
 }
 
-// news returns a channel that is closed when something is added.
-func (r *Recorder) news() <-chan struct{} {
+// changes returns a channel that is closed when something is recorded.
+func (r *Recorder) changes() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.changed

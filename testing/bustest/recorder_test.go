@@ -13,8 +13,7 @@ import (
 	"github.com/trunkline/trunkline/transport/gochannel"
 )
 
-// A recorder is a hook for any bus, on any transport.
-func TestRecorder(t *testing.T) {
+func TestRecorderIsAHookForAnyBus(t *testing.T) {
 	t.Parallel()
 	tr, err := gochannel.New()
 	require.NoError(t, err)
@@ -31,7 +30,7 @@ func TestRecorder(t *testing.T) {
 	bus.SetKey(m, "k")
 	require.NoError(t, b.Publish("t", m))
 	require.NoError(t, b.Publish("other", message.NewMessage("v", nil)))
-	m.Payload[0], m.Metadata["a"] = 'y', "c" // what it has is a copy
+	m.Payload[0], m.Metadata["a"] = 'y', "c" // the recorder has a copy
 	require.Error(t, b.Publish("t", nil))
 	<-got
 	require.NoError(t, s.Close(t.Context()))
@@ -42,8 +41,8 @@ func TestRecorder(t *testing.T) {
 	require.Equal(t, map[string]string{"a": "b"}, published[0].Headers)
 	require.Equal(t, "k", published[0].Key)
 	require.Len(t, rec.Published(""), 2)
-	require.Len(t, rec.Unpublished("t"), 1)
-	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(rec.Unpublished("")[0].Err))
+	require.Len(t, rec.PublishFailures("t"), 1)
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(rec.PublishFailures("")[0].Err))
 	deliveries := rec.Deliveries("t")
 	require.Len(t, deliveries, 1)
 	require.Equal(t, 1, deliveries[0].Count)
@@ -54,9 +53,9 @@ func TestRecorder(t *testing.T) {
 	require.Empty(t, rec.Commits(""))
 }
 
-func TestRecorderIsSafe(t *testing.T) {
+func TestRecorderIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
-	k := bustest.New(t, bustest.Topics("t"), bustest.Partitions(4))
+	k := bustest.New(t, bustest.WithTopics("t"), bustest.WithPartitions(4))
 	k.Consume("t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), bus.Unordered())
 	var publishing sync.WaitGroup
 	for range 4 {
@@ -71,7 +70,7 @@ func TestRecorderIsSafe(t *testing.T) {
 		})
 	}
 	publishing.Wait()
-	k.Settle()
+	k.WaitIdle()
 	require.Len(t, k.Recorder().Published("t"), 200)
 	require.Len(t, k.Recorder().Deliveries("t"), 200)
 }

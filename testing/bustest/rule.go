@@ -7,8 +7,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Rule says which messages meet which fault. It is immutable. When several rules
-// apply to a message the first of them is the one; all of them count it.
+// Rule says which messages of a topic have which fault. If several rules apply to a message, the
+// first of them decides; all of them count the message. A Rule is immutable.
 type Rule struct {
 	on    operation
 	topic string
@@ -23,56 +23,56 @@ const (
 	fetching
 )
 
-// OnPublish makes a rule for messages that are published to the topic; "" is every
-// topic, each counted by itself.
+// OnPublish returns a rule for messages that are published to the topic. "" means every topic; the
+// rule counts the messages of each topic separately.
 func OnPublish(topic string, when When, do Action) Rule { return Rule{publishing, topic, when, do} }
 
-// OnFetch makes a rule for records that are fetched from the topic; "" is every
-// topic, each counted by itself. Every subscription's fetches count.
+// OnFetch returns a rule for records that are fetched from the topic, by any subscription. "" means
+// every topic; the rule counts the records of each topic separately.
 func OnFetch(topic string, when When, do Action) Rule { return Rule{fetching, topic, when, do} }
 
-// When says which of the messages a rule sees meet its fault. The zero When is
-// none.
+// When is the condition of a rule: which of the messages that it counts have the fault. The zero
+// When is invalid.
 type When struct {
-	// applies is told the message's number from 1 on, and a number from 0 to 1 that
-	// is the same for the same message each time.
-	applies func(n int, chance float64) bool
+	// applies gets the number of the message, from 1, and a pseudo-random number from 0 to 1 that
+	// is the same in every run.
+	applies func(n int, random float64) bool
 	err     string
 }
 
-// Always is every message.
+// Always applies to every message.
 func Always() When { return When{applies: func(int, float64) bool { return true }} }
 
-// Nth is the messages with these numbers; the first is 1.
+// Nth applies to the messages with these numbers. The first message has number 1.
 func Nth(numbers ...int) When {
 	numbers = slices.Clone(numbers)
 	w := When{applies: func(n int, _ float64) bool { return slices.Contains(numbers, n) }}
 	for _, n := range numbers {
 		if n < 1 {
-			w.err = "Nth counts from 1"
+			w.err = "Nth: the numbers must be at least 1"
 		}
 	}
 	return w
 }
 
-// Every is each n-th message: Every(10) is the 10th, 20th, 30th, …
+// Every applies to each n-th message: Every(10) to the 10th, 20th, 30th and so on.
 func Every(n int) When {
 	if n < 1 {
-		return When{err: "Every takes a number from 1"}
+		return When{err: "Every: the number must be at least 1"}
 	}
 	return When{applies: func(i int, _ float64) bool { return i%n == 0 }}
 }
 
-// Probability is each message with probability p, 0 to 1.
+// Probability applies to each message with probability p, which is from 0 to 1.
 func Probability(p float64) When {
-	w := When{applies: func(_ int, chance float64) bool { return chance < p }}
+	w := When{applies: func(_ int, random float64) bool { return random < p }}
 	if !(p >= 0 && p <= 1) {
-		w.err = "Probability takes a number from 0 to 1"
+		w.err = "Probability: the probability must be from 0 to 1"
 	}
 	return w
 }
 
-// Action is a fault. The zero Action is none, and refused.
+// Action is the fault of a rule. The zero Action is invalid.
 type Action struct {
 	kind kind
 	on   operation
@@ -95,37 +95,36 @@ const (
 	rebalance
 )
 
-// Fail completes the message with an error of this code; it is not published.
+// Fail reports an error with this code as the outcome of the message, and does not publish it.
 func Fail(code driver.Code) Action { return Action{kind: fail, on: publishing, code: code} }
 
-// Delay waits this long before the message, and those of its batch that come after
-// it, are handed over, or before the records that were fetched with it are. The
-// message's context bounds the wait.
+// Delay waits for d before it passes on the message and the rest of its batch, or before it returns
+// the records that were fetched together with the record. The end of the message's context ends the
+// wait, and the message fails.
 func Delay(d time.Duration) Action { return Action{kind: delay, on: publishing | fetching, d: d} }
 
-// Duplicate publishes the message twice, one right after the other, as a producer
-// does that is not idempotent and tries again. The outcome is the first one's.
+// Duplicate publishes the message twice, as a retry of a producer without idempotence does. The
+// message has the outcome of the first copy.
 func Duplicate() Action { return Action{kind: duplicate, on: publishing} }
 
-// LoseOutcome publishes the message and says OutcomeUnknown, whatever became of it.
+// LoseOutcome publishes the message, and reports OutcomeUnknown whether that succeeds or not.
 func LoseOutcome() Action { return Action{kind: loseOutcome, on: publishing} }
 
-// HoldOutcome publishes the message and says nothing until [Faults.ReleaseOutcomes],
-// or OutcomeUnknown when the transport is closed first.
+// HoldOutcome publishes the message, but reports its outcome only at [Faults.ReleaseOutcomes]. If
+// the transport is closed before that, the outcome is OutcomeUnknown.
 func HoldOutcome() Action { return Action{kind: holdOutcome, on: publishing} }
 
-// Corrupt makes the record one that could not be decoded: its DecodeErr is cause.
+// Corrupt makes the record undecodable: its DecodeErr is cause.
 func Corrupt(cause error) Action { return Action{kind: corrupt, on: fetching, err: cause} }
 
-// Disconnect does what [Faults.Disconnect] does just before the message is handed
-// over or the record returned, and [Faults.Connect] after d; 0 leaves that to the
-// test.
+// Disconnect calls [Faults.Disconnect] just before the message is passed on or the record is
+// returned, and [Faults.Connect] after d. If d is 0, the test must call Connect.
 func Disconnect(d time.Duration) Action {
 	return Action{kind: disconnect, on: publishing | fetching, d: d}
 }
 
-// Rebalance does what [Faults.Rebalance] does, for every group on the topic, just
-// before the message is handed over or the record returned.
+// Rebalance calls [Faults.Rebalance] for every group on the topic, just before the message is passed
+// on or the record is returned.
 func Rebalance() Action { return Action{kind: rebalance, on: publishing | fetching} }
 
 func (r Rule) check() error {
@@ -134,69 +133,69 @@ func (r Rule) check() error {
 	case r.when.err != "":
 		reason = r.when.err
 	case r.when.applies == nil:
-		reason = "the rule has no When"
+		reason = "the rule has no condition (When)"
 	case r.do.kind == none:
-		reason = "the rule has no Action"
+		reason = "the rule has no fault (Action)"
 	case r.do.on&r.on == 0:
-		reason = "the Action is not one for this operation: Fail, Duplicate and the outcomes are for OnPublish, Corrupt for OnFetch"
+		reason = "the fault does not fit the operation: Fail, Duplicate, LoseOutcome and HoldOutcome need OnPublish, Corrupt needs OnFetch"
 	case r.do.d < 0:
-		reason = "the duration is negative"
+		reason = "the duration must not be negative, got " + r.do.d.String()
 	case r.do.kind == corrupt && r.do.err == nil:
-		reason = "Corrupt needs a cause"
+		reason = "Corrupt: the cause must not be nil"
 	default:
 		return nil
 	}
-	return &driver.Error{Code: driver.CodeInvalidArgument, Op: "inject", Topic: r.topic, Reason: reason}
+	return &driver.Error{Code: driver.CodeInvalidArgument, Op: "inject faults", Topic: r.topic, Reason: reason}
 }
 
-// script is the rules, and what they have seen. Guarded by Faults.mu.
-type script struct {
+// ruleSet has the injected rules and their counts. Faults.mu guards it.
+type ruleSet struct {
 	seed  uint64
-	rules []*counted
-	added uint64 // rules that were ever added
+	rules []*countingRule
+	added uint64 // the number of rules ever added
 }
 
-type counted struct {
+type countingRule struct {
 	Rule
-	id   uint64
-	seen map[string]int // by topic
+	id    uint64
+	count map[string]int // by topic
 }
 
-func (s *script) add(rules []Rule) {
+func (s *ruleSet) add(rules []Rule) {
 	for _, r := range rules {
 		s.added++
-		s.rules = append(s.rules, &counted{Rule: r, id: s.added, seen: map[string]int{}})
+		s.rules = append(s.rules, &countingRule{Rule: r, id: s.added, count: map[string]int{}})
 	}
 }
 
-// decide counts one message, and returns what is to befall it.
-func (s *script) decide(on operation, topic string) Action {
+// decide counts a message and returns the fault for it.
+func (s *ruleSet) decide(on operation, topic string) Action {
 	var do Action
 	for _, r := range s.rules {
 		if r.on != on || r.topic != "" && r.topic != topic {
 			continue
 		}
-		r.seen[topic]++
-		if do.kind == none && r.when.applies(r.seen[topic], s.chance(r, topic)) {
+		r.count[topic]++
+		if do.kind == none && r.when.applies(r.count[topic], s.random(r, topic)) {
 			do = r.do
 		}
 	}
 	return do
 }
 
-// chance returns a number from 0 to 1 that depends on nothing but the seed, the
-// rule, the topic and the count.
-func (s *script) chance(r *counted, topic string) float64 {
+// random returns a number from 0 to 1 that depends only on the seed, the rule, the topic and the
+// count.
+func (s *ruleSet) random(r *countingRule, topic string) float64 {
 	h := scramble(s.seed)
 	h = scramble(h ^ r.id)
 	for _, c := range []byte(topic) {
 		h = scramble(h ^ uint64(c))
 	}
-	h = scramble(h ^ uint64(r.seen[topic]))
+	h = scramble(h ^ uint64(r.count[topic]))
 	return float64(h>>11) / (1 << 53)
 }
 
-// scramble is the finalizer of splitmix64.
+// scramble is the hash function of splitmix64.
 func scramble(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

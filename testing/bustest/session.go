@@ -8,13 +8,13 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// leaveTimeout bounds the leaving of a group in the background.
+// leaveTimeout bounds how long a session leaves its group in the background.
 const leaveTimeout = 10 * time.Second
 
-// Rebalance makes every member that a group has here on the topic leave the group
-// and join again. Their claims end with Revoked and may commit until they are
-// released. It does not wait for that. NotFound when the group has no member here,
-// Unsupported when the transport has no groups.
+// Rebalance makes every member of the group that uses this transport leave the group and join it
+// again. The claims of the members end with Revoked; they can still commit until they are released.
+// Rebalance does not wait for that. It returns a NotFound error if the group has no member that uses
+// this transport, and an Unsupported error if the transport has no groups.
 func (f *Faults) Rebalance(group, topic string) error {
 	if !f.Capabilities().Groups {
 		return f.failure(driver.CodeUnsupported, "rebalance", topic, "the transport has no groups", nil)
@@ -25,8 +25,7 @@ func (f *Faults) Rebalance(group, topic string) error {
 	return nil
 }
 
-// rebalance is for one group, or for all with "". It returns how many members that
-// was.
+// rebalance rebalances one group, or all groups if group is "". It returns the number of members.
 func (f *Faults) rebalance(group, topic string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -36,96 +35,96 @@ func (f *Faults) rebalance(group, topic string) int {
 			continue
 		}
 		n++
-		if s.inner != nil && f.away == nil {
+		if s.inner != nil && f.cutCause == nil {
 			cause := f.failure(driver.CodeRevoked, "consume", topic, "a fault rebalanced the group", nil)
 			s.leave(cause, true)
-			s.tell(driver.Event{Cause: cause})
+			s.enqueue(driver.Event{Cause: cause})
 		}
 	}
 	return n
 }
 
-// session is one subscription. Guarded by Faults.mu, but for what never changes.
+// session is one subscription. Faults.mu guards all fields that change.
 type session struct {
 	f   *Faults
 	sub driver.Subscription
 
-	// inner is nil while there is none: the connection is cut, or the session is on
-	// its way out of its group. Next makes the next one.
+	// inner is the session of the wrapped transport. It is nil while disconnected, and while the
+	// session leaves its group. Next subscribes again.
 	inner driver.Session
-	// leaving is closed when the session has left its group; nil when it is not at it.
-	leaving chan struct{}
-	// claims are those of inner that were not released.
+	// left is closed when the session has left its group; nil when it is not leaving.
+	left chan struct{}
+	// claims are the claims of inner that are not released.
 	claims []*claim
-	// assigned is what inner said last.
+	// assigned is the last assignment that inner reported.
 	assigned bool
-	// added are claims that inner told of when the connection had just been cut.
-	added  []driver.Partition
-	news   []driver.Event
-	closed bool
+	// postponed are claims that inner reported while disconnected. Next returns them later.
+	postponed []driver.Partition
+	events    []driver.Event // for Next
+	closed    bool
 
-	// epoch ends, and is replaced, when Next or Fetch has to look again.
-	epoch context.Context
-	turn  context.CancelFunc
+	// wakeup ends, and is replaced, when Next and Fetch must check the session's state again.
+	wakeup context.Context
+	wake   context.CancelFunc
 }
 
 func newSession(f *Faults, sub driver.Subscription) *session {
 	s := &session{f: f, sub: sub}
-	s.epoch, s.turn = context.WithCancel(f.closing)
+	s.wakeup, s.wake = context.WithCancel(f.closing)
 	return s
 }
 
-// nextEpoch is called with mu held.
-func (s *session) nextEpoch() {
-	s.turn()
-	s.epoch, s.turn = context.WithCancel(s.f.closing)
+// wakeAll wakes Next and every Fetch. The caller holds mu.
+func (s *session) wakeAll() {
+	s.wake()
+	s.wakeup, s.wake = context.WithCancel(s.f.closing)
 }
 
-// tell is called with mu held.
-func (s *session) tell(e driver.Event) {
-	s.news = append(s.news, e)
-	s.nextEpoch()
+// enqueue adds an event for Next. The caller holds mu.
+func (s *session) enqueue(e driver.Event) {
+	s.events = append(s.events, e)
+	s.wakeAll()
 }
 
-// lose is the loss of the connection. It is called with mu held.
-func (s *session) lose(cause error) {
+// disconnect handles the loss of the connection. The caller holds mu.
+func (s *session) disconnect(cause error) {
 	if s.sub.Group != "" && s.inner != nil {
 		s.leave(cause, false)
 	}
-	s.tell(driver.Event{Cause: cause})
+	s.enqueue(driver.Event{Cause: cause})
 }
 
-// regain is the connection's return. It is called with mu held.
-func (s *session) regain() {
+// connect handles the return of the connection. The caller holds mu.
+func (s *session) connect() {
 	if s.inner == nil || !s.assigned {
-		s.nextEpoch() // the assignment is still to come
+		s.wakeAll() // Next gets the assignment
 		return
 	}
-	s.tell(driver.Event{Assigned: true, Added: s.added})
-	s.added = nil
+	s.enqueue(driver.Event{Assigned: true, Added: s.postponed})
+	s.postponed = nil
 }
 
-// leave ends the claims, and takes inner out of its group once they are released.
-// It is called with mu held.
-func (s *session) leave(cause error, granted bool) {
+// leave ends the claims. Once they are released, it takes inner out of its group in the background.
+// The claims can commit until then only if mayCommit is set. The caller holds mu.
+func (s *session) leave(cause error, mayCommit bool) {
 	if s.f.closing.Err() != nil {
-		return // the transport's Close is the end of inner
+		return // the wrapped transport closes inner
 	}
-	inner, claims, unseen, left := s.inner, s.claims, s.added, make(chan struct{})
-	s.inner, s.claims, s.added, s.assigned, s.leaving = nil, nil, nil, false, left
+	inner, claims, postponed, left := s.inner, s.claims, s.postponed, make(chan struct{})
+	s.inner, s.claims, s.postponed, s.assigned, s.left = nil, nil, nil, false, left
 	for _, c := range claims {
-		c.over = !granted
+		c.commitsEnded = !mayCommit
 		c.cancel(cause)
 	}
-	s.f.moves.Go(func() {
+	s.f.leaving.Go(func() {
 		defer func() {
 			s.f.mu.Lock()
-			s.leaving = nil
-			s.nextEpoch()
+			s.left = nil
+			s.wakeAll()
 			s.f.mu.Unlock()
 			close(left)
 		}()
-		for _, p := range unseen { // nobody else knows of them
+		for _, p := range postponed { // the bus does not have them, so it cannot release them
 			p.Release()
 		}
 		for _, c := range claims {
@@ -136,11 +135,12 @@ func (s *session) leave(cause error, granted bool) {
 		}
 		ctx, cancel := context.WithTimeout(s.f.closing, leaveTimeout)
 		defer cancel()
-		_ = inner.Close(ctx) // a member that could not leave is out when its session times out
+		_ = inner.Close(ctx) // after an error, the session time-out of the group removes the member
 	})
 }
 
-// Next returns the faults' events and the transport's.
+// Next implements [driver.Session]. It returns the events of the faults and of the wrapped
+// transport.
 func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	for {
 		s.f.mu.Lock()
@@ -148,23 +148,23 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 			s.f.mu.Unlock()
 			return driver.Event{}, s.f.failure(driver.CodeClosed, "subscribe", s.sub.Topic, "the subscription was closed", nil)
 		}
-		if len(s.news) > 0 {
-			e := s.news[0]
-			s.news = s.news[1:]
+		if len(s.events) > 0 {
+			e := s.events[0]
+			s.events = s.events[1:]
 			s.f.mu.Unlock()
 			return e, nil
 		}
-		inner, epoch := s.inner, s.epoch
+		inner, wakeup := s.inner, s.wakeup
 		closing := s.f.closing.Err() != nil
-		idle := !closing && (s.f.away != nil || s.leaving != nil)
+		mustWait := !closing && (s.f.cutCause != nil || s.left != nil)
 		s.f.mu.Unlock()
 		if closing && inner == nil {
 			return driver.Event{}, s.f.closed("subscribe", s.sub.Topic)
 		}
 		switch {
-		case idle:
+		case mustWait:
 			select {
-			case <-epoch.Done():
+			case <-wakeup.Done():
 			case <-ctx.Done():
 				return driver.Event{}, s.f.failure(driver.ContextCode(ctx.Err()), "subscribe", s.sub.Topic, "", ctx.Err())
 			}
@@ -173,7 +173,7 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 				return driver.Event{}, err
 			}
 		default:
-			e, ok, err := s.follow(ctx, inner, epoch)
+			e, ok, err := s.nextOfInner(ctx, inner, wakeup)
 			if ok || err != nil {
 				return e, err
 			}
@@ -181,7 +181,7 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	}
 }
 
-// join makes the session underneath.
+// join subscribes to the wrapped transport.
 func (s *session) join(ctx context.Context) error {
 	inner, err := s.f.inner.Subscribe(ctx, s.sub)
 	if err != nil {
@@ -190,25 +190,24 @@ func (s *session) join(ctx context.Context) error {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	s.inner = inner
-	if s.f.away != nil && s.sub.Group != "" { // cut since
-		s.leave(s.f.away, false)
+	if s.f.cutCause != nil && s.sub.Group != "" { // disconnected meanwhile
+		s.leave(s.f.cutCause, false)
 	}
 	return nil
 }
 
-// follow waits for an event of inner's; ok is false when there is something else to
-// look at first.
-func (s *session) follow(ctx context.Context, inner driver.Session, epoch context.Context) (driver.Event, bool, error) {
+// nextOfInner waits for an event of inner. ok is false if Next must check the session's state again.
+func (s *session) nextOfInner(ctx context.Context, inner driver.Session, wakeup context.Context) (driver.Event, bool, error) {
 	either, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if s.f.closing.Err() == nil { // afterwards it is for inner to say that it is closed
-		defer context.AfterFunc(epoch, cancel)()
+	if s.f.closing.Err() == nil { // otherwise inner reports that it is closed
+		defer context.AfterFunc(wakeup, cancel)()
 	}
 	e, err := inner.Next(either)
 	if err != nil {
 		s.f.mu.Lock()
 		defer s.f.mu.Unlock()
-		if ctx.Err() == nil && (s.inner != inner || either.Err() != nil) { // it was made to look
+		if ctx.Err() == nil && (s.inner != inner || either.Err() != nil) { // woken
 			return driver.Event{}, false, nil
 		}
 		return driver.Event{}, false, err
@@ -218,18 +217,18 @@ func (s *session) follow(ctx context.Context, inner driver.Session, epoch contex
 		added[i] = newClaim(s, p)
 		e.Added[i] = added[i]
 	}
-	ok, told := s.take(inner, e, added)
-	if !ok { // it left its group meanwhile
+	current, deliver := s.addClaims(inner, e, added)
+	if !current { // the session has left its group meanwhile
 		for _, c := range added {
 			c.Release()
 		}
 	}
-	return e, told, nil
+	return e, deliver, nil
 }
 
-// take makes the claims this session's. ok says that it is still on inner, told that the
-// event is for now.
-func (s *session) take(inner driver.Session, e driver.Event, added []*claim) (ok, told bool) {
+// addClaims adds the claims of an event to the session. current is false if inner is no longer the
+// session's; deliver is false if the event is not for now.
+func (s *session) addClaims(inner driver.Session, e driver.Event, added []*claim) (current, deliver bool) {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	if s.inner != inner {
@@ -237,28 +236,28 @@ func (s *session) take(inner driver.Session, e driver.Event, added []*claim) (ok
 	}
 	s.claims = append(s.claims, added...)
 	s.assigned = e.Assigned
-	if s.f.away != nil { // the connection has to be back first
-		s.added = append(s.added, e.Added...)
+	if s.f.cutCause != nil {
+		s.postponed = append(s.postponed, e.Added...)
 		return true, false
 	}
 	return true, true
 }
 
-// Close leaves.
+// Close implements [driver.Session].
 func (s *session) Close(ctx context.Context) error {
 	s.f.mu.Lock()
 	s.closed = true
-	inner, leaving, added := s.inner, s.leaving, s.added
-	s.added = nil
-	s.turn()
+	inner, left, postponed := s.inner, s.left, s.postponed
+	s.postponed = nil
+	s.wake()
 	s.f.sessions = slices.DeleteFunc(s.f.sessions, func(o *session) bool { return o == s })
 	s.f.mu.Unlock()
-	for _, p := range added {
+	for _, p := range postponed {
 		p.Release()
 	}
-	if leaving != nil {
+	if left != nil {
 		select {
-		case <-leaving:
+		case <-left:
 		case <-ctx.Done():
 			return s.f.failure(driver.ContextCode(ctx.Err()), "close", s.sub.Topic, "the session was still leaving its group", ctx.Err())
 		}

@@ -17,44 +17,45 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// Stub answers the calls to a topic in place of the server that a program depends on, and
-// keeps them:
+// Stub is an RPC server that stands in for a service that the program under test calls. It
+// replies as the test says, and records the calls:
 //
 //	prices := k.Stub("prices",
 //		bustest.Method("Quote").Fails(status.Error(codes.Unavailable, "not yet")),
 //		bustest.Method("Quote").Returns(&Quote{Cents: 1200}).After(50*time.Millisecond))
 //
-// The answers to a method are given in turn, and the last one from then on. A call that the
-// client makes again because its answer was lost is one call; one that it makes again
-// because the answer was an error is another. All methods are safe for concurrent use, as
-// far as [Kit]'s are.
+// A stub uses the replies of a method in turn, one for each call, and then repeats the last one. If
+// a client sends a call again because the reply was lost, this is the same call; if it calls again
+// because the reply was an error, this is another call. All methods are safe for concurrent use;
+// those that fail the test must be called from the test's goroutine.
 type Stub struct {
 	k      *Kit
 	topic  string
 	server *rpc.Server
 
-	mu      sync.Mutex
-	answers map[string][]Answer // by method; never empty
-	calls   []Call
-	taken   map[int]bool  // what was expected, by Message.number
-	changed chan struct{} // closed and replaced at each call
+	mu       sync.Mutex
+	replies  map[string][]Reply // by method; never empty
+	calls    []Call
+	expected map[int]bool  // the calls that an Expect has returned, by Message.number
+	changed  chan struct{} // closed and replaced at each call
 }
 
-// Call is one request that a [Stub] was asked.
+// Call is one call that a [Stub] received.
 type Call struct {
-	// Message has the call's topic, key, metadata (Headers) and body (Payload).
+	// Message has the topic, the key, the metadata (Headers) and the body (Payload) of the call.
 	Message
 	Method      string
 	ContentType string
-	// Caller is the calling instance, and Attempt 1 for the first sending.
-	Caller  string
+	// Caller is the ID of the client that made the call.
+	Caller string
+	// Attempt counts how often the client has sent this call, from 1.
 	Attempt int
-	// Deadline is when the caller stops waiting; zero for never.
+	// Deadline is when the client stops waiting; the zero time if it has no deadline.
 	Deadline time.Time
 }
 
-// Decode decodes the body into v, a pointer, by the call's content type: JSON, Protobuf
-// or bytes.
+// Decode decodes the body into v, which is a pointer, by the content type of the call: JSON,
+// Protobuf or bytes.
 func (c Call) Decode(v any) error {
 	for _, k := range []codec.Codec{codec.JSON, codec.Protobuf, codec.Raw} {
 		if k.ContentType() == c.ContentType {
@@ -64,49 +65,47 @@ func (c Call) Decode(v any) error {
 	return fmt.Errorf("no codec for content type %q", c.ContentType)
 }
 
-// Method is a method to be answered.
+// Method is the name of a method that a [Stub] replies to. Its methods return replies.
 type Method string
 
-// Answer is what a [Stub] answers to one method. It is immutable.
-type Answer struct {
+// Reply is a reply of a [Stub] to a call of one method. It is immutable.
+type Reply struct {
 	method Method
-	after  time.Duration
-	answer func(context.Context, Call) (any, error)
+	delay  time.Duration
+	run    func(context.Context, Call) (any, error)
 }
 
-// Returns answers with v: a proto.Message, []byte, or anything that JSON takes.
-func (m Method) Returns(v any) Answer {
-	return m.Answers(func(context.Context, Call) (any, error) { return v, nil })
+// Returns replies with v: a proto.Message, a []byte, or any value that encoding/json can encode.
+func (m Method) Returns(v any) Reply {
+	return m.Runs(func(context.Context, Call) (any, error) { return v, nil })
 }
 
-// Fails answers with an error, which travels as rpc's errors do: one of status.Error keeps
-// its code, any other is codes.Unknown.
-func (m Method) Fails(err error) Answer {
-	return m.Answers(func(context.Context, Call) (any, error) { return nil, err })
+// Fails replies with an error. The client receives it like any error of an RPC handler: an error
+// of package status keeps its code, any other error has codes.Unknown.
+func (m Method) Fails(err error) Reply {
+	return m.Runs(func(context.Context, Call) (any, error) { return nil, err })
 }
 
-// Answers answers with what f returns: f runs on a goroutine of its own for each call.
-func (m Method) Answers(f func(ctx context.Context, c Call) (any, error)) Answer {
-	return Answer{method: m, answer: f}
+// Runs replies with the result of f. The stub calls f once for each call, concurrently.
+func (m Method) Runs(f func(ctx context.Context, c Call) (any, error)) Reply {
+	return Reply{method: m, run: f}
 }
 
-// After is the answer, this much later. A caller that stops waiting ends the wait.
-func (a Answer) After(d time.Duration) Answer {
-	a.after = d
-	return a
+// After returns the same reply with a delay. The delay ends early if the caller stops waiting.
+func (r Reply) After(d time.Duration) Reply {
+	r.delay = d
+	return r
 }
 
-// Stub starts to answer the calls to the topic, which is made when it isn't there, and
-// returns when it does. A method that no answer is for is Unimplemented. It is a client of
-// its own, so that the faults of [Kit.Bus] befall the program only.
-func (k *Kit) Stub(topic string, answers ...Answer) *Stub {
+// Stub starts an RPC server on the topic that replies with these replies. It creates the topic if
+// it does not exist, and returns when the server is ready. A call of a method that has no reply
+// fails with codes.Unimplemented. The stub has its own bus, so the faults of [Kit.Bus] do not
+// affect it. The kit closes it.
+func (k *Kit) Stub(topic string, replies ...Reply) *Stub {
 	k.t.Helper()
-	s := &Stub{k: k, topic: topic, answers: map[string][]Answer{}, taken: map[int]bool{}, changed: make(chan struct{})}
-	for _, a := range answers {
-		s.answers[string(a.method)] = append(s.answers[string(a.method)], a)
-	}
-	w := k.wait()
-	defer w.end()
+	s := &Stub{k: k, topic: topic, replies: byMethod(replies), expected: map[int]bool{}, changed: make(chan struct{})}
+	w := k.startWait()
+	defer w.cancel()
 	c := k.NewClient()
 	fail := func(err error) {
 		k.t.Helper()
@@ -118,7 +117,7 @@ func (k *Kit) Stub(topic string, answers ...Answer) *Stub {
 	var err error
 	s.server, err = rpc.NewServer(c.bus)
 	fail(err)
-	for method := range s.answers {
+	for method := range s.replies {
 		fail(s.server.HandleFunc(method, s.serve))
 	}
 	k.mu.Lock()
@@ -130,49 +129,53 @@ func (k *Kit) Stub(topic string, answers ...Answer) *Stub {
 	return s
 }
 
-// Answer has the stub answer with these from now on, instead of what it has for their
-// methods. They must be methods that it has answered from the beginning: a server's methods
-// are fixed when it starts.
-func (s *Stub) Answer(answers ...Answer) {
+func byMethod(replies []Reply) map[string][]Reply {
+	m := map[string][]Reply{}
+	for _, r := range replies {
+		m[string(r.method)] = append(m[string(r.method)], r)
+	}
+	return m
+}
+
+// SetReplies replaces the replies of these methods. The methods must be among those that the stub
+// was created with, because an RPC server cannot add methods after it has started.
+func (s *Stub) SetReplies(replies ...Reply) {
 	s.k.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	given := map[string][]Answer{}
-	for _, a := range answers {
-		given[string(a.method)] = append(given[string(a.method)], a)
-	}
+	given := byMethod(replies)
 	for method := range given {
-		if s.answers[method] == nil {
-			s.k.t.Fatalf("bustest: stub on %q: it was not made for method %q, only for %s", s.topic, method,
-				strings.Join(slices.Sorted(maps.Keys(s.answers)), ", "))
+		if s.replies[method] == nil {
+			s.k.t.Fatalf("bustest: stub on %q: it was created without method %q, only with %s", s.topic, method,
+				strings.Join(slices.Sorted(maps.Keys(s.replies)), ", "))
 		}
 	}
-	maps.Copy(s.answers, given)
+	maps.Copy(s.replies, given)
 }
 
-// Calls returns the calls of the method so far, "" for those of every method, in the order
-// in which they came.
+// Calls returns the calls of the method so far ("" means every method), in the order in which the
+// stub received them.
 func (s *Stub) Calls(method string) []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return filter(s.calls, func(c Call) bool { return method == "" || c.Method == method })
 }
 
-// Expect waits for a call of the method, "" for any method, whose request has all of the
-// properties: of its key ([Key]), its body ([JSON], [Proto], [Payload]) and its metadata
-// ([Header]). Each call is expected once. When there is none in time the test fails, and
-// says what was called.
+// Expect waits for a call of the method ("" means any method) that has all of the properties, and
+// returns the first such call. The properties are those of its key ([Key]), its body ([JSON],
+// [Proto], [Payload]) and its metadata ([Header]). Expect ignores calls that an earlier Expect has
+// returned. At the time-out it fails the test and lists the calls.
 func (s *Stub) Expect(method string, properties ...Property) Call {
 	s.k.t.Helper()
-	s.k.mayBeLookedFor(properties, false)
-	w := s.k.wait()
-	defer w.end()
+	s.k.checkProperties(properties, false)
+	w := s.k.startWait()
+	defer w.cancel()
 	for {
 		s.mu.Lock()
 		changed := s.changed
 		for _, c := range s.calls {
-			if s.unlike(&c, method, properties) == "" {
-				s.taken[c.number] = true
+			if s.mismatch(&c, method, properties) == "" {
+				s.expected[c.number] = true
 				s.mu.Unlock()
 				return c
 			}
@@ -181,30 +184,30 @@ func (s *Stub) Expect(method string, properties ...Property) Call {
 		select {
 		case <-changed:
 		case <-w.ctx.Done():
-			s.k.t.Fatalf("bustest: no call of %s on %q%s %s\n%s", methodName(method), s.topic, with(properties), w.bound(), s.report(method, properties))
+			s.k.t.Fatalf("bustest: no call of %s on %q%s %s\n%s", methodName(method), s.topic, withProperties(properties), w.bound(), s.report(method, properties))
 		}
 	}
 }
 
-// ExpectNone fails the test when there was a call of the method, "" for any method, whose
-// request has all of the properties and was not expected. It does not wait.
+// ExpectNone fails the test if there was a call of the method ("" means any method) that has all of
+// the properties and that no Expect has returned. It does not wait.
 func (s *Stub) ExpectNone(method string, properties ...Property) {
 	s.k.t.Helper()
-	s.k.mayBeLookedFor(properties, false)
+	s.k.checkProperties(properties, false)
 	s.mu.Lock()
-	unwanted := filter(s.calls, func(c Call) bool { return s.unlike(&c, method, properties) == "" })
+	unexpected := filter(s.calls, func(c Call) bool { return s.mismatch(&c, method, properties) == "" })
 	s.mu.Unlock()
-	if len(unwanted) > 0 {
+	if len(unexpected) > 0 {
 		var b strings.Builder
-		for _, c := range last(&b, unwanted) {
+		for _, c := range lastShown(&b, unexpected) {
 			fmt.Fprintf(&b, "  %s\n", c)
 		}
-		s.k.t.Fatalf("bustest: no call of %s was expected on %q%s, and there are %d:\n%s", methodName(method), s.topic, with(properties),
-			len(unwanted), strings.TrimSuffix(b.String(), "\n"))
+		s.k.t.Fatalf("bustest: expected no call of %s on %q%s, got %d:\n%s", methodName(method), s.topic, withProperties(properties),
+			len(unexpected), strings.TrimSuffix(b.String(), "\n"))
 	}
 }
 
-// String returns the call in one line.
+// String returns the call as one line. It shortens long values.
 func (c Call) String() string {
 	_, request, _ := strings.Cut(c.Message.String(), " (not in the log)")
 	return c.Method + request
@@ -217,36 +220,36 @@ func methodName(method string) string {
 	return method
 }
 
-// unlike is called with mu held.
-func (s *Stub) unlike(c *Call, method string, properties []Property) string {
+// mismatch says why the call does not match, "" if it does. The caller holds mu.
+func (s *Stub) mismatch(c *Call, method string, properties []Property) string {
 	switch {
 	case method != "" && c.Method != method:
-		return "it is of another method"
-	case s.taken[c.number]:
+		return "it is a call of another method"
+	case s.expected[c.number]:
 		return "it was expected before"
 	}
-	return unlike(&Delivery{Message: c.Message}, properties)
+	return mismatch(&Delivery{Message: c.Message}, properties)
 }
 
 func (s *Stub) report(method string, properties []Property) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.calls) == 0 {
-		return "it was not called at all"
+		return "there were no calls"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "calls (%d):\n", len(s.calls))
-	for _, c := range last(&b, s.calls) {
-		fmt.Fprintf(&b, "  %s\n    %s\n", c, s.unlike(&c, method, properties))
+	for _, c := range lastShown(&b, s.calls) {
+		fmt.Fprintf(&b, "  %s\n    %s\n", c, s.mismatch(&c, method, properties))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // serve is the handler of every method.
 func (s *Stub) serve(ctx context.Context, r *rpc.Request) (*rpc.Response, error) {
-	c, a := s.record(ctx, r)
-	if a.after > 0 {
-		t := time.NewTimer(a.after)
+	c, reply := s.record(ctx, r)
+	if reply.delay > 0 {
+		t := time.NewTimer(reply.delay)
 		defer t.Stop()
 		select {
 		case <-t.C:
@@ -254,20 +257,20 @@ func (s *Stub) serve(ctx context.Context, r *rpc.Request) (*rpc.Response, error)
 			return nil, ctx.Err()
 		}
 	}
-	v, err := a.answer(ctx, c)
+	v, err := reply.run(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	k := codec.For(v)
 	body, err := k.Marshal(v)
 	if err != nil {
-		return nil, status.Errorf(codes.Internal, "the stub's answer can't be encoded: %v", err)
+		return nil, status.Errorf(codes.Internal, "bustest: stub on %q: the reply to %s cannot be encoded: %v", s.topic, r.Method, err)
 	}
 	return &rpc.Response{ContentType: k.ContentType(), Body: body}, nil
 }
 
-// record keeps the call, and returns the answer whose turn it is.
-func (s *Stub) record(ctx context.Context, r *rpc.Request) (Call, Answer) {
+// record records the call and returns the reply to it.
+func (s *Stub) record(ctx context.Context, r *rpc.Request) (Call, Reply) {
 	c := Call{Method: r.Method, ContentType: r.ContentType, Message: Message{
 		Topic: s.topic, Partition: -1, Offset: -1, Key: r.Key, Headers: map[string]string{}, Payload: slices.Clone(r.Body)}}
 	maps.Copy(c.Headers, r.Metadata)
@@ -280,9 +283,9 @@ func (s *Stub) record(ctx context.Context, r *rpc.Request) (Call, Answer) {
 	s.calls = append(s.calls, c)
 	close(s.changed)
 	s.changed = make(chan struct{})
-	turn := s.answers[r.Method]
-	if len(turn) > 1 {
-		s.answers[r.Method] = turn[1:]
+	replies := s.replies[r.Method]
+	if len(replies) > 1 {
+		s.replies[r.Method] = replies[1:]
 	}
-	return c, turn[0]
+	return c, replies[0]
 }

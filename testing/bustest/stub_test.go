@@ -25,23 +25,23 @@ func client(t testing.TB, k *bustest.Kit) *rpc.Client {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	t.Cleanup(func() { _ = c.Close() }) // the kit's close tells what is left
+	t.Cleanup(func() { _ = c.Close() }) // the kit's cleanup reports what is not closed
 	return c
 }
 
-func TestStub(t *testing.T) {
+func TestStubRepliesAndRecordsCalls(t *testing.T) {
 	t.Parallel()
-	k := bustest.New(t, bustest.CheckGoroutines())
+	k := bustest.New(t, bustest.WithGoroutineCheck())
 	prices := k.Stub("prices",
 		bustest.Method("Quote").Returns(&quote{Cents: 1200}),
 		bustest.Method("Close").Fails(status.Error(codes.Unavailable, "not yet")),
 		bustest.Method("Close").Returns(wrapperspb.String("closed")),
-		bustest.Method("Echo").Answers(func(_ context.Context, c bustest.Call) (any, error) { return c.Payload, nil }),
+		bustest.Method("Echo").Runs(func(_ context.Context, c bustest.Call) (any, error) { return c.Payload, nil }),
 		bustest.Method("Broken").Returns(func() {}))
 	c := client(t, k)
 	ctx := t.Context()
 	for range 2 {
-		got, err := rpc.Call[quote](ctx, c, "prices", "Quote", &quoteRequest{"tea"}, rpc.Key("k"), rpc.Header("who", "me"))
+		got, err := rpc.Call[quote](ctx, c, "prices", "Quote", &quoteRequest{"tea"}, rpc.Key("k"), rpc.Header("user", "me"))
 		require.NoError(t, err)
 		require.Equal(t, &quote{1200}, got)
 	}
@@ -57,10 +57,10 @@ func TestStub(t *testing.T) {
 	require.Equal(t, "hello", string(*echoed))
 	_, err = rpc.Call[quote](ctx, c, "prices", "Broken", &quoteRequest{})
 	require.Equal(t, codes.Internal, rpc.CodeOf(err))
-	_, err = rpc.Call[quote](ctx, c, "prices", "Unheard", &quoteRequest{})
+	_, err = rpc.Call[quote](ctx, c, "prices", "Unknown", &quoteRequest{})
 	require.Equal(t, codes.Unimplemented, rpc.CodeOf(err))
 
-	call := prices.Expect("Quote", bustest.Key("k"), bustest.JSON(quoteRequest{"tea"}), bustest.Header("who", "me"))
+	call := prices.Expect("Quote", bustest.Key("k"), bustest.JSON(quoteRequest{"tea"}), bustest.Header("user", "me"))
 	var request quoteRequest
 	require.NoError(t, call.Decode(&request))
 	require.Equal(t, quoteRequest{"tea"}, request)
@@ -76,13 +76,13 @@ func TestStub(t *testing.T) {
 	require.Len(t, prices.Calls(""), 7)
 	require.Error(t, bustest.Call{ContentType: "text/html"}.Decode(&when))
 
-	prices.Answer(bustest.Method("Quote").Fails(errors.New("sold out")))
+	prices.SetReplies(bustest.Method("Quote").Fails(errors.New("sold out")))
 	_, err = rpc.Call[quote](ctx, c, "prices", "Quote", &quoteRequest{"tea"})
 	require.Equal(t, codes.Unknown, rpc.CodeOf(err))
 }
 
-// In a bubble a slow server costs the test no time.
-func TestStubThatIsLate(t *testing.T) {
+// Inside testing/synctest the delay takes no real time.
+func TestStubDelaysReplies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		k := bustest.New(t)
@@ -105,7 +105,7 @@ func TestFailuresOfStubs(t *testing.T) {
 		k := bustest.New(t)
 		return k.Stub("prices", bustest.Method("Quote").Returns(&quote{}), bustest.Method("Close").Returns(&quote{})), client(t, k)
 	}
-	require.Equal(t, "bustest: no call of Quote on \"prices\" within 10s\nit was not called at all", failingFast(t, func(t testing.TB) {
+	require.Equal(t, "bustest: no call of Quote on \"prices\" within 10s\nthere were no calls", runInBubble(t, func(t testing.TB) {
 		s, _ := scene(t)
 		s.Expect("Quote")
 	}))
@@ -124,14 +124,14 @@ calls (2):
   Quote key "tea" {"Item":"tea"}
     it was expected before
   Quote key "milk" {"Item":"milk"}
-    its key is "milk"`, failingFast(t, func(t testing.TB) { called(t).Expect("Quote", bustest.Key("tea")) }))
-	require.Equal(t, `bustest: no call of any method was expected on "prices", and there are 1:
-  Quote key "milk" {"Item":"milk"}`, failingFast(t, func(t testing.TB) { called(t).ExpectNone("") }))
-	require.Contains(t, failingFast(t, func(t testing.TB) { called(t).Expect("Close") }), "\n    it is of another method")
-	require.Equal(t, `bustest: stub on "prices": it was not made for method "Open", only for Close, Quote`, failingFast(t, func(t testing.TB) {
+    its key is "milk"`, runInBubble(t, func(t testing.TB) { called(t).Expect("Quote", bustest.Key("tea")) }))
+	require.Equal(t, `bustest: expected no call of any method on "prices", got 1:
+  Quote key "milk" {"Item":"milk"}`, runInBubble(t, func(t testing.TB) { called(t).ExpectNone("") }))
+	require.Contains(t, runInBubble(t, func(t testing.TB) { called(t).Expect("Close") }), "\n    it is a call of another method")
+	require.Equal(t, `bustest: stub on "prices": it was created without method "Open", only with Close, Quote`, runInBubble(t, func(t testing.TB) {
 		s, _ := scene(t)
-		s.Answer(bustest.Method("Open").Fails(errors.New("no")))
+		s.SetReplies(bustest.Method("Open").Fails(errors.New("no")))
 	}))
-	require.Contains(t, failingFast(t, func(t testing.TB) { bustest.New(t).Stub("no spaces", bustest.Method("Quote").Returns(&quote{})) }),
+	require.Contains(t, runInBubble(t, func(t testing.TB) { bustest.New(t).Stub("no spaces", bustest.Method("Quote").Returns(&quote{})) }),
 		`bustest: stub on "no spaces": memory: create topic "no spaces"`)
 }

@@ -11,7 +11,8 @@ import (
 	"testing/synctest"
 )
 
-// fakeT is a test that may fail. What it does not have panics.
+// fakeT is a testing.TB that records failures. It implements the methods that a kit calls; the
+// others panic.
 type fakeT struct {
 	testing.TB
 
@@ -47,9 +48,8 @@ func (f *fakeT) Logf(format string, args ...any) {
 	f.logs = append(f.logs, fmt.Sprintf(format, args...))
 }
 
-// failing runs a test to its end, cleanups included, and returns how it failed, "" when it
-// did not.
-func failing(test func(t testing.TB)) string {
+// runTest runs a test, including its cleanups, and returns its failures, "" if it passed.
+func runTest(test func(t testing.TB)) string {
 	f := &fakeT{}
 	f.run(func() { test(f) })
 	for _, c := range slices.Backward(f.cleanups) {
@@ -58,11 +58,11 @@ func failing(test func(t testing.TB)) string {
 	return strings.Join(f.failures, "\n")
 }
 
-// failingFast is failing in a testing/synctest bubble: whatever is waited for in vain takes
-// no time, and what takes long on a busy machine is not too late.
-func failingFast(t *testing.T, test func(t testing.TB)) (failure string) {
+// runInBubble is runTest inside testing/synctest: time-outs take no real time, and a slow machine
+// does not cause them.
+func runInBubble(t *testing.T, test func(t testing.TB)) (failure string) {
 	t.Helper()
-	synctest.Test(t, func(*testing.T) { failure = failing(test) })
+	synctest.Test(t, func(*testing.T) { failure = runTest(test) })
 	return failure
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// Without faults a transport stays what it was, also when every message is looked at.
-// Not parallel: some scenarios count goroutines.
-func TestTransparentWithoutFaults(t *testing.T) {
+// Without faults, a wrapped transport passes the conformance suite. This test does not run in parallel,
+// because some scenarios count goroutines.
+func TestFaultsWithoutRulesConforms(t *testing.T) {
 	for name, rules := range map[string][]bustest.Rule{
 		"no rules": nil,
 		"rules that never apply": {
@@ -40,7 +40,7 @@ func harness(rules []bustest.Rule) transporttest.Harness {
 			}
 		},
 		Crash: func(_ *testing.T, tr driver.Transport) { under(tr).Crash() },
-		// The faults' own, not the transport's: they are to be like it.
+		// This tests Disconnect of Faults, which must behave like that of the transport.
 		Disconnect: func(_ *testing.T, tr driver.Transport) func() {
 			tr.(*bustest.Faults).Disconnect(nil)
 			return tr.(*bustest.Faults).Connect
