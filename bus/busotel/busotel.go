@@ -1,18 +1,28 @@
-// Package busotel traces what a bus publishes and handles with OpenTelemetry.
+// Package busotel traces published and handled messages with OpenTelemetry.
 //
 //	b, err := bus.Open(ctx, url, bus.WithHooks(busotel.New()))
 //
-// A message is published under a producer span, "send <topic>", which is a child of
-// the span in the message's context and ends with the outcome. Its trace context
-// travels in the message's headers, in the form of the propagator (W3C's traceparent
-// and tracestate by default). A handler runs under a consumer span, "process <topic>",
-// which is a child of that producer span, if the message carries one, and is linked to
-// it; with [LinkOnly] it starts a trace of its own and is only linked. The handler's
-// context carries the consumer span, so what it publishes continues the trace.
+// # Publishing
 //
-// The zero options use the global tracer provider, and nothing is recorded before the
-// program sets one. Attributes follow the semantic conventions for messaging. Message
-// keys and payloads are not recorded.
+// Each message is published in a producer span named "send <topic>". Its parent is the span
+// in the context of the publish: the context of the call, where the method has one, or else
+// the context of the message. The span ends with the outcome. The propagator writes the
+// trace context to the headers of the published record, by default as W3C traceparent and
+// tracestate. The caller's message is not changed.
+//
+// # Handling
+//
+// Each call of a handler runs in a consumer span named "process <topic>". If the message has
+// a trace context, the consumer span is a child of the producer span and has a link to it.
+// With [WithLinkOnly] it starts a new trace, and has only the link. The handler's context
+// has the consumer span, so messages that the handler publishes continue the trace.
+//
+// # What it does not do
+//
+// Without options it uses the global tracer provider, which records nothing until the
+// program sets one. It does not record keys and payloads. It has no metrics: package
+// consumerotel measures managed consumers. Attributes follow OpenTelemetry's semantic
+// conventions for messaging.
 package busotel
 
 import (
@@ -31,7 +41,7 @@ import (
 
 const scope = "github.com/trunkline/trunkline/bus/busotel"
 
-// Tracing is a bus hook. It is safe for concurrent use, by several buses too.
+// Tracing is a hook for bus.WithHooks. It is safe for concurrent use, also by several buses.
 type Tracing struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
@@ -52,21 +62,23 @@ type options struct {
 	linkOnly   bool
 }
 
-// WithTracerProvider sets where spans go. Default: the global provider.
+// WithTracerProvider sets the tracer provider. The default is the global one at the time of
+// New.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(o *options) { o.provider = p }
 }
 
-// WithPropagator sets the form of the trace context in headers. Default: W3C trace
+// WithPropagator sets how the trace context is written to headers. The default is W3C trace
 // context.
 func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(o *options) { o.propagator = p }
 }
 
-// LinkOnly gives each handled message a trace of its own, linked to the producer's.
-func LinkOnly() Option { return func(o *options) { o.linkOnly = true } }
+// WithLinkOnly starts a new trace for each call of a handler, with a link to the producer
+// span. By default the consumer span is also a child of the producer span.
+func WithLinkOnly() Option { return func(o *options) { o.linkOnly = true } }
 
-// New returns a hook for bus.WithHooks.
+// New makes a hook for bus.WithHooks.
 func New(opts ...Option) *Tracing {
 	o := options{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {

@@ -25,9 +25,9 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// run publishes one message under a span of the caller's, has it handled, failed the
-// first time, and returns the spans in the order of their end.
-func run(t *testing.T, b *bus.Bus, rec *tracetest.SpanRecorder, tracer trace.Tracer) []sdk.ReadOnlySpan {
+// publishAndHandle publishes one message in a span named "outer". Its handler fails the first
+// time. It returns the spans in the order of their end.
+func publishAndHandle(t *testing.T, b *bus.Bus, rec *tracetest.SpanRecorder, tracer trace.Tracer) []sdk.ReadOnlySpan {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: "t"}))
@@ -47,7 +47,11 @@ func run(t *testing.T, b *bus.Bus, rec *tracetest.SpanRecorder, tracer trace.Tra
 	require.NoError(t, b.Publish("t", m))
 	span.End()
 	require.Empty(t, m.Metadata, "the caller's message is not changed")
-	<-handled
+	select {
+	case <-handled:
+	case <-ctx.Done():
+		require.FailNow(t, "the message was not handled", ctx.Err())
+	}
 	require.NoError(t, b.Close())
 	return rec.Ended()
 }
@@ -61,42 +65,45 @@ func named(spans []sdk.ReadOnlySpan, name string) (found []sdk.ReadOnlySpan) {
 	return found
 }
 
-func TestTraceGoesFromPublisherToHandler(t *testing.T) {
+func TestHandlerSpanFollowsPublisherSpan(t *testing.T) {
 	t.Parallel()
-	for _, linkOnly := range []bool{false, true} {
-		rec := tracetest.NewSpanRecorder()
-		provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(rec))
-		opts := []busotel.Option{busotel.WithTracerProvider(provider)}
-		if linkOnly {
-			opts = append(opts, busotel.LinkOnly())
-		}
-		tr, err := memory.New()
-		require.NoError(t, err)
-		b, err := bus.New(tr, bus.WithHooks(busotel.New(opts...)))
-		require.NoError(t, err)
-		spans := run(t, b, rec, provider.Tracer("test"))
-
-		outer, send, process := named(spans, "outer"), named(spans, "send t"), named(spans, "process t")
-		require.Len(t, outer, 1)
-		require.Len(t, send, 1)
-		require.Len(t, process, 2, "each attempt has its span")
-		require.Equal(t, trace.SpanKindProducer, send[0].SpanKind())
-		require.Equal(t, outer[0].SpanContext().SpanID(), send[0].Parent().SpanID())
-		require.Contains(t, send[0].Attributes(), attribute.String("messaging.destination.partition.id", "0"))
-		require.Equal(t, codes.Unset, send[0].Status().Code)
-		for _, p := range process {
-			require.Equal(t, trace.SpanKindConsumer, p.SpanKind())
-			require.Len(t, p.Links(), 1)
-			require.Equal(t, send[0].SpanContext().SpanID(), p.Links()[0].SpanContext.SpanID())
+	for name, linkOnly := range map[string]bool{"child": false, "link only": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rec := tracetest.NewSpanRecorder()
+			provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(rec))
+			opts := []busotel.Option{busotel.WithTracerProvider(provider)}
 			if linkOnly {
-				require.NotEqual(t, send[0].SpanContext().TraceID(), p.SpanContext().TraceID())
-				require.False(t, p.Parent().IsValid())
-			} else {
-				require.Equal(t, send[0].SpanContext().SpanID(), p.Parent().SpanID())
+				opts = append(opts, busotel.WithLinkOnly())
 			}
-		}
-		require.Equal(t, codes.Error, process[0].Status().Code)
-		require.Equal(t, codes.Unset, process[1].Status().Code)
+			tr, err := memory.New()
+			require.NoError(t, err)
+			b, err := bus.New(tr, bus.WithHooks(busotel.New(opts...)))
+			require.NoError(t, err)
+			spans := publishAndHandle(t, b, rec, provider.Tracer("test"))
+
+			outer, send, process := named(spans, "outer"), named(spans, "send t"), named(spans, "process t")
+			require.Len(t, outer, 1)
+			require.Len(t, send, 1)
+			require.Len(t, process, 2, "one span for each attempt")
+			require.Equal(t, trace.SpanKindProducer, send[0].SpanKind())
+			require.Equal(t, outer[0].SpanContext().SpanID(), send[0].Parent().SpanID())
+			require.Contains(t, send[0].Attributes(), attribute.String("messaging.destination.partition.id", "0"))
+			require.Equal(t, codes.Unset, send[0].Status().Code)
+			for _, p := range process {
+				require.Equal(t, trace.SpanKindConsumer, p.SpanKind())
+				require.Len(t, p.Links(), 1)
+				require.Equal(t, send[0].SpanContext().SpanID(), p.Links()[0].SpanContext.SpanID())
+				if linkOnly {
+					require.NotEqual(t, send[0].SpanContext().TraceID(), p.SpanContext().TraceID())
+					require.False(t, p.Parent().IsValid())
+				} else {
+					require.Equal(t, send[0].SpanContext().SpanID(), p.Parent().SpanID())
+				}
+			}
+			require.Equal(t, codes.Error, process[0].Status().Code)
+			require.Equal(t, codes.Unset, process[1].Status().Code)
+		})
 	}
 }
 
@@ -131,7 +138,7 @@ func TestProducerSendIsAChildOfTheCallersSpan(t *testing.T) {
 	}
 }
 
-func TestAFailedPublishEndsItsSpanWithTheError(t *testing.T) {
+func TestFailedPublishEndsItsSpanWithTheError(t *testing.T) {
 	t.Parallel()
 	rec := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(rec))
@@ -147,7 +154,7 @@ func TestAFailedPublishEndsItsSpanWithTheError(t *testing.T) {
 	require.Contains(t, spans[0].Attributes(), attribute.String("error.type", "not_found"))
 }
 
-func TestWithoutAProviderNothingIsAdded(t *testing.T) {
+func TestWithoutAProviderNoHeaderIsAdded(t *testing.T) {
 	t.Parallel()
 	tr, err := gochannel.New()
 	require.NoError(t, err)
@@ -161,6 +168,11 @@ func TestWithoutAProviderNothingIsAdded(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, sub.Ready(t.Context()))
 	require.NoError(t, b.Publish("t", message.NewMessage("id", nil)))
-	require.Empty(t, <-got)
+	select {
+	case headers := <-got:
+		require.Empty(t, headers)
+	case <-time.After(time.Minute):
+		require.FailNow(t, "the message was not handled")
+	}
 	require.NoError(t, b.Close())
 }

@@ -14,7 +14,7 @@ import (
 
 type order struct{ ID string }
 
-func TestFor(t *testing.T) {
+func TestForSelectsCodecByType(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, codec.Protobuf, codec.For(wrapperspb.String("a")))
 	require.Equal(t, codec.Raw, codec.For([]byte{}))
@@ -23,7 +23,7 @@ func TestFor(t *testing.T) {
 	require.Equal(t, codec.JSON, codec.For(nil))
 }
 
-func TestEncodeAndDecode(t *testing.T) {
+func TestDecodeReturnsWhatWasEncoded(t *testing.T) {
 	t.Parallel()
 	t.Run("JSON", func(t *testing.T) {
 		t.Parallel()
@@ -69,11 +69,11 @@ func TestEncodeAndDecode(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, payload, v)
 		clear(m.Payload)
-		require.Equal(t, "bytes", string(v), "nothing of the message is kept")
+		require.Equal(t, "bytes", string(v), "the value does not alias the message")
 	})
 }
 
-func TestEncodeFails(t *testing.T) {
+func TestEncodeReportsInvalidArgument(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func() (*message.Message, error){
 		"JSON":     func() (*message.Message, error) { return codec.Encode(codec.JSON, make(chan int)) },
@@ -84,11 +84,11 @@ func TestEncodeFails(t *testing.T) {
 		m, err := f()
 		require.Nil(t, m, name)
 		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), name)
-		require.ErrorContains(t, err, "can't be encoded as application/", name)
+		require.ErrorContains(t, err, " as application/", name)
 	}
 }
 
-func TestDecodeFails(t *testing.T) {
+func TestDecodeReportsUndecodable(t *testing.T) {
 	t.Parallel()
 	of := func(contentType, payload string) *message.Message {
 		m := message.NewMessage("", []byte(payload))
@@ -96,11 +96,11 @@ func TestDecodeFails(t *testing.T) {
 		return m
 	}
 	for name, f := range map[string]func() error{
-		"no JSON":     func() error { _, err := codec.Decode[order](codec.JSON, of("", "{")); return err },
-		"no Protobuf": func() error { _, err := codec.Decode[*wrapperspb.StringValue](nil, of("", "\xff")); return err },
-		"no message":  func() error { _, err := codec.Decode[order](codec.Protobuf, of("", "")); return err },
-		"no bytes":    func() error { _, err := codec.Decode[order](codec.Raw, of("", "")); return err },
-		"other type":  func() error { _, err := codec.Decode[order](codec.JSON, of("application/avro", "{}")); return err },
+		"invalid JSON":        func() error { _, err := codec.Decode[order](codec.JSON, of("", "{")); return err },
+		"invalid protobuf":    func() error { _, err := codec.Decode[*wrapperspb.StringValue](nil, of("", "\xff")); return err },
+		"not a proto.Message": func() error { _, err := codec.Decode[order](codec.Protobuf, of("", "")); return err },
+		"not bytes":           func() error { _, err := codec.Decode[order](codec.Raw, of("", "")); return err },
+		"other content type":  func() error { _, err := codec.Decode[order](codec.JSON, of("application/avro", "{}")); return err },
 	} {
 		err := f()
 		require.Equal(t, bus.CodeUndecodable, bus.CodeOf(err), name)

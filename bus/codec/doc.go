@@ -1,6 +1,6 @@
-// Package codec turns values into the payloads of messages and back. Package rpc
-// uses it for requests and responses, package bus/producer for typed sends; on the
-// receiving side [Handler] makes a bus.Handler of a function that takes values:
+// Package codec encodes Go values as message payloads and decodes them. Package rpc uses
+// it for requests and responses, and package bus/producer for typed sends. For a consumer,
+// [Handler] turns a function that takes a value into a bus.Handler:
 //
 //	type Order struct{ ID, Customer string }
 //
@@ -13,23 +13,28 @@
 //		}),
 //		bus.Group("billing"), bus.DeadLetterTopic("orders.dead"))
 //
-// # The codecs
+// # Codecs
 //
-// [JSON] takes anything, [Protobuf] every proto.Message, [Raw] bytes. Avro is in
-// package bus/codec/avro, so that only who imports it has it in the binary. [For] is
-// the default of a type: Protobuf for a proto.Message, Raw for []byte, JSON
-// otherwise. Any type with the three methods of [Codec] is a codec.
+//   - [JSON] encodes any value, and a proto.Message by protobuf's JSON mapping.
+//   - [Protobuf] encodes a proto.Message.
+//   - [Raw] passes bytes through.
+//   - Package bus/codec/avro encodes Avro. It is a separate package, so that programs
+//     without Avro do not link it.
 //
-// # What is said about a payload
+// [For] selects the default for a value: Protobuf for a proto.Message, Raw for []byte,
+// JSON otherwise. Any type that implements [Codec] can be used as a codec.
 //
-// Encode puts the codec's content type in the header [ContentTypeHeader]. A message
-// that says there that it is something else is not guessed at: decoding fails with
-// bus.CodeUndecodable. One without the header is taken for what the codec reads.
-// [SchemaIDHeader] carries the id of the payload's schema where a program keeps a
-// registry. It is the program's to read: no codec here asks a registry.
+// # Headers
+//
+// Encode sets the header [ContentTypeHeader] to the codec's content type. Decode fails with
+// bus.CodeUndecodable if the header names another content type, and assumes that a message
+// without the header has the right one.
+//
+// [SchemaIDHeader] is for the id of the payload's schema, in programs with a schema
+// registry. No codec here reads it or contacts a registry.
 //
 // # What it does not do
 //
-// It keeps no schemas, and does not check whether the schema of a writer and that of
-// a reader go together. It does not encrypt, sign or compress.
+// It does not store schemas, and does not check that the schemas of writer and reader are
+// compatible. It does not encrypt, sign or compress.
 package codec

@@ -6,23 +6,23 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Handler makes a bus.Handler of h: each message is decoded as [Decode] does it and
-// handed to h, with the delivery for its key, headers and place in the log. What h
-// returns is what the handler returns, so bus.Retry, bus.Drop and the others work in
-// it.
+// Handler returns a bus.Handler that decodes each message as [Decode] does and calls h with
+// the value. The delivery has the key, the headers and the position of the message. The
+// handler returns h's error, so h can return bus.Retry, bus.Drop and the others.
 //
-// A message that can't be decoded does not reach h: the handler returns
-// bus.DeadLetter with a bus.CodeUndecodable error. It then goes to the subscription's
-// bus.DeadLetterTopic; without one it is delivered again and again, and holds up what
-// is ordered after it, so that nothing is lost unseen.
+// If a message cannot be decoded, the handler does not call h. It returns a bus.DeadLetter
+// with a bus.CodeUndecodable error, so the message goes to the subscription's
+// bus.DeadLetterTopic. Without a dead-letter topic the bus delivers the message repeatedly,
+// and messages ordered after it wait.
 //
-// A nil c is the default of T. A nil h gives a nil handler, which bus.Consume refuses.
+// If c is nil, [For] selects the codec for T. If h is nil, the returned handler is nil, which
+// bus.Consume rejects.
 func Handler[T any](c Codec, h func(ctx context.Context, v T, d *bus.Delivery) error) bus.Handler {
 	if h == nil {
 		return nil
 	}
 	return func(ctx context.Context, d *bus.Delivery) error {
-		v, err := Decode[T](c, d.Message)
+		v, err := decode[T](c, d.Metadata.Get(ContentTypeHeader), d.Payload)
 		if err != nil {
 			return bus.DeadLetter(err)
 		}

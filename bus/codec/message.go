@@ -11,37 +11,42 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// The headers that tell what a payload is.
+// The headers that describe a payload.
 const (
-	// ContentTypeHeader holds the codec's content type: "application/json".
+	// ContentTypeHeader has the codec's content type, such as "application/json".
 	ContentTypeHeader = "content-type"
-	// SchemaIDHeader holds the id of the payload's schema, as text, where the program
-	// has a registry of them.
+	// SchemaIDHeader has the id of the payload's schema in the program's schema registry.
 	SchemaIDHeader = "trunkline-schema-id"
 )
 
-// Encode makes a message with a new UUID of v, encoded with c, and says so in its
-// ContentTypeHeader. A nil c is [For] v. A value that c can't encode is
-// bus.CodeInvalidArgument.
+// Encode encodes v with c. It returns a message with a new UUID and the header
+// ContentTypeHeader. If c is nil, [For] selects the codec. If c cannot encode v, Encode
+// returns an error with bus.CodeInvalidArgument.
 func Encode(c Codec, v any) (*message.Message, error) {
 	if c == nil {
 		c = For(v)
 	}
 	payload, err := c.Marshal(v)
 	if err != nil {
-		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "encode", Reason: fmt.Sprintf("a %T can't be encoded as %s", v, c.ContentType()), Err: err}
+		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "encode", Reason: fmt.Sprintf("cannot encode %T as %s", v, c.ContentType()), Err: err}
 	}
 	m := message.NewMessage(watermill.NewUUID(), payload)
 	m.Metadata.Set(ContentTypeHeader, c.ContentType())
 	return m, nil
 }
 
-// Decode returns the value of m's payload. T is what the codec fills: a struct, a
-// pointer to one (for Protobuf the generated *pb.Order), []byte. A nil c is the
-// default of T. What is decoded keeps nothing of the message. A payload that c can't
-// decode, and a message whose ContentTypeHeader names another type, are
-// bus.CodeUndecodable.
+// Decode decodes the payload of m with c. T is a type that c can decode into: a struct, a
+// pointer to one (for Protobuf the generated type, such as *pb.Order), or []byte. If c is
+// nil, [For] selects the codec for T. The returned value does not alias the message.
+//
+// Decode returns an error with bus.CodeUndecodable if c cannot decode the payload, or if the
+// header ContentTypeHeader names another content type.
 func Decode[T any](c Codec, m *message.Message) (T, error) {
+	return decode[T](c, m.Metadata.Get(ContentTypeHeader), m.Payload)
+}
+
+// decode decodes payload. An empty contentType matches every codec.
+func decode[T any](c Codec, contentType string, payload []byte) (T, error) {
 	var v T
 	var target any = &v
 	pointer := reflect.TypeFor[T]().Kind() == reflect.Pointer
@@ -51,11 +56,12 @@ func Decode[T any](c Codec, m *message.Message) (T, error) {
 	if c == nil {
 		c = For(target)
 	}
-	if said := m.Metadata.Get(ContentTypeHeader); said != "" && !sameType(said, c.ContentType()) {
-		return v, &bus.Error{Code: bus.CodeUndecodable, Op: "decode", Reason: fmt.Sprintf("the message is %q, this reader takes %q", shorten(said), c.ContentType())}
+	if contentType != "" && !sameMediaType(contentType, c.ContentType()) {
+		return v, &bus.Error{Code: bus.CodeUndecodable, Op: "decode",
+			Reason: fmt.Sprintf("the content type is %q, expected %q", contentType[:min(len(contentType), 128)], c.ContentType())}
 	}
-	if err := c.Unmarshal(m.Payload, target); err != nil {
-		return v, &bus.Error{Code: bus.CodeUndecodable, Op: "decode", Reason: fmt.Sprintf("the payload is no %v in %s", reflect.TypeFor[T](), c.ContentType()), Err: err}
+	if err := c.Unmarshal(payload, target); err != nil {
+		return v, &bus.Error{Code: bus.CodeUndecodable, Op: "decode", Reason: fmt.Sprintf("cannot decode the payload into %v as %s", reflect.TypeFor[T](), c.ContentType()), Err: err}
 	}
 	if pointer {
 		v, _ = target.(T)
@@ -63,14 +69,11 @@ func Decode[T any](c Codec, m *message.Message) (T, error) {
 	return v, nil
 }
 
-// sameType compares media types without their parameters, and as RFC 9110 says
+// sameMediaType compares media types without their parameters and, as RFC 9110 defines,
 // without regard to case.
-func sameType(a, b string) bool { return strings.EqualFold(mediaType(a), mediaType(b)) }
+func sameMediaType(a, b string) bool { return strings.EqualFold(mediaType(a), mediaType(b)) }
 
 func mediaType(s string) string {
 	s, _, _ = strings.Cut(s, ";")
 	return strings.TrimSpace(s)
 }
-
-// shorten keeps what came over the wire from filling a log.
-func shorten(s string) string { return s[:min(len(s), 128)] }

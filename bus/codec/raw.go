@@ -23,7 +23,7 @@ func (rawCodec) Marshal(v any) ([]byte, error) {
 	}
 }
 
-// Unmarshal copies: data may belong to a transport, and what is decoded is the user's.
+// Unmarshal copies data, because data may belong to a transport.
 func (rawCodec) Unmarshal(data []byte, v any) error {
 	p, ok := v.(*[]byte)
 	if !ok || p == nil {

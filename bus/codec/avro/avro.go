@@ -8,10 +8,10 @@ import (
 	"github.com/trunkline/trunkline/bus/codec"
 )
 
-// ContentType names the encoding on the wire.
+// ContentType is the content type of the encoding.
 const ContentType = "application/avro"
 
-// Codec encodes and decodes by one schema. It is safe for concurrent use.
+// Codec encodes and decodes values of one schema. It is safe for concurrent use.
 type Codec struct {
 	schema avro.Schema
 	api    avro.API
@@ -19,54 +19,56 @@ type Codec struct {
 
 var _ codec.Codec = (*Codec)(nil)
 
-// New makes a codec of a schema, given as JSON text. It fails when the text is no
-// schema, and says why.
+// New makes a codec for a schema, given as JSON text. It returns an error if the text is not
+// a valid schema.
 func New(schema string) (*Codec, error) {
-	// A cache of its own: the library's would let schemas of other codecs define names.
+	// The library's default cache is global: names defined by other codecs' schemas would
+	// be valid in this one.
 	s, err := avro.ParseWithCache(schema, "", &avro.SchemaCache{})
 	if err != nil {
-		return nil, fmt.Errorf("avro: the schema can't be used: %w", err)
+		return nil, fmt.Errorf("avro: invalid schema: %w", err)
 	}
-	// The check before decoding bounds every length by what is there.
+	// check bounds every length by the size of the payload, so the library need not.
 	return &Codec{schema: s, api: avro.Config{MaxByteSliceSize: -1}.Freeze()}, nil
 }
 
 // ContentType returns [ContentType].
 func (c *Codec) ContentType() string { return ContentType }
 
-// Schema returns the schema in its canonical form, as a registry compares it.
+// Schema returns the schema in Avro's canonical form, in which schemas can be compared.
 func (c *Codec) Schema() string { return c.schema.String() }
 
-// Marshal encodes v, which must have the schema's form.
+// Marshal encodes v. It returns an error if v does not match the schema.
 func (c *Codec) Marshal(v any) (data []byte, err error) {
-	defer failed(&err, "encode", v)
+	defer recoverPanic(&err, "encode", v)
 	if v == nil {
-		return nil, fmt.Errorf("avro: nil can't be encoded")
+		return nil, fmt.Errorf("avro: cannot encode nil")
 	}
 	if data, err = c.api.Marshal(c.schema, v); err != nil {
-		return nil, fmt.Errorf("avro: encode a %T: %w", v, err)
+		return nil, fmt.Errorf("avro: cannot encode a %T: %w", v, err)
 	}
 	return data, nil
 }
 
-// Unmarshal decodes data into v, a pointer, and keeps nothing of data.
+// Unmarshal decodes data into v, which must be a pointer. It does not retain data.
 func (c *Codec) Unmarshal(data []byte, v any) (err error) {
-	defer failed(&err, "decode", v)
+	defer recoverPanic(&err, "decode into", v)
 	if v == nil {
-		return fmt.Errorf("avro: nil can't be decoded into")
+		return fmt.Errorf("avro: cannot decode into nil")
 	}
 	if err := check(c.schema, data); err != nil {
 		return fmt.Errorf("avro: %w", err)
 	}
 	if err := c.api.Unmarshal(c.schema, data, v); err != nil {
-		return fmt.Errorf("avro: decode into a %T: %w", v, err)
+		return fmt.Errorf("avro: cannot decode into a %T: %w", v, err)
 	}
 	return nil
 }
 
-// failed makes an error of a panic: the library has some for types that don't fit.
-func failed(err *error, what string, v any) {
+// recoverPanic turns a panic into an error. The library panics for some types that do not
+// match the schema.
+func recoverPanic(err *error, what string, v any) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("avro: can't %s a %T: %v", what, v, p)
+		*err = fmt.Errorf("avro: cannot %s a %T: %v", what, v, p)
 	}
 }

@@ -53,7 +53,7 @@ func newCodec(t testing.TB, schema string) *avro.Codec {
 	return c
 }
 
-func TestRoundTrip(t *testing.T) {
+func TestUnmarshalReturnsWhatWasMarshalled(t *testing.T) {
 	t.Parallel()
 	c := newCodec(t, orderSchema)
 	require.Equal(t, "application/avro", c.ContentType())
@@ -70,10 +70,10 @@ func TestRoundTrip(t *testing.T) {
 	require.Equal(t, "o-1", general.(map[string]any)["id"])
 
 	clear(data)
-	require.Equal(t, want, got, "nothing of the data is kept")
+	require.Equal(t, want, got, "the value does not alias the data")
 }
 
-func TestStringsOverAMegabyte(t *testing.T) {
+func TestStringsMayBeLongerThanAMegabyte(t *testing.T) {
 	t.Parallel()
 	c := newCodec(t, `"string"`)
 	long := strings.Repeat("x", 3<<20)
@@ -84,19 +84,19 @@ func TestStringsOverAMegabyte(t *testing.T) {
 	require.Equal(t, long, got)
 }
 
-func TestSchemasThatCannotBeUsed(t *testing.T) {
+func TestNewRejectsInvalidSchemas(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "{", `"strin"`, `{"type": "record", "name": "R"}`, `{"type": "array"}`} {
 		_, err := avro.New(s)
-		require.ErrorContains(t, err, "avro: the schema can't be used", s)
+		require.ErrorContains(t, err, "avro: invalid schema", s)
 		require.NotContains(t, err.Error(), "\n")
 	}
 	newCodec(t, `{"type": "record", "name": "Shared", "fields": []}`)
 	_, err := avro.New(`"Shared"`)
-	require.Error(t, err, "one codec's names are not another's")
+	require.Error(t, err, "names of one codec are not defined in another")
 }
 
-func TestValuesThatDoNotFit(t *testing.T) {
+func TestValuesThatDoNotMatchTheSchema(t *testing.T) {
 	t.Parallel()
 	c := newCodec(t, orderSchema)
 	bad := example()
@@ -120,7 +120,7 @@ func varint(vs ...int64) []byte {
 	return b
 }
 
-func TestDataThatIsWrong(t *testing.T) {
+func TestUnmarshalReportsWhereDataIsInvalid(t *testing.T) {
 	t.Parallel()
 	whole, err := newCodec(t, orderSchema).Marshal(example())
 	require.NoError(t, err)
@@ -133,25 +133,25 @@ func TestDataThatIsWrong(t *testing.T) {
 		data   []byte
 		says   string
 	}{
-		"nothing":              {orderSchema, nil, "id at byte 0: the data ends too early"},
+		"empty":                {orderSchema, nil, "id at byte 0: the data is truncated"},
 		"cut short":            {orderSchema, whole[:len(whole)-1], "sum at byte"},
-		"something behind":     {orderSchema, append(bytes.Clone(whole), 0), "the value at byte"},
+		"trailing byte":        {orderSchema, append(bytes.Clone(whole), 0), "the value at byte"},
 		"negative length":      {`"string"`, varint(-1), "the length is -1"},
-		"length over the end":  {`"bytes"`, append(varint(math.MaxInt64), 1), "ends too early"},
-		"no boolean":           {`"boolean"`, []byte{2}, "0 or 1"},
+		"length past the end":  {`"bytes"`, append(varint(math.MaxInt64), 1), "is truncated"},
+		"no boolean":           {`"boolean"`, []byte{2}, "must be 0 or 1, got 2"},
 		"no int":               {`"int"`, varint(math.MaxInt32 + 1), "32 bits"},
 		"long int":             {`"int"`, []byte{0x80, 0x80, 0x80, 0x80, 0x80, 0}, "32 bits"},
 		"no long":              {`"long"`, bytes.Repeat([]byte{0xff}, 11), "64 bits"},
-		"no symbol":            {`{"type": "enum", "name": "E", "symbols": ["A"]}`, varint(1), "number 1 of 1 symbols"},
-		"no type of the union": {`["null", "int"]`, varint(-1), "number -1 of 2 types"},
+		"no symbol":            {`{"type": "enum", "name": "E", "symbols": ["A"]}`, varint(1), "symbol index is 1, must be at least 0 and less than 1"},
+		"no type of the union": {`["null", "int"]`, varint(-1), "type index is -1"},
 		"too deep":             {node, bytes.Repeat([]byte{2}, 1_000_000), "nested deeper"},
 		"endless schema":       {endless, nil, "nested deeper"},
-		"items that are not":   {longs, varint(math.MaxInt64), "can't be there"},
-		"least count":          {longs, varint(math.MinInt64, 0), "can't be there"},
-		"many nulls":           {nulls, varint(1<<40, 0), "can't be there"},
-		"a block's size":       {longs, varint(-1, 2, 7, 0), "not as long as it says"},
-		"a block over the end": {longs, varint(-1, 9, 7, 0), "ends too early"},
-		"an item":              {longs, varint(3, 1, 1), "[2] at byte 3: the data ends too early"},
+		"count past the end":   {longs, varint(math.MaxInt64), "more than the data can hold"},
+		"minimum count":        {longs, varint(math.MinInt64, 0), "more than the data can hold"},
+		"many nulls":           {nulls, varint(1<<40, 0), "more than the data can hold"},
+		"wrong block size":     {longs, varint(-1, 2, 7, 0), "the size of a block is wrong"},
+		"block past the end":   {longs, varint(-1, 9, 7, 0), "is truncated"},
+		"truncated item":       {longs, varint(3, 1, 1), "[2] at byte 3: the data is truncated"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -163,7 +163,7 @@ func TestDataThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestBlocksWithSizes(t *testing.T) {
+func TestUnmarshalAcceptsBlocksWithSizes(t *testing.T) {
 	t.Parallel()
 	c := newCodec(t, `{"type": "array", "items": "long"}`)
 	var got []int64
@@ -171,8 +171,8 @@ func TestBlocksWithSizes(t *testing.T) {
 	require.Equal(t, []int64{5, 6, 7}, got)
 }
 
-// Whatever the bytes: decoding returns, and what is decoded can be encoded again to
-// something that decodes to the same.
+// For all data, Unmarshal returns, and a value that it decodes can be encoded and decoded
+// again.
 func FuzzUnmarshal(f *testing.F) {
 	c := newCodec(f, orderSchema)
 	whole, err := c.Marshal(example())
@@ -198,6 +198,32 @@ func FuzzUnmarshal(f *testing.F) {
 		require.NoError(t, c.Unmarshal(again, &same))
 		if v.Rate == v.Rate { // not NaN
 			require.Equal(t, v, same)
+		}
+	})
+}
+
+// For all schema texts and data, New and Unmarshal return. A schema that New accepts can be
+// parsed again from its canonical form.
+func FuzzNew(f *testing.F) {
+	for _, schema := range []string{
+		orderSchema, `"string"`, `["null", "long"]`, `{"type": "array", "items": "null"}`, `{"type": "map", "values": "bytes"}`,
+		`{"type": "fixed", "name": "F", "size": 3}`, `{"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}`,
+		`{"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}`,
+		`{"type": "record", "name": "R", "fields": [{"name": "r", "type": "R"}]}`, `{`,
+	} {
+		f.Add(schema, []byte{2, 2, 0})
+	}
+	f.Fuzz(func(t *testing.T, schema string, data []byte) {
+		c, err := avro.New(schema)
+		if err != nil {
+			return
+		}
+		if _, err := avro.New(c.Schema()); err != nil {
+			t.Fatalf("canonical form %s: %v", c.Schema(), err)
+		}
+		var v any
+		if err := c.Unmarshal(data, &v); err == nil && v != nil {
+			_, _ = c.Marshal(v)
 		}
 	})
 }

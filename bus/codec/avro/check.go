@@ -13,40 +13,40 @@ import (
 
 const (
 	maxDepth = 1000
-	// weightless bounds the items that take no bytes, as an array of nulls has them.
-	weightless = 1 << 16
+	// maxEmptyItems bounds the items that take no bytes, such as those of an array of nulls.
+	maxEmptyItems = 1 << 16
 )
 
-// check says whether data is one datum of the schema and nothing else. The decoder
-// takes lengths and counts for true, and does not tell truncated data from whole.
+// check returns an error unless data is exactly one value of the schema. It is needed because
+// the decoder trusts lengths and counts, and does not detect truncated data.
 func check(s avro.Schema, data []byte) error {
-	k := checker{data: data, items: len(data) + weightless}
+	k := checker{data: data, items: len(data) + maxEmptyItems}
 	err := k.value(s)
 	if err == nil && len(k.data) > 0 {
-		err = fmt.Errorf("%d bytes are left behind the value", len(k.data))
+		err = fmt.Errorf("%d bytes follow the value", len(k.data))
 	}
 	if err != nil {
-		return fmt.Errorf("%s at byte %d: %w", k.place(), len(data)-len(k.data), err)
+		return fmt.Errorf("%s at byte %d: %w", k.location(), len(data)-len(k.data), err)
 	}
 	return nil
 }
 
-// checker walks over data. When it fails, data and path stay at the place.
+// checker walks over data. After an error, data and path are at the position of the error.
 type checker struct {
 	data  []byte
-	items int // how many more items of arrays and maps are believed
+	items int // how many more items arrays and maps may have
 	path  []step
 }
 
-// step is a field's name, or without one an item's number.
+// step is a field's name or, if that is empty, an item's index.
 type step struct {
 	field string
 	item  int
 }
 
-var errShort = errors.New("the data ends too early")
+var errShort = errors.New("the data is truncated")
 
-func (k *checker) place() string {
+func (k *checker) location() string {
 	if len(k.path) == 0 {
 		return "the value"
 	}
@@ -79,7 +79,7 @@ func (k *checker) value(s avro.Schema) error {
 		}
 		return nil
 	case *avro.EnumSchema:
-		return k.choice("symbols", len(s.Symbols()), nil)
+		return k.choice("symbol", len(s.Symbols()), nil)
 	case *avro.ArraySchema:
 		return k.blocks(func(i int) error { return k.within(step{item: i}, s.Items()) })
 	case *avro.MapSchema:
@@ -90,7 +90,7 @@ func (k *checker) value(s avro.Schema) error {
 			return k.within(step{item: i}, s.Values())
 		})
 	case *avro.UnionSchema:
-		return k.choice("types", len(s.Types()), func(i int) error { return k.value(s.Types()[i]) })
+		return k.choice("type", len(s.Types()), func(i int) error { return k.value(s.Types()[i]) })
 	case *avro.FixedSchema:
 		return k.skip(int64(s.Size()))
 	case *avro.NullSchema:
@@ -120,7 +120,7 @@ func (k *checker) primitive(t avro.Type) error {
 		return nil
 	case avro.Boolean:
 		if len(k.data) > 0 && k.data[0] > 1 {
-			return fmt.Errorf("a boolean is 0 or 1, not %d", k.data[0])
+			return fmt.Errorf("a boolean must be 0 or 1, got %d", k.data[0])
 		}
 		return k.skip(1)
 	case avro.Int:
@@ -144,7 +144,7 @@ func (k *checker) primitive(t avro.Type) error {
 	}
 }
 
-// long reads a number as Avro and encoding/binary both write it.
+// long reads a zigzag varint, which is encoding/binary's format too.
 func (k *checker) long() (int64, error) {
 	v, n := binary.Varint(k.data)
 	switch {
@@ -168,7 +168,7 @@ func (k *checker) skip(n int64) error {
 	return nil
 }
 
-// counted skips a length and as many bytes.
+// counted skips a length and that many bytes.
 func (k *checker) counted() error {
 	n, err := k.long()
 	if err != nil {
@@ -177,27 +177,27 @@ func (k *checker) counted() error {
 	return k.skip(n)
 }
 
-func (k *checker) choice(of string, n int, then func(int) error) error {
+func (k *checker) choice(kind string, n int, then func(int) error) error {
 	i, err := k.long()
 	switch {
 	case err != nil:
 		return err
 	case i < 0 || i >= int64(n):
-		return fmt.Errorf("number %d of %d %s is chosen", i, n, of)
+		return fmt.Errorf("%s index is %d, must be at least 0 and less than %d", kind, i, n)
 	case then == nil:
 		return nil
 	}
 	return then(int(i))
 }
 
-// blocks walks over the items of an array or a map.
+// blocks walks over the items of an array or a map, which come in blocks.
 func (k *checker) blocks(item func(i int) error) error {
 	for i := 0; ; {
 		n, err := k.long()
 		if err != nil || n == 0 {
 			return err
 		}
-		end := -1 // how much is left behind the block, where it says so
+		end := -1 // length of the data after the block, if the block has a size
 		if n < 0 {
 			size, err := k.long()
 			if err != nil {
@@ -209,7 +209,7 @@ func (k *checker) blocks(item func(i int) error) error {
 			n, end = -n, len(k.data)-int(size)
 		}
 		if n < 0 || n > int64(k.items) {
-			return fmt.Errorf("a block claims %d items, which can't be there", uint64(n))
+			return fmt.Errorf("a block has a count of %d items, more than the data can hold", uint64(n))
 		}
 		k.items -= int(n)
 		for range n {
@@ -219,7 +219,7 @@ func (k *checker) blocks(item func(i int) error) error {
 			i++
 		}
 		if end >= 0 && len(k.data) != end {
-			return errors.New("a block is not as long as it says")
+			return errors.New("the size of a block is wrong")
 		}
 	}
 }

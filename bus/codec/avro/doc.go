@@ -1,5 +1,5 @@
-// Package avro is a codec for Apache Avro's binary encoding, by hamba/avro. It is a
-// package of its own so that only who imports it has Avro in the binary.
+// Package avro is a codec for the binary encoding of Apache Avro. It uses hamba/avro. It is
+// a separate package, so that programs without Avro do not link it.
 //
 //	orders, err := avro.New(`{"type": "record", "name": "Order", "fields": [
 //		{"name": "id", "type": "string"},
@@ -14,24 +14,24 @@
 //	m, err := codec.Encode(orders, Order{"o-1", 250})
 //	sub, err := b.Consume(ctx, "orders", codec.Handler(orders, handle), bus.Group("billing"))
 //
-// A payload is one datum and nothing else: no container file, no fingerprint or
-// registry prefix before it. Which schema it was written with travels in the header
-// codec.SchemaIDHeader where a program needs to know; package bus/producer sets it.
+// A payload is exactly one Avro value. It has no container file header, and no fingerprint
+// or registry id before it. A program that must send the id of the schema puts it in the
+// header codec.SchemaIDHeader, with producer.SchemaID.
 //
-// # Values
+// # Go types
 //
-// How Go types and Avro's go together is hamba/avro's matter: structs by `avro` tags,
-// pointers for a union with null, map[string]any for any record or union.
+// hamba/avro defines which Go types match which Avro types: a struct with `avro` tags for a
+// record, a pointer for a union with null, map[string]any for any record or union.
 //
-// # What comes over the wire
+// # Untrusted payloads
 //
-// A payload is checked against the schema before it is decoded: truncated data, data
-// with something behind it, lengths and counts that can't be true, nesting over 1,000
-// levels. Whatever the bytes, Unmarshal returns, allocates no more than they are
-// worth, and says where in the value they are wrong.
+// Unmarshal checks a payload against the schema before it decodes it. It rejects truncated
+// data, data after the value, lengths and counts that the payload cannot contain, and
+// nesting deeper than 1,000 levels. For every payload it returns, allocates memory in
+// proportion to the payload, and reports where in the value the error is.
 //
 // # What it does not do
 //
-// It reads with the schema it writes with. A reader that has to understand several
-// versions of a schema makes a codec for each and picks by the schema's id.
+// It decodes with the schema that it encodes with. A reader of several versions of a schema
+// makes one codec for each and selects one by the schema's id.
 package avro

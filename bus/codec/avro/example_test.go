@@ -34,5 +34,5 @@ func Example() {
 	// Output:
 	// 7 bytes, application/avro
 	// {apple 40} <nil>
-	// decode: the payload is no avro_test.Price in application/avro: avro: sku at byte 1: the data ends too early (undecodable)
+	// decode: cannot decode the payload into avro_test.Price as application/avro: avro: sku at byte 1: the data is truncated (undecodable)
 }
