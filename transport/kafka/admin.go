@@ -14,15 +14,15 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// CreateTopic implements [driver.Admin]. It returns when every broker that answers
-// knows the topic and every partition of it has a leader.
+// CreateTopic implements [driver.Admin]. It returns when every broker that answers names
+// a leader for each partition of the topic.
 func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) error {
 	switch {
-	case !legal(spec.Name):
+	case !isLegalName(spec.Name):
 		return failCode(driver.CodeInvalidArgument, "create topic", spec.Name,
-			"a topic's name has 1 to 249 letters, digits, '.', '_' and '-', and is neither '.' nor '..'", nil)
+			"the name of a topic must have 1 to 249 letters, digits, '.', '_' or '-', and must not be '.' or '..'", nil)
 	case spec.Partitions < 0 || spec.ReplicationFactor < 0:
-		return failCode(driver.CodeInvalidArgument, "create topic", spec.Name, "a count is negative", nil)
+		return failCode(driver.CodeInvalidArgument, "create topic", spec.Name, "the numbers of partitions and replicas must not be negative; 0 is the broker's default", nil)
 	}
 	detail := &sarama.TopicDetail{NumPartitions: spec.Partitions, ReplicationFactor: spec.ReplicationFactor}
 	if detail.NumPartitions == 0 {
@@ -38,7 +38,7 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 		detail.ConfigEntries[k] = &v
 	}
 	return t.administer(ctx, "create topic", spec.Name, func(c *client) error {
-		_ = c.RefreshMetadata(spec.Name) // for the controller; that the topic is unknown is no surprise
+		_ = c.RefreshMetadata(spec.Name) // to find the controller; it fails, because the topic is unknown
 		admin, err := sarama.NewClusterAdminFromClient(c)
 		if err != nil {
 			return err
@@ -46,28 +46,29 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 		if err := admin.CreateTopic(spec.Name, detail, false); err != nil {
 			return err
 		}
-		return visible(ctx, c, spec.Name, 1)
+		return awaitLeaders(ctx, c, spec.Name, 1)
 	})
 }
 
-func legal(topic string) bool {
-	if topic == "" || topic == "." || topic == ".." || len(topic) > 249 {
+// isLegalName reports whether Kafka accepts the name for a topic.
+func isLegalName(name string) bool {
+	if name == "" || name == "." || name == ".." || len(name) > 249 {
 		return false
 	}
-	return !strings.ContainsFunc(topic, func(r rune) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
 	})
 }
 
-// visible waits until every broker names a leader for every partition of the topic, of
-// which there are n at least.
-func visible(ctx context.Context, c *client, topic string, n int) error {
+// awaitLeaders waits until every broker that answers names a leader for every partition of
+// the topic, and at least n partitions.
+func awaitLeaders(ctx context.Context, c *client, topic string, n int) error {
 	for {
 		err := c.RefreshMetadata(topic)
 		if err == nil {
 			for _, b := range c.Brokers() {
 				_ = b.Open(c.Config())
-				if !led(b, c.Config().Version, topic, n) {
+				if !namesLeaders(b, c.Config().Version, topic, n) {
 					err = sarama.ErrLeaderNotAvailable
 				}
 			}
@@ -81,9 +82,9 @@ func visible(ctx context.Context, c *client, topic string, n int) error {
 	}
 }
 
-// led is false only when the broker answered that the topic is not complete there: one
-// that does not answer holds nobody up.
-func led(b *sarama.Broker, v sarama.KafkaVersion, topic string, n int) bool {
+// namesLeaders returns false only if the broker answers that the topic is incomplete. A
+// broker that does not answer must not delay the caller.
+func namesLeaders(b *sarama.Broker, v sarama.KafkaVersion, topic string, n int) bool {
 	res, err := b.GetMetadata(sarama.NewMetadataRequest(v, []string{topic}))
 	if err != nil {
 		return true
@@ -99,10 +100,10 @@ func led(b *sarama.Broker, v sarama.KafkaVersion, topic string, n int) bool {
 }
 
 // DeleteTopic implements [driver.Admin]. It returns when no broker that answers names the
-// topic any more.
+// topic.
 func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 	if topic == "" {
-		return failCode(driver.CodeInvalidArgument, "delete topic", "", "the topic is empty", nil)
+		return failCode(driver.CodeInvalidArgument, "delete topic", "", "the topic must not be empty", nil)
 	}
 	return t.administer(ctx, "delete topic", topic, func(c *client) error {
 		if err := c.RefreshMetadata(topic); err != nil {
@@ -115,17 +116,17 @@ func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 		if err := admin.DeleteTopic(topic); err != nil {
 			return err
 		}
-		return gone(ctx, c, topic)
+		return awaitDeleted(ctx, c, topic)
 	})
 }
 
-// gone waits until no broker names the topic.
-func gone(ctx context.Context, c *client, topic string) error {
+// awaitDeleted waits until no broker names the topic.
+func awaitDeleted(ctx context.Context, c *client, topic string) error {
 	for {
 		err := c.RefreshMetadata(topic)
 		named := func(b *sarama.Broker) bool {
 			_ = b.Open(c.Config())
-			return names(b, c.Config().Version, topic)
+			return namesTopic(b, c.Config().Version, topic)
 		}
 		if codeOf(err) == driver.CodeNotFound && !slices.ContainsFunc(c.Brokers(), named) {
 			return nil
@@ -136,8 +137,8 @@ func gone(ctx context.Context, c *client, topic string) error {
 	}
 }
 
-// names is true only when the broker answered that there is such a topic.
-func names(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
+// namesTopic returns true only if the broker answers that the topic exists.
+func namesTopic(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
 	res, err := b.GetMetadata(sarama.NewMetadataRequest(v, []string{topic}))
 	return err == nil && slices.ContainsFunc(res.Topics, func(m *sarama.TopicMetadata) bool {
 		return m.Name == topic && codeOf(m.Err) != driver.CodeNotFound
@@ -145,13 +146,13 @@ func names(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
 }
 
 // AddPartitions implements [driver.PartitionAdder]. It returns when every broker that
-// answers names a leader for each of them.
+// answers names a leader for each partition.
 func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32) error {
 	switch {
 	case topic == "":
-		return failCode(driver.CodeInvalidArgument, "add partitions", "", "the topic is empty", nil)
+		return failCode(driver.CodeInvalidArgument, "add partitions", "", "the topic must not be empty", nil)
 	case total < 1:
-		return failCode(driver.CodeInvalidArgument, "add partitions", topic, "the number of partitions is below 1", nil)
+		return failCode(driver.CodeInvalidArgument, "add partitions", topic, "the number of partitions must be at least 1", nil)
 	}
 	return t.administer(ctx, "add partitions", topic, func(c *client) error {
 		if err := c.RefreshMetadata(topic); err != nil {
@@ -161,12 +162,12 @@ func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32
 		if err != nil {
 			return err
 		}
-		there, err := c.Partitions(topic)
+		existing, err := c.Partitions(topic)
 		if err != nil {
 			return err
 		}
-		if int(total) <= len(there) {
-			return failCode(driver.CodeInvalidArgument, "add partitions", topic, fmt.Sprintf("it has %d partitions already", len(there)), nil)
+		if int(total) <= len(existing) {
+			return failCode(driver.CodeInvalidArgument, "add partitions", topic, fmt.Sprintf("the topic already has %d partitions, got a total of %d", len(existing), total), nil)
 		}
 		if err := admin.CreatePartitions(topic, total, nil, false); err != nil {
 			if e, ok := errors.AsType[*sarama.TopicPartitionError](err); ok {
@@ -174,15 +175,15 @@ func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32
 			}
 			return err
 		}
-		return visible(ctx, c, topic, int(total))
+		return awaitLeaders(ctx, c, topic, int(total))
 	})
 }
 
-// DescribeTopic implements [driver.Admin]. Config is nil when the credentials don't
-// allow to read it.
+// DescribeTopic implements [driver.Admin]. Config is nil if the credentials do not permit
+// reading it.
 func (t *Transport) DescribeTopic(ctx context.Context, topic string) (driver.TopicInfo, error) {
 	if topic == "" {
-		return driver.TopicInfo{}, failCode(driver.CodeInvalidArgument, "describe topic", "", "the topic is empty", nil)
+		return driver.TopicInfo{}, failCode(driver.CodeInvalidArgument, "describe topic", "", "the topic must not be empty", nil)
 	}
 	found := make(chan driver.TopicInfo, 1)
 	err := t.administer(ctx, "describe topic", topic, func(c *client) error {
@@ -204,7 +205,7 @@ func (t *Transport) DescribeTopic(ctx context.Context, topic string) (driver.Top
 		if res.Topics[0].Err != sarama.ErrNoError {
 			return res.Topics[0].Err
 		}
-		info := driver.TopicInfo{Name: topic, Layout: layout(res.Topics[0])}
+		info := driver.TopicInfo{Name: topic, Layout: partitionInfos(res.Topics[0])}
 		info.Partitions = int32(len(info.Layout))
 		if info.Config, err = topicConfig(c, topic); err != nil {
 			return err
@@ -218,8 +219,8 @@ func (t *Transport) DescribeTopic(ctx context.Context, topic string) (driver.Top
 	return <-found, nil
 }
 
-// layout returns where the partitions of a topic are.
-func layout(topic *sarama.TopicMetadata) []driver.PartitionInfo {
+// partitionInfos returns the leaders and replicas of a topic's partitions.
+func partitionInfos(topic *sarama.TopicMetadata) []driver.PartitionInfo {
 	parts := make([]driver.PartitionInfo, 0, len(topic.Partitions))
 	for _, p := range topic.Partitions {
 		parts = append(parts, driver.PartitionInfo{
@@ -230,7 +231,8 @@ func layout(topic *sarama.TopicMetadata) []driver.PartitionInfo {
 	return parts
 }
 
-// topicConfig returns the settings of a topic as they apply; nil when they may not be read.
+// topicConfig returns the effective settings of a topic, or nil if the credentials do not
+// permit reading them.
 func topicConfig(c *client, topic string) (map[string]string, error) {
 	admin, err := sarama.NewClusterAdminFromClient(c)
 	if err != nil {
@@ -273,7 +275,7 @@ func (t *Transport) ListTopics(ctx context.Context) ([]string, error) {
 		}
 		names := make([]string, 0, len(res.Topics))
 		for _, topic := range res.Topics {
-			if topic.Err == sarama.ErrNoError && !topic.IsInternal && !internal(topic.Name) {
+			if topic.Err == sarama.ErrNoError && !topic.IsInternal && !isInternal(topic.Name) {
 				names = append(names, topic.Name)
 			}
 		}
@@ -287,18 +289,19 @@ func (t *Transport) ListTopics(ctx context.Context) ([]string, error) {
 	return <-found, nil
 }
 
-// internal names are the brokers' own, also where they are not marked as such.
-func internal(topic string) bool {
+// isInternal reports whether a topic is the brokers' own. Some brokers do not mark all of
+// these as internal.
+func isInternal(topic string) bool {
 	return topic == "__consumer_offsets" || topic == "__transaction_state" || topic == "__share_group_state" ||
 		topic == "__cluster_metadata"
 }
 
-// administer runs f with the metadata client, once a broker answers.
+// administer waits until a broker answers, and calls f with the metadata client.
 func (t *Transport) administer(ctx context.Context, op, topic string, f func(*client) error) error {
 	if t.ctx.Err() != nil {
 		return closedError(op, topic)
 	}
-	if err := t.monitor.ready(ctx, op, topic); err != nil {
+	if err := t.connection.ready(ctx, op, topic); err != nil {
 		return err
 	}
 	c, err := t.meta.get()
@@ -309,7 +312,7 @@ func (t *Transport) administer(ctx context.Context, op, topic string, f func(*cl
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return failCode(driver.ContextCode(ctx.Err()), op, topic, "no answer came in time", ctx.Err())
+		return failCode(driver.ContextCode(ctx.Err()), op, topic, "the context ended before the answer", ctx.Err())
 	case t.ctx.Err() != nil:
 		return closedError(op, topic)
 	default:

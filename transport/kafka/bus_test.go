@@ -37,7 +37,7 @@ func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 		require.NoError(t, err)
 		f := forgiving{x}
 		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite doesn't close every one it makes
-		require.NoError(t, x.Ready(bounded(t)))
+		require.NoError(t, x.Ready(testContext(t)))
 		return f
 	}
 	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {

@@ -11,44 +11,46 @@ import (
 
 var _ driver.Extent = (*claim)(nil)
 
-// claim is a partition that a session holds: the driver.Partition of both kinds of
-// session. Its session ends it; whoever fetches from it releases it.
+// claim is a partition that a session holds. It is the driver.Partition of both kinds of
+// session. The session ends it, and the goroutine that fetches from it releases it.
 type claim struct {
 	id       int32
 	topic    string
 	maxFetch int
-	wire     *wire
-	store    func(ctx context.Context, c *claim, next int64, metadata string) error // nil without a group
+	codec    *recordCodec
+	store    func(ctx context.Context, c *claim, next int64, metadata string) error // commits; nil without a group
 
-	ctx      context.Context
-	end      context.CancelCauseFunc
-	fetched  []driver.Record           // what Fetch returned last; Fetch's own
-	came     []*sarama.ConsumerMessage // collect's own
-	released chan struct{}
-	release  sync.Once
+	ctx         context.Context
+	end         context.CancelCauseFunc
+	fetched     []driver.Record           // the last result of Fetch; only Fetch uses it
+	scratch     []*sarama.ConsumerMessage // only collect uses it
+	released    chan struct{}
+	releaseOnce sync.Once
 
 	mu     sync.Mutex
-	next   int64         // the offset that Fetch is to return next, or one after
-	source *source       // nil while there is none
-	moved  chan struct{} // closed and replaced when source is set
+	next   int64   // the offset of the next record that Fetch returns, or less
+	source *source // nil while there is none
+	// sourceSet is closed and replaced when source is set.
+	sourceSet   chan struct{}
+	commitsOver bool // no commit is allowed any more
 
-	commits   sync.Mutex // held while a commit is under way
-	committed int64      // under commits; -1 before the first
-	over      bool       // under mu: no commit is granted any more
+	// committing is held during a commit. committed is guarded by it.
+	committing sync.Mutex
+	committed  int64 // the last offset that this claim committed; -1 before the first commit
 }
 
-// source is where records come from, for as long as sarama keeps it open.
+// source provides the records of a claim as long as sarama keeps its channel open.
 type source struct {
 	messages <-chan *sarama.ConsumerMessage
-	end      func() int64  // the log's end as of the last fetch; 0 before the first
-	dry      chan struct{} // closed when messages was found closed
+	end      func() int64  // the end of the log at the last fetch; 0 before the first
+	closed   chan struct{} // closed when Fetch has found messages closed
 	once     sync.Once
 }
 
-func newClaim(s driver.Subscription, w *wire, id int32, next int64) *claim {
+func newClaim(s driver.Subscription, codec *recordCodec, id int32, next int64) *claim {
 	c := &claim{
-		id: id, topic: s.Topic, maxFetch: s.MaxFetch, wire: w, next: next, committed: -1,
-		released: make(chan struct{}), moved: make(chan struct{}),
+		id: id, topic: s.Topic, maxFetch: s.MaxFetch, codec: codec, next: next, committed: -1,
+		released: make(chan struct{}), sourceSet: make(chan struct{}),
 	}
 	c.ctx, c.end = context.WithCancelCause(context.Background())
 	return c
@@ -61,27 +63,28 @@ func (c *claim) ID() int32 { return c.id }
 func (c *claim) Context() context.Context { return c.ctx }
 
 // Release implements driver.Partition.
-func (c *claim) Release() { c.release.Do(func() { close(c.released) }) }
+func (c *claim) Release() { c.releaseOnce.Do(func() { close(c.released) }) }
 
-// attach makes Fetch read from messages, until its channel is found closed. end is the
+// attach makes Fetch read from messages until it finds the channel closed. end returns the
 // high-water mark.
 func (c *claim) attach(messages <-chan *sarama.ConsumerMessage, end func() int64) *source {
-	s := &source{messages: messages, end: end, dry: make(chan struct{})}
+	s := &source{messages: messages, end: end, closed: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.source = s
-	close(c.moved)
-	c.moved = make(chan struct{})
+	close(c.sourceSet)
+	c.sourceSet = make(chan struct{})
 	return s
 }
 
-func (c *claim) position() int64 {
+// nextOffset returns the offset at which reading continues.
+func (c *claim) nextOffset() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.next
 }
 
-// Extent implements [driver.Extent]. Fetches tell the end.
+// Extent implements [driver.Extent]. The end of the log comes with the fetches.
 func (c *claim) Extent() (next, end int64, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,10 +100,10 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 	clear(c.fetched)
 	for {
 		if c.ctx.Err() != nil {
-			return nil, c.ended("fetch")
+			return nil, fail("fetch", c.topic, context.Cause(c.ctx))
 		}
 		c.mu.Lock()
-		src, moved := c.source, c.moved
+		src, sourceSet := c.source, c.sourceSet
 		c.mu.Unlock()
 		var messages <-chan *sarama.ConsumerMessage
 		if src != nil {
@@ -108,12 +111,12 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 		}
 		select {
 		case <-c.ctx.Done():
-		case <-moved:
+		case <-sourceSet:
 		case <-ctx.Done():
 			return nil, failCode(driver.ContextCode(ctx.Err()), "fetch", c.topic, "", ctx.Err())
 		case m, open := <-messages:
 			if c.ctx.Err() != nil {
-				continue // what comes with the end of the claim is the next one's to read
+				continue // the claim has ended, so the next claim reads this record
 			}
 			if !open {
 				c.detach(src)
@@ -130,29 +133,30 @@ func (c *claim) detach(src *source) {
 		c.source = nil
 	}
 	c.mu.Unlock()
-	src.once.Do(func() { close(src.dry) })
+	src.once.Do(func() { close(src.closed) })
 }
 
-// collect returns first and what can be had without waiting.
+// collect returns first and the records that are available without waiting, up to
+// maxFetch. It skips records before next.
 func (c *claim) collect(first *sarama.ConsumerMessage, messages <-chan *sarama.ConsumerMessage) []driver.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	came := c.came[:0]
+	taken := c.scratch[:0]
 	for m, open := first, true; m != nil; {
 		if m.Offset >= c.next {
-			came = append(came, m)
+			taken = append(taken, m)
 			c.next = m.Offset + 1
 		}
-		if m = nil; len(came) < c.maxFetch && open {
+		if m = nil; len(taken) < c.maxFetch && open {
 			select {
-			case m, open = <-messages: // Fetch finds it closed again
+			case m, open = <-messages: // if it is closed, the next Fetch finds that too
 			default:
 			}
 		}
 	}
-	c.fetched = c.wire.decode(c.fetched[:0], came)
-	clear(came)
-	c.came = came
+	c.fetched = c.codec.decode(c.fetched[:0], taken)
+	clear(taken)
+	c.scratch = taken
 	return c.fetched
 }
 
@@ -164,24 +168,20 @@ func (c *claim) Commit(ctx context.Context, next int64, metadata string) error {
 	return c.store(ctx, c, next, metadata)
 }
 
-func (c *claim) granted() bool {
+func (c *claim) commitsAllowed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.over
+	return !c.commitsOver
 }
 
-// finish ends what is still granted to a claim that has ended.
-func (c *claim) finish() {
+// endCommits makes all later commits fail.
+func (c *claim) endCommits() {
 	c.mu.Lock()
-	c.over = true
+	c.commitsOver = true
 	c.mu.Unlock()
 }
 
-func (c *claim) ended(op string) error {
-	return fail(op, c.topic, context.Cause(c.ctx))
-}
-
-// uncommitted is the error of a Commit that comes after all that is granted.
-func (c *claim) uncommitted() error {
-	return failCode(driver.CodeRevoked, "commit", c.topic, "the partition is no longer ours", context.Cause(c.ctx))
+// commitsOverError returns the error of a Commit after endCommits.
+func (c *claim) commitsOverError() error {
+	return failCode(driver.CodeRevoked, "commit", c.topic, "the partition no longer belongs to this member", context.Cause(c.ctx))
 }

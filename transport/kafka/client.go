@@ -1,12 +1,16 @@
 package kafka
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// client is a sarama client and the network it is on.
+// client is a sarama client with its network.
 type client struct {
 	sarama.Client
 	net   *network
@@ -18,32 +22,32 @@ func (t *Transport) newClient() (*client, error) { return t.newClientWith(func(*
 
 func (t *Transport) newClientWith(change func(*sarama.Config)) (*client, error) {
 	n := t.newNetwork()
-	c := t.opts.configure(n)
+	c := t.opts.saramaConfig(n)
 	change(c)
 	made, err := sarama.NewClient(t.seeds, c)
 	if err != nil {
-		n.cut()
+		n.close()
 		return nil, err
 	}
 	return &client{Client: made, net: n, seeds: t.seeds}, nil
 }
 
-// LeastLoadedBroker returns a broker that can be reached, where there is one. Sarama asks
-// it for a producer's id, and its own returns, while it has no metadata, the same seed
-// again and again: where that had gone, a new producer took ten seconds to give up on it.
+// LeastLoadedBroker returns a reachable broker if there is one. sarama asks this broker for
+// a producer ID. While sarama has no metadata, its own implementation returns the same seed
+// each time. If that seed is gone, a new producer needs ten seconds to give up on it.
 func (c *client) LeastLoadedBroker() *sarama.Broker {
 	b := c.Client.LeastLoadedBroker()
 	for range c.seeds {
-		if b == nil || reached(b) {
+		if b == nil || isReachable(b) {
 			return b
 		}
 		known := c.Brokers()
 		for _, other := range known {
-			if _ = other.Open(c.Config()); reached(other) { // it may be open already
+			if _ = other.Open(c.Config()); isReachable(other) { // Open fails if it is open already
 				return other
 			}
 		}
-		if len(known) > 0 || c.RefreshBrokers(c.seeds) != nil { // which shuffles them
+		if len(known) > 0 || c.RefreshBrokers(c.seeds) != nil { // RefreshBrokers shuffles the seeds
 			return b
 		}
 		b = c.Client.LeastLoadedBroker()
@@ -51,20 +55,38 @@ func (c *client) LeastLoadedBroker() *sarama.Broker {
 	return b
 }
 
-// reached waits for the broker's connection, which is being made, and says whether there
-// is one.
-func reached(b *sarama.Broker) bool {
+// isReachable waits for the attempt to connect to b and reports whether it succeeded.
+func isReachable(b *sarama.Broker) bool {
 	connected, _ := b.Connected()
 	return connected
 }
 
-// close cuts the client off; nothing it still waits for is answered.
+// close closes the client and its network. Requests that wait for an answer fail.
 func (c *client) close() {
-	c.net.cut()
+	c.net.close()
 	_ = c.Close()
 }
 
-// lazyClient is a client that is made when it is first needed.
+// lookupTopic returns nil if the topic exists. It repeats the request for a short time if
+// the topic is unknown, because the brokers of a cluster learn of a new topic one after the
+// other.
+func lookupTopic(ctx context.Context, c *client, topic string) error {
+	if _, err := c.Partitions(topic); err == nil {
+		return nil
+	}
+	deadline := time.Now().Add(400 * time.Millisecond)
+	for {
+		_, err := c.Partitions(topic)
+		if err == nil || codeOf(err) != driver.CodeNotFound || time.Now().After(deadline) {
+			return err
+		}
+		if sleep(ctx, 50*time.Millisecond); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// lazyClient makes its client when it is first used.
 type lazyClient struct {
 	make func() (*client, error)
 
@@ -89,7 +111,7 @@ func (l *lazyClient) get() (*client, error) {
 	return l.made, nil
 }
 
-// brokers returns those that metadata named, none when the client was never used.
+// brokers returns the brokers in the client's metadata, none if the client was never used.
 func (l *lazyClient) brokers() []*sarama.Broker {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,6 +121,7 @@ func (l *lazyClient) brokers() []*sarama.Broker {
 	return l.made.Brokers()
 }
 
+// reset closes the client's connections. New ones can be opened.
 func (l *lazyClient) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,12 +130,12 @@ func (l *lazyClient) reset() {
 	}
 }
 
-// cut refuses the client any answer; close is still to be called.
-func (l *lazyClient) cut() {
+// closeNetwork closes the client's network permanently. The caller must still call close.
+func (l *lazyClient) closeNetwork() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.made != nil {
-		l.made.net.cut()
+		l.made.net.close()
 	}
 }
 

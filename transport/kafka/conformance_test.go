@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 }
 
 // TestConformanceOfGroups runs what is about groups by each protocol in which members
-// share partitions, and with a rebalance time-out above the suite's patience: a claim
+// share partitions, and with a rebalance time-out above the suite's testTimeout: a claim
 // that is not let go is not just waited out. Members that die are for TestConformance:
 // while a group rebalances, the embedded broker waits so long for them as well.
 func TestConformanceOfGroups(t *testing.T) {
@@ -39,7 +39,7 @@ func TestConformanceOfGroups(t *testing.T) {
 		"cooperative-sticky": kafka.CooperativeSticky, "sticky": kafka.Sticky, "range": kafka.Range,
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := harness(kafka.WithBalance(balance), kafka.WithTimeouts(kafka.Timeouts{Rebalance: 2 * patience}))
+			h := harness(kafka.WithBalance(balance), kafka.WithTimeouts(kafka.Timeouts{Rebalance: 2 * testTimeout}))
 			h.Only = slices.DeleteFunc(transporttest.Rebalances(), func(s string) bool { return s == "MembersDieUnderLoad" })
 			transporttest.Run(t, h)
 		})
@@ -93,7 +93,7 @@ func beyondEmbedded() map[string]string {
 
 func harness(opts ...kafka.Option) transporttest.Harness {
 	return transporttest.Harness{
-		Patience: patience,
+		Patience: testTimeout,
 		New: func(t *testing.T) transporttest.Connect {
 			broker := kafkatb.New(t)
 			return func(t *testing.T) driver.Transport {
@@ -115,9 +115,9 @@ func harness(opts ...kafka.Option) transporttest.Harness {
 			return net.Restore
 		},
 		AddPartitions: func(t *testing.T, tr driver.Transport, topic string, n int32) {
-			info, err := tr.(driver.Admin).DescribeTopic(bounded(t), topic)
+			info, err := tr.(driver.Admin).DescribeTopic(testContext(t), topic)
 			require.NoError(t, err)
-			require.NoError(t, linkOf(t, tr).broker.AddPartitions(bounded(t), topic, int(info.Partitions+n)))
+			require.NoError(t, linkOf(t, tr).broker.AddPartitions(testContext(t), topic, int(info.Partitions+n)))
 		},
 	}
 }

@@ -1,27 +1,29 @@
-// Package kafka is the transport of a bus on Apache Kafka, by way of IBM/sarama.
+// Package kafka connects a bus to Apache Kafka. It uses the client IBM/sarama.
 //
 //	t, err := kafka.New([]string{"kafka-1:9092", "kafka-2:9092"}, kafka.WithClientID("orders"))
 //	if err != nil {
-//		return err // something is wrong here; an absent broker is no error
+//		return err // a wrong option or address; an unreachable broker is not an error of New
 //	}
 //	b, err := bus.New(t, bus.WithSubscribeDefaults(bus.Group("orders")))
 //
-// Its records are those of watermill-kafka's DefaultMarshaler, so services on either
-// read each other's. Another marshaler of watermill-kafka's, or [RawMarshaler] for
-// records without headers, is set with [WithMarshaler] or, for one topic, with
-// [WithTopicMarshaler].
+// Records have the format of watermill-kafka's DefaultMarshaler, so a service that uses
+// watermill-kafka and a service that uses this package read each other's records. Use
+// [WithMarshaler], or [WithTopicMarshaler] for one topic, to set another marshaler of
+// watermill-kafka, or [RawMarshaler] for records without headers.
 //
 // # URLs
 //
-// For bus.Open the package registers the scheme kafka, with brokers separated by
-// commas:
+// The package registers the scheme kafka for bus.Open. Commas separate the brokers:
 //
 //	kafka://kafka-1:9092,kafka-2:9092?client_id=orders&group=orders
 //
-// The parameters are client_id, version (of the protocol: 2.8.0 by default),
-// dial_timeout, request_timeout and refresh (see [Timeouts]), besides those of package
-// bus, and
+// The parameters are those of package bus and the following:
 //
+//	client_id           WithClientID
+//	version             WithVersion, such as 3.6.0
+//	dial_timeout        Timeouts.Dial
+//	request_timeout     Timeouts.Request
+//	refresh             Timeouts.Refresh
 //	compression         none, gzip, snappy, lz4 or zstd; see WithCompression
 //	linger              WithLinger
 //	max_message_bytes   WithMaxMessageBytes
@@ -33,18 +35,19 @@
 //	fetch_min_bytes, fetch_bytes, fetch_wait
 //	                    WithFetch
 //
-// and for security
+// The parameters for security are:
 //
-//	tls=true                   WithTLSFrom; the next four need it
+//	tls=true                   WithTLSFrom; the next four parameters need it
 //	ca, cert, key              PEM files
-//	server_name                what the brokers' certificates must be for
+//	server_name                the name that the brokers' certificates must be valid for
 //	sasl                       plain, scram-sha-256, scram-sha-512 or oauthbearer
-//	user                       who logs in; not with oauthbearer
-//	password_file, token_file  the file with the secret
-//	password_env, token_env    or the environment variable with it
+//	user                       the user name; not with oauthbearer
+//	password_file, token_file  the file that contains the password or token
+//	password_env, token_env    the environment variable that contains it
 //	insecure_sasl=true         WithInsecureSASL
 //
-// A secret itself has no place in a URL, and a parameter for it is an unknown one.
+// A URL cannot contain the password or token itself. Any parameter for it is rejected as
+// unknown.
 //
 // # Security
 //
@@ -52,80 +55,84 @@
 //		kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMFile("/etc/kafka/ca.pem")}),
 //		kafka.WithSASLScramSHA512("orders", password))
 //
-// Without options connections are plain text. [WithTLSFrom] encrypts, verifies the
-// brokers' certificates, and shows one of its own if it has one (mTLS); [WithTLS] takes
-// a configuration from crypto/tls. Logins are by [WithSASLPlain], [WithSASLScramSHA256],
-// [WithSASLScramSHA512] and [WithSASLOAuthBearer]. PLAIN and OAUTHBEARER, which hand the
-// secret to whoever answers, need TLS unless [WithInsecureSASL] says otherwise. SCRAM
-// logins also make the broker prove that it knows the password.
+// By default connections are plain text. [WithTLSFrom] encrypts connections and verifies
+// the brokers' certificates. It also sends a client certificate if one is set (mTLS).
+// [WithTLS] takes a configuration of crypto/tls instead. The SASL mechanisms are
+// [WithSASLPlain], [WithSASLScramSHA256], [WithSASLScramSHA512] and
+// [WithSASLOAuthBearer]. PLAIN and OAUTHBEARER send the password or token to the broker.
+// They need TLS unless [WithInsecureSASL] is set. With SCRAM the broker must also prove
+// that it has the password.
 //
-// A password or token comes from a function that is called for each connection, see
-// [Secret], [SecretFile] and [SecretEnv]; PEM files are read for each as well. So what
-// is rotated is picked up, at the latest when the old one is refused. Secrets appear in
-// no error, no log and no printed value of this package.
+// A [CredentialSource] returns the password or token. The transport calls it for each
+// connection, and it reads PEM files again for each connection. A rotated credential
+// therefore takes effect without a restart, at the latest when a broker rejects the old
+// one. No error, log line or printed value of this package contains a credential.
 //
-// What is wrong with files and options is an error of New. What the brokers or TLS
-// refuse, a wrong password as well as a certificate that can't be trusted, on either
-// side, is the state Refused, with the code Unauthenticated and what to do about it:
-// Ready and Publish return it, a session's event tells it, and it is tried again every
-// few seconds until it is put right. A broker that just hangs up, as one does that
-// expects TLS or a login and finds none, can't be told from one that goes down; that is
-// Unavailable, with a hint.
+// New returns an error for unusable files and options. If a broker or TLS rejects a
+// connection (a wrong password, or a certificate that one side does not trust), the state
+// of the transport is Refused. The cause has the code Unauthenticated and says what to
+// do. Ready and Publish return it, and a session reports it in an event. The transport
+// tries again every few seconds. A broker that expects TLS or SASL from a client that
+// uses neither closes the connection without a reason. The transport cannot distinguish
+// this from a broker that shuts down, so it reports Unavailable with a hint.
 //
 // # Message Delivery Semantics
 //
-// A message is published when every in-sync replica has it (acks=all), once, also when
-// it was sent more than once (an idempotent producer), and in order within its
-// partition. Its partition is the one that it names; else the one that Java's
-// default partitioner chooses for its key; else any, the same for all that is published
-// together and for what comes while some of it is under way: few and large requests are
-// what makes Kafka fast. A lone message waits for no company; [WithLinger] makes it.
-// What a broker turns down for now is tried again for [WithDeliveryTimeout]. Topics are never created by accident: a message to an unknown one fails, within
-// a second, with NotFound.
+// A message is acknowledged when every in-sync replica has it (acks=all). The producer is
+// idempotent: a message that is sent twice is stored once, and messages keep their order
+// within a partition. The partition is the one that the message names. Otherwise it is
+// the one that Java's default partitioner chooses for the key. A message without a key
+// can go to any partition. Messages without a key that are published together, or while
+// others are in flight, go to the same partition, because few large requests are fast.
+// A single message is sent at once unless [WithLinger] is set. The transport retries a
+// message that a broker rejects temporarily, for [WithDeliveryTimeout]. It never creates
+// a topic implicitly: a message to an unknown topic fails with NotFound within a second.
 //
-// With a group, delivery is at least once: what was not committed is delivered again,
-// to this member or another. A commit succeeds when the coordinator said so. A revoked
-// partition goes to the next member when its handlers have ended, for which they have
-// the rebalance time-out, and what they committed until then counts. A partition
-// without a commit begins where the subscription says; unless that is the oldest
-// record, the resolved position is committed before the subscription is ready. A
-// committed position that retention has passed, or that is beyond the end of a topic
-// that was made anew, goes on at the oldest record that is there. A partition that is
-// added later is read from its beginning.
+// With a group, delivery is at least once. Messages that were not committed are delivered
+// again, to this member or to another. Commit returns nil only after the group's
+// coordinator has confirmed the commit. When a partition is revoked, the next member gets
+// it after the handlers have ended. The handlers have the rebalance time-out for this,
+// and their commits until then count. A partition without a committed offset begins at
+// the start of the subscription. Unless that is the oldest record, the transport commits
+// the resolved offset before the subscription is ready. If retention has removed the
+// committed offset, or if the offset is beyond the end of a topic that was created again,
+// the partition continues at the oldest record. A partition that is added later is read
+// from its beginning.
 //
-// Partitions are shared out by [CooperativeSticky] where every member allows it: a
-// rebalance stops only those that move, and the subscription stays assigned meanwhile.
-// See [WithBalance] for a group with members on other libraries, and
+// Members share the partitions by [CooperativeSticky] if every member supports it. A
+// rebalance then stops only the partitions that move, and the subscription stays
+// assigned. See [WithBalance] for groups with members that use other libraries, and
 // [WithStaticMembership] for restarts without a rebalance.
 //
-// Without a group every partition is read, or those that were asked for, from a number
-// that was resolved before the subscription was ready, so nothing published after that
-// is missed. Reading goes on after the last record after an outage of any length. If
-// that is no longer in the log the subscription ends with OutOfRange: nothing is
-// skipped in silence. A partition that is added later is noticed within
-// [Timeouts].Refresh and read from its beginning.
+// Without a group, a subscription reads every partition, or the partitions that it names.
+// The transport resolves the first offset before the subscription is ready, so the
+// subscription receives everything that is published afterwards. After an outage, reading
+// continues after the last record. If the log no longer contains that offset, the
+// subscription ends with OutOfRange: no record is skipped silently. The transport notices
+// a partition that is added later within [Timeouts].Refresh and reads it from its
+// beginning.
 //
 // # Connection
 //
-// A transport without traffic asks a broker for a sign of life, on a connection of its
-// own, and does so at once when any connection fails. When no broker answers it is
-// Disconnected, everything that waits for an answer is cut off, and it goes on trying,
-// with jitter, at least once a second. Publish then waits a short while for a
-// connection and gives up with Unavailable. A message that may have reached a broker
-// when the connection was lost is OutcomeUnknown.
+// A transport without traffic probes a broker on a separate connection. It also probes
+// when any connection fails. If no broker answers, the state is Disconnected. The
+// transport then fails all requests that wait for an answer, and tries to reconnect, with
+// jitter, at least once a second. Publish waits a short time for a connection
+// ([Timeouts].PublishWait) and then fails with Unavailable. A message that a broker might
+// have received when the connection was lost fails with OutcomeUnknown.
 //
-// A broker that hangs while others answer is found out in about two seconds. What waits
-// for it is cut off, and nothing asks it again until it answers, so publishing and
-// delivery go on as soon as the cluster has chosen new leaders. [Transport.Check] looks
-// at each broker and topic, for people and for alarms.
+// The transport detects a broker that hangs while others answer, in about two seconds. It
+// fails the requests to that broker and does not connect to it until it answers again.
+// Publishing and delivery continue as soon as the cluster has elected new leaders.
+// [Transport.Check] examines each broker and topic, for people and alerts.
 //
-// Producing, metadata with offsets, each group session and each session without a
-// group have a client, and so connections, of their own: brokers answer the requests of
-// one connection one after the other, and a long poll or a rebalance would hold up the
-// rest.
+// The producer, metadata with offsets, each group session and each session without a
+// group use separate clients and connections. A broker handles the requests of one
+// connection one after the other, so a long poll or a rebalance on a shared connection
+// would delay the other requests.
 //
 // # What it does not do
 //
-// It has no transactions. A bus that is to read one topic in several groups needs a
-// subscription for each. Positions that brokers keep for a group are not deleted.
+// The package has no transactions. To read a topic in several groups, a bus needs a
+// subscription for each. The package does not delete the committed offsets of a group.
 package kafka

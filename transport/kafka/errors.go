@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/IBM/sarama"
@@ -13,16 +14,17 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// transportName is what the transport calls itself in capabilities and errors.
+// transportName is the name of the transport in capabilities and errors.
 const transportName = "kafka"
 
-// fail makes the error of an operation. An err that is a *driver.Error already is
-// returned as it is.
+// fail returns the error of an operation, with the code of err. If err is a *driver.Error,
+// fail returns that.
 func fail(op, topic string, err error) error {
 	return failCode(codeOf(err), op, topic, "", err)
 }
 
-// failCode is fail with a code and a reason of the caller's choice.
+// failCode returns the error of an operation with this code and reason. If err is a
+// *driver.Error and reason is "", failCode returns err.
 func failCode(code driver.Code, op, topic, reason string, err error) error {
 	if e, ok := errors.AsType[*driver.Error](err); ok && reason == "" {
 		return e
@@ -30,8 +32,8 @@ func failCode(code driver.Code, op, topic, reason string, err error) error {
 	return &driver.Error{Code: code, Op: op, Transport: transportName, Topic: topic, Reason: reason, Err: onOneLine(err)}
 }
 
-// codeOf classifies what sarama, the network or a context reported. What a broker
-// said comes before what the network did: sarama wraps the one in the other.
+// codeOf classifies an error of sarama, the network or a context. The error of a broker
+// takes precedence over one of the network, because sarama wraps one in the other.
 func codeOf(err error) driver.Code {
 	if err == nil {
 		return driver.CodeUnknown
@@ -44,10 +46,10 @@ func codeOf(err error) driver.Code {
 			return c.code
 		}
 	}
-	if isUntrusted(err) {
+	if isTLSRejection(err) {
 		return driver.CodeUnauthenticated
 	}
-	if isNetwork(err) {
+	if isNetworkError(err) {
 		return driver.CodeUnavailable
 	}
 	if c := driver.ContextCode(err); c != driver.CodeUnknown {
@@ -118,9 +120,9 @@ var brokerCodes = []struct {
 	{breaker.ErrBreakerOpen, driver.CodeUnavailable},
 }
 
-// isNetwork says that err comes from a connection rather than from a broker's answer.
-// It looks for *net.OpError and not for net.Error, which a context's deadline is too.
-func isNetwork(err error) bool {
+// isNetworkError reports whether err comes from a connection, not from a broker's answer. It
+// looks for *net.OpError, because the error of an expired context is a net.Error too.
+func isNetworkError(err error) bool {
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true
 	}
@@ -128,16 +130,16 @@ func isNetwork(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
 }
 
-// neverSent says that sarama gave a message back before a request with it was made:
-// these errors come from finding the topic, the partition or its leader.
+// neverSent reports whether sarama failed a message before it made a request with it. These
+// errors occur when sarama looks up the topic, the partition or its leader.
 func neverSent(err error) bool {
 	return errors.Is(err, sarama.ErrOutOfBrokers) || errors.Is(err, breaker.ErrBreakerOpen) ||
 		errors.Is(err, errNoSuchPartition)
 }
 
-// rejected says that the broker answered for this message, and that the answer rules
-// out that an earlier attempt was taken: sarama does not retry these.
-func rejected(code driver.Code) bool {
+// isRejection reports whether code means that the broker rejected this message, and that no
+// earlier attempt has stored it: sarama does not retry after these errors.
+func isRejection(code driver.Code) bool {
 	switch code {
 	case driver.CodeInvalidArgument, driver.CodeTooLarge, driver.CodePermissionDenied, driver.CodeUnauthenticated, driver.CodeNotFound, driver.CodeUnsupported:
 		return true
@@ -146,11 +148,29 @@ func rejected(code driver.Code) bool {
 	}
 }
 
-// canceled is the error of a message whose context ended before it was handed over.
-func canceled(ctx context.Context, op, topic string) error {
-	return failCode(driver.ContextCode(context.Cause(ctx)), op, topic, "the wait ended before the message was sent", ctx.Err())
+// canceled returns the error of an operation whose context ended before it had an effect.
+func canceled(ctx context.Context, op, topic, reason string) error {
+	return failCode(driver.ContextCode(context.Cause(ctx)), op, topic, reason, ctx.Err())
 }
 
 func closedError(op, topic string) error {
 	return &driver.Error{Code: driver.CodeClosed, Op: op, Transport: transportName, Topic: topic, Reason: "the transport is closed"}
+}
+
+// singleLineError is an error whose text has no line breaks. sarama joins the errors of
+// several brokers with line breaks.
+type singleLineError struct{ error }
+
+func (e singleLineError) Error() string {
+	return strings.Join(strings.FieldsFunc(e.error.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+func (e singleLineError) Unwrap() error { return e.error }
+
+// onOneLine wraps err if its text has line breaks.
+func onOneLine(err error) error {
+	if err == nil || !strings.ContainsAny(err.Error(), "\r\n") {
+		return err
+	}
+	return singleLineError{err}
 }

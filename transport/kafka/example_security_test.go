@@ -22,7 +22,7 @@ func ExampleWithSASLScramSHA512() {
 		return
 	}
 
-	password, err := kafka.SecretFile(file) // read again for each connection
+	password, err := kafka.CredentialFile(file) // the transport reads the file again for each connection
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -39,13 +39,13 @@ func ExampleWithSASLScramSHA512() {
 	// Output: kafka transport on kafka-1.test:9093, TLS, SASL/SCRAM-SHA-512 as "orders"
 }
 
-func ExampleSecret_Token() {
-	// Any function that gives a token is a source of them. This one would ask an
-	// identity provider, and keep what it got until shortly before that expires.
-	var source kafka.Secret = func(context.Context) (string, error) { return "eyJhbGciOi…", nil }
+func ExampleWithSASLOAuthBearer() {
+	// A real source asks an identity provider, keeps the token, and replaces it shortly
+	// before it expires.
+	token := func(context.Context) (string, error) { return "eyJhbGciOi…", nil }
 
 	t, err := kafka.New([]string{"kafka-1.test:9093"},
-		kafka.WithTLSFrom(kafka.TLS{}), kafka.WithSASLOAuthBearer(source))
+		kafka.WithTLSFrom(kafka.TLS{}), kafka.WithSASLOAuthBearer(token))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -5,27 +5,28 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// Marshaler makes records of messages and messages of records. It has the methods of
-// watermill-kafka's MarshalerUnmarshaler. Both may be called from many goroutines at
-// once, and must not keep or change what they are given. A panic is an error.
+// Marshaler converts messages to records and records to messages. It has the methods of
+// watermill-kafka's MarshalerUnmarshaler. Both methods must be safe for concurrent use, and
+// must not keep or change their arguments. The transport treats a panic as an error.
 type Marshaler interface {
 	Marshal(topic string, msg *message.Message) (*sarama.ProducerMessage, error)
 	Unmarshal(*sarama.ConsumerMessage) (*message.Message, error)
 }
 
-// UUIDHeader is the header that carries a watermill message's UUID.
-const UUIDHeader = "_watermill_message_uuid"
+// uuidHeader is the header with the UUID of a watermill message. It is watermill-kafka's
+// UUIDHeaderKey.
+const uuidHeader = "_watermill_message_uuid"
 
-// RawMarshaler writes the payload and nothing else: no UUID, no metadata. What it
-// reads has no UUID, and the record's headers, if any, as metadata.
+// RawMarshaler writes only the payload: no UUID and no metadata. The messages that it
+// reads have no UUID, and the headers of the record as metadata.
 type RawMarshaler struct{}
 
-// Marshal returns a record of msg's payload.
+// Marshal returns a record with the payload of msg.
 func (RawMarshaler) Marshal(topic string, msg *message.Message) (*sarama.ProducerMessage, error) {
 	return &sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(msg.Payload)}, nil
 }
 
-// Unmarshal returns a message of the record's value.
+// Unmarshal returns a message with the value and the headers of the record.
 func (RawMarshaler) Unmarshal(rec *sarama.ConsumerMessage) (*message.Message, error) {
 	msg := message.NewMessage("", rec.Value)
 	for _, h := range rec.Headers {

@@ -11,9 +11,9 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// listOffsets asks the leaders for one offset of each partition: the oldest, the
-// newest (sarama.OffsetOldest, sarama.OffsetNewest), or that of the first record not
-// older than a time in milliseconds, -1 when there is none.
+// listOffsets asks the leaders for one offset of each partition. at is sarama.OffsetOldest,
+// sarama.OffsetNewest, or a time in Unix milliseconds. For a time the offset is that of the
+// first record that is not older, or -1 if there is none.
 func listOffsets(c *client, topic string, partitions []int32, at int64) (map[int32]int64, error) {
 	offsets, err := listOffsetsOnce(c, topic, partitions, at)
 	if err != nil {
@@ -62,10 +62,11 @@ func listOffsetsOnce(c *client, topic string, partitions []int32, at int64) (map
 	return offsets, nil
 }
 
-// span is what the log of a partition holds: [oldest, newest).
-type span struct{ oldest, newest int64 }
+// logRange is the range of offsets in the log of a partition. newest is the offset of the
+// next record.
+type logRange struct{ oldest, newest int64 }
 
-func spans(c *client, topic string, partitions []int32) (map[int32]span, error) {
+func logRanges(c *client, topic string, partitions []int32) (map[int32]logRange, error) {
 	oldest, err := listOffsets(c, topic, partitions, sarama.OffsetOldest)
 	if err != nil {
 		return nil, err
@@ -74,15 +75,15 @@ func spans(c *client, topic string, partitions []int32) (map[int32]span, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := make(map[int32]span, len(partitions))
+	ranges := make(map[int32]logRange, len(partitions))
 	for _, p := range partitions {
-		s[p] = span{oldest[p], newest[p]}
+		ranges[p] = logRange{oldest[p], newest[p]}
 	}
-	return s, nil
+	return ranges, nil
 }
 
-// resolve turns a start into a number for each partition.
-func resolve(c *client, topic string, partitions []int32, start driver.Start, held map[int32]span) (map[int32]int64, error) {
+// resolveStart returns the offset that start means in each partition.
+func resolveStart(c *client, topic string, partitions []int32, start driver.Start, ranges map[int32]logRange) (map[int32]int64, error) {
 	at := make(map[int32]int64, len(partitions))
 	var times map[int32]int64
 	if start.Kind == driver.StartAtTime && len(partitions) > 0 {
@@ -92,31 +93,32 @@ func resolve(c *client, topic string, partitions []int32, start driver.Start, he
 		}
 	}
 	for _, p := range partitions {
-		switch s := held[p]; start.Kind {
+		switch r := ranges[p]; start.Kind {
 		case driver.StartOldest:
-			at[p] = s.oldest
+			at[p] = r.oldest
 		case driver.StartNewest:
-			at[p] = s.newest
+			at[p] = r.newest
 		case driver.StartAtTime:
 			if at[p] = times[p]; at[p] < 0 {
-				at[p] = s.newest
+				at[p] = r.newest
 			}
 		case driver.StartAtOffset:
-			if start.Offset < s.oldest || start.Offset > s.newest {
+			if start.Offset < r.oldest || start.Offset > r.newest {
 				return nil, failCode(driver.CodeOutOfRange, "subscribe", topic, fmt.Sprintf(
-					"offset %d is not in the log of partition %d, which holds %d to %d", start.Offset, p, s.oldest, s.newest), nil)
+					"the log of partition %d does not contain offset %d: it contains %d to %d", p, start.Offset, r.oldest, r.newest), nil)
 			}
 			at[p] = start.Offset
 		default:
-			return nil, failCode(driver.CodeInvalidArgument, "subscribe", topic, "the start is not of a known kind", nil)
+			return nil, failCode(driver.CodeInvalidArgument, "subscribe", topic, "the kind of the start is unknown", nil)
 		}
 	}
 	return at, nil
 }
 
-// coordinate runs ask with the broker that coordinates the group, and again with
-// another when the group has moved or the connection was bad. It stops with ctx.
-func coordinate(ctx context.Context, c *client, group string, ask func(*sarama.Broker) error) error {
+// withCoordinator calls ask with the coordinator of the group. It tries again, up to four
+// times in all, if the group has moved to another coordinator or the connection fails. It
+// returns when ctx ends.
+func withCoordinator(ctx context.Context, c *client, group string, ask func(*sarama.Broker) error) error {
 	var err error
 	for attempt := range 4 {
 		if attempt > 0 {
@@ -138,7 +140,7 @@ func coordinate(ctx context.Context, c *client, group string, ask func(*sarama.B
 		switch {
 		case err == nil:
 			return nil
-		case isNetwork(err), errors.Is(err, sarama.ErrNotConnected):
+		case isNetworkError(err), errors.Is(err, sarama.ErrNotConnected):
 			_ = b.Close()
 		case codeOf(err) != driver.CodeUnavailable:
 			return err
@@ -147,13 +149,14 @@ func coordinate(ctx context.Context, c *client, group string, ask func(*sarama.B
 	return err
 }
 
-// committedOffsets returns the group's positions, without the partitions that have none.
+// committedOffsets returns the group's committed offsets. The result does not contain
+// partitions without one.
 func committedOffsets(ctx context.Context, c *client, group, topic string, partitions []int32) (map[int32]int64, error) {
 	found := make(map[int32]int64, len(partitions))
 	if len(partitions) == 0 {
 		return found, nil
 	}
-	err := coordinate(ctx, c, group, func(b *sarama.Broker) error {
+	err := withCoordinator(ctx, c, group, func(b *sarama.Broker) error {
 		res, err := b.FetchOffset(sarama.NewOffsetFetchRequest(c.Config().Version, group, map[string][]int32{topic: partitions}))
 		if err != nil {
 			return err
@@ -177,24 +180,25 @@ func committedOffsets(ctx context.Context, c *client, group, topic string, parti
 	return found, err
 }
 
-// member is who commits: a coordinator refuses one of an earlier generation.
-type member struct {
+// groupMember identifies the member that commits. A coordinator rejects a commit of an
+// earlier generation.
+type groupMember struct {
 	id         string
 	generation int32
-	instance   string // "" when it is not static
+	instanceID string // "" if the member is not static
 }
 
-// commitOffsets makes the positions the group's, and returns nil when the broker said
-// that they are.
-func commitOffsets(ctx context.Context, c *client, group, topic string, who member, at map[int32]int64, metadata string) error {
+// commitOffsets commits offsets. It returns nil if and only if the coordinator has
+// confirmed each of them.
+func commitOffsets(ctx context.Context, c *client, group, topic string, member groupMember, at map[int32]int64, metadata string) error {
 	if len(at) == 0 {
 		return nil
 	}
-	return coordinate(ctx, c, group, func(b *sarama.Broker) error {
+	return withCoordinator(ctx, c, group, func(b *sarama.Broker) error {
 		req := sarama.NewOffsetCommitRequest(c.Config(), group)
-		req.ConsumerID, req.ConsumerGroupGeneration = who.id, who.generation
-		if who.instance != "" && req.Version >= 7 {
-			req.GroupInstanceId = &who.instance
+		req.ConsumerID, req.ConsumerGroupGeneration = member.id, member.generation
+		if member.instanceID != "" && req.Version >= 7 {
+			req.GroupInstanceId = &member.instanceID
 		}
 		for p, next := range at {
 			req.AddBlockWithLeaderEpoch(topic, p, next, -1, sarama.ReceiveTime, metadata)

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -11,70 +12,79 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Option configures a transport. The zero set of options is the safe one.
+// Option configures a transport. See [New].
 type Option func(*options) error
 
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
 type options struct {
-	clientID   string
-	version    sarama.KafkaVersion
-	marshaler  Marshaler
-	byTopic    map[string]Marshaler
-	dial       DialFunc
-	tls        *encryption
-	login      *login
-	logger     *slog.Logger
-	tune       []func(*sarama.Config)
-	times      Timeouts
-	backoffMin time.Duration
-	backoffMax time.Duration
-	publishing publishing
-	consuming  consuming
-	// insecureSASL lets secrets be sent without TLS.
-	insecureSASL bool
+	clientID     string
+	version      sarama.KafkaVersion
+	marshaler    Marshaler
+	byTopic      map[string]Marshaler
+	dial         dialFunc
+	tls          *tlsSource // nil for plain text
+	login        *saslLogin // nil for no SASL
+	logger       *slog.Logger
+	tune         []func(*sarama.Config)
+	times        Timeouts
+	reconnectMin time.Duration
+	reconnectMax time.Duration
+	producer     producerOptions
+	consumer     consumerOptions
+	// insecureSASL allows PLAIN and OAUTHBEARER without TLS.
+	insecureSASL   bool
+	saslExtensions map[string]string
 }
 
-// Timeouts bounds what the transport waits for. A field that is 0 keeps its default.
+// Timeouts limits how long the transport waits. A field that is 0 keeps its default.
 type Timeouts struct {
-	// Dial is for making a connection, its TLS handshake included: 2 s.
+	// Dial limits the time to open a connection, including the TLS handshake. The default
+	// is 2 s.
 	Dial time.Duration
-	// Request is for the answer to a request: 3 s. It decides how long a broker that
-	// has stopped answering, without closing its connections, stalls its clients.
-	// Brokers get four fifths of it to collect the acknowledgements of a produce request.
+	// Request limits the wait for the answer to a request. It decides how long a broker
+	// that stops answering without closing its connections can block its clients. Brokers
+	// have four fifths of it to collect the acknowledgements for a produce request. The
+	// default is 3 s.
 	Request time.Duration
-	// Room is how long Publish waits for a connection, when there is none, before it
-	// gives a message up as Unavailable: 2 s.
-	Room time.Duration
-	// KeepAlive is how soon, at the latest, a transport without traffic makes sure that
-	// a broker still answers: 1 s. Connections that fail in use are noticed at once.
+	// PublishWait limits how long Publish waits for a connection while there is none. The
+	// message then fails with Unavailable. The default is 2 s.
+	PublishWait time.Duration
+	// KeepAlive is the longest time without traffic after which the transport probes a
+	// broker. The transport notices at once when a connection in use fails. The default is
+	// 1 s.
 	KeepAlive time.Duration
-	// Refresh is how often metadata is asked for again, and so how soon a partition
-	// that was added is noticed: 10 s.
+	// Refresh is the interval between metadata requests, and so the longest time until the
+	// transport notices a new partition. The default is 10 s.
 	Refresh time.Duration
-	// Rebalance is how long the members of a group have to give their partitions up,
-	// and so how long a revoked claim waits for its handlers: 30 s.
+	// Rebalance limits how long the members of a group may take to release their
+	// partitions, and so how long a revoked partition waits for its handlers. The default
+	// is 30 s.
 	Rebalance time.Duration
-	// Session is how long a group waits for a silent member: 10 s.
+	// Session is the time after which a group removes a silent member. The default is
+	// 10 s.
 	Session time.Duration
-	// Heartbeat is how often a member says that it is there, and so how soon it learns
-	// of a rebalance: 1 s, and at most a quarter of Session.
+	// Heartbeat is the interval between the heartbeats of a group member, and so the
+	// longest time until the member notices a rebalance. It is at most a quarter of
+	// Session. The default is 1 s.
 	Heartbeat time.Duration
 }
 
 func defaults() *options {
 	return &options{
-		clientID:   "trunkline",
-		version:    sarama.V2_8_0_0,
-		byTopic:    make(map[string]Marshaler),
-		logger:     slog.New(slog.DiscardHandler),
-		backoffMin: 100 * time.Millisecond,
-		backoffMax: 5 * time.Second,
-		dial:       (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
+		clientID:     "trunkline",
+		version:      sarama.V2_8_0_0,
+		byTopic:      make(map[string]Marshaler),
+		logger:       slog.Default(),
+		reconnectMin: 100 * time.Millisecond,
+		reconnectMax: 5 * time.Second,
+		dial:         (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
 		times: Timeouts{
-			Dial: 2 * time.Second, Request: 3 * time.Second, Room: 2 * time.Second, KeepAlive: time.Second,
+			Dial: 2 * time.Second, Request: 3 * time.Second, PublishWait: 2 * time.Second, KeepAlive: time.Second,
 			Refresh: 10 * time.Second, Rebalance: 30 * time.Second, Session: 10 * time.Second, Heartbeat: time.Second,
 		},
-		publishing: publishing{maxBytes: 1 << 20, delivery: 30 * time.Second},
-		consuming:  consuming{fetch: Fetch{MinBytes: 1, Bytes: 1 << 20, Wait: 250 * time.Millisecond}},
+		producer: producerOptions{maxBytes: 1 << 20, deliveryTimeout: 30 * time.Second},
+		consumer: consumerOptions{fetch: Fetch{MinBytes: 1, Bytes: 1 << 20, Wait: 250 * time.Millisecond}},
 	}
 }
 
@@ -84,79 +94,83 @@ func invalidBecause(reason string, err error) error {
 	return failCode(driver.CodeInvalidArgument, "open", "", reason, err)
 }
 
-// WithClientID sets the name the brokers see in their logs and quotas: "trunkline".
+// WithClientID sets the client ID that brokers use in their logs and quotas. It must not
+// be empty. The default is "trunkline".
 func WithClientID(id string) Option {
 	return func(o *options) error {
 		if id == "" {
-			return invalid("the client id is empty")
+			return invalid("client ID must not be empty")
 		}
 		o.clientID = id
 		return nil
 	}
 }
 
-// WithVersion sets the newest version of Kafka whose requests are used: 2.8.0, which
-// brokers from 2.8 to 4.x understand. Versions before 0.11 have no record headers
-// and are refused.
+// WithVersion sets the newest version of Kafka whose requests the transport uses. It must
+// be at least 0.11, because earlier versions have no record headers. The default is
+// 2.8.0, which brokers from 2.8 to 4.x understand.
 func WithVersion(v sarama.KafkaVersion) Option {
 	return func(o *options) error {
 		if !v.IsAtLeast(sarama.V0_11_0_0) {
-			return invalid("the Kafka version must be at least 0.11.0.0, record headers are needed")
+			return invalid("Kafka version must be at least 0.11.0.0, because earlier versions have no record headers; got " + v.String())
 		}
 		o.version = v
 		return nil
 	}
 }
 
-// WithMarshaler sets how messages become records and back, for the topics that have
-// no marshaler of their own. Any MarshalerUnmarshaler of watermill-kafka is one. The
-// default writes what watermill-kafka's DefaultMarshaler writes, and the key natively.
+// WithMarshaler sets how messages become records and records become messages, for topics
+// without a marshaler of their own. Each MarshalerUnmarshaler of watermill-kafka is a
+// [Marshaler]. The default writes the format of watermill-kafka's DefaultMarshaler, and
+// also writes the message's key as the record's key.
 func WithMarshaler(m Marshaler) Option {
 	return func(o *options) error {
 		if m == nil {
-			return invalid("the marshaler is nil")
+			return invalid("marshaler must not be nil")
 		}
 		o.marshaler = m
 		return nil
 	}
 }
 
-// WithTopicMarshaler sets the marshaler of one topic.
+// WithTopicMarshaler sets the marshaler for one topic.
 func WithTopicMarshaler(topic string, m Marshaler) Option {
 	return func(o *options) error {
 		if topic == "" || m == nil {
-			return invalid("a topic's marshaler needs a topic and a marshaler")
+			return invalid("topic marshaler: the topic must not be empty and the marshaler must not be nil")
 		}
 		o.byTopic[topic] = m
 		return nil
 	}
 }
 
-// WithDialer sets how connections to brokers are made, at the addresses that the
-// brokers advertise. TLS goes on top of it.
-func WithDialer(dial DialFunc) Option {
+// WithDialer sets the function that opens connections to brokers. addr is the address that
+// the broker advertises. dial must return when ctx ends and must be safe for concurrent
+// use. The transport adds TLS to the connection.
+func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
 	return func(o *options) error {
 		if dial == nil {
-			return invalid("the dialer is nil")
+			return invalid("dialer must not be nil")
 		}
 		o.dial = dial
 		return nil
 	}
 }
 
-// WithDialTimeout bounds how long making a connection may take: 2 s.
-func WithDialTimeout(d time.Duration) Option { return WithTimeouts(Timeouts{Dial: d}) }
-
-// WithTimeouts sets those of the timeouts that are not 0.
+// WithTimeouts sets each time-out that is not 0. A time-out must be at least 10 ms.
 func WithTimeouts(t Timeouts) Option {
 	return func(o *options) error {
-		for _, f := range []struct{ to, from *time.Duration }{
-			{&o.times.Dial, &t.Dial}, {&o.times.Request, &t.Request}, {&o.times.Room, &t.Room},
-			{&o.times.KeepAlive, &t.KeepAlive}, {&o.times.Refresh, &t.Refresh},
-			{&o.times.Rebalance, &t.Rebalance}, {&o.times.Session, &t.Session}, {&o.times.Heartbeat, &t.Heartbeat},
+		for _, f := range []struct {
+			name     string
+			to, from *time.Duration
+		}{
+			{"Dial", &o.times.Dial, &t.Dial}, {"Request", &o.times.Request, &t.Request},
+			{"PublishWait", &o.times.PublishWait, &t.PublishWait}, {"KeepAlive", &o.times.KeepAlive, &t.KeepAlive},
+			{"Refresh", &o.times.Refresh, &t.Refresh}, {"Rebalance", &o.times.Rebalance, &t.Rebalance},
+			{"Session", &o.times.Session, &t.Session}, {"Heartbeat", &o.times.Heartbeat, &t.Heartbeat},
 		} {
 			if *f.from < 0 || (*f.from > 0 && *f.from < 10*time.Millisecond) {
-				return invalid("a timeout is below 10ms")
+				return invalid("time-outs: " + f.name + " must be 0 for the default, or at least 10ms; got " + f.from.String())
 			}
 			if *f.from > 0 {
 				*f.to = *f.from
@@ -166,57 +180,61 @@ func WithTimeouts(t Timeouts) Option {
 	}
 }
 
-// WithReconnect sets the bounds of the waits between attempts to reach a broker that
-// was never reached yet: from 100 ms, doubling with jitter, to 5 s. After a lost
-// connection they stay below 1 s, so that a broker's return is noticed.
-func WithReconnect(least, most time.Duration) Option {
+// WithReconnect sets the shortest and the longest pause between attempts to connect before
+// the first connection. The pause doubles, with jitter. After a lost connection the pause
+// is at most 1 s, so that the transport notices quickly when a broker is available again.
+// The default is from 100 ms to 5 s.
+func WithReconnect(shortest, longest time.Duration) Option {
 	return func(o *options) error {
-		if least <= 0 || most < least {
-			return invalid("the reconnect back-off needs 0 < min <= max")
+		if shortest <= 0 || longest < shortest {
+			return invalid("reconnect: the shortest pause must be greater than 0, and the longest at least as long; got " +
+				shortest.String() + " and " + longest.String())
 		}
-		o.backoffMin, o.backoffMax = least, most
+		o.reconnectMin, o.reconnectMax = shortest, longest
 		return nil
 	}
 }
 
-// WithTLS makes connections use TLS, 1.2 or later. The configuration is copied, and its
-// ServerName is the name that a broker is connected to by, unless it is set. See
-// [WithTLSFrom] for certificates in files.
+// WithTLS makes connections use TLS 1.2 or later. It copies cfg. If cfg.ServerName is
+// empty, the transport uses the host of the broker's address. See [WithTLSFrom] for
+// certificates in files.
 func WithTLS(cfg *tls.Config) Option {
 	return func(o *options) error {
 		if cfg == nil {
-			return invalid("the TLS configuration is nil")
+			return invalid("TLS configuration must not be nil")
 		}
 		c := cfg.Clone()
 		c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
 		if c.MaxVersion != 0 && c.MaxVersion < c.MinVersion {
-			return invalid("TLS below 1.2 is refused")
+			return invalid("TLS configuration: MaxVersion must be at least MinVersion and at least TLS 1.2")
 		}
-		o.tls = &encryption{fixed: c}
+		o.tls = &tlsSource{fixed: c}
 		return nil
 	}
 }
 
-// WithLogger sets where the transport says what is not an error of any call: a
-// rejoin, a position that retention has passed. The default discards it.
+// WithLogger sets the logger for conditions that the transport cannot return to a caller,
+// such as a failed group session or a committed offset that retention has removed. The
+// default is slog.Default().
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
-			return invalid("the logger is nil")
+			return invalid("logger must not be nil")
 		}
 		o.logger = l
 		return nil
 	}
 }
 
-// WithSaramaConfig changes the configuration of every sarama client just before it
-// is made: the way to what has no option of its own. What the transport relies on
-// (acks, idempotence, return channels, manual commits, its dialer) is set after it.
-// GroupStrategies that it sets come before [WithBalance].
+// WithSaramaConfig adds a function that changes the configuration of every sarama client
+// before the client is made. Use it for settings that have no option here. The transport
+// then sets what it depends on: acks, idempotence, return channels, manual commits and its
+// dialer. GroupStrategies that change sets take precedence over [WithBalance]. change
+// must be safe for concurrent use.
 func WithSaramaConfig(change func(*sarama.Config)) Option {
 	return func(o *options) error {
 		if change == nil {
-			return invalid("the sarama configuration function is nil")
+			return invalid("sarama configuration function must not be nil")
 		}
 		o.tune = append(o.tune, change)
 		return nil

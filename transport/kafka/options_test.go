@@ -28,7 +28,7 @@ func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
 		"marshaler":     {brokers: addrs, opt: kafka.WithMarshaler(nil)},
 		"topic":         {brokers: addrs, opt: kafka.WithTopicMarshaler("", kafka.RawMarshaler{})},
 		"dialer":        {brokers: addrs, opt: kafka.WithDialer(nil)},
-		"timeout":       {brokers: addrs, opt: kafka.WithDialTimeout(1)},
+		"timeout":       {brokers: addrs, opt: kafka.WithTimeouts(kafka.Timeouts{Dial: 1})},
 		"reconnect":     {brokers: addrs, opt: kafka.WithReconnect(0, 0)},
 		"tls":           {brokers: addrs, opt: kafka.WithTLS(nil)},
 		"old tls":       {brokers: addrs, opt: kafka.WithTLS(&tls.Config{MaxVersion: tls.VersionTLS11})},
@@ -57,7 +57,7 @@ func TestURL(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "kafka", k.Capabilities().Name)
 	require.Greater(t, k.Capabilities().MaxMessageBytes, 1_000_000)
-	require.NoError(t, k.Close(bounded(t)))
+	require.NoError(t, k.Close(testContext(t)))
 	for name, url := range map[string]string{
 		"no brokers": "kafka://",
 		"unknown":    "kafka://127.0.0.1:1?password=hunter2",

@@ -24,21 +24,21 @@ func TestCutIsNoticedAndMended(t *testing.T) {
 	r := setup(t, 1)
 	seen := observe(r)
 	seen.await(t, driver.Connected)
-	acked(t, publish(t, r, r.topic, anyPartition("a")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("a")...))
 	began := time.Now()
 	r.net.Cut()
 	c := seen.await(t, driver.Disconnected)
 	t.Logf("noticed after %v", time.Since(began))
 	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(c.Cause))
-	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(r.Ping(bounded(t))))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(r.Ping(testContext(t))))
 	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(publish(t, r, r.topic, anyPartition("lost")...)[0].Err))
 	began = time.Now()
 	r.net.Restore()
 	seen.await(t, driver.Connected)
 	t.Logf("back after %v", time.Since(began))
-	require.NoError(t, r.Ping(bounded(t)))
+	require.NoError(t, r.Ping(testContext(t)))
 	out := publish(t, r, r.topic, anyPartition("b")...)
-	acked(t, out)
+	requirePublished(t, out)
 	require.Equal(t, int64(1), out[0].Offset) // what failed as not sent was not
 	require.Equal(t, "connected disconnected connected", seen.String())
 }
@@ -49,7 +49,7 @@ func TestProducerWithOneSeedGone(t *testing.T) {
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
 	for range 8 { // which seed is asked first is chosen at random
-		gone, _ := unused(t)
+		gone, _ := unusedAddr(t)
 		var asked atomic.Int64
 		k, err := kafka.New(append([]string{gone}, b.Addrs()...), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if addr == gone {
@@ -58,10 +58,10 @@ func TestProducerWithOneSeedGone(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, addr)
 		}))
 		require.NoError(t, err)
-		require.NoError(t, k.Ready(bounded(t)))
-		acked(t, publish(t, k, topic, anyPartition("a")...))
+		require.NoError(t, k.Ready(testContext(t)))
+		requirePublished(t, publish(t, k, topic, anyPartition("a")...))
 		require.Less(t, asked.Load(), int64(25), "it was gone, and asked again and again")
-		require.NoError(t, k.Close(bounded(t)))
+		require.NoError(t, k.Close(testContext(t)))
 	}
 }
 
@@ -74,7 +74,7 @@ func TestSlowProducerIsWaitedFor(t *testing.T) {
 	const room = 10 * time.Millisecond
 	var slow atomic.Bool
 	made := make(chan struct{})
-	k := open(t, b, kafka.WithTimeouts(kafka.Timeouts{Room: room, Dial: patience}), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	k := open(t, b, kafka.WithTimeouts(kafka.Timeouts{PublishWait: room, Dial: testTimeout}), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if slow.Load() {
 			select {
 			case <-made:
@@ -84,7 +84,7 @@ func TestSlowProducerIsWaitedFor(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}))
 	slow.Store(true)
-	outs, waits := batch(bounded(t), topic, anyPartition("a")...)
+	outs, waits := batch(testContext(t), topic, anyPartition("a")...)
 	go k.Publish(outs)
 	short, cancel := context.WithTimeout(t.Context(), 30*room)
 	defer cancel()
@@ -92,7 +92,7 @@ func TestSlowProducerIsWaitedFor(t *testing.T) {
 	k.Publish(hasty)
 	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(gone.wait()[0].Err), "its own context ends its wait, nothing else")
 	close(made)
-	acked(t, waits.wait())
+	requirePublished(t, waits.wait())
 }
 
 func TestStallIsNoticed(t *testing.T) {
@@ -100,10 +100,10 @@ func TestStallIsNoticed(t *testing.T) {
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 1500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))
 	seen := observe(r)
 	seen.await(t, driver.Connected)
-	acked(t, publish(t, r, r.topic, anyPartition("a")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("a")...))
 	r.net.Stall()
 	began := time.Now()
-	outs, s := batch(bounded(t), r.topic, anyPartition("?")...)
+	outs, s := batch(testContext(t), r.topic, anyPartition("?")...)
 	r.Publish(outs)
 	require.Contains(t, []driver.Code{driver.CodeOutcomeUnknown, driver.CodeUnavailable}, driver.CodeOf(s.wait()[0].Err))
 	t.Logf("outcome after %v: %v", time.Since(began), s.out[0].Err)
@@ -113,7 +113,7 @@ func TestStallIsNoticed(t *testing.T) {
 	began = time.Now()
 	seen.await(t, driver.Connected)
 	t.Logf("back after %v", time.Since(began))
-	acked(t, publish(t, r, r.topic, anyPartition("b")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("b")...))
 }
 
 // However much is under way when every broker goes away: it has its outcome soon, so that
@@ -121,9 +121,9 @@ func TestStallIsNoticed(t *testing.T) {
 func TestMuchUnderWayEndsSoon(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
-	acked(t, publish(t, r, r.topic, anyPartition("first")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("first")...))
 	r.net.Stall()
-	outs, s := batch(bounded(t), r.topic, anyPartition(numbered("x", 1000)...)...)
+	outs, s := batch(testContext(t), r.topic, anyPartition(numbered("x", 1000)...)...)
 	r.Publish(outs)
 	began := time.Now()
 	r.net.Cut()
@@ -134,7 +134,7 @@ func TestMuchUnderWayEndsSoon(t *testing.T) {
 	t.Logf("all told after %v", took)
 	require.Less(t, took, 1000*50*time.Millisecond*3/4, "each waits for the one before")
 	r.net.Restore()
-	acked(t, publish(t, r, r.topic, anyPartition("last")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("last")...))
 }
 
 // What is under way when the network goes away ends soon, and as the log says it did.
@@ -143,12 +143,12 @@ func TestOutcomesAreTrueAcrossACut(t *testing.T) {
 	r := setup(t, 1)
 	seen := observe(r)
 	other := open(t, r.broker)
-	acked(t, publish(t, r, r.topic, anyPartition("first")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("first")...))
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	outcomes := make(map[string]error)
 	started := make(chan struct{}, 1)
-	ctx := bounded(t)
+	ctx := testContext(t)
 	for _, worker := range []string{"a", "b", "c", "d"} {
 		wg.Go(func() {
 			for i := 0; ; i++ { // until the cut
@@ -178,10 +178,10 @@ func TestOutcomesAreTrueAcrossACut(t *testing.T) {
 	r.net.Restore()
 	seen.await(t, driver.Connected)
 	out := publish(t, r, r.topic, anyPartition("last")...)
-	acked(t, out)
+	requirePublished(t, out)
 
 	s := subscribe(t, other, driver.Subscription{Topic: r.topic})
-	p := assigned(t, s)
+	p := awaitAssigned(t, s)
 	log := make(map[string]int)
 	for _, rec := range fetch(t, p[0], int(out[0].Offset)+1) {
 		log[string(rec.Payload)]++
@@ -209,13 +209,13 @@ func TestReaderResumesAfterAnOutage(t *testing.T) {
 	seen := observe(r)
 	other := open(t, r.broker)
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Start: driver.Start{Kind: driver.StartNewest}})
-	p := assigned(t, s)
+	p := awaitAssigned(t, s)
 	require.Len(t, p, 2)
 	want := make(map[int32][]string)
 	send := func(prefix string) {
 		for i, text := range numbered(prefix, 20) {
 			part := int32(i % 2)
-			acked(t, publish(t, other, r.topic, item{payload: text, partition: part}))
+			requirePublished(t, publish(t, other, r.topic, item{payload: text, partition: part}))
 			want[part] = append(want[part], text)
 		}
 	}
@@ -230,13 +230,13 @@ func TestReaderResumesAfterAnOutage(t *testing.T) {
 	for range 2 {
 		r.net.Cut()
 		seen.await(t, driver.Disconnected)
-		ev, err := s.Next(bounded(t))
+		ev, err := s.Next(testContext(t))
 		require.NoError(t, err)
 		require.False(t, ev.Assigned)
 		require.Equal(t, driver.CodeUnavailable, driver.CodeOf(ev.Cause))
 		send("while")
 		r.net.Restore()
-		require.Empty(t, assigned(t, s)) // the same claims go on
+		require.Empty(t, awaitAssigned(t, s)) // the same claims go on
 		read()
 		require.NoError(t, p[0].Context().Err())
 	}
@@ -252,10 +252,10 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	d := &kafkatest.Dialer{}
 	k, err := kafka.New(b.Addrs(), kafka.WithDialer(d.DialContext))
 	require.NoError(t, err)
-	require.NoError(t, k.Ready(bounded(t)))
-	acked(t, publish(t, k, topic, anyPartition("a")...))
+	require.NoError(t, k.Ready(testContext(t)))
+	requirePublished(t, publish(t, k, topic, anyPartition("a")...))
 	d.Stall()
-	outs, s := batch(bounded(t), topic, anyPartition(numbered("", 20)...)...)
+	outs, s := batch(testContext(t), topic, anyPartition(numbered("", 20)...)...)
 	k.Publish(outs)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
@@ -265,7 +265,7 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 		require.Contains(t, []driver.Code{driver.CodeOutcomeUnknown, driver.CodeUnavailable}, driver.CodeOf(o.Err), "%v", o.Err)
 		require.Equal(t, 1, s.n[i])
 	}
-	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(k.Close(bounded(t))), "a later call tells what the first one did")
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(k.Close(testContext(t))), "a later call tells what the first one did")
 	d.Restore()
 }
 
@@ -281,12 +281,12 @@ func TestCloseWhileTheProducerIsMade(t *testing.T) {
 		return d.DialContext(ctx, network, addr)
 	}))
 	require.NoError(t, err)
-	require.NoError(t, k.Ready(bounded(t)))
+	require.NoError(t, k.Ready(testContext(t)))
 	d.Stall()
 	before := dials.Load()
-	outs, s := batch(bounded(t), topic, anyPartition("a")...)
+	outs, s := batch(testContext(t), topic, anyPartition("a")...)
 	go k.Publish(outs)
-	require.Eventually(t, func() bool { return dials.Load() > before }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return dials.Load() > before }, testTimeout, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	began := time.Now()
@@ -306,12 +306,12 @@ func TestWrongPartitionKeepsTheProducer(t *testing.T) {
 		dials.Add(1)
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}))
-	acked(t, publish(t, k, topic, anyPartition("a")...))
+	requirePublished(t, publish(t, k, topic, anyPartition("a")...))
 	before := dials.Load()
 	const wrong = 50
 	for range wrong {
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, k, topic, item{partition: 9})[0].Err))
-		acked(t, publish(t, k, topic, anyPartition("b")...))
+		requirePublished(t, publish(t, k, topic, anyPartition("b")...))
 	}
 	require.Less(t, dials.Load()-before, int64(wrong), "some may be for other things")
 }
@@ -321,7 +321,7 @@ func TestWrongPartitionKeepsTheProducer(t *testing.T) {
 func TestReaderSurvivesManyErrors(t *testing.T) {
 	t.Parallel()
 	const partitions = 16
-	log := newHeard()
+	log := newLogMessages()
 	r := setup(t, partitions, kafka.WithLogger(slog.New(log)), kafka.WithSaramaConfig(func(c *sarama.Config) {
 		c.Consumer.Retry.BackoffFunc = func(int) time.Duration { return time.Millisecond }
 		c.Metadata.Retry.Max = 0
@@ -329,19 +329,19 @@ func TestReaderSurvivesManyErrors(t *testing.T) {
 	seen := observe(r)
 	other := open(t, r.broker)
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic})
-	parts := assigned(t, s)
+	parts := awaitAssigned(t, s)
 	require.Len(t, parts, partitions)
 	for _, p := range parts {
-		acked(t, publish(t, other, r.topic, item{payload: "before", partition: p.ID()}))
+		requirePublished(t, publish(t, other, r.topic, item{payload: "before", partition: p.ID()}))
 	}
 	for _, p := range parts {
 		fetch(t, p, 1)
 	}
 	r.net.Cut()
 	seen.await(t, driver.Disconnected)
-	log.awaitMany(t, "partition consumer", 600)
+	log.awaitMany(t, "partition consumer reported an error", 600)
 	for _, p := range parts {
-		acked(t, publish(t, other, r.topic, item{payload: "meanwhile", partition: p.ID()}))
+		requirePublished(t, publish(t, other, r.topic, item{payload: "meanwhile", partition: p.ID()}))
 	}
 	r.net.Restore()
 	seen.await(t, driver.Connected)

@@ -14,95 +14,98 @@ import (
 
 var errNoSuchPartition = errors.New("the topic has no such partition")
 
-// How much goes to one partition before another is chosen. stickyBytes is Java's: enough
-// that requests are worth their while. A busy producer fills that faster than a broker
-// answers, and each change of partition splits what waits for the next request among
-// two: it stays for up to stickyMost, unless that takes longer than stickyTime.
+// These constants limit how much goes to one sticky partition before the partitioner
+// chooses another. minStickyBytes is Java's value; it makes requests large enough. A busy
+// producer sends that much before the broker answers, and each change of partition splits
+// the next request in two. A partition therefore stays sticky for up to maxStickyBytes,
+// unless that takes longer than maxStickyTime.
 const (
-	stickyBytes = 16 << 10
-	stickyMost  = 256 << 10
-	stickyTime  = 20 * time.Millisecond
+	minStickyBytes = 16 << 10
+	maxStickyBytes = 256 << 10
+	maxStickyTime  = 20 * time.Millisecond
 )
 
-// partitioner chooses the partitions of one topic's records: the one that is named,
-// else the one Java's default partitioner chooses for the key, else the sticky one.
-// Records that are published together go to the same; so do those that come while some
-// are still under way, up to a bound: they will share a request.
+// partitioner chooses the partitions of the records of one topic: the partition that the
+// message names, else the one that Java's default partitioner chooses for the key, else
+// the sticky partition. Records that are published together go to the same partition. So
+// do records that are published while others are in flight, up to a limit, because they
+// can share a request.
 type partitioner struct {
-	// used by sarama's goroutine for the topic alone
-	sticky int32
-	since  time.Time // when it was chosen
-	bytes  int       // that went there
-	bound  int       // of them, when to look again whether it is to stay
+	// Only sarama's goroutine for the topic uses these.
+	sticky   int32
+	chosenAt time.Time // when sticky was chosen
+	bytes    int       // sent to sticky
+	checkAt  int       // the value of bytes at which to check stickyEnds again
 
-	underway atomic.Int64 // records without an outcome that went to a sticky partition
+	inFlight atomic.Int64 // records without an outcome that went to a sticky partition
 }
 
-// together is what the keyless records of one Publish to one topic share, up to
-// togetherBytes. It is used by sarama's goroutine for the topic alone.
-type together struct {
+// batchAffinity keeps the records without a key of one Publish to one topic on one
+// partition, up to maxAffinityBytes. Only sarama's goroutine for the topic uses it.
+type batchAffinity struct {
 	chosen    bool
 	partition int32
 	bytes     int
 }
 
-const togetherBytes = 512 << 10
+const maxAffinityBytes = 512 << 10
 
 func newPartitioner(string) sarama.Partitioner { return &partitioner{sticky: -1} }
 
 // Partition implements sarama.Partitioner.
-func (p *partitioner) Partition(msg *sarama.ProducerMessage, n int32) (int32, error) {
-	item := msg.Metadata.(*pending)
-	if item.out.Partition >= 0 {
-		if item.out.Partition >= n {
+func (p *partitioner) Partition(rec *sarama.ProducerMessage, n int32) (int32, error) {
+	msg := rec.Metadata.(*pendingMessage)
+	if msg.out.Partition >= 0 {
+		if msg.out.Partition >= n {
 			return -1, errNoSuchPartition
 		}
-		return item.out.Partition, nil
+		return msg.out.Partition, nil
 	}
-	if msg.Key != nil {
-		key, err := msg.Key.Encode()
+	if rec.Key != nil {
+		key, err := rec.Key.Encode()
 		if err != nil {
 			return -1, err
 		}
 		return partition.ByKey(key, n), nil
 	}
-	with := item.with
-	if !with.chosen || with.partition >= n || with.bytes >= togetherBytes {
-		if p.sticky < 0 || p.sticky >= n || p.underway.Load() == 0 || p.bytes >= p.bound && p.full() {
-			p.sticky, p.since, p.bytes, p.bound = another(p.sticky, n), time.Now(), 0, stickyBytes
+	affinity := msg.affinity
+	if !affinity.chosen || affinity.partition >= n || affinity.bytes >= maxAffinityBytes {
+		if p.sticky < 0 || p.sticky >= n || p.inFlight.Load() == 0 || p.bytes >= p.checkAt && p.stickyEnds() {
+			p.sticky, p.chosenAt, p.bytes, p.checkAt = otherPartition(p.sticky, n), time.Now(), 0, minStickyBytes
 		}
-		*with = together{chosen: true, partition: p.sticky}
+		*affinity = batchAffinity{chosen: true, partition: p.sticky}
 	}
-	size := msg.ByteSize(2)
+	size := rec.ByteSize(2)
 	p.bytes += size
-	with.bytes += size
-	p.underway.Add(1)
-	item.stuck = p
-	return with.partition, nil
+	affinity.bytes += size
+	p.inFlight.Add(1)
+	msg.countedBy = p
+	return affinity.partition, nil
 }
 
-// full says whether the sticky partition has had enough.
-func (p *partitioner) full() bool {
-	p.bound += stickyBytes
-	return p.bytes >= stickyMost || time.Since(p.since) > stickyTime
+// stickyEnds reports whether to choose another sticky partition now.
+func (p *partitioner) stickyEnds() bool {
+	p.checkAt += minStickyBytes
+	return p.bytes >= maxStickyBytes || time.Since(p.chosenAt) > maxStickyTime
 }
 
-// another returns any of n but last, when there is another.
-func another(last, n int32) int32 {
+// otherPartition returns a random partition of n, but not current unless it is the only
+// one.
+func otherPartition(current, n int32) int32 {
 	if n == 1 {
 		return 0
 	}
-	if last < 0 || last >= n {
+	if current < 0 || current >= n {
 		return rand.Int32N(n)
 	}
-	return (last + 1 + rand.Int32N(n-1)) % n
+	return (current + 1 + rand.Int32N(n-1)) % n
 }
 
 // RequiresConsistency implements sarama.Partitioner.
 func (p *partitioner) RequiresConsistency() bool { return true }
 
-// MessageRequiresConsistency implements sarama.DynamicConsistencyPartitioner: a record
-// without a key may avoid partitions that have no leader now.
-func (p *partitioner) MessageRequiresConsistency(msg *sarama.ProducerMessage) bool {
-	return msg.Key != nil || msg.Metadata.(*pending).out.Partition != driver.AnyPartition
+// MessageRequiresConsistency implements sarama.DynamicConsistencyPartitioner. A record
+// without a key and a named partition can avoid partitions that have no leader.
+func (p *partitioner) MessageRequiresConsistency(rec *sarama.ProducerMessage) bool {
+	return rec.Key != nil || rec.Metadata.(*pendingMessage).out.Partition != driver.AnyPartition
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, with *together) (int32, *pending) {
+func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, affinity *batchAffinity) (int32, *pendingMessage) {
 	t.Helper()
-	item := &pending{out: &out, with: with}
+	item := &pendingMessage{out: &out, affinity: affinity}
 	item.rec.Metadata = item
 	item.rec.Value = sarama.ByteEncoder(out.Payload)
 	if out.Key != nil {
@@ -29,7 +29,7 @@ func TestKeysGoWhereJavaSendsThem(t *testing.T) {
 	p := newPartitioner("topic")
 	// toPositive(murmur2) of Apache Kafka's own test vectors, of ten partitions.
 	for key, hash := range map[string]int32{"21": -973932308, "foobar": -790332482, "abc": 479470107} {
-		got, _ := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Key: []byte(key)}, 10, &together{})
+		got, _ := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Key: []byte(key)}, 10, &batchAffinity{})
 		require.Equal(t, (hash&0x7fffffff)%10, got, key)
 	}
 }
@@ -42,7 +42,7 @@ func TestPartitionerSticksLongerWhenBusy(t *testing.T) {
 		stay := func(p sarama.Partitioner, pause time.Duration) (bytes int) {
 			first := int32(-1)
 			for {
-				got, item := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Payload: payload}, 8, &together{})
+				got, item := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Payload: payload}, 8, &batchAffinity{})
 				if first < 0 {
 					first = got
 				}
@@ -53,8 +53,8 @@ func TestPartitionerSticksLongerWhenBusy(t *testing.T) {
 				time.Sleep(pause)
 			}
 		}
-		require.InDelta(t, stickyBytes, stay(newPartitioner("slow"), 2*time.Millisecond), 3<<10)
-		require.InDelta(t, stickyMost, stay(newPartitioner("fast"), 0), 3<<10)
+		require.InDelta(t, minStickyBytes, stay(newPartitioner("slow"), 2*time.Millisecond), 3<<10)
+		require.InDelta(t, maxStickyBytes, stay(newPartitioner("fast"), 0), 3<<10)
 	})
 }
 
@@ -62,27 +62,27 @@ func TestPartitionerSticks(t *testing.T) {
 	t.Parallel()
 	p := newPartitioner("topic")
 	free := driver.Outgoing{Partition: driver.AnyPartition}
-	batch := &together{}
+	batch := &batchAffinity{}
 	first, item := choose(t, p, free, 8, batch)
 	for range 10_000 {
 		again, other := choose(t, p, free, 8, batch)
 		require.Equal(t, first, again, "what is published together stays together")
-		other.settle()
+		other.leaveInFlight()
 	}
 	named, _ := choose(t, p, driver.Outgoing{Partition: 3, Key: []byte("k")}, 8, batch)
 	require.EqualValues(t, 3, named, "a named partition goes before the key")
 
-	next, lone := choose(t, p, free, 8, &together{})
+	next, lone := choose(t, p, free, 8, &batchAffinity{})
 	require.NotEqual(t, first, next, "the partition has had its share")
-	company, last := choose(t, p, free, 8, &together{})
+	company, last := choose(t, p, free, 8, &batchAffinity{})
 	require.Equal(t, next, company, "they will share a request")
-	for _, i := range []*pending{item, lone, last} {
-		i.settle()
+	for _, i := range []*pendingMessage{item, lone, last} {
+		i.leaveInFlight()
 	}
-	idle, _ := choose(t, p, free, 8, &together{})
+	idle, _ := choose(t, p, free, 8, &batchAffinity{})
 	require.NotEqual(t, next, idle, "no request to share: any partition is as good")
 
-	large := &together{bytes: togetherBytes, chosen: true, partition: next}
+	large := &batchAffinity{bytes: maxAffinityBytes, chosen: true, partition: next}
 	moved, _ := choose(t, p, free, 8, large)
 	require.Equal(t, idle, moved, "a very large batch is many requests anyway")
 	only, _ := choose(t, p, free, 1, batch)

@@ -7,33 +7,50 @@ import (
 	"time"
 )
 
-// Config holds as fields what most programs set by options. What is left zero has its
-// default.
+// Config contains what most programs set by options, for injectors such as google/wire. A
+// field that is zero keeps the default of the option.
 type Config struct {
-	// Brokers are some of the cluster's, "host:port".
+	// Brokers are addresses ("host:port") of some of the cluster's brokers.
 	Brokers []string
-	// ClientID is what WithClientID sets.
+	// ClientID is the argument of WithClientID.
 	ClientID string
-	// TLS is what WithTLS sets, and TLSFrom what WithTLSFrom does. At most one is set;
-	// with neither, connections are plain text.
+	// TLS is the argument of WithTLS, and TLSFrom that of WithTLSFrom. Set at
+	// most one. If neither is set, connections are plain text.
 	TLS     *tls.Config
 	TLSFrom *TLS
-	// SASL is the mechanism: plain, scram-sha-256, scram-sha-512 or oauthbearer, in
-	// letters of either case. "" is plain when User is set, and no login when it isn't.
+	// SASL is the mechanism: plain, scram-sha-256, scram-sha-512 or oauthbearer, in upper
+	// or lower case. If it is empty, the mechanism is plain when User or Password is set,
+	// and otherwise there is no login.
 	SASL string
-	// User and Password are those of a login; for oauthbearer Password is the token, and
-	// there is no User.
+	// User and Password are the credentials of the login. For oauthbearer, Password returns
+	// the token and User must be empty.
 	User     string
-	Password Secret
-	// Logger is what WithLogger sets.
+	Password CredentialSource
+	// Logger is the argument of WithLogger.
 	Logger *slog.Logger
-	// Options are applied after the fields.
+	// Options are applied after the other fields.
 	Options []Option
 }
 
-// NewTransport is New with what c says, and a cleanup that closes the transport, in
-// case the bus it is for was never made.
+// NewTransport returns a transport with the configuration c. The cleanup function closes
+// the transport if no bus has closed it before.
 func NewTransport(c Config) (*Transport, func(), error) {
+	opts, err := c.options()
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := New(c.Brokers, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = t.Close(ctx) // usually the bus has closed it and reported the error
+	}, nil
+}
+
+func (c Config) options() ([]Option, error) {
 	var opts []Option
 	if c.ClientID != "" {
 		opts = append(opts, WithClientID(c.ClientID))
@@ -43,23 +60,19 @@ func NewTransport(c Config) (*Transport, func(), error) {
 	}
 	if c.TLSFrom != nil {
 		if c.TLS != nil {
-			return nil, nil, invalid("both TLS and TLSFrom are set: leave one out")
+			return nil, invalid("configuration: TLS and TLSFrom are both set: set only one")
 		}
 		opts = append(opts, WithTLSFrom(*c.TLSFrom))
 	}
 	if c.SASL != "" || c.User != "" || c.Password != nil {
-		opts = append(opts, withSASL(c.SASL, c.User, c.Password))
+		mechanism := c.SASL
+		if mechanism == "" {
+			mechanism = "plain"
+		}
+		opts = append(opts, withSASL(mechanism, c.User, c.Password))
 	}
 	if c.Logger != nil {
 		opts = append(opts, WithLogger(c.Logger))
 	}
-	t, err := New(c.Brokers, append(opts, c.Options...)...)
-	if err != nil {
-		return nil, nil, err
-	}
-	return t, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = t.Close(ctx) // a bus has closed it already, and told
-	}, nil
+	return append(opts, c.Options...), nil
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-func TestProvider(t *testing.T) {
+func TestNewTransportFromConfig(t *testing.T) {
 	t.Parallel()
 	password := func(context.Context) (string, error) { return "secret", nil }
 	transport, done, err := kafka.NewTransport(kafka.Config{Brokers: []string{"127.0.0.1:1"}, ClientID: "c",
 		TLS: &tls.Config{ServerName: "broker"}, User: "u", Password: password})
-	require.NoError(t, err, "an absent broker is no fault")
+	require.NoError(t, err, "New does not need a broker")
 	done()
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ping(t.Context())))
-	done() // once more does no harm
+	done() // has no effect
 
 	for name, c := range map[string]kafka.Config{
 		"no brokers":  {},

@@ -19,19 +19,19 @@ import (
 func TestKeylessBatchGoesTogether(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 8)
-	acked(t, publish(t, r, r.topic, anyPartition("first")...))
-	before := r.Stats()
+	requirePublished(t, publish(t, r, r.topic, anyPartition("first")...))
+	before := kafka.StatsOf(r.Transport)
 	const rounds = 20
 	used := make(map[int32]bool)
 	for range rounds {
 		outs := publish(t, r, r.topic, anyPartition(numbered("", 100)...)...)
-		acked(t, outs)
+		requirePublished(t, outs)
 		for _, o := range outs {
 			require.Equal(t, outs[0].Partition, o.Partition)
 		}
 		used[outs[0].Partition] = true
 	}
-	after := r.Stats()
+	after := kafka.StatsOf(r.Transport)
 	require.EqualValues(t, rounds*100, after.Produced-before.Produced)
 	requests := after.ProduceRequests - before.ProduceRequests
 	t.Logf("%d records in %d requests, to %d partitions", rounds*100, requests, len(used))
@@ -45,7 +45,7 @@ func TestLoneMessagesGoRound(t *testing.T) {
 	used := make(map[int32]bool)
 	for range 40 {
 		outs := publish(t, r, r.topic, anyPartition("x")...)
-		acked(t, outs)
+		requirePublished(t, outs)
 		used[outs[0].Partition] = true
 	}
 	require.Greater(t, len(used), 1)
@@ -59,20 +59,20 @@ func TestCompressionAndLinger(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t, 4, kafka.WithCompression(codec), kafka.WithLinger(20*time.Millisecond))
-			acked(t, publish(t, r, r.topic, anyPartition("first")...))
-			before := r.Stats().ProduceRequests
+			requirePublished(t, publish(t, r, r.topic, anyPartition("first")...))
+			before := kafka.StatsOf(r.Transport).ProduceRequests
 			want := make([]string, 100)
 			for i := range want {
 				want[i] = strings.Repeat(name, 100+i)
 			}
 			outs := publish(t, r, r.topic, anyPartition(want...)...)
-			acked(t, outs)
-			t.Logf("%d requests", r.Stats().ProduceRequests-before)
+			requirePublished(t, outs)
+			t.Logf("%d requests", kafka.StatsOf(r.Transport).ProduceRequests-before)
 			s := subscribe(t, r, driver.Subscription{
 				Topic: r.topic, Partitions: []int32{outs[0].Partition},
 				Start: driver.Start{Kind: driver.StartAtOffset, Offset: outs[0].Offset},
 			})
-			require.Equal(t, want, payloads(fetch(t, assigned(t, s)[0], 100)))
+			require.Equal(t, want, payloads(fetch(t, awaitAssigned(t, s)[0], 100)))
 		})
 	}
 }
@@ -82,7 +82,7 @@ func TestMaxMessageBytes(t *testing.T) {
 	r := setup(t, 1, kafka.WithMaxMessageBytes(100<<10))
 	limit := r.Capabilities().MaxMessageBytes
 	require.Equal(t, 97_656, limit)
-	acked(t, publish(t, r, r.topic, item{payload: string(make([]byte, limit-100))}))
+	requirePublished(t, publish(t, r, r.topic, item{payload: string(make([]byte, limit-100))}))
 	require.Equal(t, driver.CodeTooLarge, driver.CodeOf(publish(t, r, r.topic, item{payload: string(make([]byte, 100<<10))})[0].Err))
 	usual := setup(t, 1)
 	require.Equal(t, 1_000_000, usual.Capabilities().MaxMessageBytes)
@@ -97,7 +97,7 @@ func TestBusyPublisherReconnects(t *testing.T) {
 	r := setup(t, 1)
 	seen := observe(r)
 	seen.await(t, driver.Connected)
-	ctx, cancel := context.WithCancel(bounded(t))
+	ctx, cancel := context.WithCancel(testContext(t))
 	defer cancel()
 	var mu sync.Mutex
 	var stored []string
@@ -162,10 +162,10 @@ func TestBusyPublisherReconnects(t *testing.T) {
 	cancel()
 	wg.Wait()
 	last := publish(t, r, r.topic, anyPartition("last")...)
-	acked(t, last)
+	requirePublished(t, last)
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic})
 	log := make(map[string]int)
-	for _, rec := range fetch(t, assigned(t, s)[0], int(last[0].Offset)+1) {
+	for _, rec := range fetch(t, awaitAssigned(t, s)[0], int(last[0].Offset)+1) {
 		log[string(rec.Payload)]++
 	}
 	for _, p := range stored {

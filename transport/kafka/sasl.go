@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 
@@ -15,53 +16,65 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// WithSASLPlain makes connections authenticate with SASL/PLAIN, which hands the
-// password itself to the broker. It needs TLS; see [WithInsecureSASL].
-func WithSASLPlain(user string, password Secret) Option {
+// WithSASLPlain makes connections authenticate with SASL/PLAIN. The client sends the
+// password to the broker, so PLAIN needs TLS; see [WithInsecureSASL].
+func WithSASLPlain(user string, password CredentialSource) Option {
 	return withPassword(sarama.SASLTypePlaintext, user, password)
 }
 
-// WithSASLScramSHA256 makes connections authenticate with SASL/SCRAM-SHA-256. Each
-// side proves that it knows the password and neither sends it, so it may go without
-// TLS where nobody needs to be kept from reading or changing the records. Who can read
-// a login can still try passwords on it at leisure: then the password must be long.
-func WithSASLScramSHA256(user string, password Secret) Option {
+// WithSASLScramSHA256 makes connections authenticate with SASL/SCRAM-SHA-256. Each side
+// proves that it has the password and neither sends it. SCRAM works without TLS, but an
+// attacker on the network can then read and change records. An attacker that reads a login
+// can also try passwords offline, so the password must be long.
+func WithSASLScramSHA256(user string, password CredentialSource) Option {
 	return withPassword(sarama.SASLTypeSCRAMSHA256, user, password)
 }
 
-// WithSASLScramSHA512 is WithSASLScramSHA256 with SCRAM-SHA-512.
-func WithSASLScramSHA512(user string, password Secret) Option {
+// WithSASLScramSHA512 is like [WithSASLScramSHA256], with SCRAM-SHA-512.
+func WithSASLScramSHA512(user string, password CredentialSource) Option {
 	return withPassword(sarama.SASLTypeSCRAMSHA512, user, password)
 }
 
-func withPassword(mechanism sarama.SASLMechanism, user string, password Secret) Option {
+func withPassword(mechanism sarama.SASLMechanism, user string, password CredentialSource) Option {
 	return func(o *options) error {
 		if user == "" || password == nil {
 			return invalid("SASL/" + string(mechanism) + " needs a user and a password")
 		}
 		if strings.ContainsRune(user, 0) {
-			return invalid("the user's name holds a zero byte")
+			return invalid("SASL/" + string(mechanism) + ": the user name must not contain a zero byte")
 		}
-		o.login = &login{mechanism: mechanism, user: user, password: password, stand: rand.Text()}
+		o.login = &saslLogin{mechanism: mechanism, user: user, credential: password, placeholder: rand.Text()}
 		return nil
 	}
 }
 
-// WithSASLOAuthBearer makes connections authenticate with SASL/OAUTHBEARER, which hands
-// a token to the broker. It needs TLS; see [WithInsecureSASL].
-func WithSASLOAuthBearer(tokens TokenSource) Option {
+// WithSASLOAuthBearer makes connections authenticate with SASL/OAUTHBEARER. The client
+// sends a token, for most issuers a signed JWT, to the broker, so OAUTHBEARER needs TLS;
+// see [WithInsecureSASL]. See [WithSASLExtensions] for extensions.
+func WithSASLOAuthBearer(token CredentialSource) Option {
 	return func(o *options) error {
-		if s, ok := tokens.(Secret); tokens == nil || ok && s == nil {
+		if token == nil {
 			return invalid("SASL/OAUTHBEARER needs a source of tokens")
 		}
-		o.login = &login{mechanism: sarama.SASLTypeOAuth, tokens: tokens}
+		o.login = &saslLogin{mechanism: sarama.SASLTypeOAuth, credential: token}
 		return nil
 	}
 }
 
-// WithInsecureSASL lets PLAIN and OAUTHBEARER do without TLS. Everybody who can read
-// the network then has the password or token, and whoever can answer in a broker's
-// place is given it. It is for networks that are secured otherwise, and for tests.
+// WithSASLExtensions sets the extensions that the client sends with each OAUTHBEARER token
+// (KIP-342). Extensions are not secret. Most brokers need none. Other mechanisms ignore
+// them.
+func WithSASLExtensions(extensions map[string]string) Option {
+	extensions = maps.Clone(extensions)
+	return func(o *options) error {
+		o.saslExtensions = extensions
+		return nil
+	}
+}
+
+// WithInsecureSASL allows PLAIN and OAUTHBEARER without TLS. Every program that can read
+// the network traffic then sees the password or token, and so does every program that can
+// answer at a broker's address. Use it for networks with other protection, and in tests.
 func WithInsecureSASL() Option {
 	return func(o *options) error {
 		o.insecureSASL = true
@@ -69,41 +82,42 @@ func WithInsecureSASL() Option {
 	}
 }
 
-// withSASL is the option for a mechanism by its name, PLAIN when that is empty.
-func withSASL(mechanism, user string, secret Secret) Option {
+// withSASL returns the option for the mechanism with this name.
+func withSASL(mechanism, user string, credential CredentialSource) Option {
 	switch m := strings.ToUpper(mechanism); m {
-	case "":
-		return WithSASLPlain(user, secret)
 	case sarama.SASLTypePlaintext, sarama.SASLTypeSCRAMSHA256, sarama.SASLTypeSCRAMSHA512:
-		return withPassword(sarama.SASLMechanism(m), user, secret)
+		return withPassword(sarama.SASLMechanism(m), user, credential)
 	case sarama.SASLTypeOAuth:
 		if user == "" {
-			return WithSASLOAuthBearer(secret)
+			return WithSASLOAuthBearer(credential)
 		}
-		return func(*options) error { return invalid("SASL/OAUTHBEARER takes no user, the token says who it is") }
+		return func(*options) error {
+			return invalid("SASL/OAUTHBEARER takes no user name, because the token contains it")
+		}
 	default:
 		return func(*options) error {
-			return invalid("the SASL mechanism is none of plain, scram-sha-256, scram-sha-512 and oauthbearer")
+			return invalid("SASL mechanism must be plain, scram-sha-256, scram-sha-512 or oauthbearer")
 		}
 	}
 }
 
-// login is how connections authenticate. It is immutable. sarama takes a password once
-// for a client's life, and a client lives for as long as a subscription does; here the
-// secret is asked for whenever sarama logs a connection in, which it does again before
-// the broker's session ends (KIP-368), so that a rotated one is picked up.
-type login struct {
-	mechanism sarama.SASLMechanism
-	user      string
-	password  Secret
-	tokens    TokenSource
-	// stand is what sarama takes for the password: it never sees the real one. In a
-	// PLAIN login it is replaced on its way to the broker.
-	stand string
+// saslLogin authenticates connections. It is immutable.
+//
+// sarama takes a password once for the life of a client, and a client lives as long as its
+// subscription. saslLogin instead asks for the credential each time sarama authenticates a
+// connection, so that a rotated credential takes effect. sarama also authenticates again
+// before the broker's session ends (KIP-368).
+type saslLogin struct {
+	mechanism  sarama.SASLMechanism
+	user       string
+	credential CredentialSource
+	// placeholder is the password in sarama's configuration, which never contains the real
+	// one. In a PLAIN login, insertPassword replaces it before the request is sent.
+	placeholder string
 }
 
-// String says what a login is, for an error.
-func (l *login) String() string {
+// String returns the mechanism and the user.
+func (l *saslLogin) String() string {
 	s := "SASL/" + string(l.mechanism)
 	if l.user != "" {
 		s += fmt.Sprintf(" as %q", l.user)
@@ -111,56 +125,57 @@ func (l *login) String() string {
 	return s
 }
 
-// sendsSecret says that the broker is given the secret itself.
-func (l *login) sendsSecret() bool {
+// sendsCredential reports whether the broker receives the password or token itself.
+func (l *saslLogin) sendsCredential() bool {
 	return l.mechanism == sarama.SASLTypePlaintext || l.mechanism == sarama.SASLTypeOAuth
 }
 
-// configure makes the client of c, which is on n, log in.
-func (l *login) configure(c *sarama.Config, n *network) {
+// configure makes the client with configuration c and network n authenticate.
+func (l *saslLogin) configure(c *sarama.Config, n *network, extensions map[string]string) {
 	s := &c.Net.SASL
 	s.Enable, s.Handshake, s.Version = true, true, sarama.SASLHandshakeV1
 	s.Mechanism = l.mechanism
-	s.User, s.Password, s.AuthIdentity, s.SCRAMAuthzID = l.user, l.stand, "", ""
-	s.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &scramLogin{login: l, network: n} }
-	s.TokenProvider = bearerLogin{l, n}
+	s.User, s.Password, s.AuthIdentity, s.SCRAMAuthzID = l.user, l.placeholder, "", ""
+	s.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &scramClient{login: l, network: n} }
+	s.TokenProvider = tokenProvider{l, n, extensions}
 }
 
-// secret gets the password for one login of a connection of n.
-func (l *login) secret(n *network) (string, error) {
+// password returns the password for one login of a connection of n.
+func (l *saslLogin) password(n *network) (string, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, n.dialTimeout)
 	defer cancel()
-	password, err := l.password(ctx)
+	password, err := l.credential(ctx)
 	switch {
 	case err != nil:
-		return "", l.failed("the password could not be had", err)
+		return "", l.failed("cannot get the password", err)
 	case password == "":
 		return "", l.failed("the password is empty", nil)
 	case strings.ContainsRune(password, 0):
-		return "", l.failed("the password holds a zero byte", nil)
+		return "", l.failed("the password contains a zero byte", nil)
 	}
 	return password, nil
 }
 
-// failed is the error of a login that failed on this side.
-func (l *login) failed(reason string, err error) error {
+// failed returns the error of a login that failed on the client's side.
+func (l *saslLogin) failed(reason string, err error) error {
 	return failCode(driver.CodeUnauthenticated, "connect", "", fmt.Sprintf("%v: %s", l, reason), err)
 }
 
-// scramLogin is one SCRAM exchange: what sarama calls a SCRAM client.
-type scramLogin struct {
-	login    *login
+// scramClient does one SCRAM exchange.
+type scramClient struct {
+	login    *saslLogin
 	network  *network
 	exchange *scram.ClientConversation
 }
 
-// leastIterations is the least that Kafka stores credentials with. A server that asks
-// for fewer is after an answer that is cheap to guess passwords from.
-const leastIterations = 4096
+// minIterations is Kafka's own minimum for stored credentials. A server that asks for
+// fewer iterations makes it cheap to guess the password from the answer.
+const minIterations = 4096
 
-// Begin implements sarama.SCRAMClient. The password is not the one that sarama has.
-func (s *scramLogin) Begin(user, _, authzID string) error {
-	password, err := s.login.secret(s.network)
+// Begin implements sarama.SCRAMClient. It ignores the password from sarama's
+// configuration, which is a placeholder.
+func (s *scramClient) Begin(user, _, authzID string) error {
+	password, err := s.login.password(s.network)
 	if err != nil {
 		return err
 	}
@@ -168,83 +183,84 @@ func (s *scramLogin) Begin(user, _, authzID string) error {
 	if s.login.mechanism == sarama.SASLTypeSCRAMSHA512 {
 		hash = scram.SHA512
 	}
-	// Kafka's brokers and tools take names and passwords as they are, without SASLprep.
+	// Kafka's brokers and tools use names and passwords unchanged, without SASLprep.
 	c, err := hash.NewClientUnprepped(user, password, authzID)
 	if err != nil {
-		return s.login.failed("the exchange could not begin", err)
+		return s.login.failed("cannot begin the SCRAM exchange", err)
 	}
-	s.exchange = c.WithMinIterations(leastIterations).NewConversation()
+	s.exchange = c.WithMinIterations(minIterations).NewConversation()
 	return nil
 }
 
-// Step implements sarama.SCRAMClient. It fails when the broker doesn't prove that it
-// knows the password.
-func (s *scramLogin) Step(challenge string) (string, error) {
-	answer, err := s.exchange.Step(challenge)
+// Step implements sarama.SCRAMClient. It returns an error if the broker does not prove
+// that it has the password.
+func (s *scramClient) Step(challenge string) (string, error) {
+	response, err := s.exchange.Step(challenge)
 	if err != nil {
-		return "", s.login.failed("the broker's part of the exchange is not valid", err)
+		return "", s.login.failed("the broker's part of the SCRAM exchange is not valid", err)
 	}
-	return answer, nil
+	return response, nil
 }
 
 // Done implements sarama.SCRAMClient.
-func (s *scramLogin) Done() bool { return s.exchange.Done() }
+func (s *scramClient) Done() bool { return s.exchange.Done() }
 
-// bearerLogin gives sarama tokens.
-type bearerLogin struct {
-	login   *login
-	network *network
+// tokenProvider implements sarama.AccessTokenProvider.
+type tokenProvider struct {
+	login      *saslLogin
+	network    *network
+	extensions map[string]string
 }
 
-// Token implements sarama.AccessTokenProvider.
-func (b bearerLogin) Token() (*sarama.AccessToken, error) {
-	ctx, cancel := context.WithTimeout(b.network.ctx, b.network.dialTimeout)
+func (p tokenProvider) Token() (*sarama.AccessToken, error) {
+	ctx, cancel := context.WithTimeout(p.network.ctx, p.network.dialTimeout)
 	defer cancel()
-	t, err := b.login.tokens.Token(ctx)
+	token, err := p.login.credential(ctx)
 	switch {
 	case err != nil:
-		return nil, b.login.failed("the token could not be had", err)
-	case t.Value == "":
-		return nil, b.login.failed("the token is empty", nil)
-	case strings.ContainsAny(t.Value, "\x00\x01"):
-		return nil, b.login.failed("the token holds a control character", nil)
+		return nil, p.login.failed("cannot get the token", err)
+	case token == "":
+		return nil, p.login.failed("the token is empty", nil)
+	case strings.ContainsAny(token, "\x00\x01"):
+		return nil, p.login.failed("the token contains a control character", nil)
 	}
-	return &sarama.AccessToken{Token: t.Value, Extensions: t.Extensions}, nil
+	return &sarama.AccessToken{Token: token, Extensions: maps.Clone(p.extensions)}, nil
 }
 
 const (
 	apiSASLAuthenticate = 36
-	// flexibleSASLAuthenticate is the first version whose lengths are variable.
+	// flexibleSASLAuthenticate is the first version of the request with lengths of variable
+	// size.
 	flexibleSASLAuthenticate = 2
-	plainFrameHeader         = 4 + 2 + 2 // size, API key, API version
+	requestHeaderSize        = 4 + 2 + 2 // size, API key, API version
 )
 
-// substitute puts the real password into a PLAIN login on its way to the broker. frame
-// is a whole request, as sarama writes it; any other is returned as it is.
-func (l *login) substitute(frame []byte, n *network) ([]byte, error) {
-	if l.mechanism != sarama.SASLTypePlaintext || len(frame) < plainFrameHeader ||
-		binary.BigEndian.Uint16(frame[4:]) != apiSASLAuthenticate {
-		return frame, nil
+// insertPassword replaces the placeholder in a PLAIN login by the password. request is a
+// whole request as sarama writes it. insertPassword returns every other request unchanged.
+func (l *saslLogin) insertPassword(request []byte, n *network) ([]byte, error) {
+	if l.mechanism != sarama.SASLTypePlaintext || len(request) < requestHeaderSize ||
+		binary.BigEndian.Uint16(request[4:]) != apiSASLAuthenticate {
+		return request, nil
 	}
-	password, err := l.secret(n)
+	password, err := l.password(n)
 	if err != nil {
 		return nil, err
 	}
-	stand := []byte("\x00" + l.user + "\x00" + l.stand)
-	own := []byte("\x00" + l.user + "\x00" + password)
+	placeholder := []byte("\x00" + l.user + "\x00" + l.placeholder)
+	real := []byte("\x00" + l.user + "\x00" + password)
 	length := func(b []byte) []byte { return binary.BigEndian.AppendUint32(nil, uint32(len(b))) }
-	if binary.BigEndian.Uint16(frame[6:]) >= flexibleSASLAuthenticate {
+	if binary.BigEndian.Uint16(request[6:]) >= flexibleSASLAuthenticate {
 		length = func(b []byte) []byte { return binary.AppendUvarint(nil, uint64(len(b))+1) }
 	}
-	before, after, found := bytes.Cut(frame[4:], append(length(stand), stand...))
-	size := len(before) + len(own) + len(after) + binary.MaxVarintLen64
+	before, after, found := bytes.Cut(request[4:], append(length(placeholder), placeholder...))
+	size := len(before) + len(real) + len(after) + binary.MaxVarintLen64
 	if !found || size > math.MaxInt32 {
-		return nil, l.failed("the login has an unknown form", nil)
+		return nil, l.failed("the login request has an unknown format", nil)
 	}
 	out := make([]byte, 4, 4+size)
 	out = append(out, before...)
-	out = append(out, length(own)...)
-	out = append(out, own...)
+	out = append(out, length(real)...)
+	out = append(out, real...)
 	out = append(out, after...)
 	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
 	return out, nil

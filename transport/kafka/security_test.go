@@ -33,7 +33,7 @@ import (
 // wrong is a secret that no message of anybody may hold.
 const wrong = "wr0ng-hunter2-\"%s\\n"
 
-func secret(s string) kafka.Secret {
+func secret(s string) kafka.CredentialSource {
 	return func(context.Context) (string, error) { return s, nil }
 }
 
@@ -103,12 +103,12 @@ func waysIn(t *testing.T, s *kafkatest.Secure) []way {
 }
 
 // enter returns a transport that is closed when t ends.
-func enter(t *testing.T, addrs []string, opts ...kafka.Option) *kafka.Transport {
+func openAddrs(t *testing.T, addrs []string, opts ...kafka.Option) *kafka.Transport {
 	t.Helper()
 	k, err := kafka.New(addrs, opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		require.NoError(t, k.Close(ctx))
 	})
@@ -118,15 +118,15 @@ func enter(t *testing.T, addrs []string, opts ...kafka.Option) *kafka.Transport 
 // works publishes and reads what it published, with a group and without.
 func works(t *testing.T, k *kafka.Transport, topic string) {
 	t.Helper()
-	require.NoError(t, k.Ready(bounded(t)))
-	require.NoError(t, k.Ping(bounded(t)))
+	require.NoError(t, k.Ready(testContext(t)))
+	require.NoError(t, k.Ping(testContext(t)))
 	sessions := []driver.Session{
 		subscribe(t, k, driver.Subscription{Topic: topic, Group: kafkatb.Name(t)}),
 		subscribe(t, k, driver.Subscription{Topic: topic}),
 	}
-	acked(t, publish(t, k, topic, anyPartition("x")...))
+	requirePublished(t, publish(t, k, topic, anyPartition("x")...))
 	for _, s := range sessions {
-		p := assigned(t, s)
+		p := awaitAssigned(t, s)
 		require.Equal(t, "x", string(fetch(t, p[0], 1)[0].Payload))
 		p[0].Release()
 	}
@@ -140,8 +140,8 @@ func TestWaysIn(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
-			k := enter(t, s.Addrs(w.listener), w.opts...)
-			require.NoError(t, k.Ready(bounded(t)))
+			k := openAddrs(t, s.Addrs(w.listener), w.opts...)
+			require.NoError(t, k.Ready(testContext(t)))
 			t.Logf("ready after %v: %v", time.Since(began).Round(time.Millisecond), k)
 			works(t, k, kafkatb.Topic(t, b, 1))
 		})
@@ -191,54 +191,54 @@ func TestWaysThatAreBarred(t *testing.T) {
 	}{
 		{"PLAIN, wrong password", s.Addrs(kafkatest.ListenerSASLSSL),
 			[]kafka.Option{encrypted, kafka.WithSASLPlain(s.User, secret(wrong))},
-			driver.CodeUnauthenticated, `SASL/PLAIN as "app": the broker refused the login`, wrong},
+			driver.CodeUnauthenticated, `SASL/PLAIN as "app": the broker rejected the login`, wrong},
 		{"PLAIN, unknown user", s.Addrs(kafkatest.ListenerSASLPlaintext),
 			[]kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLPlain("nobody", secret(s.Password))},
-			driver.CodeUnauthenticated, `SASL/PLAIN as "nobody": the broker refused the login`, s.Password},
+			driver.CodeUnauthenticated, `SASL/PLAIN as "nobody": the broker rejected the login`, s.Password},
 		{"SCRAM-SHA-256, wrong password", s.Addrs(kafkatest.ListenerSASLPlaintext),
 			[]kafka.Option{kafka.WithSASLScramSHA256(s.User, secret(wrong))},
-			driver.CodeUnauthenticated, `SASL/SCRAM-SHA-256 as "app": the broker refused the login`, wrong},
+			driver.CodeUnauthenticated, `SASL/SCRAM-SHA-256 as "app": the broker rejected the login`, wrong},
 		{"SCRAM-SHA-512, wrong password", s.Addrs(kafkatest.ListenerSASLSSL),
 			[]kafka.Option{encrypted, kafka.WithSASLScramSHA512(s.User, secret(wrong))},
-			driver.CodeUnauthenticated, `SASL/SCRAM-SHA-512 as "app": the broker refused the login`, wrong},
+			driver.CodeUnauthenticated, `SASL/SCRAM-SHA-512 as "app": the broker rejected the login`, wrong},
 		{"OAUTHBEARER, expired token", s.Addrs(kafkatest.ListenerSASLSSL),
 			[]kafka.Option{encrypted, kafka.WithSASLOAuthBearer(secret(expired))},
-			driver.CodeUnauthenticated, "SASL/OAUTHBEARER: the broker refused the login", expired},
+			driver.CodeUnauthenticated, "SASL/OAUTHBEARER: the broker rejected the login", expired},
 		{"OAUTHBEARER, token signed by a stranger", s.Addrs(kafkatest.ListenerSASLPlaintext),
 			[]kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLOAuthBearer(secret(foreign))},
-			driver.CodeUnauthenticated, "SASL/OAUTHBEARER: the broker refused the login", foreign},
+			driver.CodeUnauthenticated, "SASL/OAUTHBEARER: the broker rejected the login", foreign},
 		{"no password to be had", s.Addrs(kafkatest.ListenerSASLPlaintext),
 			[]kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLPlain("app", func(context.Context) (string, error) { return "", errors.New("the vault is sealed") })},
-			driver.CodeUnauthenticated, `SASL/PLAIN as "app": the password could not be had: the vault is sealed`, s.Password},
+			driver.CodeUnauthenticated, `SASL/PLAIN as "app": cannot get the password: the vault is sealed`, s.Password},
 		{"login where none is expected", plain,
 			[]kafka.Option{kafka.WithSASLScramSHA512(s.User, secret(wrong))},
-			driver.CodeUnauthenticated, "is this the address of a SASL listener?", wrong},
+			driver.CodeUnauthenticated, "use the address of a SASL listener", wrong},
 		{"no login where one is expected", s.Addrs(kafkatest.ListenerSASLPlaintext),
-			nil, driver.CodeUnavailable, "as one does that expects TLS or SASL", s.Password},
+			nil, driver.CodeUnavailable, "it may require TLS or SASL", s.Password},
 		{"plain text on a TLS port", s.Addrs(kafkatest.ListenerSSL),
-			nil, driver.CodeUnavailable, "as one does that expects TLS or SASL", s.Password},
+			nil, driver.CodeUnavailable, "it may require TLS or SASL", s.Password},
 		{"TLS on a plain-text port", plain,
-			[]kafka.Option{encrypted}, driver.CodeUnavailable, "hung up in the TLS handshake", s.Password},
+			[]kafka.Option{encrypted}, driver.CodeUnavailable, "closed the connection during the TLS handshake", s.Password},
 		{"unknown CA", s.Addrs(kafkatest.ListenerSSL),
 			[]kafka.Option{kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMText(strange)})},
-			driver.CodeUnauthenticated, "not signed by a CA that is trusted here", s.Password},
+			driver.CodeUnauthenticated, "not signed by a trusted CA", s.Password},
 		{"the system's CAs", s.Addrs(kafkatest.ListenerSSL),
 			[]kafka.Option{kafka.WithTLSFrom(kafka.TLS{})},
-			driver.CodeUnauthenticated, "not signed by a CA that is trusted here", s.Password},
+			driver.CodeUnauthenticated, "not signed by a trusted CA", s.Password},
 		{"wrong server name", s.Addrs(kafkatest.ListenerSSL),
 			[]kafka.Option{kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMFile(s.CAFile), ServerName: "other.test"})},
 			driver.CodeUnauthenticated, "certificate is for another name", s.Password},
 		{"no certificate where one is required", s.Addrs(kafkatest.ListenerMTLS),
 			[]kafka.Option{encrypted},
-			driver.CodeUnauthenticated, "as one does that wants a certificate to be shown to it", s.Password},
+			driver.CodeUnauthenticated, "it may require a client certificate", s.Password},
 		{"a stranger's certificate", s.Addrs(kafkatest.ListenerMTLS),
 			[]kafka.Option{kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMFile(s.CAFile), Cert: kafka.PEMText(strange), Key: kafka.PEMText(strangeKey)})},
-			driver.CodeUnauthenticated, "the certificate that was shown to it", strangeKey},
+			driver.CodeUnauthenticated, "the client certificate", strangeKey},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			log := &journal{}
-			k := enter(t, c.addrs, append(c.opts, kafka.WithLogger(log.logger()))...)
+			log := &logBuffer{}
+			k := openAddrs(t, c.addrs, append(c.opts, kafka.WithLogger(log.logger()))...)
 			seen := observe(k)
 			began := time.Now()
 			state := driver.Refused
@@ -250,11 +250,11 @@ func TestWaysThatAreBarred(t *testing.T) {
 			s := subscribe(t, k, driver.Subscription{Topic: topic})
 			group := subscribe(t, k, driver.Subscription{Topic: topic, Group: kafkatb.Name(t)})
 
-			errs := []error{cause, k.Ping(bounded(t)), publish(t, k, topic, anyPartition("x")...)[0].Err}
+			errs := []error{cause, k.Ping(testContext(t)), publish(t, k, topic, anyPartition("x")...)[0].Err}
 			if state == driver.Refused {
-				errs = append(errs, k.Ready(bounded(t)))
+				errs = append(errs, k.Ready(testContext(t)))
 				for _, session := range []driver.Session{s, group} {
-					ev, err := session.Next(bounded(t))
+					ev, err := session.Next(testContext(t))
 					require.NoError(t, err)
 					require.False(t, ev.Assigned)
 					errs = append(errs, ev.Cause)
@@ -300,26 +300,26 @@ func TestRefusalIsMended(t *testing.T) {
 	for name, c := range map[string]struct {
 		listener     string
 		wrong, right string
-		opts         func(secret kafka.Secret, file string) []kafka.Option
+		opts         func(secret kafka.CredentialSource, file string) []kafka.Option
 	}{
-		"PLAIN": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(secret kafka.Secret, _ string) []kafka.Option {
+		"PLAIN": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(secret kafka.CredentialSource, _ string) []kafka.Option {
 			return []kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLPlain(s.User, secret)}
 		}},
-		"SCRAM-SHA-256": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(secret kafka.Secret, _ string) []kafka.Option {
+		"SCRAM-SHA-256": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(secret kafka.CredentialSource, _ string) []kafka.Option {
 			return []kafka.Option{kafka.WithSASLScramSHA256(s.User, secret)}
 		}},
-		"SCRAM-SHA-512": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(secret kafka.Secret, _ string) []kafka.Option {
+		"SCRAM-SHA-512": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(secret kafka.CredentialSource, _ string) []kafka.Option {
 			return []kafka.Option{kafka.WithSASLScramSHA512(s.User, secret)}
 		}},
-		"OAUTHBEARER": {kafkatest.ListenerSASLPlaintext, expired, good, func(secret kafka.Secret, _ string) []kafka.Option {
+		"OAUTHBEARER": {kafkatest.ListenerSASLPlaintext, expired, good, func(secret kafka.CredentialSource, _ string) []kafka.Option {
 			return []kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLOAuthBearer(secret)}
 		}},
-		"password file": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(_ kafka.Secret, file string) []kafka.Option {
-			secret, err := kafka.SecretFile(file)
+		"password file": {kafkatest.ListenerSASLPlaintext, wrong, s.Password, func(_ kafka.CredentialSource, file string) []kafka.Option {
+			secret, err := kafka.CredentialFile(file)
 			require.NoError(t, err)
 			return []kafka.Option{kafka.WithSASLScramSHA512(s.User, secret)}
 		}},
-		"CA file": {kafkatest.ListenerSSL, strange, text(t, s.CAFile), func(_ kafka.Secret, file string) []kafka.Option {
+		"CA file": {kafkatest.ListenerSSL, strange, text(t, s.CAFile), func(_ kafka.CredentialSource, file string) []kafka.Option {
 			return []kafka.Option{kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMFile(file)})}
 		}},
 	} {
@@ -329,7 +329,7 @@ func TestRefusalIsMended(t *testing.T) {
 			now := change(c.wrong)
 			file := filepath.Join(t.TempDir(), "file")
 			require.NoError(t, os.WriteFile(file, []byte(c.wrong), 0o600))
-			k := enter(t, s.Addrs(c.listener), c.opts(now.get, file)...)
+			k := openAddrs(t, s.Addrs(c.listener), c.opts(now.get, file)...)
 			seen := observe(k)
 			seen.await(t, driver.Refused)
 			group := subscribe(t, k, driver.Subscription{Topic: topic, Group: kafkatb.Name(t)})
@@ -340,9 +340,9 @@ func TestRefusalIsMended(t *testing.T) {
 			began := time.Now()
 			seen.await(t, driver.Connected)
 			t.Logf("mended after %v", time.Since(began).Round(time.Millisecond))
-			acked(t, publish(t, k, topic, anyPartition("x")...))
+			requirePublished(t, publish(t, k, topic, anyPartition("x")...))
 			for _, session := range []driver.Session{group, reader} {
-				p := assigned(t, session)
+				p := awaitAssigned(t, session)
 				require.Equal(t, "x", string(fetch(t, p[0], 1)[0].Payload))
 				p[0].Release()
 			}
@@ -380,17 +380,17 @@ func TestRotatedPassword(t *testing.T) {
 		require.NoError(t, err)
 	})
 	now := change(first)
-	d, log := &kafkatest.Dialer{}, &journal{}
-	k := enter(t, s.Addrs(kafkatest.ListenerSASLSSL), kafka.WithLogger(log.logger()), kafka.WithDialer(d.DialContext),
+	d, log := &kafkatest.Dialer{}, &logBuffer{}
+	k := openAddrs(t, s.Addrs(kafkatest.ListenerSASLSSL), kafka.WithLogger(log.logger()), kafka.WithDialer(d.DialContext),
 		kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMFile(s.CAFile)}), kafka.WithSASLScramSHA512(user, now.get))
 	seen := observe(k)
 	topic := kafkatb.Topic(t, b, 1)
-	require.NoError(t, k.Ready(bounded(t)))
+	require.NoError(t, k.Ready(testContext(t)))
 	session := subscribe(t, k, driver.Subscription{Topic: topic, Group: kafkatb.Name(t)})
-	p := assigned(t, session)
-	acked(t, publish(t, k, topic, anyPartition("before")...))
+	p := awaitAssigned(t, session)
+	requirePublished(t, publish(t, k, topic, anyPartition("before")...))
 	require.Equal(t, "before", string(fetch(t, p[0], 1)[0].Payload))
-	require.NoError(t, p[0].Commit(bounded(t), 1, ""))
+	require.NoError(t, p[0].Commit(testContext(t), 1, ""))
 
 	set(second)
 	now.set(second)
@@ -398,9 +398,9 @@ func TestRotatedPassword(t *testing.T) {
 	seen.await(t, driver.Disconnected)
 	d.Restore()
 	seen.await(t, driver.Connected)
-	acked(t, publish(t, k, topic, anyPartition("after")...))
+	requirePublished(t, publish(t, k, topic, anyPartition("after")...))
 	for { // the claim outlives the cut, or another one follows it
-		records, err := p[0].Fetch(bounded(t))
+		records, err := p[0].Fetch(testContext(t))
 		if err == nil {
 			require.Equal(t, "after", string(records[0].Payload))
 			break
@@ -408,7 +408,7 @@ func TestRotatedPassword(t *testing.T) {
 		require.Error(t, p[0].Context().Err(), "%v", err)
 		p[0].Release()
 		for p = nil; len(p) == 0; {
-			p = assigned(t, session)
+			p = awaitAssigned(t, session)
 		}
 	}
 	p[0].Release()
@@ -426,7 +426,7 @@ func TestLoginIsRenewed(t *testing.T) {
 	topic := kafkatb.Topic(t, b, 1)
 	var asked, opened atomic.Int64
 	var dialer net.Dialer
-	k := enter(t, s.Addrs(kafkatest.ListenerSASLSSL),
+	k := openAddrs(t, s.Addrs(kafkatest.ListenerSASLSSL),
 		kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			opened.Add(1)
 			return dialer.DialContext(ctx, network, addr)
@@ -438,10 +438,10 @@ func TestLoginIsRenewed(t *testing.T) {
 		}))
 	seen := observe(k)
 	seen.await(t, driver.Connected)
-	ctx, sent := bounded(t), 0
+	ctx, sent := testContext(t), 0
 	for asked.Load() < opened.Load()+3 {
 		require.NoError(t, ctx.Err(), "the password was asked for %d times on %d connections", asked.Load(), opened.Load())
-		acked(t, publish(t, k, topic, anyPartition("x")...))
+		requirePublished(t, publish(t, k, topic, anyPartition("x")...))
 		sent++
 	}
 	t.Logf("%d messages, %d connections, %d logins", sent, opened.Load(), asked.Load())

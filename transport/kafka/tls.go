@@ -13,85 +13,90 @@ import (
 	"time"
 )
 
-// PEM is certificates or a key, in a file or as a text. Printing it shows the file's
-// name, and never the content. The zero PEM is none.
+// PEM holds certificates or a key, in a file or as a text. When printed it shows the name
+// of the file, never the content. The zero PEM is not set.
 type PEM struct {
 	name string
-	read func() ([]byte, error) // a function, so that no printing of a struct around it shows the text
+	// read is a function so that no way to print a struct that contains a PEM shows the
+	// text.
+	read func() ([]byte, error)
 }
 
-// PEMFile is PEM in a file. The file is read when the transport is made, and again
-// before each connection, so a renewed certificate is picked up.
+// PEMFile returns a PEM that is read from a file. The transport reads the file in New and
+// again for each connection, so a renewed certificate takes effect without a restart.
 func PEMFile(path string) PEM {
 	return PEM{name: "file " + path, read: func() ([]byte, error) { return os.ReadFile(path) }}
 }
 
-// PEMText is PEM as a text.
+// PEMText returns a PEM with this text.
 func PEMText(text string) PEM {
 	return PEM{name: "inline text", read: func() ([]byte, error) { return []byte(text), nil }}
 }
 
-// String returns "file PATH", "inline text", or "" for none.
+// String returns "file PATH" or "inline text", or "" if p is not set.
 func (p PEM) String() string { return p.name }
 
-// TLS says how connections are encrypted, and what each side shows to the other. The
-// zero value trusts the CAs of the system and shows no certificate.
+// TLS configures the encryption of connections. The zero value trusts the CAs of the
+// system and sends no client certificate.
 type TLS struct {
-	// CA are the certificates to trust, instead of the system's.
+	// CA contains the certificates to trust instead of those of the system.
 	CA PEM
-	// Cert is the certificate to show to brokers that ask for one (mTLS), followed by
-	// intermediate ones if there are any; Key is its unencrypted private key. They go
-	// together.
+	// Cert is the client certificate for brokers that request one (mTLS), followed by
+	// intermediate certificates if there are any. Key is its private key, not encrypted.
+	// Set both or neither.
 	Cert, Key PEM
-	// ServerName is what the brokers' certificates must be for, instead of the names that
-	// the brokers are connected to by.
+	// ServerName is the name that the brokers' certificates must be valid for. The default
+	// is the host of each broker's address.
 	ServerName string
-	// MinVersion is the least version of TLS, tls.VersionTLS12 by default.
+	// MinVersion is the lowest version of TLS, tls.VersionTLS12 or tls.VersionTLS13. The
+	// default is tls.VersionTLS12.
 	MinVersion uint16
 }
 
-// WithTLSFrom makes connections use TLS, 1.2 or later, with certificates from PEM files
-// or texts. What is wrong with those is an error of New, and so is a certificate of
-// one's own that has expired. Files are read again before each connection; when they
-// then can't be used, what was read last still is, and the logger is told.
+// WithTLSFrom makes connections use TLS 1.2 or later, with certificates from PEM files or
+// texts. New returns an error if they are unusable, or if the client certificate has
+// expired. The transport reads files again for each connection. If a file is unusable
+// then, the transport logs that and uses the content that it read last.
 func WithTLSFrom(s TLS) Option {
 	return func(o *options) error {
 		if s.MinVersion != 0 && (s.MinVersion < tls.VersionTLS12 || s.MinVersion > tls.VersionTLS13) {
-			return invalid("the least version of TLS is neither 1.2 nor 1.3")
+			return invalid("TLS: MinVersion must be tls.VersionTLS12 or tls.VersionTLS13")
 		}
-		e := &encryption{settings: s}
-		cfg, err := e.load()
+		source := &tlsSource{settings: s}
+		cfg, err := source.load()
 		if err != nil {
 			return err
 		}
-		for _, own := range cfg.Certificates {
-			if end := own.Leaf.NotAfter; time.Now().After(end) {
-				return invalid(fmt.Sprintf("the TLS certificate (%v) has expired at %s: renew it", s.Cert, end.UTC().Format(time.RFC3339)))
+		for _, client := range cfg.Certificates {
+			if end := client.Leaf.NotAfter; time.Now().After(end) {
+				return invalid(fmt.Sprintf("the TLS certificate (%v) expired at %s: renew it", s.Cert, end.UTC().Format(time.RFC3339)))
 			}
 		}
-		o.tls = e
+		o.tls = source
 		return nil
 	}
 }
 
-// encryption gives each connection its TLS configuration. It is safe for concurrent use.
-type encryption struct {
-	fixed    *tls.Config // from the user, instead of settings
+// tlsSource returns the TLS configuration for each connection. It is safe for concurrent
+// use.
+type tlsSource struct {
+	fixed    *tls.Config // the user's configuration; nil to use settings
 	settings TLS
 
 	mu    sync.Mutex
-	texts [3][]byte // CA, certificate and key as last is made of
+	texts [3][]byte // the CA, certificate and key of last
 	last  *tls.Config
 }
 
-// config returns the configuration for a connection to host. It is not to be changed.
-func (e *encryption) config(host string, log *slog.Logger) *tls.Config {
+// config returns the configuration for a connection to host. The caller must not change
+// it.
+func (e *tlsSource) config(host string, log *slog.Logger) *tls.Config {
 	cfg := e.fixed
 	if cfg == nil {
 		var err error
 		if cfg, err = e.load(); err != nil {
-			log.Warn("the TLS files can't be used, going on with what they were", "error", err)
-			cfg = e.present()
+			log.Warn("cannot use the TLS files, continuing with their last usable content", "error", err)
+			cfg = e.lastLoaded()
 		}
 	}
 	if cfg.ServerName == "" {
@@ -101,17 +106,17 @@ func (e *encryption) config(host string, log *slog.Logger) *tls.Config {
 	return cfg
 }
 
-func (e *encryption) present() *tls.Config {
+func (e *tlsSource) lastLoaded() *tls.Config {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.last
 }
 
-// load reads the settings' PEM. What has not changed is not parsed again.
-func (e *encryption) load() (*tls.Config, error) {
+// load reads the PEMs of the settings. It parses them only if they have changed.
+func (e *tlsSource) load() (*tls.Config, error) {
 	s := e.settings
 	if (s.Cert.read == nil) != (s.Key.read == nil) {
-		return nil, invalid("the TLS certificate and its key go together: give both or neither")
+		return nil, invalid("the TLS certificate and its key belong together: set both or neither")
 	}
 	var texts [3][]byte
 	for i, p := range []struct {
@@ -123,7 +128,7 @@ func (e *encryption) load() (*tls.Config, error) {
 		}
 		text, err := p.read()
 		if err != nil {
-			return nil, invalidBecause("the TLS "+p.what+" can't be read", err)
+			return nil, invalidBecause("cannot read the TLS "+p.what, err)
 		}
 		texts[i] = text
 	}
@@ -143,27 +148,28 @@ func (e *encryption) load() (*tls.Config, error) {
 func (s TLS) parse(ca, cert, key []byte) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: max(s.MinVersion, tls.VersionTLS12), ServerName: s.ServerName}
 	if s.CA.read != nil {
-		roots, err := pool(ca)
+		roots, err := certPool(ca)
 		if err != nil {
-			return nil, invalidBecause(fmt.Sprintf("the TLS CA (%v) can't be used", s.CA), err)
+			return nil, invalidBecause(fmt.Sprintf("cannot use the TLS CA (%v)", s.CA), err)
 		}
 		cfg.RootCAs = roots
 	}
 	if s.Cert.read != nil {
-		if encrypted(key) {
-			return nil, invalid(fmt.Sprintf("the TLS key (%v) is encrypted: give it decrypted, readable by this program only", s.Key))
+		if isEncryptedKey(key) {
+			return nil, invalid(fmt.Sprintf("the TLS key (%v) is encrypted: decrypt it, and make the file readable for this program only", s.Key))
 		}
 		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
-			return nil, invalidBecause(fmt.Sprintf("the TLS certificate (%v) and key (%v) can't be used", s.Cert, s.Key), err)
+			return nil, invalidBecause(fmt.Sprintf("cannot use the TLS certificate (%v) and key (%v)", s.Cert, s.Key), err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
 }
 
-// pool is strict where x509.CertPool.AppendCertsFromPEM passes over what it can't read.
-func pool(text []byte) (*x509.CertPool, error) {
+// certPool returns an error for a certificate that it cannot parse.
+// x509.CertPool.AppendCertsFromPEM would skip it.
+func certPool(text []byte) (*x509.CertPool, error) {
 	roots := x509.NewCertPool()
 	found := false
 	for rest := text; ; {
@@ -182,12 +188,12 @@ func pool(text []byte) (*x509.CertPool, error) {
 		found = true
 	}
 	if !found {
-		return nil, errors.New("it holds no PEM certificate")
+		return nil, errors.New("it contains no PEM certificate")
 	}
 	return roots, nil
 }
 
-func encrypted(key []byte) bool {
+func isEncryptedKey(key []byte) bool {
 	for {
 		var block *pem.Block
 		if block, key = pem.Decode(key); block == nil {
@@ -199,11 +205,11 @@ func encrypted(key []byte) bool {
 	}
 }
 
-// shows says whether there is a certificate to show to brokers.
-func (e *encryption) shows() bool {
+// hasClientCert reports whether brokers can get a client certificate.
+func (e *tlsSource) hasClientCert() bool {
 	cfg := e.fixed
 	if cfg == nil {
-		cfg = e.present()
+		cfg = e.lastLoaded()
 	}
 	return len(cfg.Certificates) > 0 || cfg.GetClientCertificate != nil
 }

@@ -47,26 +47,26 @@ func TestTLSFaultsAreLocal(t *testing.T) {
 		tls  kafka.TLS
 		want string
 	}{
-		"no CA file":           {kafka.TLS{CA: file("/none/ca.pem")}, "the TLS CA can't be read: open /none/ca.pem"},
+		"no CA file":           {kafka.TLS{CA: file("/none/ca.pem")}, "cannot read the TLS CA: open /none/ca.pem"},
 		"a folder":             {kafka.TLS{CA: file(unreadable)}, unreadable},
-		"no CA in it":          {kafka.TLS{CA: text(key)}, "the TLS CA (inline text) can't be used: it holds no PEM certificate"},
-		"broken CA":            {kafka.TLS{CA: file(broken)}, "the TLS CA (file " + broken + ") can't be used: x509"},
-		"no key":               {kafka.TLS{Cert: text(cert)}, "go together"},
-		"no certificate":       {kafka.TLS{Key: text(key)}, "go together"},
-		"no key file":          {kafka.TLS{Cert: text(cert), Key: file("/none/key.pem")}, "the TLS key can't be read: open /none/key.pem"},
+		"no CA in it":          {kafka.TLS{CA: text(key)}, "cannot use the TLS CA (inline text): it contains no PEM certificate"},
+		"broken CA":            {kafka.TLS{CA: file(broken)}, "cannot use the TLS CA (file " + broken + "): x509"},
+		"no key":               {kafka.TLS{Cert: text(cert)}, "belong together"},
+		"no certificate":       {kafka.TLS{Key: text(key)}, "belong together"},
+		"no key file":          {kafka.TLS{Cert: text(cert), Key: file("/none/key.pem")}, "cannot read the TLS key: open /none/key.pem"},
 		"another's key":        {kafka.TLS{Cert: text(cert), Key: text(otherKey)}, "private key does not match public key"},
-		"certificate as key":   {kafka.TLS{Cert: text(cert), Key: text(other)}, "can't be used"},
-		"key is no PEM":        {kafka.TLS{Cert: text(cert), Key: text("hunter2")}, "the TLS certificate (inline text) and key (inline text) can't be used"},
+		"certificate as key":   {kafka.TLS{Cert: text(cert), Key: text(other)}, "cannot use the TLS certificate"},
+		"key is no PEM":        {kafka.TLS{Cert: text(cert), Key: text("hunter2")}, "cannot use the TLS certificate (inline text) and key (inline text)"},
 		"encrypted key":        {kafka.TLS{Cert: text(cert), Key: text(strings.ReplaceAll(key, "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"))}, "is encrypted"},
-		"expired":              {kafka.TLS{Cert: text(old), Key: text(oldKey)}, "the TLS certificate (inline text) has expired at"},
-		"TLS 1.1":              {kafka.TLS{MinVersion: tls.VersionTLS11}, "neither 1.2 nor 1.3"},
-		"unknown version":      {kafka.TLS{MinVersion: tls.VersionTLS13 + 1}, "neither 1.2 nor 1.3"},
+		"expired":              {kafka.TLS{Cert: text(old), Key: text(oldKey)}, "the TLS certificate (inline text) expired at"},
+		"TLS 1.1":              {kafka.TLS{MinVersion: tls.VersionTLS11}, "must be tls.VersionTLS12 or tls.VersionTLS13"},
+		"unknown version":      {kafka.TLS{MinVersion: tls.VersionTLS13 + 1}, "must be tls.VersionTLS12 or tls.VersionTLS13"},
 		"expired as CA passes": {kafka.TLS{CA: text(old)}, ""},
 	} {
 		k, err := kafka.New([]string{"127.0.0.1:1"}, kafka.WithTLSFrom(c.tls))
 		if c.want == "" {
 			require.NoError(t, err, name)
-			require.NoError(t, k.Close(bounded(t)))
+			require.NoError(t, k.Close(testContext(t)))
 			continue
 		}
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
@@ -120,8 +120,8 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 	}
 	first := write(leaf(t))
 	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[0]}))
-	d, log := &kafkatest.Dialer{}, &journal{}
-	k := enter(t, cluster.ListenAddrs(), kafka.WithDialer(d.DialContext), kafka.WithLogger(log.logger()),
+	d, log := &kafkatest.Dialer{}, &logBuffer{}
+	k := openAddrs(t, cluster.ListenAddrs(), kafka.WithDialer(d.DialContext), kafka.WithLogger(log.logger()),
 		kafka.WithTLSFrom(kafka.TLS{CA: kafka.PEMText(ca), Cert: kafka.PEMFile(file), Key: kafka.PEMFile(file)}))
 	seen := observe(k)
 	reconnect := func() {
@@ -136,12 +136,12 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 	second := write(leaf(t))
 	reconnect()
 	require.Equal(t, second, shown.Load())
-	require.NotContains(t, log.String(), "going on with what they were")
+	require.NotContains(t, log.String(), "continuing with their last usable content")
 
 	require.NoError(t, os.Truncate(file, 100))
 	reconnect()
 	require.Equal(t, second, shown.Load())
-	require.Contains(t, log.String(), "going on with what they were")
+	require.Contains(t, log.String(), "continuing with their last usable content")
 }
 
 // leaf makes a certificate for 127.0.0.1 that is its own CA.

@@ -15,22 +15,22 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Transport is a [driver.Transport] and [driver.Admin] on the brokers of a Kafka
-// cluster. Make one with [New]; all methods may be called from many goroutines.
+// Transport connects a bus to a Kafka cluster. It implements [driver.Transport] and
+// [driver.Admin]. Make one with [New]. All methods are safe for concurrent use.
 type Transport struct {
-	opts    *options
-	seeds   []string
-	wire    wire
-	traffic *traffic
-	guard   *guard
-	limit   int // of a message, as package bus counts
-	monitor *monitor
-	pinger  *pinger
+	opts       *options
+	seeds      []string
+	codec      recordCodec
+	traffic    *traffic
+	isolation  *isolation
+	maxMessage int // bytes, as package bus counts them
+	connection *connectionMonitor
+	probe      *brokerProbe
 
-	// ctx ends when Close gives up on what is still running, or has seen its end.
+	// ctx ends when Close has ended the sessions and the producer, or has given up on them.
 	ctx    context.Context
 	cancel context.CancelFunc
-	tasks  tasks
+	tasks  taskGroup
 
 	producer *producer
 	meta     lazyClient // for metadata, administration and offsets
@@ -40,7 +40,7 @@ type Transport struct {
 	sessions map[session]struct{}
 
 	closeOnce sync.Once
-	closed    chan struct{} // closed when Close is done
+	closed    chan struct{} // closed when the first Close returns
 	closeErr  error
 }
 
@@ -51,87 +51,88 @@ var (
 	_ driver.Checker        = (*Transport)(nil)
 )
 
-// New returns a transport on the cluster that brokers ("host:port") belong to. It
-// fails at once for what is wrong here: no brokers, a malformed address, an option.
-// It never fails because no broker answers: the transport connects in the background
-// and goes on trying; see [Transport.Ready].
+// New returns a transport for the cluster that brokers belong to. brokers are the addresses
+// ("host:port") of some of its brokers. New returns an error for an empty list, a malformed
+// address, or a wrong option. It does not wait for a broker: the transport connects in the
+// background and keeps trying; see [Transport.Ready]. The caller must close the transport;
+// a bus that is made with it does so.
 func New(brokers []string, opts ...Option) (*Transport, error) {
 	o := defaults()
 	for _, opt := range opts {
 		if opt == nil {
-			return nil, invalid("an option is nil")
+			return nil, invalid("an option must not be nil")
 		}
 		if err := opt(o); err != nil {
 			return nil, err
 		}
 	}
-	if o.login != nil && o.login.sendsSecret() && o.tls == nil && !o.insecureSASL {
-		return nil, invalid(fmt.Sprintf("%v without TLS would send the secret in plain text: use TLS, SCRAM, or WithInsecureSASL", o.login))
+	if o.login != nil && o.login.sendsCredential() && o.tls == nil && !o.insecureSASL {
+		return nil, invalid(fmt.Sprintf("%v without TLS would send the credential in plain text: use TLS, SCRAM, or WithInsecureSASL", o.login))
 	}
 	if len(brokers) == 0 {
-		return nil, invalid("no brokers given")
+		return nil, invalid("at least one broker address is required")
 	}
 	for _, b := range brokers {
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			return nil, invalid("a broker's address is not host:port")
+			return nil, invalid("a broker address must have the form host:port")
 		}
 	}
 	t := &Transport{
-		opts: o, seeds: slices.Clone(brokers), wire: wire{marshaler: o.marshaler, byTopic: o.byTopic},
-		traffic: &traffic{}, guard: newGuard(), sessions: make(map[session]struct{}), closed: make(chan struct{}),
+		opts: o, seeds: slices.Clone(brokers), codec: recordCodec{marshaler: o.marshaler, byTopic: o.byTopic},
+		traffic: &traffic{}, isolation: newIsolation(), sessions: make(map[session]struct{}), closed: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.monitor = newMonitor(o, t.traffic)
+	t.connection = newConnectionMonitor(o, t.traffic)
 	if err := t.validate(); err != nil {
 		t.cancel()
 		return nil, err
 	}
 	t.meta.make = t.newClient
-	t.pinger = &pinger{net: t.newNetwork(), addrs: t.addresses, explain: o.explain, hungUp: o.hungUp}
-	t.pinger.config = func() *sarama.Config { return o.configure(t.pinger.net) }
+	t.probe = &brokerProbe{net: t.newNetwork(), addrs: t.addresses, explain: o.explain, explainHangUp: o.explainHangUp}
+	t.probe.config = func() *sarama.Config { return o.saramaConfig(t.probe.net) }
 	t.producer = newProducer(t)
-	t.monitor.ping = t.pingNow
-	t.monitor.onDown = t.resetAll
-	t.tasks.start(func() { t.monitor.run(t.ctx) })
-	w := &warden{
-		open: t.newQuietNetwork, config: o.configure, addrs: t.addresses, guard: t.guard, logger: o.logger,
-		after: max(time.Second, 2*o.consuming.fetch.Wait), probe: min(time.Second, o.times.Request),
+	t.connection.probe = t.probeOnce
+	t.connection.onDown = t.resetAll
+	t.tasks.start(func() { t.connection.run(t.ctx) })
+	w := &watchdog{
+		open: t.newProbeNetwork, config: o.saramaConfig, addrs: t.addresses, isolation: t.isolation, logger: o.logger,
+		after: max(time.Second, 2*o.consumer.fetch.Wait), timeout: min(time.Second, o.times.Request),
 	}
 	t.tasks.start(func() { w.run(t.ctx) })
 	return t, nil
 }
 
-// validate lets sarama check what the options make of its configuration, so that a
-// mistake in it is an error of New.
+// validate makes sarama check the configuration that the options result in, so that New
+// returns an error for a wrong one.
 func (t *Transport) validate() error {
 	n := t.newNetwork()
-	defer n.cut()
-	c := t.opts.configure(n)
+	defer n.close()
+	c := t.opts.saramaConfig(n)
 	if c.Consumer.MaxWaitTime > c.Net.ReadTimeout*3/4 {
-		return invalid("the wait of a fetch is over three quarters of the request time-out")
+		return invalid(fmt.Sprintf("the fetch wait must be at most three quarters of the request time-out of %v, got %v", c.Net.ReadTimeout, c.Consumer.MaxWaitTime))
 	}
 	if err := c.Validate(); err != nil {
 		return failCode(driver.CodeInvalidArgument, "open", "", "the sarama configuration is not valid", err)
 	}
-	t.limit = payloadLimit(c.Producer.MaxMessageBytes)
+	t.maxMessage = payloadLimit(c.Producer.MaxMessageBytes)
 	return nil
 }
 
 func (t *Transport) newNetwork() *network {
 	n := newNetwork(t.opts, t.traffic)
-	n.guard = t.guard
-	t.guard.add(n)
+	n.isolation = t.isolation
+	t.isolation.add(n)
 	return n
 }
 
-// newQuietNetwork makes one that nobody watches: what comes over it says nothing of the
-// transport's own connection.
-func (t *Transport) newQuietNetwork() *network {
+// newProbeNetwork makes a network whose traffic does not count for the state of the
+// transport's connection, and that can reach isolated brokers.
+func (t *Transport) newProbeNetwork() *network {
 	return newNetwork(t.opts, &traffic{lost: func() {}})
 }
 
-// addresses returns every broker known, so that a cluster whose first brokers are gone
-// is still found.
+// addresses returns the seeds and every broker in the metadata, so that the transport still
+// finds a cluster whose seeds are gone.
 func (t *Transport) addresses() []string {
 	addrs := slices.Clone(t.seeds)
 	for _, b := range t.meta.brokers() {
@@ -142,9 +143,9 @@ func (t *Transport) addresses() []string {
 	return addrs
 }
 
-// resetAll ends what waits for an answer of a broker that is known to be gone.
+// resetAll closes all connections when no broker answers, so that requests fail at once.
 func (t *Transport) resetAll() {
-	t.pinger.net.reset()
+	t.probe.net.reset()
 	t.meta.reset()
 	t.producer.reset()
 	t.mu.Lock()
@@ -154,12 +155,12 @@ func (t *Transport) resetAll() {
 	}
 }
 
-// Capabilities says what Kafka can do.
+// Capabilities implements [driver.Transport].
 func (t *Transport) Capabilities() driver.Capabilities {
 	return driver.Capabilities{
-		Name: transportName, Ordered: true, Keys: true, HeaderOrder: t.wire.keepsOrder(), Partitions: true, Groups: true, Replay: true,
+		Name: transportName, Ordered: true, Keys: true, HeaderOrder: t.codec.keepsHeaderOrder(), Partitions: true, Groups: true, Replay: true,
 		Redelivery: true, CrossProcess: true, Durable: true, Topics: true,
-		CommitInterval: 100 * time.Millisecond, MaxMessageBytes: t.limit,
+		CommitInterval: 100 * time.Millisecond, MaxMessageBytes: t.maxMessage,
 	}
 }
 
@@ -168,38 +169,23 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 	t.producer.publish(batch)
 }
 
-// Stats counts what a transport has done since it was made.
-type Stats struct {
-	// ProduceRequests is how many produce requests were sent, those that were repeated
-	// included. Records in a request are what makes publishing fast or slow: compare it
-	// with Produced.
-	ProduceRequests uint64
-	// Produced is how many records brokers have acknowledged.
-	Produced uint64
-}
-
-// Stats returns the counts as they are now.
-func (t *Transport) Stats() Stats {
-	return Stats{ProduceRequests: t.traffic.requests.Load(), Produced: t.traffic.produced.Load()}
-}
-
 // Subscribe implements [driver.Transport].
 func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
 	if ctx.Err() != nil {
-		return nil, canceled(ctx, "subscribe", s.Topic)
+		return nil, canceled(ctx, "subscribe", s.Topic, "the context ended before the session began")
 	}
 	var reason string
 	switch {
 	case s.Topic == "":
-		reason = "the topic is empty"
+		reason = "the topic must not be empty"
 	case s.Group != "" && s.Partitions != nil:
-		reason = "a subscription with a group can't choose its partitions"
+		reason = "a subscription with a group cannot choose partitions: leave out the group or the partitions"
 	case s.Start.Kind == driver.StartAtOffset && s.Start.Offset < 0:
-		reason = "the start offset is negative"
+		reason = "the start offset must not be negative"
 	case s.Start.Kind == driver.StartAtTime && s.Start.Time.IsZero():
-		reason = "the start time is zero"
+		reason = "the start time must not be zero"
 	case slices.ContainsFunc(s.Partitions, func(p int32) bool { return p < 0 }):
-		reason = "a partition is negative"
+		reason = "a partition must not be negative"
 	}
 	if reason != "" {
 		return nil, failCode(driver.CodeInvalidArgument, "subscribe", s.Topic, reason, nil)
@@ -212,30 +198,31 @@ func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (drive
 	if t.closing {
 		return nil, closedError("subscribe", s.Topic)
 	}
-	var made session
+	var opened session
 	if s.Group != "" {
 		g := newGroupSession(t, s)
-		if err := t.enlist(g); err != nil {
+		if err := t.setStaticMember(g); err != nil {
 			g.stop()
 			return nil, err
 		}
-		made = g
+		opened = g
 	} else {
-		made = newReaderSession(t, s)
+		opened = newReaderSession(t, s)
 	}
-	t.sessions[made] = struct{}{}
+	t.sessions[opened] = struct{}{}
 	t.tasks.start(func() {
-		made.run()
+		opened.run()
 		t.mu.Lock()
-		delete(t.sessions, made)
+		delete(t.sessions, opened)
 		t.mu.Unlock()
 	})
-	return made, nil
+	return opened, nil
 }
 
-// enlist gives a static member a number that no other has. t.mu is held.
-func (t *Transport) enlist(g *groupSession) error {
-	if t.opts.consuming.instance == "" {
+// setStaticMember makes g a static member if the transport has static membership. The member
+// gets a number that no other session of the topic and group has. t.mu is held.
+func (t *Transport) setStaticMember(g *groupSession) error {
+	if t.opts.consumer.instanceID == "" {
 		return nil
 	}
 	number := 1
@@ -246,7 +233,7 @@ func (t *Transport) enlist(g *groupSession) error {
 	for slices.ContainsFunc(slices.Collect(maps.Keys(t.sessions)), taken) {
 		number++
 	}
-	return g.static(t.opts.consuming.instance, number)
+	return g.setStatic(t.opts.consumer.instanceID, number)
 }
 
 // Ready implements [driver.Transport].
@@ -256,39 +243,41 @@ func (t *Transport) Ready(ctx context.Context) error {
 		return closedError("ready", "")
 	default:
 	}
-	return t.monitor.ready(ctx, "ready", "")
+	return t.connection.ready(ctx, "ready", "")
 }
 
-// Ping asks a broker for a sign of life, on a connection that serves nothing else.
+// Ping implements [driver.Transport]. It makes a round trip to a broker on a separate
+// connection.
 func (t *Transport) Ping(ctx context.Context) error {
-	err := t.pingNow(ctx)
+	err := t.probeOnce(ctx)
 	switch {
 	case err == nil:
 		return nil
 	case t.ctx.Err() != nil:
 		return closedError("ping", "")
-	case refused(err):
+	case isRefused(err):
 		return fail("ping", "", err)
 	default:
-		t.monitor.kick() // let it come to its own verdict
+		t.connection.probeNow() // the monitor determines the state itself
 		return failCode(driver.CodeUnavailable, "ping", "", "no broker answered", err)
 	}
 }
 
-func (t *Transport) pingNow(ctx context.Context) error {
-	err := t.await(ctx, t.pinger.roundTrip)
+func (t *Transport) probeOnce(ctx context.Context) error {
+	err := t.await(ctx, t.probe.probe)
 	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.DeadlineExceeded {
-		// whatever it waits for does not answer: the next one starts afresh
-		t.pinger.net.reset()
+		// The broker does not answer. Closing the connection ends the probe, so that the next
+		// one uses a new connection.
+		t.probe.net.reset()
 	}
 	return err
 }
 
 // Observe implements [driver.Transport].
-func (t *Transport) Observe(observe func(driver.Connection)) { t.monitor.watch(observe) }
+func (t *Transport) Observe(observe func(driver.Connection)) { t.connection.setObserver(observe) }
 
-// await runs what takes no context on a goroutine of the transport, and returns its
-// error, or ctx's when that ends first.
+// await calls f, which takes no context, on a goroutine of the transport. It returns the
+// error of f, or that of ctx if ctx ends first.
 func (t *Transport) await(ctx context.Context, f func() error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -319,13 +308,13 @@ func (t *Transport) Close(ctx context.Context) error {
 		case <-t.closed:
 			return t.closeErr
 		default:
-			return failCode(driver.ContextCode(ctx.Err()), "close", "", "another call is still closing", ctx.Err())
+			return failCode(driver.ContextCode(ctx.Err()), "close", "", "another call of Close is in progress", ctx.Err())
 		}
 	}
 }
 
 func (t *Transport) shutdown(ctx context.Context) error {
-	t.monitor.silence()
+	t.connection.stopObserver()
 	t.mu.Lock()
 	t.closing = true
 	open := make([]session, 0, len(t.sessions))
@@ -343,21 +332,21 @@ func (t *Transport) shutdown(ctx context.Context) error {
 	wg.Wait()
 
 	t.cancel()
-	t.pinger.net.cut()
+	t.probe.net.close()
 	t.meta.close()
-	if !t.tasks.wait(lingering) {
-		t.opts.logger.Warn("goroutines of sarama outlive the transport")
+	if !t.tasks.wait(taskTimeout) {
+		t.opts.logger.Warn("goroutines of sarama are still running after Close")
 	}
-	t.pinger.close()
+	t.probe.close()
 	err := errors.Join(errs...)
 	if err == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return failCode(driver.ContextCode(ctx.Err()), "close", "", "not everything was flushed", ctx.Err())
+		return failCode(driver.ContextCode(ctx.Err()), "close", "", "the context ended before all messages had an outcome and all sessions had ended", ctx.Err())
 	}
 	return fail("close", "", err)
 }
 
-// lingering bounds the wait for what has been cut from the network already.
-const lingering = 3 * time.Second
+// taskTimeout limits how long Close waits for goroutines after it has closed their networks.
+const taskTimeout = 3 * time.Second

@@ -44,7 +44,7 @@ func TestPublishRefusesWhatIsWrong(t *testing.T) {
 	require.Equal(t, driver.CodeCanceled, driver.CodeOf(s.wait()[0].Err))
 
 	// none of it gets in the way of the others
-	outs, s = batch(bounded(t), r.topic, item{partition: 1, payload: "a"}, item{partition: 7}, item{partition: 1, payload: "b"})
+	outs, s = batch(testContext(t), r.topic, item{partition: 1, payload: "a"}, item{partition: 7}, item{partition: 1, payload: "b"})
 	r.Publish(outs)
 	got := s.wait()
 	require.NoError(t, got[0].Err)
@@ -56,16 +56,16 @@ func TestPublishRefusesWhatIsWrong(t *testing.T) {
 func TestReaderMissesNothingPublishedOnceAssigned(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
-	acked(t, publish(t, r, r.topic, anyPartition("before")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("before")...))
 	for range 20 {
 		s := subscribe(t, r, driver.Subscription{Topic: r.topic, Start: driver.Start{Kind: driver.StartNewest}})
-		p := assigned(t, s)
+		p := awaitAssigned(t, s)
 		require.Len(t, p, 1)
 		want := publish(t, r, r.topic, anyPartition("now")...)
-		acked(t, want)
+		requirePublished(t, want)
 		got := fetch(t, p[0], 1)
 		require.Equal(t, want[0].Offset, got[0].Offset)
-		require.NoError(t, s.Close(bounded(t)))
+		require.NoError(t, s.Close(testContext(t)))
 	}
 }
 
@@ -77,7 +77,7 @@ func TestReaderStarts(t *testing.T) {
 	for i, p := range numbered("", 5) {
 		items = append(items, item{payload: p, partition: 0, at: base.Add(time.Duration(i) * time.Minute)})
 	}
-	acked(t, publish(t, r, r.topic, items...))
+	requirePublished(t, publish(t, r, r.topic, items...))
 	for name, c := range map[string]struct {
 		start driver.Start
 		first string
@@ -88,17 +88,17 @@ func TestReaderStarts(t *testing.T) {
 		"time after all": {driver.Start{Kind: driver.StartAtTime, Time: base.Add(time.Hour)}, "last"},
 	} {
 		s := subscribe(t, r, driver.Subscription{Topic: r.topic, Start: c.start})
-		p := assigned(t, s)
+		p := awaitAssigned(t, s)
 		if c.first == "last" {
-			acked(t, publish(t, r, r.topic, item{payload: "last", at: base.Add(2 * time.Hour)}))
+			requirePublished(t, publish(t, r, r.topic, item{payload: "last", at: base.Add(2 * time.Hour)}))
 		}
 		require.Equal(t, c.first, string(fetch(t, p[0], 1)[0].Payload), name)
 	}
 	_, err := subscribe(t, r, driver.Subscription{
 		Topic: r.topic, Start: driver.Start{Kind: driver.StartAtOffset, Offset: 99},
-	}).Next(bounded(t))
+	}).Next(testContext(t))
 	require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err))
-	_, err = subscribe(t, r, driver.Subscription{Topic: r.topic, Partitions: []int32{4}}).Next(bounded(t))
+	_, err = subscribe(t, r, driver.Subscription{Topic: r.topic, Partitions: []int32{4}}).Next(testContext(t))
 	require.Equal(t, driver.CodeNotFound, driver.CodeOf(err))
 }
 
@@ -106,14 +106,14 @@ func TestReaderNoticesNewPartitions(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Refresh: 100 * time.Millisecond}))
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Start: driver.Start{Kind: driver.StartNewest}})
-	require.Len(t, assigned(t, s), 1)
-	require.NoError(t, r.broker.AddPartitions(bounded(t), r.topic, 2))
+	require.Len(t, awaitAssigned(t, s), 1)
+	require.NoError(t, r.broker.AddPartitions(testContext(t), r.topic, 2))
 	var out driver.Outcome
 	require.Eventually(t, func() bool {
 		out = publish(t, r, r.topic, item{partition: 1, payload: "new"})[0]
 		return out.Err == nil
-	}, patience, 50*time.Millisecond)
-	added := assigned(t, s)
+	}, testTimeout, 50*time.Millisecond)
+	added := awaitAssigned(t, s)
 	require.Len(t, added, 1)
 	require.EqualValues(t, 1, added[0].ID())
 	require.Equal(t, "new", string(fetch(t, added[0], 1)[0].Payload))
@@ -125,7 +125,7 @@ func TestUnknownTopicEndsSessions(t *testing.T) {
 	for _, group := range []string{"", kafkatb.Name(t)} {
 		s := subscribe(t, r, driver.Subscription{Topic: kafkatb.Name(t), Group: group})
 		began := time.Now()
-		_, err := s.Next(bounded(t))
+		_, err := s.Next(testContext(t))
 		t.Logf("group %q: %v", group, time.Since(began))
 		require.Equal(t, driver.CodeNotFound, driver.CodeOf(err), "%v", err)
 	}
@@ -146,22 +146,22 @@ func TestSubscribeRefusesWhatIsWrongHere(t *testing.T) {
 
 func TestBrokerThatAppearsLater(t *testing.T) {
 	t.Parallel()
-	addr, port := unused(t)
+	addr, port := unusedAddr(t)
 	k, err := kafka.New([]string{addr}, kafka.WithReconnect(20*time.Millisecond, 100*time.Millisecond))
 	require.NoError(t, err)
-	defer func() { require.NoError(t, k.Close(bounded(t))) }()
+	defer func() { require.NoError(t, k.Close(testContext(t))) }()
 	seen := observe(k)
 	seen.await(t, driver.Disconnected)
-	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(k.Ping(bounded(t))))
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(k.Ping(testContext(t))))
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(k.Ready(short)))
 
 	s := subscribe(t, k, driver.Subscription{Topic: "later", Start: driver.Start{Kind: driver.StartOldest}})
 	kafkatb.Embedded(t, kafkatest.Port(port), kafkatest.Topics(1, "later"))
-	require.NoError(t, k.Ready(bounded(t)))
-	acked(t, publish(t, k, "later", anyPartition("x")...))
-	require.Equal(t, "x", string(fetch(t, assigned(t, s)[0], 1)[0].Payload))
+	require.NoError(t, k.Ready(testContext(t)))
+	requirePublished(t, publish(t, k, "later", anyPartition("x")...))
+	require.Equal(t, "x", string(fetch(t, awaitAssigned(t, s)[0], 1)[0].Payload))
 	seen.await(t, driver.Connected)
 }
 
@@ -169,25 +169,25 @@ func TestCloseIsIdempotentAndEndsEverything(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic})
-	p := assigned(t, s)
+	p := awaitAssigned(t, s)
 	g := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)})
-	assigned(t, g)
+	awaitAssigned(t, g)
 	var wg sync.WaitGroup
 	for range 3 {
-		wg.Go(func() { require.NoError(t, r.Close(bounded(t))) })
+		wg.Go(func() { require.NoError(t, r.Close(testContext(t))) })
 	}
 	wg.Wait()
-	_, err := p[0].Fetch(bounded(t))
+	_, err := p[0].Fetch(testContext(t))
 	require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 	for _, session := range []driver.Session{s, g} {
-		_, err = session.Next(bounded(t))
+		_, err = session.Next(testContext(t))
 		require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 	}
 	_, err = r.Subscribe(t.Context(), driver.Subscription{Topic: r.topic})
 	require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 	require.Equal(t, driver.CodeClosed, driver.CodeOf(publish(t, r, r.topic, anyPartition("x")...)[0].Err))
-	require.Equal(t, driver.CodeClosed, driver.CodeOf(r.Ping(bounded(t))))
-	require.Equal(t, driver.CodeClosed, driver.CodeOf(r.Ready(bounded(t))))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(r.Ping(testContext(t))))
+	require.Equal(t, driver.CodeClosed, driver.CodeOf(r.Ready(testContext(t))))
 }
 
 func TestPublishRacesClose(t *testing.T) {
@@ -197,16 +197,16 @@ func TestPublishRacesClose(t *testing.T) {
 	for range 10 {
 		k, err := kafka.New(b.Addrs())
 		require.NoError(t, err)
-		require.NoError(t, k.Ready(bounded(t)))
-		acked(t, publish(t, k, topic, anyPartition("first")...))
+		require.NoError(t, k.Ready(testContext(t)))
+		requirePublished(t, publish(t, k, topic, anyPartition("first")...))
 		var wg sync.WaitGroup
 		var sinks []*sink
 		for range 8 {
-			outs, s := batch(bounded(t), topic, anyPartition(numbered("", 50)...)...)
+			outs, s := batch(testContext(t), topic, anyPartition(numbered("", 50)...)...)
 			sinks = append(sinks, s)
 			wg.Go(func() { k.Publish(outs) })
 		}
-		require.NoError(t, k.Close(bounded(t)))
+		require.NoError(t, k.Close(testContext(t)))
 		wg.Wait()
 		for _, s := range sinks {
 			for i, o := range s.wait() {
@@ -222,7 +222,7 @@ func TestPublishRacesClose(t *testing.T) {
 func TestAdmin(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 3)
-	ctx := bounded(t)
+	ctx := testContext(t)
 	name := kafkatb.Name(t)
 	require.NoError(t, r.CreateTopic(ctx, driver.TopicSpec{Name: name, Partitions: 4, Config: map[string]string{"retention.ms": "60000"}}))
 	require.Equal(t, driver.CodeAlreadyExists, driver.CodeOf(r.CreateTopic(ctx, driver.TopicSpec{Name: name})))
@@ -240,12 +240,12 @@ func TestAdmin(t *testing.T) {
 	require.NoError(t, r.AddPartitions(ctx, name, 6))
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(r.AddPartitions(ctx, name, 6)))
 	require.Equal(t, driver.CodeNotFound, driver.CodeOf(r.AddPartitions(ctx, kafkatb.Name(t), 6)))
-	acked(t, publish(t, r, name, item{partition: 5, payload: "y"}))
+	requirePublished(t, publish(t, r, name, item{partition: 5, payload: "y"}))
 	topics, err := r.ListTopics(ctx)
 	require.NoError(t, err)
 	require.Contains(t, topics, name)
 	require.Contains(t, topics, r.topic)
-	acked(t, publish(t, r, name, item{partition: 3, payload: "x"}))
+	requirePublished(t, publish(t, r, name, item{partition: 3, payload: "x"}))
 	require.NoError(t, r.DeleteTopic(ctx, name))
 	require.Equal(t, driver.CodeNotFound, driver.CodeOf(r.DeleteTopic(ctx, name)))
 	_, err = r.DescribeTopic(ctx, name)

@@ -12,8 +12,8 @@ import (
 
 func init() { bus.Register("kafka", openURL) }
 
-// openURL opens kafka://h1:9092,h2:9092?client_id=…&version=…; the package's comment
-// has all parameters.
+// openURL opens a URL such as kafka://h1:9092,h2:9092?client_id=orders. The package comment
+// lists the parameters.
 func openURL(_ context.Context, u *driver.URL) (driver.Transport, error) {
 	var opts []Option
 	if id := u.Text("client_id", ""); id != "" {
@@ -22,7 +22,7 @@ func openURL(_ context.Context, u *driver.URL) (driver.Transport, error) {
 	if v := u.Text("version", ""); v != "" {
 		version, err := sarama.ParseKafkaVersion(v)
 		if err != nil {
-			return nil, invalid("the URL parameter version is not a Kafka version such as 2.8.0")
+			return nil, invalid("URL parameter version must be a Kafka version such as 2.8.0")
 		}
 		opts = append(opts, WithVersion(version))
 	}
@@ -31,15 +31,15 @@ func openURL(_ context.Context, u *driver.URL) (driver.Transport, error) {
 		Request: u.Duration("request_timeout", 0),
 		Refresh: u.Duration("refresh", 0),
 	}))
-	for _, take := range []func(*driver.URL) ([]Option, error){urlPublishing, urlConsuming, urlSecurity} {
-		more, err := take(u)
+	for _, read := range []func(*driver.URL) ([]Option, error){urlProducer, urlConsumer, urlSecurity} {
+		more, err := read(u)
 		if err != nil {
 			return nil, err
 		}
 		opts = append(opts, more...)
 	}
 	if u.Path != "" {
-		return nil, invalid("the URL has a path, and Kafka has no use for one")
+		return nil, invalid("URL must not have a path: use kafka://host:port,host:port")
 	}
 	if err := u.Done(); err != nil {
 		return nil, err
@@ -51,13 +51,13 @@ func openURL(_ context.Context, u *driver.URL) (driver.Transport, error) {
 	return t, nil
 }
 
-// urlPublishing takes the parameters about how records are sent.
-func urlPublishing(u *driver.URL) ([]Option, error) {
+// urlProducer reads the parameters that configure how records are sent.
+func urlProducer(u *driver.URL) ([]Option, error) {
 	var opts []Option
 	if name := u.Text("compression", ""); name != "" {
 		var codec sarama.CompressionCodec
 		if err := codec.UnmarshalText([]byte(name)); err != nil {
-			return nil, invalid("the URL parameter compression is not none, gzip, snappy, lz4 or zstd")
+			return nil, invalid("URL parameter compression must be none, gzip, snappy, lz4 or zstd")
 		}
 		opts = append(opts, WithCompression(codec))
 	}
@@ -73,16 +73,17 @@ func urlPublishing(u *driver.URL) ([]Option, error) {
 	return opts, nil
 }
 
-// urlBalances are the values of the parameter balance.
+// urlBalances maps the values of the parameter balance.
 var urlBalances = map[string]Balance{"cooperative-sticky": CooperativeSticky, "range": Range, "roundrobin": RoundRobin, "sticky": Sticky}
 
-// urlConsuming takes the parameters about how records are read and groups are joined.
-func urlConsuming(u *driver.URL) ([]Option, error) {
+// urlConsumer reads the parameters that configure how records are read and how groups are
+// joined.
+func urlConsumer(u *driver.URL) ([]Option, error) {
 	var opts []Option
 	if name := u.Text("balance", ""); name != "" {
 		b, ok := urlBalances[name]
 		if !ok {
-			return nil, invalid("the URL parameter balance is not cooperative-sticky, range, roundrobin or sticky")
+			return nil, invalid("URL parameter balance must be cooperative-sticky, range, roundrobin or sticky")
 		}
 		opts = append(opts, WithBalance(b))
 	}
@@ -99,7 +100,7 @@ func urlConsuming(u *driver.URL) ([]Option, error) {
 	for name, bytes := range map[string]*int32{"fetch_min_bytes": &fetch.MinBytes, "fetch_bytes": &fetch.Bytes} {
 		n := u.Int(name, 0, 1)
 		if n > math.MaxInt32 {
-			return nil, invalid("the URL parameter " + name + " is over 2 GiB")
+			return nil, invalid("URL parameter " + name + " must be less than 2 GiB")
 		}
 		*bytes = int32(n)
 	}

@@ -2,48 +2,43 @@ package kafka
 
 import "github.com/trunkline/trunkline/bus/driver"
 
-// urlSecurity takes the parameters about TLS and SASL. Secrets are not among them, only
-// where they are.
+// urlSecurity reads the parameters for TLS and SASL. They name the places of credentials,
+// never the credentials.
 func urlSecurity(u *driver.URL) ([]Option, error) {
 	var opts []Option
 	encrypt := u.Bool("tls", false)
-	file := func(name string) (PEM, string) {
-		path := u.Text(name, "")
-		if path == "" {
-			return PEM{}, ""
+	var settings TLS
+	var given []string // parameters that need tls=true
+	for _, p := range []struct {
+		name string
+		to   *PEM
+	}{{"ca", &settings.CA}, {"cert", &settings.Cert}, {"key", &settings.Key}} {
+		if path := u.Text(p.name, ""); path != "" {
+			*p.to = PEMFile(path)
+			given = append(given, p.name)
 		}
-		return PEMFile(path), name
 	}
-	var from TLS
-	var given [4]string
-	from.CA, given[0] = file("ca")
-	from.Cert, given[1] = file("cert")
-	from.Key, given[2] = file("key")
-	if from.ServerName = u.Text("server_name", ""); from.ServerName != "" {
-		given[3] = "server_name"
+	if settings.ServerName = u.Text("server_name", ""); settings.ServerName != "" {
+		given = append(given, "server_name")
 	}
 	if encrypt {
-		opts = append(opts, WithTLSFrom(from))
-	} else {
-		for _, name := range given {
-			if name != "" {
-				return nil, invalid("the URL parameter " + name + " needs tls=true")
-			}
-		}
+		opts = append(opts, WithTLSFrom(settings))
+	} else if len(given) > 0 {
+		return nil, invalid("URL parameter " + given[0] + " needs tls=true")
 	}
 
 	mechanism, user := u.Text("sasl", ""), u.Text("user", "")
-	secret, err := urlSecret(u)
+	source, err := urlCredential(u)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case mechanism != "" && secret == nil:
-		return nil, invalid("the URL parameter sasl needs password_file, password_env, token_file or token_env")
+	case mechanism != "" && source == nil:
+		return nil, invalid("URL parameter sasl needs password_file, password_env, token_file or token_env")
 	case mechanism != "":
-		opts = append(opts, withSASL(mechanism, user, secret))
-	case user != "" || secret != nil:
-		return nil, invalid("the URL names a user or a secret, and no mechanism: give sasl=scram-sha-512, or another")
+		opts = append(opts, withSASL(mechanism, user, source))
+	case user != "" || source != nil:
+		return nil, invalid("URL names a user or a credential but no mechanism: add sasl=scram-sha-512 or another mechanism")
 	}
 	if u.Bool("insecure_sasl", false) {
 		opts = append(opts, WithInsecureSASL())
@@ -51,24 +46,28 @@ func urlSecurity(u *driver.URL) ([]Option, error) {
 	return opts, nil
 }
 
-// urlSecret returns the secret that a URL says where to find, nil when it says nothing.
-func urlSecret(u *driver.URL) (Secret, error) {
-	var secret Secret
+// urlCredential returns the source of the password or token that a URL names. It returns
+// nil if the URL names none.
+func urlCredential(u *driver.URL) (CredentialSource, error) {
+	var source CredentialSource
 	for _, p := range []struct {
 		name string
-		from func(string) (Secret, error)
-	}{{"password_file", SecretFile}, {"password_env", SecretEnv}, {"token_file", SecretFile}, {"token_env", SecretEnv}} {
-		where := u.Text(p.name, "")
+		from func(string) (CredentialSource, error)
+	}{
+		{"password_file", CredentialFile}, {"password_env", CredentialEnv},
+		{"token_file", CredentialFile}, {"token_env", CredentialEnv},
+	} {
+		place := u.Text(p.name, "")
 		switch {
-		case where == "":
+		case place == "":
 			continue
-		case secret != nil:
-			return nil, invalid("the URL parameter " + p.name + " is one secret too many: give one")
+		case source != nil:
+			return nil, invalid("URL parameter " + p.name + " names a second credential: use only one of password_file, password_env, token_file and token_env")
 		}
 		var err error
-		if secret, err = p.from(where); err != nil {
+		if source, err = p.from(place); err != nil {
 			return nil, err
 		}
 	}
-	return secret, nil
+	return source, nil
 }

@@ -3,7 +3,7 @@
 package kafka
 
 import (
-	googlewire "github.com/google/wire" // this package has a type named wire
+	"github.com/google/wire"
 
 	"github.com/trunkline/trunkline/bus/driver"
 )
@@ -11,4 +11,4 @@ import (
 // Set provides a driver.Transport from a [Config], for google/wire.
 // It exists only with the build tag wireinject, which the wire command sets, so that
 // no program links google/wire.
-var Set = googlewire.NewSet(NewTransport, googlewire.Bind(new(driver.Transport), new(*Transport)))
+var Set = wire.NewSet(NewTransport, wire.Bind(new(driver.Transport), new(*Transport)))

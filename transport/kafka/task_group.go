@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// tasks counts goroutines that take no context and end once the network is cut.
-type tasks struct {
+// taskGroup runs goroutines that take no context. They end after the network is closed.
+type taskGroup struct {
 	mu     sync.Mutex
 	n      int
 	closed bool
-	idle   chan struct{} // made by wait, closed when n is 0
+	idle   chan struct{} // set by wait, closed when n is 0
 }
 
-// start says false, and runs nothing, when wait was called.
-func (g *tasks) start(f func()) bool {
+// start runs f in a goroutine. After wait was called, it returns false and does not run f.
+func (g *taskGroup) start(f func()) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -28,7 +28,7 @@ func (g *tasks) start(f func()) bool {
 	return true
 }
 
-func (g *tasks) end() {
+func (g *taskGroup) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
@@ -37,8 +37,8 @@ func (g *tasks) end() {
 	}
 }
 
-// wait says whether all ended in time.
-func (g *tasks) wait(d time.Duration) bool {
+// wait waits up to d for all goroutines and reports whether they have ended.
+func (g *taskGroup) wait(d time.Duration) bool {
 	g.mu.Lock()
 	g.closed = true
 	if g.n == 0 {

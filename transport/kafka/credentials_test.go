@@ -1,11 +1,8 @@
 package kafka_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,58 +17,44 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-func TestSecretFile(t *testing.T) {
+func TestCredentialFileReadsTheFileEachTime(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "password")
-	_, err := kafka.SecretFile(file)
+	_, err := kafka.CredentialFile(file)
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.ErrorContains(t, err, file)
 
 	require.NoError(t, os.WriteFile(file, []byte("\n"), 0o600))
-	_, err = kafka.SecretFile(file)
+	_, err = kafka.CredentialFile(file)
 	require.ErrorContains(t, err, "is empty")
 
 	require.NoError(t, os.WriteFile(file, []byte(" hunter2 \r\n"), 0o600))
-	s, err := kafka.SecretFile(file)
+	s, err := kafka.CredentialFile(file)
 	require.NoError(t, err)
 	got, err := s(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, " hunter2 ", got)
 
 	require.NoError(t, os.WriteFile(file, []byte("rotated"), 0o600))
-	token, err := s.Token(t.Context())
+	got, err = s(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, "rotated", token.Value)
+	require.Equal(t, "rotated", got)
 }
 
-func TestSecretEnv(t *testing.T) {
+func TestCredentialEnvChecksTheNameAndTheValue(t *testing.T) {
 	t.Setenv("KAFKA_TEST_PASSWORD", "hunter2")
-	s, err := kafka.SecretEnv("KAFKA_TEST_PASSWORD")
+	s, err := kafka.CredentialEnv("KAFKA_TEST_PASSWORD")
 	require.NoError(t, err)
 	got, err := s(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "hunter2", got)
 
-	_, err = kafka.SecretEnv("KAFKA_TEST_UNSET")
+	_, err = kafka.CredentialEnv("KAFKA_TEST_UNSET")
 	require.ErrorContains(t, err, "KAFKA_TEST_UNSET is not set")
-	_, err = kafka.SecretEnv("hunter2") // the secret in the place of its name
+	_, err = kafka.CredentialEnv("hunter2") // the secret in the place of its name
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	require.NotContains(t, err.Error(), "hunter2")
-}
-
-func TestTokenIsNotPrinted(t *testing.T) {
-	t.Parallel()
-	token := kafka.Token{Value: "hunter2", Extensions: map[string]string{"a": "b"}}
-	within := struct{ T *kafka.Token }{&token}
-	noSecret(t, "hunter2", token, &token, within, []kafka.Token{token}, map[string]kafka.Token{"x": token})
-	text, err := json.Marshal(within)
-	require.NoError(t, err)
-	require.NotContains(t, string(text), "hunter2")
-	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "token", token, "within", within)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "token", token, "within", within)
-	require.NotContains(t, log.String(), "hunter2")
 }
 
 func TestSASLOptions(t *testing.T) {
@@ -81,22 +64,21 @@ func TestSASLOptions(t *testing.T) {
 		want string
 		opts []kafka.Option
 	}{
-		"no user":               {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA256("", secret("x"))}},
-		"no password":           {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA512("me", nil)}},
-		"a user with a zero":    {"zero byte", []kafka.Option{kafka.WithSASLScramSHA512("me\x00", secret("x"))}},
-		"no token":              {"needs a source of tokens", []kafka.Option{kafka.WithSASLOAuthBearer(nil)}},
-		"nil token":             {"needs a source of tokens", []kafka.Option{kafka.WithSASLOAuthBearer(kafka.Secret(nil))}},
-		"PLAIN in the open":     {"without TLS would send the secret in plain text", []kafka.Option{kafka.WithSASLPlain("me", secret("hunter2"))}},
-		"a token in the open":   {"without TLS would send the secret in plain text", []kafka.Option{kafka.WithSASLOAuthBearer(secret("hunter2"))}},
-		"insecure goes with it": {"", []kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLPlain("me", secret("hunter2"))}},
-		"SCRAM may":             {"", []kafka.Option{kafka.WithSASLScramSHA256("me", secret("hunter2"))}},
-		"PLAIN with TLS":        {"", []kafka.Option{kafka.WithSASLPlain("me", secret("hunter2")), kafka.WithTLSFrom(kafka.TLS{})}},
+		"no user":                     {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA256("", secret("x"))}},
+		"no password":                 {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA512("me", nil)}},
+		"user name with a zero byte":  {"zero byte", []kafka.Option{kafka.WithSASLScramSHA512("me\x00", secret("x"))}},
+		"no token":                    {"needs a source of tokens", []kafka.Option{kafka.WithSASLOAuthBearer(nil)}},
+		"PLAIN without TLS":           {"without TLS would send the credential in plain text", []kafka.Option{kafka.WithSASLPlain("me", secret("hunter2"))}},
+		"OAUTHBEARER without TLS":     {"without TLS would send the credential in plain text", []kafka.Option{kafka.WithSASLOAuthBearer(secret("hunter2"))}},
+		"PLAIN with WithInsecureSASL": {"", []kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLPlain("me", secret("hunter2"))}},
+		"SCRAM without TLS":           {"", []kafka.Option{kafka.WithSASLScramSHA256("me", secret("hunter2"))}},
+		"PLAIN with TLS":              {"", []kafka.Option{kafka.WithSASLPlain("me", secret("hunter2")), kafka.WithTLSFrom(kafka.TLS{})}},
 	} {
 		k, err := kafka.New(addrs, c.opts...)
 		if c.want == "" {
 			require.NoError(t, err, name)
 			noSecret(t, "hunter2", k)
-			require.NoError(t, k.Close(bounded(t)))
+			require.NoError(t, k.Close(testContext(t)))
 			continue
 		}
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
@@ -105,37 +87,37 @@ func TestSASLOptions(t *testing.T) {
 	}
 }
 
-// The password is put into the login below sarama, in every form of the request.
-func TestPasswordOfAnyLength(t *testing.T) {
+// The network layer inserts the password into the PLAIN login, in each version of the
+// request.
+func TestPlainLoginAcceptsPasswordsOfAnyLength(t *testing.T) {
 	t.Parallel()
 	for _, password := range []string{"x", strings.Repeat("é", 60), strings.Repeat("long ", 1000)} {
 		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("PLAIN", "ada", password))
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		for _, v := range []sarama.KafkaVersion{sarama.V2_0_0_0, sarama.V2_2_0_0, sarama.V2_8_0_0, sarama.V3_6_0_0} {
-			k := enter(t, c.ListenAddrs(), kafka.WithVersion(v), kafka.WithInsecureSASL(), kafka.WithSASLPlain("ada", secret(password)))
-			require.NoError(t, k.Ready(bounded(t)), "%d bytes, version %v", len(password), v)
+			k := openAddrs(t, c.ListenAddrs(), kafka.WithVersion(v), kafka.WithInsecureSASL(), kafka.WithSASLPlain("ada", secret(password)))
+			require.NoError(t, k.Ready(testContext(t)), "%d bytes, version %v", len(password), v)
 		}
 	}
 }
 
-// What can't be sent is refused here.
-func TestUnfitSecrets(t *testing.T) {
+func TestUnusableCredentialsAreRejectedBeforeTheyAreSent(t *testing.T) {
 	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("PLAIN", "ada", "x"))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	nothing := func(context.Context) (string, error) { return "", errors.New("the vault is sealed") }
+	sealed := func(context.Context) (string, error) { return "", errors.New("the vault is sealed") }
 	for name, o := range map[string]kafka.Option{
 		"the password is empty":              kafka.WithSASLPlain("ada", secret("")),
-		"the password holds a zero byte":     kafka.WithSASLScramSHA256("ada", secret("hunter2\x00hunter2")),
-		"could not be had: the vault":        kafka.WithSASLScramSHA512("ada", nothing),
+		"the password contains a zero byte":  kafka.WithSASLScramSHA256("ada", secret("hunter2\x00hunter2")),
+		"cannot get the password: the vault": kafka.WithSASLScramSHA512("ada", sealed),
 		"the token is empty":                 kafka.WithSASLOAuthBearer(secret("")),
-		"the token holds a control":          kafka.WithSASLOAuthBearer(secret("hunter2\x01auth=x")),
-		"token could not be had: the vault ": kafka.WithSASLOAuthBearer(kafka.Secret(nothing)),
+		"the token contains a control":       kafka.WithSASLOAuthBearer(secret("hunter2\x01auth=x")),
+		"cannot get the token: the vault ":   kafka.WithSASLOAuthBearer(sealed),
 	} {
-		k := enter(t, c.ListenAddrs(), kafka.WithInsecureSASL(), o)
-		err := k.Ready(bounded(t))
+		k := openAddrs(t, c.ListenAddrs(), kafka.WithInsecureSASL(), o)
+		err := k.Ready(testContext(t))
 		require.Contains(t, []driver.Code{driver.CodeUnauthenticated}, driver.CodeOf(err), "%s: %v", name, err)
 		if !errors.Is(err, sarama.ErrUnsupportedSASLMechanism) { // the embedded broker may lack it
 			require.ErrorContains(t, err, name)
@@ -144,7 +126,7 @@ func TestUnfitSecrets(t *testing.T) {
 	}
 }
 
-func TestSecurityInURLs(t *testing.T) {
+func TestURLConfiguresTLSAndSASL(t *testing.T) {
 	t.Setenv("KAFKA_TEST_PASSWORD", "hunter2")
 	dir := t.TempDir()
 	ca, own, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "own.pem"), filepath.Join(dir, "key.pem")
@@ -167,7 +149,7 @@ func TestSecurityInURLs(t *testing.T) {
 		require.NoError(t, err, query)
 		require.Equal(t, want, k.(*kafka.Transport).String())
 		noSecret(t, "hunter2", k)
-		require.NoError(t, k.Close(bounded(t)))
+		require.NoError(t, k.Close(testContext(t)))
 	}
 	for query, want := range map[string]string{
 		"ca=" + ca:                                 "ca needs tls=true",
@@ -175,18 +157,18 @@ func TestSecurityInURLs(t *testing.T) {
 		"tls=maybe":                                "neither true nor false",
 		"tls=true&ca=" + dir + "/none":             dir + "/none: no such file",
 		"tls=true&ca=" + password:                  "no PEM certificate",
-		"tls=true&cert=" + own:                     "go together",
+		"tls=true&cert=" + own:                     "belong together",
 		"sasl=scram-sha-512&user=me":               "needs password_file",
 		"sasl=gssapi&user=me&token_env=KAFKA_TEST": "is not set",
-		"sasl=x&user=me&password_file=" + password: "none of plain, scram-sha-256",
+		"sasl=x&user=me&password_file=" + password: "must be plain, scram-sha-256",
 		"user=me":                   "no mechanism",
 		"password_file=" + password: "no mechanism",
 		"sasl=plain&user=me&password_file=" + password:                                              "without TLS",
 		"sasl=plain&password_file=" + password:                                                      "needs a user",
-		"sasl=oauthbearer&user=me&token_file=" + password:                                           "takes no user",
-		"sasl=plain&user=me&password_file=" + password + "&password_env=KAFKA_TEST_PASSWORD":        "one secret too many",
+		"sasl=oauthbearer&user=me&token_file=" + password:                                           "takes no user name",
+		"sasl=plain&user=me&password_file=" + password + "&password_env=KAFKA_TEST_PASSWORD":        "names a second credential",
 		"sasl=plain&user=me&password=hunter2&tls=true&password_env=KAFKA_TEST_PASSWORD":             "unknown URL parameter password",
-		"sasl=scram-sha-256&user=me&password_env=hunter2":                                           "has a name of other characters",
+		"sasl=scram-sha-256&user=me&password_env=hunter2":                                           "must consist of A to Z",
 		"sasl=scram-sha-256&user=me&password_file=" + password + "&password_file=" + password + "2": "more than once",
 	} {
 		_, err := bus.OpenTransport(t.Context(), base+query)

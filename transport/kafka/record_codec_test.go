@@ -27,11 +27,11 @@ func TestWatermillKafkaReadsOurs(t *testing.T) {
 	}, watermill.NopLogger{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, theirs.Close()) }()
-	acked(t, publish(t, r, r.topic, item{
+	requirePublished(t, publish(t, r, r.topic, item{
 		uuid: "id-1", key: "k", payload: "p",
 		meta: map[string]string{"a": "1", "b": ""},
 	}))
-	messages, err := theirs.Subscribe(bounded(t), r.topic)
+	messages, err := theirs.Subscribe(testContext(t), r.topic)
 	require.NoError(t, err)
 	m := <-messages
 	require.Equal(t, "id-1", m.UUID)
@@ -57,7 +57,7 @@ func TestWeReadWatermillKafkas(t *testing.T) {
 	m := message.NewMessage("id-2", []byte("p"))
 	m.Metadata.Set("a", "1")
 	require.NoError(t, theirs.Publish(r.topic, m))
-	rec := fetch(t, assigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)[0]
+	rec := fetch(t, awaitAssigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)[0]
 	require.Equal(t, "id-2", rec.UUID)
 	require.Equal(t, "p", string(rec.Payload))
 	require.Equal(t, "1", string(rec.Key))
@@ -71,11 +71,11 @@ func TestDefaultWireIsWatermillKafkas(t *testing.T) {
 	r := setup(t, 1)
 	same := open(t, r.broker, kafka.WithMarshaler(wmkafka.DefaultMarshaler{}))
 	it := item{uuid: "id", key: "k", payload: "p", meta: map[string]string{"only": "one"}}
-	acked(t, publish(t, r, r.topic, it))
-	acked(t, publish(t, same, r.topic, it))
-	acked(t, publish(t, r, r.topic, item{uuid: "empty"}))
-	acked(t, publish(t, same, r.topic, item{uuid: "empty"}))
-	recs := fetch(t, assigned(t, subscribe(t, open(t, r.broker, kafka.WithMarshaler(raw{})), driver.Subscription{Topic: r.topic}))[0], 4)
+	requirePublished(t, publish(t, r, r.topic, it))
+	requirePublished(t, publish(t, same, r.topic, it))
+	requirePublished(t, publish(t, r, r.topic, item{uuid: "empty"}))
+	requirePublished(t, publish(t, same, r.topic, item{uuid: "empty"}))
+	recs := fetch(t, awaitAssigned(t, subscribe(t, open(t, r.broker, kafka.WithMarshaler(raw{})), driver.Subscription{Topic: r.topic}))[0], 4)
 	for _, pair := range [][2]driver.Record{{recs[0], recs[1]}, {recs[2], recs[3]}} {
 		require.Equal(t, pair[0].Headers, pair[1].Headers)
 		require.Equal(t, pair[0].Payload, pair[1].Payload)
@@ -113,9 +113,9 @@ func TestMarshalersPerTopic(t *testing.T) {
 	r := setup(t, 1)
 	k := open(t, r.broker, kafka.WithTopicMarshaler(r.topic, picky{}))
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, k, r.topic, item{payload: "panic"})[0].Err))
-	acked(t, publish(t, k, r.topic, item{uuid: "x", payload: "poison", key: "k"}, item{uuid: "x", payload: "good"}))
-	acked(t, publish(t, r, r.topic, item{uuid: "y", payload: "poison", meta: map[string]string{"a": "1"}}))
-	recs := fetch(t, assigned(t, subscribe(t, k, driver.Subscription{Topic: r.topic}))[0], 3)
+	requirePublished(t, publish(t, k, r.topic, item{uuid: "x", payload: "poison", key: "k"}, item{uuid: "x", payload: "good"}))
+	requirePublished(t, publish(t, r, r.topic, item{uuid: "y", payload: "poison", meta: map[string]string{"a": "1"}}))
+	recs := fetch(t, awaitAssigned(t, subscribe(t, k, driver.Subscription{Topic: r.topic}))[0], 3)
 	require.Equal(t, driver.CodeUndecodable, driver.CodeOf(recs[0].DecodeErr))
 	require.Equal(t, "poison", string(recs[0].Payload))
 	require.Equal(t, "k", string(recs[0].Key))
@@ -127,7 +127,7 @@ func TestMarshalersPerTopic(t *testing.T) {
 	require.Equal(t, []driver.Header{{Key: kafka.UUIDHeader, Value: "y"}, {Key: "a", Value: "1"}}, recs[2].Headers)
 
 	// a record from a publisher that is not watermill's is valid
-	recs = fetch(t, assigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)
+	recs = fetch(t, awaitAssigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)
 	require.NoError(t, recs[0].DecodeErr)
 	require.Empty(t, recs[0].UUID)
 }

@@ -76,7 +76,7 @@ func (h *holder) awaitLive(t *testing.T, n int) []driver.Partition {
 			}
 		}
 		return len(live) == n
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 	return live
 }
 
@@ -87,7 +87,7 @@ func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
 	r := setup(t, 4)
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
 	for p := range int32(4) {
-		acked(t, publish(t, r, r.topic, item{payload: "a", partition: p}, item{payload: "b", partition: p}))
+		requirePublished(t, publish(t, r, r.topic, item{payload: "a", partition: p}, item{payload: "b", partition: p}))
 	}
 	one := hold(t, subscribe(t, r, sub))
 	all := one.awaitLive(t, 4)
@@ -99,7 +99,7 @@ func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
 	for _, p := range all {
 		if p.Context().Err() != nil {
 			require.Equal(t, driver.CodeRevoked, driver.CodeOf(context.Cause(p.Context())))
-			require.NoError(t, p.Commit(bounded(t), 1, ""), "a revoked claim commits until it is released")
+			require.NoError(t, p.Commit(testContext(t), 1, ""), "a revoked claim commits until it is released")
 			require.Empty(t, two.partitions(), "it is not given away before it is released")
 		}
 	}
@@ -111,13 +111,13 @@ func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
 	moved := two.awaitLive(t, 2)
 	for _, p := range moved {
 		require.Equal(t, "b", string(fetch(t, p, 1)[0].Payload))
-		require.NoError(t, p.Commit(bounded(t), 2, ""))
-		require.Equal(t, driver.CodeRevoked, driver.CodeOf(all[p.ID()].Commit(bounded(t), 2, "")))
+		require.NoError(t, p.Commit(testContext(t), 2, ""))
+		require.Equal(t, driver.CodeRevoked, driver.CodeOf(all[p.ID()].Commit(testContext(t), 2, "")))
 	}
 	for _, p := range kept {
 		require.NoError(t, p.Context().Err())
 		require.Same(t, all[p.ID()], p)
-		require.NoError(t, p.Commit(bounded(t), 1, ""), "in the new generation")
+		require.NoError(t, p.Commit(testContext(t), 1, ""), "in the new generation")
 	}
 	one.mu.Lock()
 	defer one.mu.Unlock()
@@ -131,15 +131,15 @@ func TestMixedGroup(t *testing.T) {
 	r := setup(t, 4)
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
 	old := work(t.Context(), subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub), func(driver.Record) {})
-	require.Eventually(t, func() bool { return old.partitions() == 4 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return old.partitions() == 4 }, testTimeout, 10*time.Millisecond)
 	one := work(t.Context(), subscribe(t, r, sub), func(driver.Record) {})
-	require.Eventually(t, func() bool { return old.partitions() == 2 && one.partitions() == 2 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return old.partitions() == 2 && one.partitions() == 2 }, testTimeout, 10*time.Millisecond)
 	two := work(t.Context(), subscribe(t, open(t, r.broker), sub), func(driver.Record) {})
-	require.Eventually(t, func() bool { return one.partitions()+two.partitions() >= 2 && two.partitions() > 0 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return one.partitions()+two.partitions() >= 2 && two.partitions() > 0 }, testTimeout, 10*time.Millisecond)
 	old.stop(t)
-	require.Eventually(t, func() bool { return one.partitions() == 2 && two.partitions() == 2 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return one.partitions() == 2 && two.partitions() == 2 }, testTimeout, 10*time.Millisecond)
 	one.stop(t)
-	require.Eventually(t, func() bool { return two.partitions() == 4 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return two.partitions() == 4 }, testTimeout, 10*time.Millisecond)
 	two.stop(t)
 }
 
@@ -150,7 +150,7 @@ func TestGroupsThatOfferNothingInCommon(t *testing.T) {
 	one := hold(t, subscribe(t, r, sub))
 	one.awaitLive(t, 1)
 	two := subscribe(t, open(t, r.broker), sub)
-	_, err := two.Next(bounded(t))
+	_, err := two.Next(testContext(t))
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), "%v", err)
 }
 
@@ -172,17 +172,17 @@ func TestStaticMemberComesBack(t *testing.T) {
 			}
 		}
 		return len(moving.partitions()) == 1
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 	mine := moving.awaitLive(t, 1)[0]
 	theirs := other.awaitLive(t, 1)[0]
-	require.NoError(t, mine.Commit(bounded(t), 0, ""))
+	require.NoError(t, mine.Commit(testContext(t), 0, ""))
 	leave(t, s, mine)
-	require.NoError(t, k.Close(bounded(t)))
+	require.NoError(t, k.Close(testContext(t)))
 
 	s = subscribe(t, open(t, r.broker, kafka.WithStaticMembership("a")), sub)
-	back := assigned(t, s)
+	back := awaitAssigned(t, s)
 	for len(back) == 0 {
-		back = assigned(t, s)
+		back = awaitAssigned(t, s)
 	}
 	require.Len(t, back, 1)
 	require.Equal(t, mine.ID(), back[0].ID())
@@ -204,7 +204,7 @@ func TestStaticMemberIDs(t *testing.T) {
 			}
 		}
 		return len(two.partitions()) == 1
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 	one.awaitLive(t, 1)
 	long := make([]byte, 249)
 	for i := range long {

@@ -16,42 +16,42 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// heard is a slog handler that lets a test wait for what is said.
-type heard struct {
+// logMessages is a slog handler that lets a test wait for what is said.
+type logMessages struct {
 	slog.Handler
-	mu   sync.Mutex
-	said []string
-	more chan struct{}
+	mu       sync.Mutex
+	messages []string
+	more     chan struct{}
 }
 
-func newHeard() *heard {
-	return &heard{Handler: slog.DiscardHandler, more: make(chan struct{})}
+func newLogMessages() *logMessages {
+	return &logMessages{Handler: slog.DiscardHandler, more: make(chan struct{})}
 }
 
-func (h *heard) Enabled(context.Context, slog.Level) bool { return true }
+func (h *logMessages) Enabled(context.Context, slog.Level) bool { return true }
 
-func (h *heard) Handle(_ context.Context, r slog.Record) error {
+func (h *logMessages) Handle(_ context.Context, r slog.Record) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.said = append(h.said, r.Message)
+	h.messages = append(h.messages, r.Message)
 	close(h.more)
 	h.more = make(chan struct{})
 	return nil
 }
 
-func (h *heard) await(t *testing.T, part string) {
+func (h *logMessages) await(t *testing.T, part string) {
 	t.Helper()
 	h.awaitMany(t, part, 1)
 }
 
 // awaitMany waits until n messages with part in them were said.
-func (h *heard) awaitMany(t *testing.T, part string, n int) {
+func (h *logMessages) awaitMany(t *testing.T, part string, n int) {
 	t.Helper()
-	ctx := bounded(t)
+	ctx := testContext(t)
 	for {
 		h.mu.Lock()
 		more, count := h.more, 0
-		for _, s := range h.said {
+		for _, s := range h.messages {
 			if strings.Contains(s, part) {
 				count++
 			}
@@ -76,7 +76,7 @@ func TestHangingBrokerIsLeftAlone(t *testing.T) {
 	topic := kafkatb.Topic(t, b, 48) // so many that chance gives each broker some
 	hanging := &kafkatest.Dialer{}
 	addr := b.Addrs()[2]
-	log := newHeard()
+	log := newLogMessages()
 	k := open(t, b, kafka.WithLogger(slog.New(log)), kafka.WithDialer(func(ctx context.Context, network, to string) (net.Conn, error) {
 		if to == addr {
 			return hanging.DialContext(ctx, network, to)
@@ -84,7 +84,7 @@ func TestHangingBrokerIsLeftAlone(t *testing.T) {
 		return (&net.Dialer{}).DialContext(ctx, network, to)
 	}))
 	seen := observe(k)
-	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{topic}, BrokerTimeout: patience})
+	h := k.Check(testContext(t), driver.CheckSpec{Topics: []string{topic}, BrokerTimeout: testTimeout})
 	var id int32 = -1
 	for _, broker := range h.Brokers {
 		if broker.Addr == addr {
@@ -93,7 +93,7 @@ func TestHangingBrokerIsLeftAlone(t *testing.T) {
 	}
 	var there, elsewhere []int32
 	for _, p := range h.Topics[0].Partitions {
-		acked(t, publish(t, k, topic, item{payload: "before", partition: p.ID}))
+		requirePublished(t, publish(t, k, topic, item{payload: "before", partition: p.ID}))
 		if p.Leader == id {
 			there = append(there, p.ID)
 		} else {
@@ -104,15 +104,15 @@ func TestHangingBrokerIsLeftAlone(t *testing.T) {
 		t.Fatalf("the partitions of %v are not spread: %v", h.Brokers, h.Topics)
 	}
 	hanging.Stall()
-	outs, s := batch(bounded(t), topic, item{payload: "meanwhile", partition: there[0]})
+	outs, s := batch(testContext(t), topic, item{payload: "meanwhile", partition: there[0]})
 	k.Publish(outs)
-	log.await(t, "has stopped answering")
+	log.await(t, "not using it until it answers")
 	for range 3 {
-		acked(t, publish(t, k, topic, item{payload: "meanwhile", partition: elsewhere[0]}))
+		requirePublished(t, publish(t, k, topic, item{payload: "meanwhile", partition: elsewhere[0]}))
 	}
 	hanging.Restore()
-	log.await(t, "is asked again")
-	acked(t, s.wait()) // it was tried again all the time
-	acked(t, publish(t, k, topic, item{payload: "after", partition: there[0]}))
+	log.await(t, "using a broker again")
+	requirePublished(t, s.wait()) // it was tried again all the time
+	requirePublished(t, publish(t, k, topic, item{payload: "after", partition: there[0]}))
 	require.Equal(t, "connected", seen.String())
 }

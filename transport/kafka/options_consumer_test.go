@@ -38,7 +38,7 @@ func TestReadCommitted(t *testing.T) {
 	first := func(opts ...kafka.Option) string {
 		k := open(t, b, opts...)
 		s := subscribe(t, k, driver.Subscription{Topic: topic, Start: driver.Start{Kind: driver.StartOldest}})
-		return string(fetch(t, assigned(t, s)[0], 1)[0].Payload)
+		return string(fetch(t, awaitAssigned(t, s)[0], 1)[0].Payload)
 	}
 	require.Equal(t, "aborted", first())
 	require.Equal(t, "committed", first(kafka.WithReadCommitted()))
@@ -51,8 +51,8 @@ func TestRack(t *testing.T) {
 	topic := kafkatb.Topic(t, b, 1)
 	var rack atomic.Value
 	k := open(t, b, kafka.WithRack("eu-1a"), kafka.WithSaramaConfig(func(c *sarama.Config) { rack.Store(c.RackID) }))
-	acked(t, publish(t, k, topic, anyPartition("near")...))
+	requirePublished(t, publish(t, k, topic, anyPartition("near")...))
 	s := subscribe(t, k, driver.Subscription{Topic: topic, Start: driver.Start{Kind: driver.StartOldest}})
-	require.Equal(t, "near", string(fetch(t, assigned(t, s)[0], 1)[0].Payload))
+	require.Equal(t, "near", string(fetch(t, awaitAssigned(t, s)[0], 1)[0].Payload))
 	require.Equal(t, "eu-1a", rack.Load())
 }

@@ -21,27 +21,27 @@ func leave(t *testing.T, s driver.Session, parts ...driver.Partition) {
 	for _, p := range parts {
 		p.Release()
 	}
-	require.NoError(t, s.Close(bounded(t)))
+	require.NoError(t, s.Close(testContext(t)))
 }
 
 func TestGroupResumesAfterItsCommit(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	group := kafkatb.Name(t)
-	acked(t, publish(t, r, r.topic, anyPartition(numbered("", 10)...)...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition(numbered("", 10)...)...))
 
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: group})
-	p := assigned(t, s)[0]
+	p := awaitAssigned(t, s)[0]
 	require.Equal(t, numbered("", 10), payloads(fetch(t, p, 10)))
-	require.NoError(t, p.Commit(bounded(t), 4, "a note"))
-	require.NoError(t, p.Commit(bounded(t), 3, "")) // never back
+	require.NoError(t, p.Commit(testContext(t), 4, "a note"))
+	require.NoError(t, p.Commit(testContext(t), 3, "")) // never back
 	leave(t, s, p)
-	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(bounded(t), 9, "")))
-	_, err := p.Fetch(bounded(t))
+	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(testContext(t), 9, "")))
+	_, err := p.Fetch(testContext(t))
 	require.Equal(t, driver.CodeClosed, driver.CodeOf(err))
 
 	s = subscribe(t, r, driver.Subscription{Topic: r.topic, Group: group})
-	p = assigned(t, s)[0]
+	p = awaitAssigned(t, s)[0]
 	require.Equal(t, numbered("", 10)[4:], payloads(fetch(t, p, 6)))
 	leave(t, s, p)
 }
@@ -49,44 +49,44 @@ func TestGroupResumesAfterItsCommit(t *testing.T) {
 func TestGroupStartsWithoutACommit(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
-	acked(t, publish(t, r, r.topic, anyPartition("old", "older")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("old", "older")...))
 
 	// newest is resolved before the assignment is told, and committed: whoever comes
 	// next goes on from there, and not from what is newest then
 	group := kafkatb.Name(t)
 	newest := driver.Subscription{Topic: r.topic, Group: group, Start: driver.Start{Kind: driver.StartNewest}}
 	s := subscribe(t, r, newest)
-	p := assigned(t, s)
-	acked(t, publish(t, r, r.topic, anyPartition("new")...))
+	p := awaitAssigned(t, s)
+	requirePublished(t, publish(t, r, r.topic, anyPartition("new")...))
 	leave(t, s, p...)
 	s = subscribe(t, r, newest)
-	p = assigned(t, s)
+	p = awaitAssigned(t, s)
 	require.Equal(t, "new", string(fetch(t, p[0], 1)[0].Payload))
 	leave(t, s, p...)
 
 	s = subscribe(t, r, driver.Subscription{
 		Topic: r.topic, Group: kafkatb.Name(t), Start: driver.Start{Kind: driver.StartAtOffset, Offset: 1},
 	})
-	p = assigned(t, s)
+	p = awaitAssigned(t, s)
 	require.Equal(t, "older", string(fetch(t, p[0], 1)[0].Payload))
 	leave(t, s, p...)
 
 	s = subscribe(t, r, driver.Subscription{
 		Topic: r.topic, Group: kafkatb.Name(t), Start: driver.Start{Kind: driver.StartAtOffset, Offset: 100},
 	})
-	_, err := s.Next(bounded(t))
+	_, err := s.Next(testContext(t))
 	require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err), "%v", err)
 }
 
 func TestFetchReturnsBatches(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
-	acked(t, publish(t, r, r.topic, anyPartition(numbered("", 50)...)...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition(numbered("", 50)...)...))
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t), MaxFetch: 7})
-	p := assigned(t, s)
+	p := awaitAssigned(t, s)
 	var got []string
 	for len(got) < 50 {
-		recs, err := p[0].Fetch(bounded(t))
+		recs, err := p[0].Fetch(testContext(t))
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(recs), 7)
 		got = append(got, payloads(recs)...)
@@ -157,7 +157,7 @@ func (w *worker) stop(t *testing.T) {
 	t.Helper()
 	w.quit()
 	w.wg.Wait()
-	require.NoError(t, w.session.Close(bounded(t)))
+	require.NoError(t, w.session.Close(testContext(t)))
 }
 
 func TestRebalanceLosesNothing(t *testing.T) {
@@ -177,7 +177,7 @@ func TestRebalanceLosesNothing(t *testing.T) {
 			close(all)
 		}
 	}
-	ctx := bounded(t)
+	ctx := testContext(t)
 	sub := driver.Subscription{Topic: r.topic, Group: group}
 	first := work(t.Context(), subscribe(t, r, sub), got)
 	var publishing sync.WaitGroup
@@ -190,10 +190,10 @@ func TestRebalanceLosesNothing(t *testing.T) {
 	})
 	second := work(t.Context(), subscribe(t, other, sub), got)
 	for _, w := range []*worker{first, second} {
-		require.Eventually(t, func() bool { return w.partitions() == partitions/2 }, patience, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return w.partitions() == partitions/2 }, testTimeout, 10*time.Millisecond)
 	}
 	second.stop(t)
-	require.Eventually(t, func() bool { return first.partitions() == partitions }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return first.partitions() == partitions }, testTimeout, 10*time.Millisecond)
 	publishing.Wait()
 	select {
 	case <-all:
@@ -214,23 +214,23 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithBalance(kafka.Range)) // others let the claim stay where it is
 	group := kafkatb.Name(t)
-	acked(t, publish(t, r, r.topic, anyPartition("a", "b")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("a", "b")...))
 	sub := driver.Subscription{Topic: r.topic, Group: group}
 	one := subscribe(t, r, sub)
-	p := assigned(t, one)[0]
+	p := awaitAssigned(t, one)[0]
 	fetch(t, p, 2)
 
 	two := subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub)
 	<-p.Context().Done()
 	require.Equal(t, driver.CodeRevoked, driver.CodeOf(context.Cause(p.Context())))
-	_, err := p.Fetch(bounded(t))
+	_, err := p.Fetch(testContext(t))
 	require.Equal(t, driver.CodeRevoked, driver.CodeOf(err))
-	require.NoError(t, p.Commit(bounded(t), 1, "")) // its handler had finished one
+	require.NoError(t, p.Commit(testContext(t), 1, "")) // its handler had finished one
 	p.Release()
 
 	// one of the two has it now, and goes on after that commit
 	found := make(chan driver.Partition, 2)
-	ctx, cancel := context.WithCancel(bounded(t))
+	ctx, cancel := context.WithCancel(testContext(t))
 	var wg sync.WaitGroup
 	for _, s := range []driver.Session{one, two} {
 		wg.Go(func() {
@@ -247,7 +247,7 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	}
 	c := <-found
 	require.Equal(t, []string{"b"}, payloads(fetch(t, c, 1)))
-	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(bounded(t), 2, "")))
+	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(testContext(t), 2, "")))
 	cancel()
 	wg.Wait()
 	c.Release()
@@ -256,18 +256,18 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 func TestMemberThatDiesWithoutCommit(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second}))
-	acked(t, publish(t, r, r.topic, anyPartition("a", "b", "c")...))
+	requirePublished(t, publish(t, r, r.topic, anyPartition("a", "b", "c")...))
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
 	s := subscribe(t, r, sub)
-	p := assigned(t, s)[0]
+	p := awaitAssigned(t, s)[0]
 	fetch(t, p, 3)
-	require.NoError(t, p.Commit(bounded(t), 1, ""))
+	require.NoError(t, p.Commit(testContext(t), 1, ""))
 	r.net.Stall() // it can't even leave
 
 	s = subscribe(t, open(t, r.broker), sub)
-	next := assigned(t, s)
+	next := awaitAssigned(t, s)
 	for len(next) == 0 {
-		next = assigned(t, s)
+		next = awaitAssigned(t, s)
 	}
 	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, next[0], 2)))
 	leave(t, s, next...)
@@ -290,18 +290,18 @@ func TestGroupSurvivesAnOutage(t *testing.T) {
 		news <- struct{}{}
 	})
 	other := open(t, r.broker)
-	acked(t, publish(t, other, r.topic, item{payload: "a"}, item{payload: "b", partition: 1}))
+	requirePublished(t, publish(t, other, r.topic, item{payload: "a"}, item{payload: "b", partition: 1}))
 	<-news
 	<-news
 	r.net.Cut()
 	seen.await(t, driver.Disconnected)
-	acked(t, publish(t, other, r.topic, item{payload: "c"}, item{payload: "d", partition: 1}))
+	requirePublished(t, publish(t, other, r.topic, item{payload: "c"}, item{payload: "d", partition: 1}))
 	r.net.Restore()
 	seen.await(t, driver.Connected)
 	require.Eventually(t, func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return slices.Contains(got, "c") && slices.Contains(got, "d")
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 	w.stop(t)
 }

@@ -18,7 +18,7 @@ import (
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 3)
-	h := r.Check(bounded(t), driver.CheckSpec{Topics: []string{r.topic}, BrokerTimeout: patience})
+	h := r.Check(testContext(t), driver.CheckSpec{Topics: []string{r.topic}, BrokerTimeout: testTimeout})
 	require.Equal(t, driver.HealthOK, h.Status, h.Message)
 	require.NotEmpty(t, h.Brokers)
 	for _, b := range h.Brokers {
@@ -30,23 +30,23 @@ func TestCheck(t *testing.T) {
 	require.Len(t, h.Topics[0].Partitions, 3)
 
 	require.Eventually(t, func() bool { // a busy machine may need more than the second that each broker has
-		h = r.Check(bounded(t), driver.CheckSpec{})
+		h = r.Check(testContext(t), driver.CheckSpec{})
 		return h.Status == driver.HealthOK
-	}, patience, time.Millisecond)
+	}, testTimeout, time.Millisecond)
 	require.Empty(t, h.Topics)
 
 	missing := kafkatb.Name(t)
-	h = r.Check(bounded(t), driver.CheckSpec{Topics: []string{r.topic, missing}, BrokerTimeout: patience})
+	h = r.Check(testContext(t), driver.CheckSpec{Topics: []string{r.topic, missing}, BrokerTimeout: testTimeout})
 	require.Equal(t, driver.HealthCritical, h.Status)
 	require.Contains(t, h.Message, missing)
 	require.Equal(t, driver.HealthOK, h.Topics[0].Status)
 	require.Equal(t, driver.HealthCritical, h.Topics[1].Status)
 
-	h = r.Check(bounded(t), driver.CheckSpec{MinBrokers: 100})
+	h = r.Check(testContext(t), driver.CheckSpec{MinBrokers: 100})
 	require.Equal(t, driver.HealthCritical, h.Status)
-	h = r.Check(bounded(t), driver.CheckSpec{Topics: []string{r.topic}, MinInSync: 100})
+	h = r.Check(testContext(t), driver.CheckSpec{Topics: []string{r.topic}, MinInSync: 100})
 	require.Equal(t, driver.HealthCritical, h.Status)
-	names, err := r.ListTopics(bounded(t))
+	names, err := r.ListTopics(testContext(t))
 	require.NoError(t, err)
 	require.NotContains(t, names, missing, "looking makes no topic")
 	require.NotContains(t, names, ".")
@@ -60,15 +60,15 @@ func TestCheckOfASilentBroker(t *testing.T) {
 	silent := b.Addrs()[1]
 	stalled := &kafkatest.Dialer{}
 	stalled.Stall()
-	k := enter(t, b.Addrs()[:1], kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	k := openAddrs(t, b.Addrs()[:1], kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if addr == silent {
 			return stalled.DialContext(ctx, network, addr)
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}), kafka.WithTimeouts(kafka.Timeouts{Request: patience}))
-	require.NoError(t, k.Ready(bounded(t)))
+	}), kafka.WithTimeouts(kafka.Timeouts{Request: testTimeout}))
+	require.NoError(t, k.Ready(testContext(t)))
 	stricter := make(chan driver.Health, 1)
-	ctx := bounded(t)
+	ctx := testContext(t)
 	go func() { stricter <- k.Check(ctx, driver.CheckSpec{MinBrokers: 3, BrokerTimeout: 5 * time.Second}) }()
 	h := k.Check(ctx, driver.CheckSpec{Topics: []string{topic}, MinBrokers: 2, BrokerTimeout: 5 * time.Second})
 	require.Equal(t, driver.HealthWarning, h.Status, h.Message)
@@ -88,10 +88,10 @@ func TestCheckOfASilentBroker(t *testing.T) {
 
 func TestCheckWithoutABroker(t *testing.T) {
 	t.Parallel()
-	addr, _ := unused(t)
+	addr, _ := unusedAddr(t)
 	k, err := kafka.New([]string{addr})
 	require.NoError(t, err)
-	h := k.Check(bounded(t), driver.CheckSpec{Topics: []string{"t"}})
+	h := k.Check(testContext(t), driver.CheckSpec{Topics: []string{"t"}})
 	require.Equal(t, driver.HealthCritical, h.Status)
 	require.Len(t, h.Brokers, 1)
 	require.Error(t, h.Brokers[0].Err)
@@ -99,11 +99,11 @@ func TestCheckWithoutABroker(t *testing.T) {
 	require.NotContains(t, h.Message, "\n")
 	b, err := bus.New(k)
 	require.NoError(t, err)
-	h, err = b.Check(bounded(t), bus.CheckSpec{})
+	h, err = b.Check(testContext(t), bus.CheckSpec{})
 	require.NoError(t, err)
 	require.Equal(t, bus.HealthCritical, h.Status)
 	require.NoError(t, b.Close())
-	_, err = b.Check(bounded(t), bus.CheckSpec{})
+	_, err = b.Check(testContext(t), bus.CheckSpec{})
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
-	require.Equal(t, driver.HealthCritical, k.Check(bounded(t), driver.CheckSpec{}).Status)
+	require.Equal(t, driver.HealthCritical, k.Check(testContext(t), driver.CheckSpec{}).Status)
 }

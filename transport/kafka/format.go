@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// String says which brokers the transport is on and how it is secured, without secrets.
+// String returns the brokers' addresses and how connections are secured. It contains no
+// credentials.
 func (t *Transport) String() string {
 	s := "kafka transport on " + strings.Join(t.seeds, ",")
 	if t.opts.tls != nil {
@@ -18,9 +19,9 @@ func (t *Transport) String() string {
 	return s
 }
 
-// Format is String for every verb of package fmt, which otherwise would look into the
-// transport while it is at work.
+// Format writes String for every verb. Without it, package fmt would read the fields of a
+// transport in use.
 func (t *Transport) Format(f fmt.State, _ rune) { fmt.Fprint(f, t.String()) }
 
-// LogValue is String.
+// LogValue returns String.
 func (t *Transport) LogValue() slog.Value { return slog.StringValue(t.String()) }

@@ -23,7 +23,7 @@ func TestFailedConnectionIsClosed(t *testing.T) {
 	o.dial = d.DialContext
 	lost := 0
 	n := newNetwork(o, &traffic{lost: func() { lost++ }})
-	t.Cleanup(n.cut)
+	t.Cleanup(n.close)
 	c, err := n.Dial("tcp", listener.Addr().String())
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n.live.Load())

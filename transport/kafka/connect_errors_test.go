@@ -24,15 +24,15 @@ func TestCredentials(t *testing.T) {
 		return k
 	}
 	good := with("hunter2", nil)
-	require.NoError(t, good.Ready(bounded(t)))
-	acked(t, publish(t, good, "topic", anyPartition("x")...))
+	require.NoError(t, good.Ready(testContext(t)))
+	requirePublished(t, publish(t, good, "topic", anyPartition("x")...))
 
 	// The embedded broker hangs up on a wrong password where Kafka says that it is
 	// wrong, so what is refused here is refused on this side.
 	bad := with("", errors.New("no such file"))
 	seen := observe(bad)
 	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(seen.await(t, driver.Refused).Cause))
-	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(bad.Ready(bounded(t))))
+	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(bad.Ready(testContext(t))))
 	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(publish(t, bad, "topic", anyPartition("x")...)[0].Err))
-	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(bad.Ping(bounded(t))))
+	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(bad.Ping(testContext(t))))
 }

@@ -26,11 +26,11 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// patience bounds every wait of these tests; none of them comes near it.
-const patience = 60 * time.Second
+// testTimeout bounds every wait of these tests; none of them comes near it.
+const testTimeout = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	sideBySide(6)
+	setMinParallel(6)
 	leaktest.Main(m,
 		// watermill's suite subscribes many times and does not read to the end.
 		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
@@ -38,9 +38,9 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// sideBySide has n tests run at a time at least, unless the command line says how many: they
+// setMinParallel has n tests run at a time at least, unless the command line says how many: they
 // wait more than they compute.
-func sideBySide(n int) {
+func setMinParallel(n int) {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
@@ -51,9 +51,9 @@ func sideBySide(n int) {
 	}
 }
 
-func bounded(t *testing.T) context.Context {
+func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -64,11 +64,11 @@ func open(t *testing.T, b *kafkatest.Broker, opts ...kafka.Option) *kafka.Transp
 	k, err := kafka.New(b.Addrs(), opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		require.NoError(t, k.Close(ctx))
 	})
-	require.NoError(t, k.Ready(bounded(t)))
+	require.NoError(t, k.Ready(testContext(t)))
 	return k
 }
 
@@ -142,12 +142,12 @@ func batch(ctx context.Context, topic string, items ...item) ([]driver.Outgoing,
 // publish publishes and waits for every outcome.
 func publish(t *testing.T, k driver.Transport, topic string, items ...item) []driver.Outcome {
 	t.Helper()
-	outs, s := batch(bounded(t), topic, items...)
+	outs, s := batch(testContext(t), topic, items...)
 	k.Publish(outs)
 	return s.wait()
 }
 
-func acked(t *testing.T, outs []driver.Outcome) {
+func requirePublished(t *testing.T, outs []driver.Outcome) {
 	t.Helper()
 	for i, o := range outs {
 		require.NoError(t, o.Err, "message %d", i)
@@ -179,7 +179,7 @@ func subscribe(t *testing.T, k driver.Transport, s driver.Subscription) driver.S
 	session, err := k.Subscribe(t.Context(), s)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		require.NoError(t, session.Close(ctx))
 	})
@@ -187,10 +187,10 @@ func subscribe(t *testing.T, k driver.Transport, s driver.Subscription) driver.S
 }
 
 // assigned waits for an assignment and returns what it adds.
-func assigned(t *testing.T, s driver.Session) []driver.Partition {
+func awaitAssigned(t *testing.T, s driver.Session) []driver.Partition {
 	t.Helper()
 	for {
-		ev, err := s.Next(bounded(t))
+		ev, err := s.Next(testContext(t))
 		require.NoError(t, err)
 		if ev.Assigned {
 			return ev.Added
@@ -203,7 +203,7 @@ func fetch(t *testing.T, p driver.Partition, n int) []driver.Record {
 	t.Helper()
 	var got []driver.Record
 	for len(got) < n {
-		recs, err := p.Fetch(bounded(t))
+		recs, err := p.Fetch(testContext(t))
 		require.NoError(t, err)
 		require.NotEmpty(t, recs)
 		got = append(got, recs...)
@@ -241,7 +241,7 @@ func observe(k driver.Transport) *states {
 // await waits until a state is the latest one.
 func (s *states) await(t *testing.T, want driver.ConnectionState) driver.Connection {
 	t.Helper()
-	ctx := bounded(t)
+	ctx := testContext(t)
 	for {
 		s.mu.Lock()
 		last, more := s.seen[len(s.seen)-1], s.more
@@ -268,7 +268,7 @@ func (s *states) String() string {
 }
 
 // unused returns an address that nothing listens on, and that a listener can take.
-func unused(t *testing.T) (string, int) {
+func unusedAddr(t *testing.T) (string, int) {
 	t.Helper()
 	port, err := freeport.Loopback()
 	require.NoError(t, err)

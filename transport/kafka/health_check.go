@@ -15,12 +15,14 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Check implements [driver.Checker]. It makes connections of its own, so that a broker
-// which holds up everything else is seen as what it is, and each broker has its own
-// time-out. Every broker that metadata names is asked; so are the given ones when none
-// could name any. CRITICAL: fewer brokers answer than spec wants, or a topic is not
-// there, has a partition without a leader or with too few replicas in sync. WARNING: a
-// broker does not answer or is missing, or a replica is not in sync.
+// Check implements [driver.Checker]. It uses separate connections and asks all brokers at
+// once, each with its own time-out, so a broker that hangs affects only its own result. It
+// asks every broker in the cluster's metadata. If no broker returns metadata, the result
+// contains the addresses that it asked.
+//
+// The status is CRITICAL if fewer brokers answer than spec requires, or if a topic is
+// missing, has a partition without a leader, or has too few in-sync replicas. It is WARNING
+// if a broker does not answer or is missing, or if a replica is not in sync.
 func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Health {
 	spec.MinBrokers = max(1, spec.MinBrokers)
 	spec.MinInSync = max(1, spec.MinInSync)
@@ -30,41 +32,41 @@ func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Hea
 	if t.ctx.Err() != nil {
 		return driver.Health{Status: driver.HealthCritical, Message: closedError("check", "").Error()}
 	}
-	x := &examination{t: t, spec: spec, net: t.newQuietNetwork()}
-	defer x.net.cut()
+	x := &healthCheck{t: t, spec: spec, net: t.newProbeNetwork()}
+	defer x.net.close()
 
 	answers := x.ask(ctx, t.addresses())
-	meta := newest(answers)
+	meta := mostComplete(answers)
 	if meta == nil {
 		return x.report(answers, nil)
 	}
 	var more []string
 	for _, b := range meta.Brokers {
-		if !slices.ContainsFunc(answers, func(a answer) bool { return a.addr == b.Addr() }) {
+		if !slices.ContainsFunc(answers, func(a brokerAnswer) bool { return a.addr == b.Addr() }) {
 			more = append(more, b.Addr())
 		}
 	}
 	return x.report(append(answers, x.ask(ctx, more)...), meta)
 }
 
-// examination is one health check.
-type examination struct {
+// healthCheck is one call of Check.
+type healthCheck struct {
 	t    *Transport
 	spec driver.CheckSpec
 	net  *network
 }
 
-// answer is what one address had to say.
-type answer struct {
+// brokerAnswer is the result for one address.
+type brokerAnswer struct {
 	addr    string
-	meta    *sarama.MetadataResponse // nil with err
+	meta    *sarama.MetadataResponse // nil if err is set
 	latency time.Duration
 	err     error
 }
 
-// ask asks all addresses at once for metadata, each for as long as a broker may take.
-func (x *examination) ask(ctx context.Context, addrs []string) []answer {
-	answers := make([]answer, len(addrs))
+// ask asks all addresses at once for metadata, each with the broker time-out.
+func (x *healthCheck) ask(ctx context.Context, addrs []string) []brokerAnswer {
+	answers := make([]brokerAnswer, len(addrs))
 	var wg sync.WaitGroup
 	for i, addr := range addrs {
 		wg.Go(func() {
@@ -79,11 +81,11 @@ func (x *examination) ask(ctx context.Context, addrs []string) []answer {
 				}
 				return err
 			})
-			a := answer{addr: addr, latency: time.Since(began)}
+			a := brokerAnswer{addr: addr, latency: time.Since(began)}
 			if err == nil {
 				a.meta = <-got
 			} else {
-				a.err = x.t.opts.unanswered(addr, err)
+				a.err = noAnswerError(addr, err)
 			}
 			answers[i] = a
 		})
@@ -92,18 +94,19 @@ func (x *examination) ask(ctx context.Context, addrs []string) []answer {
 	return answers
 }
 
-func (o *options) unanswered(addr string, err error) error {
-	if refused(err) {
+// noAnswerError returns the error of a broker that has not returned metadata.
+func noAnswerError(addr string, err error) error {
+	if isRefused(err) {
 		return fail("check", "", err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return failCode(driver.CodeUnavailable, "check", "", "broker "+addr+" did not answer in time", nil)
 	}
-	return failCode(driver.CodeUnavailable, "check", "", "broker "+addr+" does not answer", err)
+	return failCode(driver.CodeUnavailable, "check", "", "broker "+addr+" is unavailable", err)
 }
 
-func (x *examination) metadata(addr string) (*sarama.MetadataResponse, error) {
-	conf := x.t.opts.configure(x.net)
+func (x *healthCheck) metadata(addr string) (*sarama.MetadataResponse, error) {
+	conf := x.t.opts.saramaConfig(x.net)
 	b := sarama.NewBroker(addr)
 	if err := b.Open(conf); err != nil {
 		return nil, err
@@ -111,14 +114,14 @@ func (x *examination) metadata(addr string) (*sarama.MetadataResponse, error) {
 	defer b.Close()
 	topics := x.spec.Topics
 	if len(topics) == 0 {
-		topics = []string{"."} // which no topic is called: to name none is to ask for all
+		topics = []string{noTopic}
 	}
 	return b.GetMetadata(sarama.NewMetadataRequest(conf.Version, topics))
 }
 
-// newest returns the metadata that knows of the most brokers, nil when there is none: a
-// broker that was cut off from the others may have an old picture.
-func newest(answers []answer) *sarama.MetadataResponse {
+// mostComplete returns the metadata with the most brokers, nil if there is none. A broker
+// that has lost the others can have old metadata.
+func mostComplete(answers []brokerAnswer) *sarama.MetadataResponse {
 	var best *sarama.MetadataResponse
 	for _, a := range answers {
 		if a.meta != nil && (best == nil || len(a.meta.Brokers) > len(best.Brokers)) {
@@ -128,9 +131,9 @@ func newest(answers []answer) *sarama.MetadataResponse {
 	return best
 }
 
-// report makes the verdict.
-func (x *examination) report(answers []answer, meta *sarama.MetadataResponse) driver.Health {
-	h := driver.Health{Brokers: brokersOf(answers, meta)}
+// report returns the result of the check.
+func (x *healthCheck) report(answers []brokerAnswer, meta *sarama.MetadataResponse) driver.Health {
+	h := driver.Health{Brokers: brokerHealths(answers, meta)}
 	var critical, warning []string
 	healthy := 0
 	for _, b := range h.Brokers {
@@ -141,7 +144,7 @@ func (x *examination) report(answers []answer, meta *sarama.MetadataResponse) dr
 		warning = append(warning, b.Err.Error())
 	}
 	if healthy < x.spec.MinBrokers {
-		critical = append(critical, fmt.Sprintf("%d of %d brokers answer, %d are needed", healthy, len(h.Brokers), x.spec.MinBrokers))
+		critical = append(critical, fmt.Sprintf("%d of %d brokers answer, need %d", healthy, len(h.Brokers), x.spec.MinBrokers))
 	}
 	for _, name := range x.spec.Topics {
 		th := x.topic(name, meta)
@@ -165,9 +168,9 @@ func (x *examination) report(answers []answer, meta *sarama.MetadataResponse) dr
 	return h
 }
 
-// brokersOf joins who answered with who should be there: the brokers that metadata names,
-// and those that have replicas and are not named.
-func brokersOf(answers []answer, meta *sarama.MetadataResponse) []driver.BrokerHealth {
+// brokerHealths returns the health of the brokers in the metadata, and of brokers that have
+// replicas but are not in the metadata.
+func brokerHealths(answers []brokerAnswer, meta *sarama.MetadataResponse) []driver.BrokerHealth {
 	var found []driver.BrokerHealth
 	if meta == nil {
 		for _, a := range answers {
@@ -176,15 +179,15 @@ func brokersOf(answers []answer, meta *sarama.MetadataResponse) []driver.BrokerH
 		return found
 	}
 	for _, b := range meta.Brokers {
-		i := slices.IndexFunc(answers, func(a answer) bool { return a.addr == b.Addr() })
+		i := slices.IndexFunc(answers, func(a brokerAnswer) bool { return a.addr == b.Addr() })
 		found = append(found, driver.BrokerHealth{ID: b.ID(), Addr: b.Addr(), Latency: answers[i].latency, Err: answers[i].err})
 	}
-	for _, topic := range meta.Topics { // the one that is no topic has no partitions
+	for _, topic := range meta.Topics {
 		for _, p := range topic.Partitions {
 			for _, id := range p.Replicas {
 				if !slices.ContainsFunc(found, func(b driver.BrokerHealth) bool { return b.ID == id }) {
 					found = append(found, driver.BrokerHealth{ID: id, Err: failCode(driver.CodeUnavailable, "check", "",
-						fmt.Sprintf("broker %d has replicas and is not in the cluster now", id), nil)})
+						fmt.Sprintf("broker %d has replicas but is not in the cluster", id), nil)})
 				}
 			}
 		}
@@ -193,42 +196,42 @@ func brokersOf(answers []answer, meta *sarama.MetadataResponse) []driver.BrokerH
 	return found
 }
 
-// topic judges one topic by what metadata says.
-func (x *examination) topic(name string, meta *sarama.MetadataResponse) driver.TopicHealth {
+// topic returns the health of a topic according to the metadata.
+func (x *healthCheck) topic(name string, meta *sarama.MetadataResponse) driver.TopicHealth {
 	th := driver.TopicHealth{Name: name}
-	say := func(s driver.HealthStatus, format string, args ...any) {
+	set := func(s driver.HealthStatus, format string, args ...any) {
 		if s > th.Status {
 			th.Status, th.Message = s, fmt.Sprintf("topic %q: ", name)+fmt.Sprintf(format, args...)
 		}
 	}
 	if meta == nil {
-		say(driver.HealthCritical, "no broker could be asked")
+		set(driver.HealthCritical, "no broker answers")
 		return th
 	}
 	i := slices.IndexFunc(meta.Topics, func(m *sarama.TopicMetadata) bool { return m.Name == name })
 	switch {
 	case i < 0:
-		say(driver.HealthCritical, "the brokers say nothing of it")
+		set(driver.HealthCritical, "the metadata does not contain it")
 		return th
 	case codeOf(meta.Topics[i].Err) == driver.CodeNotFound:
-		say(driver.HealthCritical, "it does not exist")
+		set(driver.HealthCritical, "it does not exist")
 		return th
 	case meta.Topics[i].Err != sarama.ErrNoError:
-		say(driver.HealthCritical, "%v", meta.Topics[i].Err)
+		set(driver.HealthCritical, "%v", meta.Topics[i].Err)
 		return th
 	}
-	th.Partitions = layout(meta.Topics[i])
+	th.Partitions = partitionInfos(meta.Topics[i])
 	if len(th.Partitions) == 0 {
-		say(driver.HealthCritical, "it has no partitions")
+		set(driver.HealthCritical, "it has no partitions")
 	}
 	for _, p := range th.Partitions {
 		switch {
 		case p.Leader < 0:
-			say(driver.HealthCritical, "partition %d has no leader", p.ID)
+			set(driver.HealthCritical, "partition %d has no leader", p.ID)
 		case len(p.InSync) < x.spec.MinInSync:
-			say(driver.HealthCritical, "partition %d has %d replicas in sync, %d are needed", p.ID, len(p.InSync), x.spec.MinInSync)
+			set(driver.HealthCritical, "partition %d has %d in-sync replicas, need %d", p.ID, len(p.InSync), x.spec.MinInSync)
 		case len(p.InSync) < len(p.Replicas):
-			say(driver.HealthWarning, "partition %d has %d of %d replicas in sync", p.ID, len(p.InSync), len(p.Replicas))
+			set(driver.HealthWarning, "partition %d has %d in-sync replicas of %d", p.ID, len(p.InSync), len(p.Replicas))
 		}
 	}
 	return th
