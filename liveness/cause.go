@@ -1,19 +1,26 @@
 package liveness
 
-import "github.com/trunkline/trunkline/bus"
+import (
+	"fmt"
+
+	"github.com/trunkline/trunkline/bus"
+)
 
 const (
 	opConnect   = "connect to the broker"
-	opProbe     = "probe the broker"
+	opPing      = "ping the broker"
 	opSubscribe = "wait for the subscription"
 	opConfigure = "configure liveness"
 )
 
-// The texts of causes are the same as long as the cause is: the registry takes a
-// new text for news.
+// The text of a cause must stay the same while the cause does: for the registry a new
+// text is a change.
 
-var errStuck = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opProbe,
-	Reason: "the prober did not return when its context ended"}
+var errStuck = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opPing,
+	Reason: "the ping function did not return when its context ended"}
+
+var errRefused = &bus.Error{Code: bus.CodeUnauthenticated, Op: opConnect,
+	Reason: "the broker rejected the connection: check the credentials"}
 
 func (f *facts) lostCause() error {
 	if f.connection.Cause != nil {
@@ -23,18 +30,18 @@ func (f *facts) lostCause() error {
 }
 
 func (m *machine) silence() error {
-	reason := "two probes in a row were missed, with no other sign of life"
+	reason := fmt.Sprintf("%d pings in a row failed, with no other sign of life", enoughMisses)
 	if m.presumed {
-		reason = "publishing failed twice, with no other sign of life"
+		reason = fmt.Sprintf("publishing failed %d times, with no other sign of life", enoughMisses)
 	}
-	return &bus.Error{Code: bus.CodeUnavailable, Op: opProbe, Reason: reason, Err: m.missErr}
+	return &bus.Error{Code: bus.CodeUnavailable, Op: opPing, Reason: reason, Err: m.missErr}
 }
 
 func (s *subFact) unassignedError() error {
-	return &bus.Error{Code: bus.CodeUnavailable, Op: opSubscribe, Topic: s.topic, Reason: "it is not assigned", Err: s.cause}
+	return &bus.Error{Code: bus.CodeUnavailable, Op: opSubscribe, Topic: s.topic, Reason: "it has no assignment", Err: s.cause}
 }
 
-func (s *subFact) overError() error {
+func (s *subFact) endedError() error {
 	code := bus.CodeClosed
 	if s.cause != nil {
 		code = bus.CodeOf(s.cause)

@@ -9,75 +9,95 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/busseam"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// Checker looks at every broker and at the topics a program needs, at an interval, and
-// keeps one service of a probe registry up to date with what it finds:
+// Checker checks every broker, and the topics that a program needs, at an interval. It
+// keeps one service of a probe registry up to date with the result:
 //
 //	OK        Running
 //	WARNING   Running, with the message as the cause: there is less to spare
 //	CRITICAL  NotReady
 //
-// It complements a [Monitor], which knows sooner whether the bus can be used, and knows
-// nothing of single brokers and topics. A bus whose transport has no brokers to look at
-// is Running, and the cause says so. All methods may be called concurrently.
+// It complements a [Monitor], which notices sooner whether the bus can be used, and does
+// not look at single brokers and topics. If the transport has no brokers to check, the
+// service is Running, and its cause says so. All methods are safe for concurrent use.
 type Checker struct {
 	bus  *bus.Bus
 	reg  *probe.Registry
 	spec bus.CheckSpec
-	cfg  checkConfig
+	cfg  checkerConfig
 
-	ctx  context.Context // ends with Close
+	ctx  context.Context // ends with Shutdown
 	stop context.CancelFunc
-	done chan struct{} // closed when Run has returned, or can't begin any more
+	done chan struct{} // closed when the checker has ended
 
 	mu    sync.Mutex
-	begun bool // Run was called, or Close before it
+	begun bool // Run was called, or Shutdown before it
 
 	last atomic.Pointer[Check] // nil before the first
 }
 
-// Check is what a checker found, and when.
+// Check is the result of one check.
 type Check struct {
 	bus.Health
 	// At is when the check ended.
 	At time.Time
-	// Duration is how long it took.
+	// Duration is how long the check took.
 	Duration time.Duration
-	// Err is set when there was nothing to look at: Unsupported, or Closed.
+	// Err is set when there was nothing to check: its code is CodeUnsupported or CodeClosed.
 	Err error
 }
 
-// NewChecker makes a checker of b, and registers its service as Preparing, with what
-// the last check found as details. It starts nothing: Run or Start does. The bus and the
-// registry stay the caller's; close the checker before the bus.
-func NewChecker(b *bus.Bus, reg *probe.Registry, spec bus.CheckSpec, opts ...CheckOption) (*Checker, error) {
+// AttachChecker starts a checker of the bus, which reports to reg. The checker runs on a
+// goroutine of its own until it is closed, or until a check finds the bus closed.
+//
+// It does not wait for the broker: the service is Prepared until the first check has
+// ended. /detailz shows the last result. AttachChecker returns an error if b or reg is
+// nil, or if spec or an option is invalid.
+func AttachChecker(b *bus.Bus, reg *probe.Registry, spec bus.CheckSpec, opts ...CheckerOption) (*Checker, error) {
+	c, err := NewChecker(b, reg, spec, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	go c.run(context.Background())
+	return c, nil
+}
+
+// NewChecker is AttachChecker for a program that runs the checker itself, with
+// [Checker.Run]. The service is Preparing until then. A checker that is not run must be
+// closed.
+func NewChecker(b *bus.Bus, reg *probe.Registry, spec bus.CheckSpec, opts ...CheckerOption) (*Checker, error) {
 	switch {
 	case b == nil:
 		return nil, invalid("the bus is nil")
 	case reg == nil:
 		return nil, invalid("the registry is nil: make one with probe.New")
 	case spec.MinBrokers < 0 || spec.MinInSync < 0 || spec.BrokerTimeout < 0:
-		return nil, invalid("the check's bounds are negative")
+		return nil, invalid("a bound of the check is negative")
 	}
-	c := &Checker{bus: b, reg: reg, spec: spec, done: make(chan struct{}),
-		cfg: checkConfig{service: DefaultCheckName, interval: DefaultCheckInterval, retry: DefaultCheckRetry}}
-	for _, o := range opts {
-		if err := o(&c.cfg); err != nil {
-			return nil, err
-		}
+	cfg, err := newCheckerConfig(opts)
+	if err != nil {
+		return nil, err
 	}
+	if cfg.logger == nil {
+		cfg.logger = busseam.Logger(b)
+	}
+	c := &Checker{bus: b, reg: reg, spec: spec, cfg: cfg, done: make(chan struct{})}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	reg.Register(c.cfg.service, probe.WithDetails(c.details))
 	reg.Update(c.cfg.service, probe.Preparing, nil)
 	return c, nil
 }
 
-// ServiceName returns the service's name in the registry.
+// ServiceName returns the name of the service in the registry.
 func (c *Checker) ServiceName() string { return c.cfg.service }
 
-// Last returns what was found last, and false before the first check has ended.
+// Last returns the result of the last check, and false before the first check has ended.
 func (c *Checker) Last() (Check, bool) {
 	last := c.last.Load()
 	if last == nil {
@@ -86,19 +106,10 @@ func (c *Checker) Last() (Check, bool) {
 	return *last, true
 }
 
-// Start runs the checker on a goroutine of its own until Close or the bus is closed. It
-// fails if it was started or closed before.
-func (c *Checker) Start() error {
-	if err := c.begin(); err != nil {
-		return err
-	}
-	go c.run(context.Background())
-	return nil
-}
-
-// Run checks at once and then at the interval, until ctx ends, Close is called, or the
-// bus is closed. It then returns nil, the service being Stopped and the last check over.
-// It fails at once if it was started or closed before.
+// Run checks at once, and then at the interval, until ctx ends, the checker is closed, or
+// the bus is closed. It then returns nil; the service is Stopped and the last check has
+// ended. A checker runs once: Run returns an error with CodeAlreadyExists if the checker
+// was started before, and with CodeClosed if it was closed.
 func (c *Checker) Run(ctx context.Context) error {
 	if err := c.begin(); err != nil {
 		return err
@@ -107,11 +118,12 @@ func (c *Checker) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close stops the checker: the service is Stopped, and the check under way is cancelled
-// and waited for, as long as ctx allows. It is idempotent; later calls wait too.
-func (c *Checker) Close(ctx context.Context) error {
+// Shutdown stops the checker. It makes the service Stopped, cancels the check under way
+// and waits for it until ctx ends; then it returns an error. It is idempotent, and later
+// calls wait, too.
+func (c *Checker) Shutdown(ctx context.Context) error {
 	c.stop()
-	if c.begin() == nil { // it never ran, and never will
+	if c.begin() == nil { // it was never run
 		c.reg.Update(c.cfg.service, probe.Stopped, nil)
 		close(c.done)
 		return nil
@@ -120,22 +132,25 @@ func (c *Checker) Close(ctx context.Context) error {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
-		return &bus.Error{Code: bus.CodeOf(ctx.Err()), Op: "close the checker", Reason: "the check under way has not ended", Err: ctx.Err()}
+		return &bus.Error{Code: bus.CodeOf(ctx.Err()), Op: "stop the checker of " + c.cfg.service, Reason: "the check under way has not ended", Err: ctx.Err()}
 	}
 }
 
-// Done is closed when the checker has ended.
+// Close is [Checker.Shutdown] with a time-out of 5 s.
+func (c *Checker) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return c.Shutdown(ctx)
+}
+
+// Done returns a channel that is closed when the checker has ended.
 func (c *Checker) Done() <-chan struct{} { return c.done }
 
 func (c *Checker) begin() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.begun {
-		code, reason := bus.CodeAlreadyExists, "it was started before: a checker runs once"
-		if c.ctx.Err() != nil {
-			code, reason = bus.CodeClosed, "it was closed: make another one"
-		}
-		return &bus.Error{Code: code, Op: "start the checker of " + c.cfg.service, Reason: reason}
+		return runsOnce("checker", c.cfg.service, c.ctx.Err() != nil)
 	}
 	c.begun = true
 	return nil
@@ -166,8 +181,8 @@ func (c *Checker) run(ctx context.Context) {
 	}
 }
 
-// check is bounded by twice what each broker is given: those that only metadata names
-// are asked after the others.
+// check makes one check. It takes at most two and a half times what each broker gets: the
+// brokers that only the metadata names are asked after the others.
 func (c *Checker) check(ctx context.Context) (found Check) {
 	each := c.spec.BrokerTimeout
 	if each == 0 {

@@ -127,7 +127,7 @@ func TestCheckerDetails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport := &checked{fake: newFake()}
 		transport.find(oneAway)
-		c, reg, b := newChecker(t, transport, bus.CheckSpec{Topics: []string{"orders"}}, liveness.WithCheckName("kafka"))
+		c, reg, b := newChecker(t, transport, bus.CheckSpec{Topics: []string{"orders"}}, liveness.WithServiceName("kafka"))
 		require.NoError(t, c.Start())
 		synctest.Wait()
 		w := httptest.NewRecorder()
@@ -218,7 +218,7 @@ func TestCheckerRefusesMistakes(t *testing.T) {
 		"no registry":    func() (*liveness.Checker, error) { return liveness.NewChecker(b, nil, bus.CheckSpec{}) },
 		"negative bound": func() (*liveness.Checker, error) { return liveness.NewChecker(b, reg, bus.CheckSpec{MinBrokers: -1}) },
 		"no name": func() (*liveness.Checker, error) {
-			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithCheckName(""))
+			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithServiceName(""))
 		},
 		"no interval": func() (*liveness.Checker, error) {
 			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithCheckInterval(0))

@@ -2,73 +2,64 @@ package liveness
 
 import "github.com/trunkline/trunkline/bus"
 
-// Meaning is what the outcome of an operation says about the broker.
-type Meaning uint8
+// meaning is what the outcome of an operation says about the broker.
+type meaning uint8
 
-// The meanings.
 const (
-	// Nothing: it is about the message, the topic or the caller, or we are closing.
-	Nothing Meaning = iota
-	// Life: the broker answered.
-	Life
-	// Doubt: may have come of a lost broker, and as well of a slow one or of an
-	// impatient caller. Worth a probe, never a verdict.
-	Doubt
-	// Loss: the broker did not answer, as far as is known. Worth a probe; where there
-	// is none to be had, two of them are a verdict.
-	Loss
-	// Refusal: the broker does not accept our credentials.
-	Refusal
+	// nothing: the outcome is about the message, the topic or the caller, or the bus is
+	// being closed.
+	nothing meaning = iota
+	// life: the broker answered.
+	life
+	// doubt: the broker may be lost, or slow, or the caller's deadline was short. It
+	// causes a ping, and is never a verdict.
+	doubt
+	// loss: the broker did not answer, as far as is known. It causes a ping. Where pings
+	// are unsupported, two losses are a verdict.
+	loss
+	// refusal: the broker rejects the credentials.
+	refusal
 )
 
-var meaningNames = [...]string{"nothing", "life", "doubt", "loss", "refusal"}
+// meanings classifies every code; a code that is not listed means nothing.
+var meanings = [...]meaning{
+	// No transport could classify these errors: a foreign Pub/Sub often says no more when
+	// its broker is lost.
+	bus.CodeUnknown:        loss,
+	bus.CodeUnavailable:    loss,
+	bus.CodeOutcomeUnknown: loss,
 
-// String returns the meaning's name.
-func (m Meaning) String() string {
-	if int(m) < len(meaningNames) {
-		return meaningNames[m]
-	}
-	return "invalid"
+	// Nothing was sent, for lack of space or time. A full buffer behind a dead connection
+	// looks like this, and so does a context that had ended before the call.
+	bus.CodeDeadlineExceeded:  doubt,
+	bus.CodeResourceExhausted: doubt,
+
+	bus.CodeUnauthenticated: refusal,
+
+	// These may be answers of the broker, but a transport gives some of them from memory,
+	// without asking the broker.
+	bus.CodeNotFound:         nothing,
+	bus.CodeAlreadyExists:    nothing,
+	bus.CodePermissionDenied: nothing,
+	bus.CodeOutOfRange:       nothing,
+	bus.CodeRevoked:          nothing,
+
+	bus.CodeInvalidArgument: nothing,
+	bus.CodeUnsupported:     nothing,
+	bus.CodeTooLarge:        nothing,
+	bus.CodeUndecodable:     nothing,
+	bus.CodeCanceled:        nothing,
+	bus.CodeClosed:          nothing,
+	bus.CodeInternal:        nothing,
 }
 
-// meanings is the whole of the classification; what is not listed means Nothing.
-var meanings = [...]Meaning{
-	// Errors that no transport could classify: foreign Pub/Subs have little else to
-	// say when their broker is gone.
-	bus.CodeUnknown:        Loss,
-	bus.CodeUnavailable:    Loss,
-	bus.CodeOutcomeUnknown: Loss,
-
-	// Nothing was sent for lack of room or time: a full buffer behind a dead
-	// connection looks like this, a context that was over before the call too.
-	bus.CodeDeadlineExceeded:  Doubt,
-	bus.CodeResourceExhausted: Doubt,
-
-	bus.CodeUnauthenticated: Refusal,
-
-	// An answer, perhaps; but some of these are given from memory, without the broker.
-	bus.CodeNotFound:         Nothing,
-	bus.CodeAlreadyExists:    Nothing,
-	bus.CodePermissionDenied: Nothing,
-	bus.CodeOutOfRange:       Nothing,
-	bus.CodeRevoked:          Nothing,
-
-	bus.CodeInvalidArgument: Nothing,
-	bus.CodeUnsupported:     Nothing,
-	bus.CodeTooLarge:        Nothing,
-	bus.CodeUndecodable:     Nothing,
-	bus.CodeCanceled:        Nothing,
-	bus.CodeClosed:          Nothing,
-	bus.CodeInternal:        Nothing,
-}
-
-// MeaningOf classifies an operation's outcome by its [bus.Code]; nil is Life.
-func MeaningOf(err error) Meaning {
+// meaningOf classifies the outcome of an operation by its [bus.Code]; nil is life.
+func meaningOf(err error) meaning {
 	if err == nil {
-		return Life
+		return life
 	}
 	if code := bus.CodeOf(err); int(code) < len(meanings) {
 		return meanings[code]
 	}
-	return Nothing
+	return nothing
 }

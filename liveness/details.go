@@ -24,10 +24,6 @@ type partitionLag struct {
 	Lag       int64 `json:"lag"`
 }
 
-// Subscriptions returns the subscriptions of the bus that were assigned or failed to
-// be, and those required, but for those that have ended: in the order in which they were
-// first seen.
-func (m *Monitor) Subscriptions() []*bus.Subscription { return m.watcher.living() }
 
 // details is what /detailz shows of the service.
 func (m *Monitor) details(context.Context) map[string]any {

@@ -23,10 +23,10 @@ func TestDetailsShowSubscriptionsAndLag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport, err := memory.New()
 		require.NoError(t, err)
-		watcher, reg := liveness.NewWatcher(), probe.New()
-		b, err := bus.New(transport, bus.WithHooks(watcher))
+		reg := probe.New()
+		b, err := bus.New(transport)
 		require.NoError(t, err)
-		monitor, err := liveness.New(b, watcher, reg)
+		monitor, err := liveness.New(b, reg)
 		require.NoError(t, err)
 		require.NoError(t, monitor.Start())
 		require.NoError(t, b.EnsureTopic(t.Context(), bus.TopicSpec{Name: "orders", Partitions: 1}))

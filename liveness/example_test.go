@@ -18,8 +18,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	watcher := liveness.NewWatcher()
-	b, err := bus.New(transport, bus.WithHooks(watcher))
+	b, err := bus.New(transport)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -27,7 +26,7 @@ func Example() {
 	defer b.Close()
 
 	reg := probe.New()
-	monitor, err := liveness.New(b, watcher, reg)
+	monitor, err := liveness.New(b, reg)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -64,15 +63,14 @@ func ExampleMonitor_Require() {
 		fmt.Println(err)
 		return
 	}
-	watcher := liveness.NewWatcher()
-	b, err := bus.New(transport, bus.WithHooks(watcher), bus.WithCreateTopics(bus.TopicSpec{}))
+	b, err := bus.New(transport, bus.WithCreateTopics(bus.TopicSpec{}))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer b.Close()
 	reg := probe.New()
-	monitor, err := liveness.New(b, watcher, reg, liveness.WithServiceName("orders-bus"))
+	monitor, err := liveness.New(b, reg, liveness.WithServiceName("orders-bus"))
 	if err != nil {
 		fmt.Println(err)
 		return

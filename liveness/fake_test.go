@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -135,9 +136,9 @@ type rig struct {
 	t       *testing.T
 	fake    *fake
 	bus     *bus.Bus
-	watcher *liveness.Watcher
 	reg     *probe.Registry
 	monitor *liveness.Monitor
+	running sync.WaitGroup
 }
 
 func newRig(t *testing.T, opts ...liveness.Option) *rig {
@@ -147,25 +148,29 @@ func newRig(t *testing.T, opts ...liveness.Option) *rig {
 
 func newRigOn(t *testing.T, reg *probe.Registry, opts ...liveness.Option) *rig {
 	t.Helper()
-	r := &rig{t: t, fake: newFake(), watcher: liveness.NewWatcher(), reg: reg}
+	r := &rig{t: t, fake: newFake(), reg: reg}
 	var err error
-	r.bus, err = bus.New(r.fake, bus.WithHooks(r.watcher))
+	r.bus, err = bus.New(r.fake)
 	require.NoError(t, err)
-	r.monitor, err = liveness.New(r.bus, r.watcher, r.reg, opts...)
+	r.monitor, err = liveness.New(r.bus, r.reg, opts...)
 	require.NoError(t, err)
 	return r
 }
 
 func (r *rig) start() *rig {
-	r.t.Helper()
-	require.NoError(r.t, r.monitor.Start())
+	r.running.Go(func() {
+		if err := r.monitor.Run(context.Background()); bus.CodeOf(err) != bus.CodeClosed { // by a close that came first
+			assert.NoError(r.t, err)
+		}
+	})
 	return r
 }
 
 // close ends what a test has begun: in a bubble everything must.
 func (r *rig) close() {
-	require.NoError(r.t, r.monitor.Close(context.Background()))
-	require.NoError(r.t, r.bus.Close())
+	assert.NoError(r.t, r.monitor.Close())
+	assert.NoError(r.t, r.bus.Close())
+	r.running.Wait()
 }
 
 func (r *rig) status() probe.Status {

@@ -2,118 +2,116 @@ package liveness
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/busseam"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// Monitor keeps one service of a probe registry up to date with what a watcher sees
-// of a bus. All methods may be called concurrently.
-//
-// Its goroutines are one that decides, which is Run's, and one for the probe under
-// way; Run waits for it.
+// Monitor observes a bus and keeps one service of a probe registry up to date. All
+// methods are safe for concurrent use.
 type Monitor struct {
 	bus     *bus.Bus
-	watcher *Watcher
+	watcher *watcher
 	reg     *probe.Registry
 	cfg     config
 	board   *board
 
-	ctx  context.Context // ends with Close
-	stop context.CancelFunc
-	done chan struct{} // closed when Run has returned, or can't begin any more
+	ctx    context.Context // ends with Shutdown
+	stop   context.CancelFunc
+	detach func()        // removes the watcher from the bus
+	done   chan struct{} // closed when the monitor has ended
 
 	mu    sync.Mutex
-	begun bool // Run was called, or Close before it
+	begun bool // Run was called, or Shutdown before it
 
-	// machine belongs to whoever runs; before that to New.
+	// machine is used by New, and afterwards by the goroutine of Run only.
 	machine machine
-	running sync.WaitGroup // the probe under way
+	running sync.WaitGroup // the ping under way, and the logging
 
-	onProbe probeObservers
+	pingObservers pingObservers
 }
 
-// New makes the monitor of a bus that was made with watcher among its hooks, and
-// registers its service as Preparing. It starts nothing: Run or Start does. The bus
-// and the registry stay the caller's; close the monitor before the bus, or the
-// service is Stopped only when the next probe finds the bus closed.
-func New(b *bus.Bus, watcher *Watcher, reg *probe.Registry, opts ...Option) (*Monitor, error) {
+// Attach starts a monitor of the bus, which reports to reg. The monitor runs on
+// goroutines of its own until it is closed, or until it finds the bus closed, which takes
+// half a second at most with the default intervals.
+//
+// It may be called at any time in the life of the bus. It does not wait for the broker:
+// the service is Prepared until the first answer. It returns an error if b or reg is nil,
+// or if an option is invalid.
+func Attach(b *bus.Bus, reg *probe.Registry, opts ...Option) (*Monitor, error) {
+	m, err := New(b, reg, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.begin(); err != nil {
+		return nil, err
+	}
+	go m.run(context.Background())
+	return m, nil
+}
+
+// New is Attach for a program that runs the monitor itself, with [Monitor.Run]. The
+// service is Preparing until then. A monitor that is not run must be closed.
+func New(b *bus.Bus, reg *probe.Registry, opts ...Option) (*Monitor, error) {
 	switch {
 	case b == nil:
 		return nil, invalid("the bus is nil")
-	case watcher == nil:
-		return nil, invalid("the watcher is nil: make one with NewWatcher, and the bus with bus.WithHooks(watcher)")
 	case reg == nil:
 		return nil, invalid("the registry is nil: make one with probe.New")
 	}
-	m := &Monitor{bus: b, watcher: watcher, reg: reg, cfg: defaults(), done: make(chan struct{})}
-	for _, o := range opts {
-		if err := o(&m.cfg); err != nil {
-			return nil, err
-		}
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, err
 	}
-	if !b.Connection().Since.IsZero() && !watcher.seesConnection() {
-		return nil, invalid("the watcher sees nothing of this bus: make the bus with bus.WithHooks(watcher)")
+	if cfg.logger == nil {
+		cfg.logger = busseam.Logger(b)
 	}
-	if !watcher.monitored.CompareAndSwap(false, true) {
-		return nil, invalid("the watcher has a monitor already: it can have one only")
+	m := &Monitor{bus: b, watcher: newWatcher(!cfg.onlyRequired), reg: reg, cfg: cfg, board: newBoard(cfg.history), done: make(chan struct{})}
+	if m.cfg.ping == nil {
+		m.cfg.ping = m.pingBus
 	}
-	if m.cfg.prober == nil {
-		m.cfg.prober = m.ask
-	}
-	if m.cfg.all {
-		watcher.mu.Lock()
-		watcher.all = true
-		watcher.mu.Unlock()
-	}
-	m.board = newBoard(m.cfg.history)
-	m.machine.times = m.cfg.times
+	m.machine.times = cfg.times
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	reg.Register(m.cfg.service, probe.WithDetails(m.details))
+	m.detach = busseam.AddHook(b, m.watcher)
+	reg.Register(cfg.service, probe.WithDetails(m.details))
 	m.decide()
 	return m, nil
 }
 
-// ServiceName returns the service's name in the registry.
+// ServiceName returns the name of the service in the registry.
 func (m *Monitor) ServiceName() string { return m.cfg.service }
 
-// Require makes readiness depend on these subscriptions of the bus. One that was
-// never assigned makes the service not ready at once, one that lost its assignment
-// after the grace, and one that has ended at once, until [Monitor.Forget].
+// Require makes readiness depend on these subscriptions of the bus, from now on. The
+// service is not ready while one of them was never assigned, after one has been without
+// its assignment for longer than the grace, and when one has ended, until it is passed to
+// [Monitor.Ignore].
 func (m *Monitor) Require(subs ...*bus.Subscription) {
 	for _, s := range subs {
-		m.watcher.require(s, true)
+		m.watcher.require(s)
 	}
 }
 
-// Forget undoes Require, before a required subscription is closed for instance. With
-// WithAllSubscriptions it is for those that ended with an error; one that lives stays
-// required.
-func (m *Monitor) Forget(subs ...*bus.Subscription) {
+// Ignore makes readiness independent of these subscriptions. Call it before a required
+// subscription is closed, and for a subscription that ended with an error and is not
+// replaced.
+func (m *Monitor) Ignore(subs ...*bus.Subscription) {
 	for _, s := range subs {
-		m.watcher.require(s, false)
+		m.watcher.ignore(s)
 	}
 }
 
-// Start runs the monitor on a goroutine of its own until Close or the bus is
-// closed. It fails if it was started or closed before.
-func (m *Monitor) Start() error {
-	if err := m.begin(); err != nil {
-		return err
-	}
-	go m.run(context.Background())
-	return nil
-}
+// Subscriptions returns the subscriptions that readiness depends on, and those that were
+// assigned or failed to get an assignment, in the order in which the monitor first
+// observed them. Subscriptions that have ended are left out.
+func (m *Monitor) Subscriptions() []*bus.Subscription { return m.watcher.living() }
 
-// Run runs the monitor until ctx ends, Close is called, or the bus is closed, and
-// then returns nil, the service being Stopped and the last probe over. It fails at
-// once if it was started or closed before.
+// Run runs the monitor until ctx ends, the monitor is closed, or the bus is closed. It
+// then returns nil; the service is Stopped and the last ping has ended. A monitor runs
+// once: Run returns an error with CodeAlreadyExists if the monitor was started before,
+// and with CodeClosed if it was closed.
 func (m *Monitor) Run(ctx context.Context) error {
 	if err := m.begin(); err != nil {
 		return err
@@ -122,12 +120,12 @@ func (m *Monitor) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close stops the monitor: the service is Stopped, and the probe under way is
-// cancelled and waited for, as long as ctx allows. It is idempotent; later calls wait
-// too.
-func (m *Monitor) Close(ctx context.Context) error {
+// Shutdown stops the monitor. It makes the service Stopped, cancels the ping under way
+// and waits for it until ctx ends; then it returns an error. It is idempotent, and later
+// calls wait, too.
+func (m *Monitor) Shutdown(ctx context.Context) error {
 	m.stop()
-	if m.begin() == nil { // it never ran, and never will
+	if m.begin() == nil { // it was never run
 		m.end()
 		close(m.done)
 		return nil
@@ -136,22 +134,25 @@ func (m *Monitor) Close(ctx context.Context) error {
 	case <-m.done:
 		return nil
 	case <-ctx.Done():
-		return &bus.Error{Code: bus.CodeOf(ctx.Err()), Op: "close the monitor", Reason: "the probe under way has not ended", Err: ctx.Err()}
+		return &bus.Error{Code: bus.CodeOf(ctx.Err()), Op: "stop the monitor of " + m.cfg.service, Reason: "the ping under way, or an observer, has not returned", Err: ctx.Err()}
 	}
 }
 
-// Done is closed when the monitor has ended.
+// Close is [Monitor.Shutdown] with a time-out of 5 s.
+func (m *Monitor) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return m.Shutdown(ctx)
+}
+
+// Done returns a channel that is closed when the monitor has ended.
 func (m *Monitor) Done() <-chan struct{} { return m.done }
 
 func (m *Monitor) begin() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.begun {
-		code, reason := bus.CodeAlreadyExists, "it was started before: a monitor runs once"
-		if m.ctx.Err() != nil {
-			code, reason = bus.CodeClosed, "it was closed: make another watcher, bus and monitor"
-		}
-		return &bus.Error{Code: code, Op: "start the monitor of " + m.cfg.service, Reason: reason}
+		return runsOnce("monitor", m.cfg.service, m.ctx.Err() != nil)
 	}
 	m.begun = true
 	return nil
@@ -162,15 +163,16 @@ func (m *Monitor) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer context.AfterFunc(m.ctx, cancel)()
 	m.machine.started = true
+	m.running.Go(func() { m.logChanges(ctx) })
 	m.watch(ctx)
 	cancel()
 	m.end()
 	m.running.Wait()
 }
 
-// watch decides whenever there is news, or it is time to.
+// watch decides at every event and whenever the machine asks for it.
 func (m *Monitor) watch(ctx context.Context) {
-	results := make(chan error, 1) // one probe at a time: it is never waited for
+	results := make(chan error, 1) // one ping at a time, so sending never blocks
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -178,13 +180,13 @@ func (m *Monitor) watch(ctx context.Context) {
 		if m.machine.closed {
 			return
 		}
-		if v.probe {
+		if v.ping {
 			began := m.watcher.now()
 			m.running.Go(func() {
-				err := m.probe(ctx, began)
+				err := m.ping(ctx, began)
 				took := m.watcher.now() - began
 				results <- err
-				m.onProbe.tell(Probe{Duration: time.Duration(took), Err: err})
+				m.pingObservers.notify(PingResult{Duration: time.Duration(took), Err: err})
 			})
 		}
 		timer.Reset(time.Until(v.wake))
@@ -197,17 +199,17 @@ func (m *Monitor) watch(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			m.machine.probed(err, m.watcher.facts())
+			m.machine.pinged(err, m.watcher.facts())
 		}
 	}
 }
 
-// decide takes a step, and tells the observers and the registry.
+// decide steps the machine, and publishes the verdict.
 func (m *Monitor) decide() verdict {
-	w := m.watcher
 	v := m.step()
-	// What came between the look and the wish to be woken would be overlooked.
-	if w.eager.Swap(v.eager) != v.eager && v.eager {
+	// A sign of life that came after the step, and before eager is set, wakes nothing:
+	// look again.
+	if w := m.watcher; w.eager.Swap(v.eager) != v.eager && v.eager {
 		w.signal()
 	}
 	return v
@@ -230,37 +232,16 @@ func (m *Monitor) look() (time.Time, facts) {
 
 // end makes the service Stopped.
 func (m *Monitor) end() {
+	m.detach()
 	m.machine.closed = true
 	m.decide()
 }
 
-// probe makes one probe, which the watcher sees like everything else.
-func (m *Monitor) probe(ctx context.Context, began int64) (err error) {
-	ctx, cancel := withPatience(ctx, m.cfg.times.probe)
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = &bus.Error{Code: bus.CodeInternal, Op: opProbe, Reason: fmt.Sprintf("the prober panicked: %v", p)}
-		}
-		switch {
-		case err == nil:
-			m.watcher.alive(m.watcher.now(), began)
-		case MeaningOf(err) == Refusal:
-			m.watcher.failed(err)
-		case bus.CodeOf(err) == bus.CodeCanceled && context.Cause(ctx) == context.DeadlineExceeded:
-			err = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opProbe, Reason: fmt.Sprintf("no answer within %v", m.cfg.times.probe), Err: err}
-		}
-	}()
-	return m.cfg.prober(ctx)
-}
-
-// ask is the prober of those who named none.
-func (m *Monitor) ask(ctx context.Context) error {
-	err := m.bus.Ping(ctx)
-	if err == nil || m.cfg.topic == "" || bus.CodeOf(err) != bus.CodeUnsupported {
-		return err
+// runsOnce is the error of running a monitor or a checker again.
+func runsOnce(what, service string, closed bool) error {
+	op := "run the " + what + " of " + service
+	if closed {
+		return &bus.Error{Code: bus.CodeClosed, Op: op, Reason: "the " + what + " was closed: make another one"}
 	}
-	msg := message.NewMessage(watermill.NewUUID(), []byte("liveness probe"))
-	msg.SetContext(ctx)
-	return m.bus.Publish(m.cfg.topic, msg)
+	return &bus.Error{Code: bus.CodeAlreadyExists, Op: op, Reason: "the " + what + " was started before: make another one"}
 }

@@ -30,17 +30,17 @@ func TestLifeCycle(t *testing.T) {
 		r.start()
 		synctest.Wait()
 		require.Equal(t, probe.Prepared, r.status())
-		require.True(t, r.monitor.State().Healthy)
+		require.True(t, r.monitor.State().Status.Healthy())
 
 		r.fake.tell(driver.Connected, nil)
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 		require.True(t, r.reg.Ready())
 
-		require.NoError(t, r.monitor.Close(t.Context()))
+		require.NoError(t, r.monitor.Shutdown(t.Context()))
 		require.Equal(t, probe.Stopped, r.status())
 		s := r.monitor.State()
-		require.False(t, s.Live || s.Ready || s.Healthy)
+		require.False(t, s.Live || s.Status.Ready() || s.Status.Healthy())
 		<-r.monitor.Done()
 		require.Equal(t, []probe.Status{probe.Preparing, probe.Prepared, probe.Running, probe.Stopped}, statuses(r.monitor.History()))
 		r.close() // again
@@ -60,7 +60,7 @@ func TestDetectionTimes(t *testing.T) {
 		{"open and silent", nil, func(f *fake) { f.setPing(silent) }, 1500 * time.Millisecond, "no answer within 500ms"},
 		{"connections refused", nil, func(f *fake) { f.setPing(answer(errGone)) }, 750 * time.Millisecond, "connection refused"},
 		{"silent, intervals of one's own", []liveness.Option{
-			liveness.WithLiveInterval(2 * time.Second), liveness.WithNotLiveInterval(time.Second), liveness.WithProbeTimeout(100 * time.Millisecond),
+			liveness.WithLiveInterval(2 * time.Second), liveness.WithNotLiveInterval(time.Second), liveness.WithPingTimeout(100 * time.Millisecond),
 		}, func(f *fake) { f.setPing(silent) }, 3100 * time.Millisecond, "no answer within 100ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,8 +71,8 @@ func TestDetectionTimes(t *testing.T) {
 				c.lose(r.fake)
 				require.Equal(t, c.want, r.until(probe.NotReady))
 				s := r.monitor.State()
-				require.False(t, s.Live || s.Ready)
-				require.True(t, s.Healthy)
+				require.False(t, s.Live || s.Status.Ready())
+				require.True(t, s.Status.Healthy())
 				require.ErrorContains(t, s.Cause, c.cause)
 				require.Equal(t, time.Now(), s.Since)
 				require.False(t, r.reg.Ready())
@@ -153,14 +153,15 @@ func TestAcknowledgementsOfBeforeTheLoss(t *testing.T) {
 		r.until(probe.NotReady)
 		time.Sleep(10 * time.Millisecond)
 
-		r.watcher.OnPublish(bus.PublishEvent{Duration: 50 * time.Millisecond}) // was on its way
-		r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now().Add(-time.Minute)}})
-		r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{}}) // of no known time
-		r.watcher.OnCommit(bus.CommitEvent{})
+		hook := liveness.HookOf(r.monitor)
+		hook.OnPublish(bus.PublishEvent{Duration: 50 * time.Millisecond}) // was on its way
+		hook.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now().Add(-time.Minute)}})
+		hook.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{}}) // of no known time
+		hook.OnCommit(bus.CommitEvent{})
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, r.status())
 
-		r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now()}, Err: errors.New("the handler's affair")})
+		hook.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now()}, Err: errors.New("the handler's affair")})
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 	})
@@ -176,7 +177,7 @@ func TestDeliveriesFromTheBacklog(t *testing.T) {
 		published := time.Now()
 		for range 14 {
 			time.Sleep(100 * time.Millisecond)
-			r.watcher.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: published}})
+			liveness.HookOf(r.monitor).OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: published}})
 		}
 		require.Equal(t, 100*time.Millisecond, r.until(probe.NotReady))
 	})
@@ -249,7 +250,7 @@ func TestCredentials(t *testing.T) {
 				r.fake.setPing(answer(errDenied))
 				c.refuse(r)
 				r.until(probe.Failed)
-				require.False(t, r.monitor.State().Healthy)
+				require.False(t, r.monitor.State().Status.Healthy())
 				require.ErrorIs(t, r.monitor.State().Cause, errDenied)
 				before := r.fake.pinged()
 				time.Sleep(time.Minute)
@@ -291,7 +292,7 @@ func TestForeignBus(t *testing.T) {
 
 func TestProbeTopic(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, liveness.WithProbeTopic("liveness"))
+		r := newRig(t, liveness.WithPingTopic("liveness"))
 		r.fake.setPing(answer(errUnsupported))
 		r.start()
 		defer r.close()
@@ -308,7 +309,7 @@ func TestProbeTopic(t *testing.T) {
 
 func TestProbeTopicIsLeftAloneWherePingWorks(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, liveness.WithProbeTopic("liveness")).start()
+		r := newRig(t, liveness.WithPingTopic("liveness")).start()
 		defer r.close()
 		time.Sleep(time.Minute)
 		require.Empty(t, r.fake.published())
@@ -318,7 +319,7 @@ func TestProbeTopicIsLeftAloneWherePingWorks(t *testing.T) {
 func TestProberOfOnesOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var calls atomic.Int64
-		r := newRig(t, liveness.WithProber(func(context.Context) error {
+		r := newRig(t, liveness.WithPing(func(context.Context) error {
 			if calls.Add(1) > 1 {
 				panic("oops")
 			}
@@ -336,7 +337,7 @@ func TestProberThatIgnoresItsContext(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var running atomic.Int64
-		r := newRig(t, liveness.WithProber(func(context.Context) error {
+		r := newRig(t, liveness.WithPing(func(context.Context) error {
 			running.Add(1)
 			<-release
 			return nil
@@ -348,7 +349,7 @@ func TestProberThatIgnoresItsContext(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := r.monitor.Close(ctx)
+		err := r.monitor.Shutdown(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, probe.Stopped, r.status())
 		close(release)
@@ -384,19 +385,19 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestStartAndCloseInAnyOrder(t *testing.T) {
+func TestMonitorRunsOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
-		require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(r.monitor.Start()))
+		synctest.Wait()
 		require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(r.monitor.Run(t.Context())))
 		r.close()
 		r.close()
-		require.Equal(t, bus.CodeClosed, bus.CodeOf(r.monitor.Start()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(r.monitor.Run(t.Context())))
 
 		r = newRig(t)
 		r.close()
 		require.Equal(t, probe.Stopped, r.status())
-		require.Equal(t, bus.CodeClosed, bus.CodeOf(r.monitor.Start()))
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(r.monitor.Run(t.Context())))
 		r.close()
 	})
 }

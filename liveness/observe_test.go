@@ -208,10 +208,10 @@ func TestMistakesAreRefused(t *testing.T) {
 		"name":     liveness.WithServiceName(""),
 		"live":     liveness.WithLiveInterval(0),
 		"not live": liveness.WithNotLiveInterval(-1),
-		"time-out": liveness.WithProbeTimeout(0),
+		"time-out": liveness.WithPingTimeout(0),
 		"grace":    liveness.WithGrace(-1),
-		"prober":   liveness.WithProber(nil),
-		"topic":    liveness.WithProbeTopic(""),
+		"prober":   liveness.WithPing(nil),
+		"topic":    liveness.WithPingTopic(""),
 		"history":  liveness.WithHistory(0),
 	} {
 		t.Run(name, func(t *testing.T) {

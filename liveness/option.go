@@ -2,151 +2,210 @@ package liveness
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"time"
 )
 
 // The defaults of the options.
 const (
-	// DefaultServiceName is the service's name in the registry.
+	// DefaultServiceName is the name of the monitor's service in the registry.
 	DefaultServiceName = "message-bus"
-	// DefaultLiveInterval is how long nothing may be heard before a probe begins.
+	// DefaultLiveInterval is how long the broker may be silent before the monitor pings it.
 	DefaultLiveInterval = 500 * time.Millisecond
-	// DefaultNotLiveInterval is the time between probes after one was missed.
+	// DefaultNotLiveInterval is the time between pings after a ping has failed.
 	DefaultNotLiveInterval = 250 * time.Millisecond
-	// DefaultProbeTimeout is how long a probe may take.
-	DefaultProbeTimeout = 500 * time.Millisecond
-	// DefaultGrace is how long a required subscription may be without assignment in
-	// a rebalance. It is as long as a group waits for a silent member by default: until
-	// then its partitions are nobody else's. A group whose coordinator is killed takes up
-	// to 4 s, on brokers that find that out after 3 s.
+	// DefaultPingTimeout is how long a ping may take.
+	DefaultPingTimeout = 500 * time.Millisecond
+	// DefaultGrace is how long a required subscription may be without an assignment
+	// during a rebalance. Kafka groups wait as long, by default, for a member that has
+	// died, and no other member reads its partitions during that time.
 	DefaultGrace = 10 * time.Second
-	// DefaultHistory is how many states are kept.
+	// DefaultHistory is the number of states that a monitor keeps.
 	DefaultHistory = 64
 )
 
-// Option configures a Monitor. The zero set is the safe one.
-type Option func(*config) error
+// closeTimeout bounds Close.
+const closeTimeout = 5 * time.Second
 
-// Prober asks the broker for a sign of life: nil if and only if it gave one. It must
-// end with ctx, which ends with the probe time-out and when the monitor is closed.
-// Only one runs at a time. An error with code Unsupported says that there is no
-// asking; one with Closed that the bus is closed, which ends the monitor; one with
-// Unauthenticated that the credentials are refused.
-type Prober func(ctx context.Context) error
+// Option configures a [Monitor].
+type Option interface {
+	applyToMonitor(c *config) error
+}
+
+// CheckerOption configures a [Checker].
+type CheckerOption interface {
+	applyToChecker(c *checkerConfig) error
+}
+
+// SharedOption configures a [Monitor] or a [Checker].
+type SharedOption interface {
+	Option
+	CheckerOption
+}
+
+// PingFunc asks the broker for an answer. It returns nil if and only if the broker
+// gave one. It must return when ctx ends, which happens at the ping time-out and when
+// the monitor is closed. A monitor runs one ping at a time.
+//
+// Some codes of the error have a meaning of their own: with CodeUnsupported the monitor
+// does without pings, with CodeUnauthenticated the service is Failed, and with
+// CodeClosed the monitor ends, because the bus is closed.
+type PingFunc func(ctx context.Context) error
 
 type config struct {
-	service string
-	times   times
-	prober  Prober
-	topic   string
-	history int
-	all     bool
+	common
+	times     times
+	ping      PingFunc
+	pingTopic string
+	history   int
+	// onlyRequired is whether readiness depends on the subscriptions passed to Require
+	// only.
+	onlyRequired bool
 }
 
-func defaults() config {
-	return config{
-		service: DefaultServiceName,
-		times:   times{live: DefaultLiveInterval, notLive: DefaultNotLiveInterval, probe: DefaultProbeTimeout, grace: DefaultGrace},
+// common is what a monitor and a checker have in common.
+type common struct {
+	service string
+	logger  *slog.Logger // nil for the bus's
+}
+
+func newConfig(opts []Option) (config, error) {
+	c := config{
+		common:  common{service: DefaultServiceName},
+		times:   times{live: DefaultLiveInterval, notLive: DefaultNotLiveInterval, ping: DefaultPingTimeout, grace: DefaultGrace},
 		history: DefaultHistory,
 	}
+	for _, o := range opts {
+		if o == nil {
+			return c, invalid("an option is nil")
+		}
+		if err := o.applyToMonitor(&c); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
 }
 
-// WithServiceName names the service in the registry. Monitors of one registry must
-// have different names. Default [DefaultServiceName].
-func WithServiceName(name string) Option {
-	return func(c *config) error {
+type monitorOption func(*config) error
+
+func (o monitorOption) applyToMonitor(c *config) error { return o(c) }
+
+type sharedOption func(*common) error
+
+func (o sharedOption) applyToMonitor(c *config) error        { return o(&c.common) }
+func (o sharedOption) applyToChecker(c *checkerConfig) error { return o(&c.common) }
+
+// WithServiceName sets the name of the service in the registry. Each monitor and each
+// checker that reports to a registry needs a name of its own. The defaults are
+// [DefaultServiceName] and [DefaultCheckerName].
+func WithServiceName(name string) SharedOption {
+	return sharedOption(func(c *common) error {
 		if name == "" {
-			return invalid("the service's name is empty")
+			return invalid("the service name is empty")
 		}
 		c.service = name
 		return nil
-	}
+	})
 }
 
-// WithLiveInterval sets how long nothing may be heard of the broker before it is
-// probed, while it is live. Default [DefaultLiveInterval]; see the package's
-// comment for what follows from it.
+// WithLogger sets the logger for changes of the service's status. The default is the
+// bus's logger.
+func WithLogger(l *slog.Logger) SharedOption {
+	return sharedOption(func(c *common) error {
+		if l == nil {
+			return invalid("the logger is nil")
+		}
+		c.logger = l
+		return nil
+	})
+}
+
+// WithLiveInterval sets how long the broker may be silent, while it is live, before the
+// monitor pings it. The default is [DefaultLiveInterval]. The package comment says how
+// the detection times follow from it.
 func WithLiveInterval(d time.Duration) Option {
-	return interval("live interval", d, func(c *config) { c.times.live = d })
+	return positive("live interval", d, func(c *config) { c.times.live = d })
 }
 
-// WithNotLiveInterval sets the time from the beginning of a probe that was missed
-// to the beginning of the next one. A probe that takes longer delays it. Default
+// WithNotLiveInterval sets the time from the start of a failed ping to the start of the
+// next one. A ping that takes longer delays the next one. The default is
 // [DefaultNotLiveInterval].
 func WithNotLiveInterval(d time.Duration) Option {
-	return interval("not-live interval", d, func(c *config) { c.times.notLive = d })
+	return positive("not-live interval", d, func(c *config) { c.times.notLive = d })
 }
 
-// WithProbeTimeout sets how long a probe may take; then it is missed. A process that
-// is short of CPU gives it more, up to twice as much. Default [DefaultProbeTimeout].
-func WithProbeTimeout(d time.Duration) Option {
-	return interval("probe time-out", d, func(c *config) { c.times.probe = d })
+// WithPingTimeout sets how long a ping may take before it counts as failed. If this
+// process is short of CPU, the monitor extends the time-out to twice d at most. The
+// default is [DefaultPingTimeout].
+func WithPingTimeout(d time.Duration) Option {
+	return positive("ping time-out", d, func(c *config) { c.times.ping = d })
 }
 
-// WithGrace sets how long a required subscription that lost its assignment, while
-// the bus is live, may be without one before the service is not ready. 0 is none.
-// Default [DefaultGrace].
+// WithGrace sets how long a required subscription that loses its assignment, while the
+// bus is live, may be without one before the service is not ready. With 0 the service is
+// not ready at once. The default is [DefaultGrace].
 func WithGrace(d time.Duration) Option {
-	return func(c *config) error {
+	return monitorOption(func(c *config) error {
 		if d < 0 {
-			return invalid("the grace is negative")
+			return invalid(fmt.Sprintf("the grace must not be negative, got %v", d))
 		}
 		c.times.grace = d
 		return nil
-	}
+	})
 }
 
-// WithProber replaces how the broker is probed. Default: the bus's Ping and, where
-// that is Unsupported, a message to the probe topic, if there is one.
-func WithProber(p Prober) Option {
-	return func(c *config) error {
-		if p == nil {
-			return invalid("the prober is nil")
+// WithPing sets how the monitor pings the broker. The default is the bus's Ping and,
+// where that is unsupported, a message to the topic of [WithPingTopic], if there is one.
+func WithPing(f PingFunc) Option {
+	return monitorOption(func(c *config) error {
+		if f == nil {
+			return invalid("the ping function is nil")
 		}
-		c.prober = p
+		c.ping = f
 		return nil
-	}
+	})
 }
 
-// WithProbeTopic names a topic to which a small message is published as the probe
-// where Ping is Unsupported. Nothing reads it: keep its retention short. A topic that
-// is missing makes the service not ready. Default: none.
-func WithProbeTopic(topic string) Option {
-	return func(c *config) error {
+// WithPingTopic names a topic to which the monitor publishes a small message as a ping
+// where the bus's Ping is unsupported. Nothing reads these messages, so give the topic a
+// short retention. If the topic does not exist, the service is not ready. The default is
+// no topic.
+func WithPingTopic(topic string) Option {
+	return monitorOption(func(c *config) error {
 		if topic == "" {
-			return invalid("the probe topic's name is empty")
+			return invalid("the name of the ping topic is empty")
 		}
-		c.topic = topic
+		c.pingTopic = topic
 		return nil
-	}
+	})
 }
 
-// WithAllSubscriptions requires every subscription of the bus, from its first
-// assignment (or the first failure to get one) until it is closed or its context
-// ends. One that ends with an error leaves the service Failed, until another on the
-// same topic and group is assigned, or [Monitor.Forget].
-func WithAllSubscriptions() Option {
-	return func(c *config) error { c.all = true; return nil }
+// WithRequiredOnly makes readiness depend only on the subscriptions that were passed to
+// [Monitor.Require]. By default it depends on every subscription of the bus that was not
+// passed to [Monitor.Ignore].
+func WithRequiredOnly() Option {
+	return monitorOption(func(c *config) error { c.onlyRequired = true; return nil })
 }
 
-// WithHistory sets how many states [Monitor.History] keeps, at least 1. Default
-// [DefaultHistory].
+// WithHistory sets how many states [Monitor.History] keeps. It must be at least 1. The
+// default is [DefaultHistory].
 func WithHistory(n int) Option {
-	return func(c *config) error {
+	return monitorOption(func(c *config) error {
 		if n < 1 {
-			return invalid("the history keeps less than 1 state")
+			return invalid(fmt.Sprintf("the history must keep at least 1 state, got %d", n))
 		}
 		c.history = n
 		return nil
-	}
+	})
 }
 
-func interval(name string, d time.Duration, set func(*config)) Option {
-	return func(c *config) error {
+func positive(name string, d time.Duration, set func(*config)) Option {
+	return monitorOption(func(c *config) error {
 		if d <= 0 {
-			return invalid("the " + name + " is not over zero")
+			return invalid(fmt.Sprintf("the %s must be greater than 0, got %v", name, d))
 		}
 		set(c)
 		return nil
-	}
+	})
 }

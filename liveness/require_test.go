@@ -41,7 +41,7 @@ func TestRequiredSubscription(t *testing.T) {
 		require.Equal(t, liveness.DefaultGrace, r.until(probe.NotReady))
 		require.ErrorContains(t, r.monitor.State().Cause, "rebalance")
 		require.True(t, r.monitor.State().Live)
-		require.True(t, r.monitor.State().Healthy)
+		require.True(t, r.monitor.State().Status.Healthy())
 
 		session.events <- driver.Event{Assigned: true}
 		synctest.Wait()
@@ -50,7 +50,7 @@ func TestRequiredSubscription(t *testing.T) {
 		require.NoError(t, sub.Close(t.Context()))
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, r.status(), "nobody reads what has to be read")
-		r.monitor.Forget(sub)
+		r.monitor.Ignore(sub)
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 	})
@@ -70,7 +70,7 @@ func TestRequiredSubscriptionThatFails(t *testing.T) {
 		require.Equal(t, probe.Failed, r.status())
 		require.True(t, r.monitor.State().Live)
 		require.ErrorContains(t, r.monitor.State().Cause, "the topic was deleted")
-		r.monitor.Forget(sub)
+		r.monitor.Ignore(sub)
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 	})
@@ -78,7 +78,7 @@ func TestRequiredSubscriptionThatFails(t *testing.T) {
 
 func TestRequireOneThatHasEnded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t).start()
+		r := newRig(t, liveness.WithRequiredOnly()).start()
 		defer r.close()
 		sub, session := r.consume(t.Context())
 		session.failed <- &bus.Error{Code: bus.CodeNotFound, Op: "subscribe"}
@@ -88,7 +88,7 @@ func TestRequireOneThatHasEnded(t *testing.T) {
 		r.monitor.Require(sub)
 		synctest.Wait()
 		require.Equal(t, probe.Failed, r.status())
-		r.monitor.Forget(sub, sub)
+		r.monitor.Ignore(sub, sub)
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 	})
@@ -96,7 +96,7 @@ func TestRequireOneThatHasEnded(t *testing.T) {
 
 func TestAllSubscriptions(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, liveness.WithAllSubscriptions(), liveness.WithGrace(0)).start()
+		r := newRig(t, liveness.WithGrace(0)).start()
 		defer r.close()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

@@ -75,16 +75,16 @@ func TestObserversOfProbes(t *testing.T) {
 		r := newRig(t)
 		r.fake.setPing(answer(nil))
 		stuck := make(chan struct{})
-		r.monitor.OnProbe(func(liveness.Probe) { <-stuck })
-		var seen []liveness.Probe
-		removed := r.monitor.OnProbe(func(liveness.Probe) { t.Error("it was removed") })
+		r.monitor.OnPing(func(liveness.PingResult) { <-stuck })
+		var seen []liveness.PingResult
+		removed := r.monitor.OnPing(func(liveness.PingResult) { t.Error("it was removed") })
 		removed()
-		r.monitor.OnProbe(func(p liveness.Probe) { seen = append(seen, p) })
+		r.monitor.OnPing(func(p liveness.PingResult) { seen = append(seen, p) })
 		r.start()
-		require.Less(t, r.until(probe.Running), liveness.DefaultProbeTimeout)
+		require.Less(t, r.until(probe.Running), liveness.DefaultPingTimeout)
 		r.fake.setPing(silent)
 		took := r.until(probe.NotReady)
-		require.LessOrEqual(t, took, 3*liveness.DefaultProbeTimeout, "an observer that is stuck delays nothing")
+		require.LessOrEqual(t, took, 3*liveness.DefaultPingTimeout, "an observer that is stuck delays nothing")
 		synctest.Wait() // an observer that is still at one probe misses the next
 		r.fake.setPing(answer(nil))
 		r.until(probe.Running)
@@ -94,6 +94,6 @@ func TestObserversOfProbes(t *testing.T) {
 		require.GreaterOrEqual(t, len(seen), 4)
 		require.NoError(t, seen[0].Err)
 		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(seen[1].Err))
-		require.GreaterOrEqual(t, seen[1].Duration, liveness.DefaultProbeTimeout)
+		require.GreaterOrEqual(t, seen[1].Duration, liveness.DefaultPingTimeout)
 	})
 }

@@ -7,55 +7,59 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// machine decides. It has no clock, no goroutine and no lock: step and probed are
-// told the time and the facts, and their caller does what step says.
+// machine decides the status of the service. It has no clock, no goroutine and no lock:
+// its caller passes the time and the facts to step and pinged, and does what the verdict
+// asks for.
 type machine struct {
 	times times
 
 	started  bool
 	closed   bool
-	presumed bool // no probe is to be had: live until losses were seen
+	presumed bool // pings are unsupported: live until losses are observed
 
-	// A probe that failed is missed unless there was a sign of life since it began.
+	// A ping that failed is missed unless there was a sign of life since it began.
 	misses   int
-	missedAt time.Time // when the last probe that was missed began
-	missErr  error     // of the miss that made it two, until then of the last one
+	missedAt time.Time // when the last missed ping began
+	missErr  error     // of the miss that made it enough; before that, of the last one
 
-	probing    bool
-	late       bool      // the probe under way has been counted as missed
-	probeBegan time.Time // the last one; zero for none yet
-	deadline   time.Time // when a probe that is still under way is missed
+	pinging   bool
+	late      bool      // the ping under way has been counted as missed
+	pingBegan time.Time // when the last ping began; zero before the first
+	deadline  time.Time // when a ping that is still under way is missed
 
 	live      bool
 	everReady bool
-	notLiveAt time.Time // the last time at which it was known not to be live
-	tenures   map[any]*tenure
+	notLiveAt time.Time // the last time at which the machine was not live
+	subs      map[any]*subState
 }
 
 // times are the monitor's intervals.
 type times struct {
-	live, notLive, probe, grace time.Duration
+	live, notLive, ping, grace time.Duration
 }
 
 const (
-	// enoughMisses in a row mean that the broker is gone. One may be a pause of the
-	// broker's, or of ours.
+	// enoughMisses in a row mean that the broker is lost. One miss may be a pause of the
+	// broker or of this process.
 	enoughMisses = 2
-	// refusedInterval is the least time between probes with credentials that were
-	// refused: brokers lock accounts.
+	// refusedInterval is the least time between pings with credentials that the broker has
+	// rejected: brokers lock accounts.
 	refusedInterval = 5 * time.Second
 )
 
 // facts are what is known at one moment. A zero time is never.
 type facts struct {
-	heard, proven, doubted time.Time
-	connection             bus.Connection
-	connAt                 time.Time
-	loss                   error
-	lossAt                 time.Time
-	refusal                error
-	refusedAt              time.Time
-	subs                   []subFact
+	heard   time.Time // the last sign of life
+	proven  time.Time // the latest time at which the broker certainly worked
+	doubted time.Time // the last failure that may mean that the broker is lost
+
+	connection bus.Connection
+	connAt     time.Time
+	loss       error
+	lossAt     time.Time
+	refusal    error
+	refusedAt  time.Time
+	subs       []subFact
 }
 
 // subFact is a required subscription.
@@ -67,32 +71,32 @@ type subFact struct {
 	cause    error // why it is not assigned, or why it ended
 }
 
-// tenure is what the machine remembers of a required subscription.
-type tenure struct {
-	held   bool      // it was assigned before
-	lostAt time.Time // since when it isn't any more; zero while it is
+// subState is what the machine remembers of a required subscription.
+type subState struct {
+	assignedBefore bool
+	lostAt         time.Time // when it lost its assignment; zero while it has one
 }
 
 // verdict is what follows from the facts.
 type verdict struct {
-	live, ready, healthy bool
-	status               probe.Status
-	cause                error
-	// probe: begin one now, to be reported with probed.
-	probe bool
-	// wake is when to look again at the latest.
+	live   bool
+	status probe.Status
+	cause  error
+	// ping: begin a ping now, and report its result with pinged.
+	ping bool
+	// wake is the time of the next step at the latest.
 	wake time.Time
-	// eager: look again at the first sign of life.
+	// eager: step at the first sign of life.
 	eager bool
 }
 
-// step draws the conclusions.
+// step returns what follows from the facts.
 func (m *machine) step(now time.Time, f facts) verdict {
 	if m.closed {
 		return verdict{status: probe.Stopped}
 	}
 	if !m.started {
-		return verdict{status: probe.Preparing, healthy: true}
+		return verdict{status: probe.Preparing}
 	}
 	m.count(now, f)
 	refused, refusal := f.refused()
@@ -105,21 +109,20 @@ func (m *machine) step(now time.Time, f facts) verdict {
 	m.live = v.live
 
 	waiting, failed := m.judgeSubs(now, f.subs, &v)
-	v.healthy = !refused && failed == nil
-	v.ready = v.live && waiting == nil && failed == nil
-	m.everReady = m.everReady || v.ready
+	ready := v.live && waiting == nil && failed == nil
+	m.everReady = m.everReady || ready
 	switch {
 	case refused:
 		v.status, v.cause = probe.Failed, refusal
 	case failed != nil:
 		v.status, v.cause = probe.Failed, failed
-	case v.ready:
+	case ready:
 		v.status = probe.Running
 	case lost:
 		v.status, v.cause = probe.NotReady, f.lostCause()
 	case m.misses >= enoughMisses:
 		v.status, v.cause = probe.NotReady, m.silence()
-	default: // not heard of yet, or waiting for subscriptions
+	default: // no sign of life yet, or waiting for subscriptions
 		v.status, v.cause = probe.Prepared, waiting
 		if m.everReady {
 			v.status = probe.NotReady
@@ -130,24 +133,26 @@ func (m *machine) step(now time.Time, f facts) verdict {
 	return v
 }
 
-// count keeps the count of missed probes up to date.
+// count keeps the number of missed pings up to date.
 func (m *machine) count(now time.Time, f facts) {
-	if m.probing && !now.Before(m.deadline) {
-		m.miss(m.probeBegan, errStuck, f)
-		m.late, m.probeBegan = true, now
-		m.deadline = now.Add(max(m.times.notLive, m.times.probe))
+	if m.pinging && !now.Before(m.deadline) {
+		m.miss(m.pingBegan, errStuck, f)
+		m.late, m.pingBegan = true, now
+		m.deadline = now.Add(max(m.times.notLive, m.times.ping))
 	}
 	if f.heard.After(m.missedAt) {
 		m.misses = 0
 	}
-	// Without probes losses stand in for them; a burst is one.
+	// Without pings, losses take their place. Losses within the not-live interval count as
+	// one.
 	if m.presumed && f.lossAt.After(f.heard) && f.lossAt.After(m.missedAt) &&
 		(m.misses == 0 || !f.lossAt.Before(m.missedAt.Add(m.times.notLive))) {
 		m.miss(f.lossAt, f.loss, f)
 	}
 }
 
-// miss counts a probe that began then, unless there was a sign of life since.
+// miss counts a ping that began at that time as missed, unless there was a sign of life
+// since.
 func (m *machine) miss(began time.Time, err error, f facts) {
 	if f.heard.After(m.missedAt) {
 		m.misses = 0
@@ -155,18 +160,18 @@ func (m *machine) miss(began time.Time, err error, f facts) {
 	if f.heard.After(began) {
 		return
 	}
-	if m.misses < enoughMisses { // afterwards the cause stays what it was
+	if m.misses < enoughMisses { // afterwards the cause stays the same
 		m.missErr = err
 	}
 	m.misses++
 	m.missedAt = began
 }
 
-// probed reports the end of the probe under way. A success is to be among the facts
-// of the next step.
-func (m *machine) probed(err error, f facts) {
+// pinged takes the result of the ping under way. After a success the facts of the next
+// step must include it.
+func (m *machine) pinged(err error, f facts) {
 	late := m.late
-	m.probing, m.late = false, false
+	m.pinging, m.late = false, false
 	if err == nil {
 		m.presumed = false
 		return
@@ -178,39 +183,37 @@ func (m *machine) probed(err error, f facts) {
 		m.closed = true
 	default:
 		if !late {
-			m.miss(m.probeBegan, err, f)
+			m.miss(m.pingBegan, err, f)
 		}
 	}
 }
 
-// judgeSubs says why the service has to wait for its subscriptions, and why waiting
-// won't help; nil for neither.
+// judgeSubs returns why the service must wait for a subscription, and why waiting will
+// not help; nil for neither.
 func (m *machine) judgeSubs(now time.Time, subs []subFact, v *verdict) (waiting, failed error) {
-	known := m.tenures
-	m.tenures = make(map[any]*tenure, len(subs))
+	known := m.subs
+	m.subs = make(map[any]*subState, len(subs))
 	for _, s := range subs {
-		t := known[s.sub]
-		if t == nil {
-			t = &tenure{}
+		st := known[s.sub]
+		if st == nil {
+			st = &subState{}
 		}
-		m.tenures[s.sub] = t
+		m.subs[s.sub] = st
 		switch {
+		case s.ended && isFailure(s.cause):
+			failed = first(failed, s.endedError())
 		case s.ended:
-			if err := s.overError(); !failure(s.cause) {
-				waiting = first(waiting, err)
-			} else {
-				failed = first(failed, err)
-			}
+			waiting = first(waiting, s.endedError())
 		case s.assigned:
-			t.held, t.lostAt = true, time.Time{}
+			st.assignedBefore, st.lostAt = true, time.Time{}
 		default:
-			if t.lostAt.IsZero() {
-				t.lostAt = now
+			if st.lostAt.IsZero() {
+				st.lostAt = now
 			}
-			until := t.lostAt.Add(m.times.grace)
-			// The grace is for rebalances: none before the first assignment, nor for
-			// what was lost with the connection.
-			if t.held && t.lostAt.After(m.notLiveAt) && now.Before(until) {
+			until := st.lostAt.Add(m.times.grace)
+			// The grace is for rebalances: there is none before the first assignment, nor
+			// for an assignment that was lost with the connection.
+			if st.assignedBefore && st.lostAt.After(m.notLiveAt) && now.Before(until) {
 				v.wakeBy(until)
 			} else {
 				waiting = first(waiting, s.unassignedError())
@@ -220,35 +223,35 @@ func (m *machine) judgeSubs(now time.Time, subs []subFact, v *verdict) (waiting,
 	return waiting, failed
 }
 
-// schedule says whether to probe now, and when to look again.
+// schedule decides whether to ping now, and when to step again.
 func (m *machine) schedule(now time.Time, f facts, refused bool, v *verdict) {
-	if m.probing {
+	if m.pinging {
 		v.wakeBy(m.deadline)
 		return
 	}
 	due := now
 	switch {
 	case refused:
-		due = latest(m.probeBegan, f.connAt, f.refusedAt).Add(max(refusedInterval, m.times.notLive))
+		due = latest(m.pingBegan, f.connAt, f.refusedAt).Add(max(refusedInterval, m.times.notLive))
 	case m.presumed:
-		due = m.probeBegan.Add(m.times.live) // it may become possible, and tells when the bus is closed
+		due = m.pingBegan.Add(m.times.live) // pings may become possible, and report when the bus is closed
 	case m.live && m.misses == 0:
-		due = latest(m.probeBegan, f.heard).Add(m.times.live)
-		if f.doubted.After(f.heard) && f.doubted.After(m.probeBegan) {
-			due = m.probeBegan.Add(m.times.notLive)
+		due = latest(m.pingBegan, f.heard).Add(m.times.live)
+		if f.doubted.After(f.heard) && f.doubted.After(m.pingBegan) {
+			due = m.pingBegan.Add(m.times.notLive)
 		}
-	case !m.probeBegan.IsZero():
-		due = m.probeBegan.Add(m.times.notLive)
+	case !m.pingBegan.IsZero():
+		due = m.pingBegan.Add(m.times.notLive)
 	}
 	if due.After(now) {
 		v.wakeBy(due)
 		return
 	}
-	v.probe = true
-	m.probing, m.probeBegan = true, now
-	// A little more than it has: this is for a prober that does not end with its
-	// context.
-	m.deadline = now.Add(maxPatience*m.times.probe + m.times.probe/4)
+	v.ping = true
+	m.pinging, m.pingBegan = true, now
+	// A little more than the ping gets: this deadline is for a ping function that does not
+	// return when its context ends.
+	m.deadline = now.Add(maxTimeoutFactor*m.times.ping + m.times.ping/4)
 	v.wakeBy(m.deadline)
 }
 
@@ -258,13 +261,13 @@ func (v *verdict) wakeBy(t time.Time) {
 	}
 }
 
-// refused says whether, as far as is known, the broker does not accept our
-// credentials, and why.
+// refused reports whether the broker rejects the credentials, as far as is known, and
+// why.
 func (f *facts) refused() (bool, error) {
 	switch {
 	case f.connection.State == bus.Refused && !f.proven.After(f.connAt):
 		if f.connection.Cause == nil {
-			return true, &bus.Error{Code: bus.CodeUnauthenticated, Op: opConnect, Reason: "the broker refused the connection: check the credentials"}
+			return true, errRefused
 		}
 		return true, f.connection.Cause
 	case f.refusal != nil && !f.proven.After(f.refusedAt):
@@ -274,8 +277,8 @@ func (f *facts) refused() (bool, error) {
 	}
 }
 
-// disconnected says whether the transport has lost every connection, and nothing
-// that began after that has worked.
+// disconnected reports whether the transport has lost every connection, and no operation
+// that began later has succeeded.
 func (f *facts) disconnected() bool {
 	return f.connection.State == bus.Disconnected && !f.proven.After(f.connAt)
 }

@@ -23,8 +23,15 @@ var began = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func at(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
 
+func defaultTimes(t *testing.T) times {
+	t.Helper()
+	c, err := newConfig(nil)
+	require.NoError(t, err)
+	return c.times
+}
+
 func newScript(t *testing.T) *script {
-	return &script{t: t, m: machine{started: true, times: defaults().times}}
+	return &script{t: t, m: machine{started: true, times: defaultTimes(t)}}
 }
 
 func (s *script) step(ms int) verdict {
@@ -46,13 +53,13 @@ func (s *script) connection(ms int, state bus.Connection) *script {
 	return s
 }
 
-// probed ends the probe under way.
-func (s *script) probed(ms int, err error) verdict {
-	require.True(s.t, s.m.probing, "no probe is under way")
+// pinged ends the ping under way.
+func (s *script) pinged(ms int, err error) verdict {
+	require.True(s.t, s.m.pinging, "no ping is under way")
 	if err == nil {
-		s.f.heard, s.f.proven = at(ms), s.m.probeBegan
+		s.f.heard, s.f.proven = at(ms), s.m.pingBegan
 	}
-	s.m.probed(err, s.f)
+	s.m.pinged(err, s.f)
 	return s.step(ms)
 }
 
@@ -60,8 +67,6 @@ func (s *script) is(status probe.Status, live bool) {
 	s.t.Helper()
 	require.Equal(s.t, status, s.v.status, "cause: %v", s.v.cause)
 	require.Equal(s.t, live, s.v.live)
-	require.Equal(s.t, status == probe.Running, s.v.ready)
-	require.Equal(s.t, status != probe.Failed && status != probe.Stopped, s.v.healthy)
 }
 
 var (
@@ -75,11 +80,11 @@ func TestBeforeItStarts(t *testing.T) {
 	s.m.started = false
 	s.step(0)
 	s.is(probe.Preparing, false)
-	require.False(t, s.v.probe)
+	require.False(t, s.v.ping)
 	s.m.started = true
 	s.step(1)
 	s.is(probe.Prepared, false)
-	require.True(t, s.v.probe, "nothing is known: ask")
+	require.True(t, s.v.ping, "nothing is known: ask")
 }
 
 func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
@@ -87,22 +92,22 @@ func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
 	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
 	s.step(0)
 	s.is(probe.Running, true)
-	require.False(t, s.v.probe)
+	require.False(t, s.v.ping)
 	require.Equal(t, at(500), s.v.wake)
 	require.False(t, s.v.eager)
 
-	require.True(t, s.step(500).probe)
-	require.False(t, s.step(700).probe, "one at a time")
-	s.probed(1000, errTimeout)
+	require.True(t, s.step(500).ping)
+	require.False(t, s.step(700).ping, "one at a time")
+	s.pinged(1000, errTimeout)
 	s.is(probe.Running, true)
-	require.True(t, s.v.probe)
-	s.probed(1500, errTimeout)
+	require.True(t, s.v.ping)
+	s.pinged(1500, errTimeout)
 	s.is(probe.NotReady, false)
 	require.ErrorIs(t, s.v.cause, errTimeout)
 	require.True(t, s.v.eager)
-	require.True(t, s.v.probe)
+	require.True(t, s.v.ping)
 
-	s.probed(1600, nil)
+	s.pinged(1600, nil)
 	s.is(probe.Running, true)
 	require.Nil(t, s.v.cause)
 	require.Equal(t, at(2100), s.v.wake)
@@ -111,12 +116,12 @@ func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
 func TestRefusedConnectionsAreKnownSooner(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
-	require.True(t, s.step(500).probe)
-	s.probed(501, errGone)
-	require.False(t, s.v.probe)
+	require.True(t, s.step(500).ping)
+	s.pinged(501, errGone)
+	require.False(t, s.v.ping)
 	require.Equal(t, at(750), s.v.wake)
-	require.True(t, s.step(750).probe)
-	s.probed(751, errGone)
+	require.True(t, s.step(750).ping)
+	s.pinged(751, errGone)
 	s.is(probe.NotReady, false)
 }
 
@@ -135,19 +140,19 @@ func TestSignsOfLifeVoidMisses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
-			require.True(t, s.step(500).probe)
+			require.True(t, s.step(500).ping)
 			hear := func(until int) {
 				if c.heard < until && s.f.heard.Before(at(c.heard)) {
 					s.heard(c.heard) // not even a step for it
 				}
 			}
 			hear(1000)
-			s.probed(1000, errTimeout)
-			if !s.m.probing {
-				require.True(t, s.step(1200).probe)
+			s.pinged(1000, errTimeout)
+			if !s.m.pinging {
+				require.True(t, s.step(1200).ping)
 			}
 			hear(1500)
-			s.probed(1700, errTimeout)
+			s.pinged(1700, errTimeout)
 			hear(2000)
 			s.step(1700)
 			require.Equal(t, c.live, s.v.live)
@@ -186,10 +191,10 @@ func TestNeverThere(t *testing.T) {
 	s := newScript(t)
 	s.step(0)
 	s.is(probe.Prepared, false)
-	s.probed(10, errGone)
+	s.pinged(10, errGone)
 	s.is(probe.Prepared, false)
 	s.step(250)
-	s.probed(260, errGone)
+	s.pinged(260, errGone)
 	s.is(probe.NotReady, false)
 }
 
@@ -211,13 +216,13 @@ func TestRefusedCredentials(t *testing.T) {
 			s.step(100)
 			s.is(probe.Failed, false)
 			require.Equal(t, denied, s.v.cause)
-			require.False(t, s.v.probe)
-			require.False(t, s.step(5099).probe, "wrong credentials are not tried again and again")
-			require.True(t, s.step(5100).probe)
-			s.probed(5101, denied)
+			require.False(t, s.v.ping)
+			require.False(t, s.step(5099).ping, "wrong credentials are not tried again and again")
+			require.True(t, s.step(5100).ping)
+			s.pinged(5101, denied)
 			s.is(probe.Failed, false)
-			require.True(t, s.step(10100).probe)
-			s.probed(10101, nil)
+			require.True(t, s.step(10100).ping)
+			s.pinged(10101, nil)
 			s.is(probe.Running, true)
 		})
 	}
@@ -228,34 +233,34 @@ func TestDoubtIsProbedAtOnce(t *testing.T) {
 	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
 	s.step(0)
 	s.f.doubted = at(100)
-	require.True(t, s.step(100).probe)
-	s.probed(101, nil)
+	require.True(t, s.step(100).ping)
+	s.pinged(101, nil)
 	s.is(probe.Running, true)
 	s.f.doubted = at(110)
-	require.False(t, s.step(110).probe, "rate limited")
+	require.False(t, s.step(110).ping, "rate limited")
 	require.Equal(t, at(350), s.v.wake)
 	s.heard(120) // something worked since
-	require.False(t, s.step(350).probe)
+	require.False(t, s.step(350).ping)
 	require.Equal(t, at(620), s.v.wake)
 }
 
 func TestProberThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
-	require.True(t, s.step(500).probe)
+	require.True(t, s.step(500).ping)
 	s.step(1624)
 	require.Zero(t, s.m.misses)
 	s.step(1625)
 	require.Equal(t, 1, s.m.misses)
 	s.is(probe.Running, true)
-	require.False(t, s.v.probe)
+	require.False(t, s.v.ping)
 	s.step(2125)
 	s.is(probe.NotReady, false)
 	require.ErrorIs(t, s.v.cause, errStuck)
-	s.probed(9000, errTimeout)
+	s.pinged(9000, errTimeout)
 	require.Equal(t, 2, s.m.misses, "it was counted when it was due")
-	require.True(t, s.v.probe)
-	s.probed(9100, nil)
+	require.True(t, s.v.ping)
+	s.pinged(9100, nil)
 	s.is(probe.Running, true)
 }
 
@@ -268,7 +273,7 @@ func TestWithoutProbes(t *testing.T) {
 	}
 	s := newScript(t)
 	s.step(0)
-	s.probed(1, unsupported)
+	s.pinged(1, unsupported)
 	s.is(probe.Running, true) // presumed
 	require.Equal(t, at(500), s.v.wake)
 
@@ -283,14 +288,14 @@ func TestWithoutProbes(t *testing.T) {
 
 	lose(s, 450)
 	s.heard(460).step(460)
-	require.True(t, lose(s, 800).probe, "it may be possible by now")
+	require.True(t, lose(s, 800).ping, "it may be possible by now")
 	s.is(probe.Running, true) // something worked in between
-	s.probed(801, unsupported)
+	s.pinged(801, unsupported)
 	lose(s, 1050)
 	s.is(probe.NotReady, false)
 
-	require.True(t, s.heard(1300).step(1300).probe)
-	s.probed(1301, &bus.Error{Code: bus.CodeClosed})
+	require.True(t, s.heard(1300).step(1300).ping)
+	s.pinged(1301, &bus.Error{Code: bus.CodeClosed})
 	s.is(probe.Stopped, false)
 }
 
@@ -298,7 +303,7 @@ func TestOrdinaryTrafficNeedsNoProbes(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
 	for ms := 0; ms < 60_000; ms += 100 {
-		require.False(t, s.heard(ms).step(ms).probe)
+		require.False(t, s.heard(ms).step(ms).ping)
 		s.is(probe.Running, true)
 	}
 }

@@ -239,9 +239,9 @@ func TestFault17TracingIsNotWired(t *testing.T) {
 func TestFault18HealthThatSeesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		watcher, reg := liveness.NewWatcher(), probe.New()
-		r := newRig(t, 1, bus.WithHooks(watcher))
-		monitor, err := liveness.New(r.Bus, watcher, reg, liveness.WithServiceName("bus"))
+		reg := probe.New()
+		r := newRig(t, 1)
+		monitor, err := liveness.New(r.Bus, reg, liveness.WithServiceName("bus"))
 		require.NoError(t, err)
 		require.NoError(t, monitor.Start())
 		defer monitor.Close(context.Background())

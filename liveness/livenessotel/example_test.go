@@ -32,13 +32,12 @@ func measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	watcher := liveness.NewWatcher()
-	b, err := bus.New(transport, bus.WithHooks(watcher))
+	b, err := bus.New(transport)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	monitor, err := liveness.New(b, watcher, probe.New())
+	monitor, err := liveness.New(b, probe.New())
 	if err != nil {
 		return err
 	}

@@ -67,10 +67,10 @@ func newRig(t *testing.T) *rig {
 	inner, err := memory.New()
 	require.NoError(t, err)
 	r := &rig{transport: &checked{Transport: inner}, reader: sdk.NewManualReader()}
-	watcher, reg := liveness.NewWatcher(), probe.New()
-	r.bus, err = bus.New(r.transport, bus.WithHooks(watcher))
+	reg := probe.New()
+	r.bus, err = bus.New(r.transport)
 	require.NoError(t, err)
-	r.monitor, err = liveness.New(r.bus, watcher, reg, liveness.WithServiceName("orders-bus"))
+	r.monitor, err = liveness.New(r.bus, reg, liveness.WithServiceName("orders-bus"))
 	require.NoError(t, err)
 	checker, err := liveness.NewChecker(r.bus, reg, bus.CheckSpec{})
 	require.NoError(t, err)

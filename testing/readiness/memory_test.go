@@ -97,12 +97,11 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, broker: newBroker(t), reg: probe.New()}
-	watcher := liveness.NewWatcher()
 	var err error
-	b.bus, err = bus.New(b.broker, bus.WithHooks(watcher))
+	b.bus, err = bus.New(b.broker)
 	require.NoError(t, err)
 	require.NoError(t, b.bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "orders", Partitions: 2}))
-	b.monitor, err = liveness.New(b.bus, watcher, b.reg, liveness.WithAllSubscriptions(), liveness.WithHistory(10_000))
+	b.monitor, err = liveness.New(b.bus, b.reg, liveness.WithHistory(10_000))
 	require.NoError(t, err)
 	b.web = probe.Handler(b.reg)
 	b.health, err = grpcprobe.NewHealthServer(b.reg)
@@ -114,7 +113,7 @@ func newBench(t *testing.T) *bench {
 	b.ctx, b.end = context.WithCancel(t.Context())
 	ctx := b.ctx
 	// Observers that are slow, or never come back.
-	b.monitor.OnProbe(func(liveness.Probe) { <-ctx.Done() })
+	b.monitor.OnPing(func(liveness.PingResult) { <-ctx.Done() })
 	for _, look := range []func(){
 		func() {
 			for range b.monitor.Watch(ctx) {
@@ -235,7 +234,7 @@ func TestOnMemoryUnderLoad(t *testing.T) {
 		random := rand.New(rand.NewPCG(3, 4))
 		b.broker.slow(func() time.Duration { // one in ten takes longer than the probe time-out
 			if random.IntN(10) == 0 {
-				return liveness.DefaultProbeTimeout + 200*time.Millisecond
+				return liveness.DefaultPingTimeout + 200*time.Millisecond
 			}
 			return time.Duration(random.Int64N(int64(400 * time.Millisecond)))
 		})

@@ -38,13 +38,12 @@ func newSubject(t *testing.T, reg *probe.Registry, name string, addrs []string) 
 	s := &subject{t: t, name: name, dialer: &kafkatest.Dialer{Timeout: 2 * time.Second}, working: cancel}
 	transport, err := kafka.New(addrs, kafka.WithDialer(s.dialer.DialContext))
 	require.NoError(t, err)
-	watcher := liveness.NewWatcher()
-	s.bus, err = bus.New(transport, bus.WithHooks(watcher))
+	s.bus, err = bus.New(transport)
 	require.NoError(t, err)
-	s.monitor, err = liveness.New(s.bus, watcher, reg, liveness.WithServiceName(name), liveness.WithAllSubscriptions(), liveness.WithHistory(10_000))
+	s.monitor, err = liveness.New(s.bus, reg, liveness.WithServiceName(name), liveness.WithHistory(10_000))
 	require.NoError(t, err)
 	require.NoError(t, s.monitor.Start())
-	s.monitor.OnProbe(func(liveness.Probe) { <-ctx.Done() })
+	s.monitor.OnPing(func(liveness.PingResult) { <-ctx.Done() })
 	s.work.Go(func() {
 		for range s.monitor.Watch(ctx) {
 			<-ctx.Done()

@@ -13,42 +13,39 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// Version numbers the states of one monitor. It grows by each change and is never
-// 0, so 0 is "nothing seen yet".
+// Version numbers the states of one monitor. It grows with each change and is never 0, so
+// 0 stands for "no state seen yet".
 type Version uint64
 
-// State is what a monitor knows at one moment: a copy, free to keep.
+// State is the state of a monitor at one moment. It is a copy, and free to keep.
 type State struct {
-	// Version is the state's number, to be handed to [Monitor.Wait].
+	// Version is the number of the state. Pass it to [Monitor.Wait] to wait for the next
+	// one.
 	Version Version
-	// Live: the broker can be talked to now.
+	// Live is whether the broker answers now.
 	Live bool
-	// Ready: live, and every required subscription is assigned, or in its grace.
-	Ready bool
-	// Healthy: will recover by itself, if it has to.
-	Healthy bool
-	// Status is what the registry was told.
+	// Status is the status of the service in the registry. Its methods say whether the
+	// service is ready and healthy.
 	Status probe.Status
-	// Cause says why it is not ready; nil while it is, when it is closed, and while
-	// nothing is known yet.
+	// Cause is why the service is not ready. It is nil while the service is ready, after
+	// the monitor has ended, and before anything is known.
 	Cause error
-	// Since is when Live, Ready, Healthy or Status last changed. A new cause does not
-	// move it.
+	// Since is when Live or Status last changed. A new cause does not change it.
 	Since time.Time
-	// LastSuccess is the last sign of life of the broker; zero for none yet. It moves
-	// without a new version.
+	// LastSuccess is the time of the broker's last sign of life, zero before the first. It
+	// advances without a new version.
 	LastSuccess time.Time
 }
 
-// board holds the latest state, for any number of observers. Reading it never
-// locks, and nothing an observer does holds up the one who writes.
+// board holds the latest state for any number of observers. Reading it takes no lock, and
+// an observer cannot delay the writer.
 type board struct {
 	current atomic.Pointer[posted]
 
-	mu      sync.Mutex // held to replace current, and for history
+	mu      sync.Mutex // held to replace current, and for history and entered
 	history []State    // the oldest first
 	limit   int
-	entered map[probe.Status]uint64 // how often
+	entered map[probe.Status]uint64 // how often the service entered each status
 }
 
 // posted is immutable; changed is closed when it is no longer the current one.
@@ -63,15 +60,14 @@ func newBoard(limit int) *board {
 	return b
 }
 
-// post makes v the state, and returns whether that is news.
+// post makes v the current state, and reports whether it differs from the one before.
 func (b *board) post(now time.Time, v verdict, lastSuccess time.Time) bool {
 	b.mu.Lock()
 	old := b.current.Load()
 	next := &posted{changed: make(chan struct{}), State: State{
-		Version: old.Version + 1, Live: v.live, Ready: v.ready, Healthy: v.healthy,
-		Status: v.status, Cause: v.cause, Since: now, LastSuccess: lastSuccess,
+		Version: old.Version + 1, Live: v.live, Status: v.status, Cause: v.cause, Since: now, LastSuccess: lastSuccess,
 	}}
-	if old.Version > 0 && same(old.State, next.State) {
+	if old.Version > 0 && old.Live == next.Live && old.Status == next.Status {
 		if text(old.Cause) == text(next.Cause) {
 			b.mu.Unlock()
 			return false
@@ -91,10 +87,6 @@ func (b *board) post(now time.Time, v verdict, lastSuccess time.Time) bool {
 	return true
 }
 
-func same(a, b State) bool {
-	return a.Live == b.Live && a.Ready == b.Ready && a.Healthy == b.Healthy && a.Status == b.Status
-}
-
 func text(err error) string {
 	if err == nil {
 		return ""
@@ -102,7 +94,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// State returns the latest state. It does not lock.
+// State returns the latest state. It takes no lock.
 func (m *Monitor) State() State { return m.complete(m.board.current.Load()) }
 
 func (m *Monitor) complete(p *posted) State {
@@ -111,12 +103,12 @@ func (m *Monitor) complete(p *posted) State {
 	return s
 }
 
-// Wait returns the latest state as soon as its version is not since; with since 0
-// that is at once. What changed in between is not queued. Use it in a loop, handing
-// each state's version to the next call; any number of observers may.
+// Wait returns the latest state as soon as its version differs from since; with since 0
+// it returns at once. Changes in between are not queued. Call it in a loop, and pass the
+// version of each state to the next call. Any number of observers may do so.
 //
-// Once ctx has ended the error wraps its cause, and the state is the one at that
-// moment.
+// When ctx ends, Wait returns the state at that moment, and an error that wraps the
+// context's cause.
 func (m *Monitor) Wait(ctx context.Context, since Version) (State, error) {
 	for {
 		if ctx.Err() != nil {
@@ -133,8 +125,8 @@ func (m *Monitor) Wait(ctx context.Context, since Version) (State, error) {
 	}
 }
 
-// Watch yields the latest state, then the latest after each change, until ctx ends
-// or the loop is left. While the loop's body runs changes are not queued.
+// Watch yields the latest state, and then the latest state after each change, until ctx
+// ends or the loop is left. Changes during the loop's body are not queued.
 func (m *Monitor) Watch(ctx context.Context) iter.Seq[State] {
 	return func(yield func(State) bool) {
 		s, err := m.Wait(ctx, 0)
@@ -144,16 +136,16 @@ func (m *Monitor) Watch(ctx context.Context) iter.Seq[State] {
 	}
 }
 
-// History returns the last states, the oldest first; the last one is the present
-// one. LastSuccess in them is as it was then. See [WithHistory].
+// History returns the last states, the oldest first; the last one is the current state.
+// LastSuccess in each is as it was at that time. [WithHistory] sets how many are kept.
 func (m *Monitor) History() []State {
 	m.board.mu.Lock()
 	defer m.board.mu.Unlock()
 	return slices.Clone(m.board.history)
 }
 
-// Transitions returns how often the service entered each status, since New: what came
-// and went between two looks of an observer is counted too. The map is the caller's.
+// Transitions returns how often the service has entered each status since New. It counts
+// changes that an observer was too slow to see, too. The map is the caller's.
 func (m *Monitor) Transitions() map[probe.Status]uint64 {
 	m.board.mu.Lock()
 	defer m.board.mu.Unlock()
