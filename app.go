@@ -18,7 +18,7 @@ const (
 	// BusService is the message bus, kept by the monitor.
 	BusService = liveness.DefaultServiceName
 	// CheckService is the brokers and topics, kept by the checker of a program that has one.
-	CheckService = liveness.DefaultCheckName
+	CheckService = liveness.DefaultCheckerName
 	// AppService is the program: Running during App.Run, NotReady once it is shutting
 	// down, so that load balancers turn away before anything is closed.
 	AppService = "app"
@@ -41,8 +41,7 @@ type App struct {
 // returns nil. Returning before that, with an error or without, ends the App.
 type Part func(ctx context.Context) error
 
-// Run starts the monitor, the checker and the HTTP probes, runs the parts, and waits until ctx ends
-// or a part returns. It then shuts down, in this order: the probes say not ready; the
+// Run starts the HTTP probes, runs the parts, and waits until ctx ends or a part returns. It then shuts down, in this order: the probes say not ready; the
 // parts' context ends, and they are waited for; the RPC server drains; the RPC client
 // closes; the monitor and the checker stop; the bus drains and closes; the probes stop. All of it is
 // bounded by Config.ShutdownTimeout, after which parts that have not returned are left
@@ -54,9 +53,6 @@ func (a *App) Run(ctx context.Context, parts ...Part) error {
 	defer stopProbes()
 	probes := make(chan error, 1)
 	go func() { probes <- a.Probe.Serve(serving) }()
-	if err := a.watch(); err != nil {
-		return errors.Join(err, a.shutdown(&running{}, stopProbes, probes))
-	}
 	r := start(ctx, parts)
 	a.Registry.Update(AppService, probe.Running, nil)
 
@@ -72,27 +68,14 @@ func (a *App) Run(ctx context.Context, parts ...Part) error {
 	return errors.Join(err, a.shutdown(r, stopProbes, probes))
 }
 
-// watch starts those that keep the registry up to date.
-func (a *App) watch() error {
-	if err := a.Monitor.Start(); err != nil {
-		return fmt.Errorf("trunkline: start the monitor: %w", err)
-	}
-	if a.Checker != nil {
-		if err := a.Checker.Start(); err != nil {
-			return fmt.Errorf("trunkline: start the checker: %w", err)
-		}
-	}
-	return nil
-}
-
 func (a *App) shutdown(r *running, stopProbes context.CancelFunc, probes <-chan error) error {
 	a.Registry.Update(AppService, probe.NotReady, errors.New("the program is shutting down"))
 	ctx, cancel := context.WithTimeout(context.Background(), a.Config.ShutdownTimeout)
 	defer cancel()
 	errs := []error{r.stop(ctx)}
-	errs = append(errs, a.Server.Shutdown(ctx), bounded(ctx, "the RPC client", a.Client.Close), a.Monitor.Close(ctx))
+	errs = append(errs, a.Server.Shutdown(ctx), bounded(ctx, "the RPC client", a.Client.Close), a.Monitor.Shutdown(ctx))
 	if a.Checker != nil {
-		errs = append(errs, a.Checker.Close(ctx))
+		errs = append(errs, a.Checker.Shutdown(ctx))
 	}
 	errs = append(errs, a.Bus.Shutdown(ctx))
 	stopProbes()

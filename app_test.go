@@ -17,7 +17,6 @@ import (
 
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/transport/memory"
@@ -34,8 +33,8 @@ func newApp(t *testing.T, memoryLog *memory.Log, change func(*trunkline.Config))
 	transport, done, err := memory.NewTransport(memoryLog)
 	require.NoError(t, err)
 	t.Cleanup(done)
-	app, cleanup, err := assembleOn(cfg, slog.New(slog.DiscardHandler), func(w *liveness.Watcher, l *slog.Logger) (*bus.Bus, func(), error) {
-		return trunkline.NewBusOn(transport, cfg, w, l)
+	app, cleanup, err := assembleOn(cfg, slog.New(slog.DiscardHandler), func(l *slog.Logger) (*bus.Bus, func(), error) {
+		return trunkline.NewBusOn(transport, cfg, l)
 	})
 	require.NoError(t, err)
 	t.Cleanup(cleanup)
@@ -239,20 +238,20 @@ var tryAgain = []codes.Code{codes.Unavailable, codes.Unimplemented}
 
 // assemble is what google/wire generates from trunkline.Set, in short.
 func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*trunkline.App, func(), error) {
-	return assembleOn(cfg, log, func(w *liveness.Watcher, l *slog.Logger) (*bus.Bus, func(), error) {
-		return trunkline.NewBus(ctx, cfg, w, l)
+	return assembleOn(cfg, log, func(l *slog.Logger) (*bus.Bus, func(), error) {
+		return trunkline.NewBus(ctx, cfg, l)
 	})
 }
 
-func assembleOn(cfg trunkline.Config, log *slog.Logger, open func(*liveness.Watcher, *slog.Logger) (*bus.Bus, func(), error)) (*trunkline.App, func(), error) {
+func assembleOn(cfg trunkline.Config, log *slog.Logger, open func(*slog.Logger) (*bus.Bus, func(), error)) (*trunkline.App, func(), error) {
 	var cleanups []func()
 	cleanup := func() {
 		for _, done := range slices.Backward(cleanups) {
 			done()
 		}
 	}
-	watcher, reg := liveness.NewWatcher(), trunkline.NewRegistry()
-	b, done, err := open(watcher, log)
+	reg := trunkline.NewRegistry()
+	b, done, err := open(log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -269,7 +268,7 @@ func assembleOn(cfg trunkline.Config, log *slog.Logger, open func(*liveness.Watc
 		return nil, nil, err
 	}
 	cleanups = append(cleanups, done)
-	monitor, done, err := trunkline.NewMonitor(cfg, b, watcher, reg, log)
+	monitor, done, err := trunkline.NewMonitor(cfg, b, reg, log)
 	if err != nil {
 		cleanup()
 		return nil, nil, err

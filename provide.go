@@ -23,23 +23,22 @@ func NewLogger(c Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})).With("service", c.Service)
 }
 
-// NewBus opens Config.BusURL, watched by w. The cleanup closes the bus, for
+// NewBus opens Config.BusURL. The cleanup closes the bus, for
 // Config.ShutdownTimeout at most. It does not wait for a broker.
-func NewBus(ctx context.Context, c Config, w *liveness.Watcher, l *slog.Logger) (*bus.Bus, func(), error) {
+func NewBus(ctx context.Context, c Config, l *slog.Logger) (*bus.Bus, func(), error) {
 	if c.Kafka.Enabled() {
 		return nil, nil, &ConfigError{Field: "Kafka", Reason: "is set, and this program opens its bus by the URL alone: say it in parameters of -bus, or make the transport from it, see TransportSet"}
 	}
-	b, err := bus.Open(ctx, c.BusURL, bus.WithHooks(w), bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout))
+	b, err := bus.Open(ctx, c.BusURL, bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout))
 	if err != nil {
 		return nil, nil, err
 	}
 	return b, closer(l, "bus", b.Close), nil
 }
 
-// NewBusOn makes the bus on t, which it takes over, watched by w. The cleanup closes
-// both, for Config.ShutdownTimeout at most.
-func NewBusOn(t driver.Transport, c Config, w *liveness.Watcher, l *slog.Logger) (*bus.Bus, func(), error) {
-	b, err := bus.New(t, bus.WithHooks(w), bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout))
+// NewBusOn makes the bus on t, which it takes over. The cleanup closes both, for Config.ShutdownTimeout at most.
+func NewBusOn(t driver.Transport, c Config, l *slog.Logger) (*bus.Bus, func(), error) {
+	b, err := bus.New(t, bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,31 +64,30 @@ func NewServer(c Config, b *bus.Bus, l *slog.Logger) (*rpc.Server, func(), error
 	return server, closer(l, "RPC server", within(c.ShutdownTimeout, server.Shutdown)), nil
 }
 
-// NewMonitor makes the monitor that tells reg of the bus, as the service BusService:
-// ready while the broker answers and every subscription is assigned. App.Run starts
-// it. The cleanup closes it.
-func NewMonitor(c Config, b *bus.Bus, w *liveness.Watcher, reg *probe.Registry, l *slog.Logger) (*liveness.Monitor, func(), error) {
-	m, err := liveness.New(b, w, reg,
-		liveness.WithAllSubscriptions(),
+// NewMonitor starts the monitor of the bus. It reports to reg as the service BusService,
+// which is ready while the broker answers and every subscription is assigned. The cleanup
+// closes the monitor.
+func NewMonitor(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger) (*liveness.Monitor, func(), error) {
+	m, err := liveness.Attach(b, reg, liveness.WithLogger(l),
 		liveness.WithLiveInterval(c.LiveInterval), liveness.WithNotLiveInterval(c.NotLiveInterval))
 	if err != nil {
 		return nil, nil, err
 	}
-	return m, closer(l, "monitor", within(c.ShutdownTimeout, m.Close)), nil
+	return m, closer(l, "monitor", within(c.ShutdownTimeout, m.Shutdown)), nil
 }
 
-// NewChecker makes the checker that looks at the brokers and at Config.CheckTopics, and
-// tells reg of them as the service CheckService; nil when the Config asks for neither.
-// App.Run starts it. The cleanup closes it.
+// NewChecker starts the checker of the brokers and of Config.CheckTopics. It reports to
+// reg as the service CheckService. NewChecker returns nil if the Config asks for neither.
+// The cleanup closes the checker.
 func NewChecker(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger) (*liveness.Checker, func(), error) {
 	if len(c.CheckTopics) == 0 && c.CheckMinBrokers == 0 {
 		return nil, func() {}, nil
 	}
-	checker, err := liveness.NewChecker(b, reg, bus.CheckSpec{Topics: c.CheckTopics, MinBrokers: c.CheckMinBrokers})
+	checker, err := liveness.AttachChecker(b, reg, bus.CheckSpec{Topics: c.CheckTopics, MinBrokers: c.CheckMinBrokers}, liveness.WithLogger(l))
 	if err != nil {
 		return nil, nil, err
 	}
-	return checker, closer(l, "checker", within(c.ShutdownTimeout, checker.Close)), nil
+	return checker, closer(l, "checker", within(c.ShutdownTimeout, checker.Shutdown)), nil
 }
 
 // NewProbeServer listens on Config.ProbeAddr. App.Run serves. The cleanup closes it.

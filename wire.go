@@ -4,8 +4,6 @@ package trunkline
 
 import (
 	"github.com/google/wire"
-
-	"github.com/trunkline/trunkline/liveness"
 )
 
 // Set provides the whole, for google/wire: from a context.Context, a Config and a
@@ -23,7 +21,7 @@ var Set = wire.NewSet(NewBus, parts)
 var TransportSet = wire.NewSet(NewBusOn, parts)
 
 var parts = wire.NewSet(
-	NewRegistry, liveness.NewWatcher,
+	NewRegistry,
 	NewClient, NewServer, NewMonitor, NewChecker, NewProbeServer,
 	wire.Struct(new(App), "*"),
 )

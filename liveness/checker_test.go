@@ -60,7 +60,7 @@ var (
 		Brokers: []driver.BrokerHealth{{ID: 1, Addr: "a:1"}, {ID: 2, Err: errGone}, {ID: 3, Err: errGone}}}
 )
 
-func newChecker(t *testing.T, transport driver.Transport, spec bus.CheckSpec, opts ...liveness.CheckOption) (*liveness.Checker, *probe.Registry, *bus.Bus) {
+func newChecker(t *testing.T, transport driver.Transport, spec bus.CheckSpec, opts ...liveness.CheckerOption) (*liveness.Checker, *probe.Registry, *bus.Bus) {
 	t.Helper()
 	b, err := bus.New(transport)
 	require.NoError(t, err)
@@ -68,6 +68,14 @@ func newChecker(t *testing.T, transport driver.Transport, spec bus.CheckSpec, op
 	c, err := liveness.NewChecker(b, reg, spec, opts...)
 	require.NoError(t, err)
 	return c, reg, b
+}
+
+// run runs the checker, and returns its result once it has ended.
+func run(t *testing.T, c *liveness.Checker) <-chan error {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(context.Background()) }()
+	return ended
 }
 
 func serviceOf(t *testing.T, reg *probe.Registry, name string) probe.Service {
@@ -85,7 +93,7 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 		spec := bus.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2}
 		c, reg, b := newChecker(t, transport, spec)
 		require.Equal(t, probe.Preparing, serviceOf(t, reg, c.ServiceName()).Status)
-		require.NoError(t, c.Start())
+		running := run(t, c)
 		synctest.Wait()
 		require.Equal(t, 1, transport.count(), "it checks at once")
 		require.Equal(t, spec, transport.spec)
@@ -114,10 +122,11 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 		require.True(t, reg.Ready(), "the return is seen sooner than at the interval")
 		require.Equal(t, 4, transport.count())
 
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Close())
+		require.NoError(t, <-running)
 		require.Equal(t, probe.Stopped, serviceOf(t, reg, c.ServiceName()).Status)
-		require.NoError(t, c.Close(t.Context()))
-		require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Start()))
+		require.NoError(t, c.Close())
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Run(t.Context())))
 		require.NoError(t, b.Close())
 	})
 }
@@ -128,7 +137,7 @@ func TestCheckerDetails(t *testing.T) {
 		transport := &checked{fake: newFake()}
 		transport.find(oneAway)
 		c, reg, b := newChecker(t, transport, bus.CheckSpec{Topics: []string{"orders"}}, liveness.WithServiceName("kafka"))
-		require.NoError(t, c.Start())
+		running := run(t, c)
 		synctest.Wait()
 		w := httptest.NewRecorder()
 		probe.Handler(reg).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/detailz", nil))
@@ -162,7 +171,8 @@ func TestCheckerDetails(t *testing.T) {
 		require.Len(t, kafka.Details.Topics, 1)
 		require.Equal(t, "WARNING", kafka.Details.Topics[0].Status)
 		require.Equal(t, 1, kafka.Details.Topics[0].UnderReplicated)
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Close())
+		require.NoError(t, <-running)
 		require.NoError(t, b.Close())
 	})
 }
@@ -171,7 +181,7 @@ func TestCheckerOfABusWithoutBrokers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, reg, b := newChecker(t, newFake(), bus.CheckSpec{MinBrokers: 2})
-		require.NoError(t, c.Start())
+		running := run(t, c)
 		synctest.Wait()
 		s := serviceOf(t, reg, c.ServiceName())
 		require.Equal(t, probe.Running, s.Status, "the same program runs on a transport without brokers")
@@ -179,6 +189,7 @@ func TestCheckerOfABusWithoutBrokers(t *testing.T) {
 		require.NoError(t, b.Close())
 		time.Sleep(liveness.DefaultCheckInterval)
 		<-c.Done()
+		require.NoError(t, <-running)
 		require.Equal(t, probe.Stopped, serviceOf(t, reg, c.ServiceName()).Status, "it ends with the bus")
 	})
 }
@@ -202,8 +213,8 @@ func TestACheckThatHangsIsBounded(t *testing.T) {
 		require.Equal(t, 250*time.Millisecond, last.Duration)
 		cancel()
 		require.NoError(t, <-ran)
-		require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(c.Start()))
-		require.NoError(t, c.Close(t.Context()))
+		require.Equal(t, bus.CodeAlreadyExists, bus.CodeOf(c.Run(t.Context())))
+		require.NoError(t, c.Close())
 		require.NoError(t, b.Close())
 	})
 }

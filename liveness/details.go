@@ -24,7 +24,6 @@ type partitionLag struct {
 	Lag       int64 `json:"lag"`
 }
 
-
 // details is what /detailz shows of the service.
 func (m *Monitor) details(context.Context) map[string]any {
 	s, connection := m.State(), m.bus.Connection()

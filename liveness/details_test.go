@@ -26,9 +26,8 @@ func TestDetailsShowSubscriptionsAndLag(t *testing.T) {
 		reg := probe.New()
 		b, err := bus.New(transport)
 		require.NoError(t, err)
-		monitor, err := liveness.New(b, reg)
+		monitor, err := liveness.Attach(b, reg)
 		require.NoError(t, err)
-		require.NoError(t, monitor.Start())
 		require.NoError(t, b.EnsureTopic(t.Context(), bus.TopicSpec{Name: "orders", Partitions: 1}))
 		handle := make(chan struct{})
 		sub, err := b.Consume(t.Context(), "orders", func(context.Context, *bus.Delivery) error {
@@ -78,7 +77,7 @@ func TestDetailsShowSubscriptionsAndLag(t *testing.T) {
 		require.Contains(t, show()[0].Cause, "connection refused")
 		require.Nil(t, show()[0].Lag, "of what it does not hold nothing is known")
 
-		require.NoError(t, monitor.Close(t.Context()))
+		require.NoError(t, monitor.Close())
 		require.NoError(t, b.Close())
 		require.Empty(t, monitor.Subscriptions())
 	})

@@ -1,97 +1,115 @@
-// Package liveness knows whether a bus can do its work, and tells a probe registry.
+// Package liveness reports whether a message bus can do its work.
 //
-// A [Watcher] is a hook: it sees every outcome on the bus. A [Monitor] draws the
-// conclusions, asks the broker itself when it has heard nothing for a while, and
-// keeps one service of a [probe.Registry] up to date:
+// [Attach] starts a [Monitor] of a bus. The monitor observes the outcome of every
+// operation on the bus, pings the broker when the bus is idle, and keeps one service of a
+// [probe.Registry] up to date:
 //
-//	watcher := liveness.NewWatcher()
-//	b, err := bus.New(transport, bus.WithHooks(watcher))
+//	b, err := bus.Open(ctx, "kafka://localhost:9092")
 //	...
 //	reg := probe.New()
-//	monitor, err := liveness.New(b, watcher, reg)
-//	...
-//	if err := monitor.Start(); err != nil {
+//	monitor, err := liveness.Attach(b, reg)
+//	if err != nil {
 //		return err
 //	}
-//	defer monitor.Close(ctx)
+//	defer monitor.Close()
 //	mux.Handle("/", probe.Handler(reg)) // /livez, /readyz, /detailz
 //
-// Several buses in one process have a watcher and a monitor each, and a service
-// each: see [WithServiceName].
+// [AttachChecker] starts a [Checker], which checks single brokers and topics, as a
+// service of its own. A process with several buses attaches a monitor to each of them;
+// [WithServiceName] tells their services apart.
 //
 // # Live, ready, healthy
 //
-// Live: the broker can be talked to now. Ready: live, and every required
-// subscription is assigned ([Monitor.Require], [WithAllSubscriptions]); one that
-// loses its assignment while the bus is live, as in a rebalance, has a grace to get
-// it back. Healthy: will recover by itself. A lost broker leaves the bus healthy;
-// refused credentials, a required subscription that ended with an error, and closing
-// do not. The service is
+// Live: the broker answers now. Ready: the bus is live, and every required subscription
+// has its assignment. Healthy: the bus works, or it will recover by itself. A lost broker
+// makes the service not ready and leaves it healthy, so it does not restart the process.
 //
-//	Preparing  from New
-//	Prepared   from Start, until the first verdict
-//	Running    while ready
-//	NotReady   while not ready, but healthy
-//	Failed     while not healthy; it can get out of it, should the broker
-//	           accept the credentials after all
-//	Stopped    once the monitor or the bus is closed
+// One word, the [probe.Status] of the service, says all of this, and it is the only one
+// that a program needs to know. The words of other packages map to it:
 //
-// # How soon
+//	status     ready  healthy  the bus                                      connection    consumer
+//	Preparing  no     yes      the monitor does not run yet                 any           -
+//	Prepared   no     yes      no sign of life yet, or waiting for the      connecting    initialising, stopped by Stop,
+//	                           first assignment                                           starting
+//	Running    yes    yes      live, and every required subscription has    connected     consuming
+//	                           its assignment
+//	NotReady   no     yes      was ready before, or the broker is lost;     disconnected  starting with a cause, stopping,
+//	                           it will recover by itself                                  closing
+//	Failed     no     no       the broker rejects the credentials, or a     refused       stopped by an error
+//	                           required subscription ended with an error
+//	Stopped    no     no       the monitor or the bus is closed             -             closed
 //
-// Not live at once when the transport says that every connection is gone. Otherwise,
-// connections being open and silent, after two missed probes without a sign of life
-// since the first of them began. A sign of life is an acknowledged publish, a commit,
-// an assignment, a delivered record (as of the time it was published: records that
-// were fetched before the loss prove nothing), Connected, a successful probe.
+// The column connection has the states of [bus.Connection], which is what the transport
+// reports. The monitor may differ from it: open connections to a broker that does not
+// answer are connected, and NotReady. The column consumer has the states of a managed
+// consumer (package bus/consumer), whose service reports these statuses. A checker is
+// Running while its check passes, with or without a warning as the cause, and NotReady
+// while it fails. It is never Failed.
 //
-// A probe begins when nothing was heard for the live interval (500 ms), or at once
-// when something failed in a way that may mean loss; the next one not-live interval
-// (250 ms) after the beginning of the one that was missed, or when that has ended,
-// whichever is later. It has the probe time-out (500 ms). So after the last sign of
-// life a broker is known to be lost
+// # Required subscriptions
 //
-//	silent:  500 + 500 + 500 = 1500 ms   live interval + max(time-out, not-live interval) + time-out
-//	refusing connections: 500 + 250 = 750 ms, if the transport does not say it at once
+// Readiness depends on every subscription of the bus, from its first assignment, or its
+// first failure to get one, until it is closed or its context ends. A subscription that
+// ends with an error makes the service Failed until another one on the same topic and
+// group is assigned. [Monitor.Require] makes readiness depend on a subscription before its
+// first assignment, too. [Monitor.Ignore] makes readiness independent of a subscription,
+// and [WithRequiredOnly] of all that were not passed to Require.
 //
-// and, as the loss comes anywhere between two signs of life, 1.0 to 1.5 s after the
-// loss itself when it is silent. The time-out is counted in 20 steps, and a step that
-// comes late, this process being short of CPU, counts as one: so a starved process
-// does not take its own waiting for the broker's. A probe is given twice the time-out
-// at the most, which makes 2500 ms of the 1500. With losses seen by publishing the
-// live interval is not waited for.
+// A subscription that loses its assignment while the bus is live, as in a rebalance, has
+// a grace ([WithGrace]) to get it back. There is no grace before the first assignment, nor
+// for an assignment that is lost with the connection.
 //
-// Live again at the first sign of life after that, at the latest with
-// the first probe that succeeds: one begins every 250 ms, or every 500 ms while they
-// time out. While a transport says that it is disconnected, only what began after
-// that counts: an acknowledgement that was on its way does not bring the service back.
+// # Detection times
+//
+// The bus is not live at once when the transport reports that every connection is lost.
+// If connections are open and the broker is silent, the bus is not live after two pings
+// in a row have failed without a sign of life since the first of them began. A sign of
+// life is a successful ping, publish or commit, an assignment, a new connection, and a
+// delivered record. A record counts as of the time at which it was published, because it
+// may have waited in a buffer since.
+//
+// A ping begins when there was no sign of life for the live interval (500 ms), or at once
+// when an operation failed in a way that may mean that the broker is lost. After a failed
+// ping the next one begins a not-live interval (250 ms) after the start of the failed one,
+// or when the failed one has ended, whichever is later. The ping time-out is 500 ms. So
+// the loss of a broker is detected, after its last sign of life,
+//
+//	broker silent          500 + 500 + 500 = 1500 ms   live interval + max(time-out, not-live interval) + time-out
+//	connections refused    500 + 250 = 750 ms          if the transport does not report it at once
+//
+// A loss comes at any time between two signs of life, so a silent broker is detected 1.0
+// to 1.5 s after the loss itself. If publishing fails, the first ping does not wait for
+// the live interval.
+//
+// If this process is short of CPU, its own delays must not count against the broker. So
+// the ping time-out is counted in 20 steps, and a step that comes late counts as one step.
+// A ping gets twice the time-out at most, which makes 1500 ms into 2500 ms.
+//
+// The bus is live again at the first sign of life after the loss, at the latest with the
+// first ping that succeeds: a ping begins every 250 ms, or every 500 ms while pings time
+// out. While the transport reports that it is disconnected, only an operation that began
+// after the loss counts, so an acknowledgement that was on its way changes nothing.
 //
 // # Observers
 //
-// Observation is by level: [Monitor.State], [Monitor.Wait] and [Monitor.Watch] give
-// the latest state, and an observer that is slow sees fewer states, never older
-// ones. Hooks record and return: whatever an observer, the registry or the monitor
-// does, publishing is not held up. A loss and return between two looks of the
-// monitor, which come microseconds after the event, may go unseen. [Monitor.History]
-// has the last changes with their times and causes.
+// [Monitor.State], [Monitor.Wait] and [Monitor.Watch] return the latest state. A slow
+// observer gets fewer states, and never an old one. Nothing that an observer, the registry
+// or the monitor does delays publishing or consuming. A loss that lasts for microseconds
+// may go unobserved. [Monitor.History] returns the last changes with times and causes.
 //
-// # Transports that can't be asked
+// A monitor logs when its service stops being ready (WARN; ERROR when it is Failed) and
+// when it is ready again (INFO), at most one line a second, with the number of losses
+// since the last line.
 //
-// Where Ping is Unsupported, as with package foreign, the bus is presumed to be live
-// until two publishes, a not-live interval apart, have failed with no sign of life
-// between or since. Then only a sign of life brings it back, and a process that
-// publishes only when it is ready may wait for that for ever: give such a bus a
-// [WithProbeTopic] or [WithProber].
+// # Transports without a ping
 //
-// # Brokers, topics, lag
-//
-// A [Checker] looks at every broker and at the topics a program needs, now and then, and
-// is a service of its own: it knows of trouble that does not keep the bus from being used
-// yet. /detailz shows what it found, and with the monitor's service each subscription,
-// whether it is assigned, and how far it is behind where the transport knows that. Package
-// livenessotel measures all of it.
+// Where the bus's Ping is unsupported, as with package foreign, the bus is presumed to be
+// live until two publishes, at least a not-live interval apart, have failed without a sign
+// of life between them or since. Afterwards only a sign of life makes it live again. A
+// process that publishes only while it is ready would wait for that forever: give it a
+// [WithPingTopic] or [WithPing].
 //
 // # What it does not do
 //
-// It reconnects nothing: transports do that by themselves. It never ends the
-// process, and logs nothing.
+// It does not reconnect: transports do that. It does not end the process.
 package liveness

@@ -26,36 +26,31 @@ func Example() {
 	defer b.Close()
 
 	reg := probe.New()
-	monitor, err := liveness.New(b, reg)
+	monitor, err := liveness.Attach(b, reg)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	if err := monitor.Start(); err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer monitor.Close(ctx)
-
-	fmt.Println(reg.WaitReady(ctx))
+	defer monitor.Close()
+	fmt.Println("ready:", reg.WaitReady(ctx) == nil)
 
 	transport.Disconnect(errors.New("the cable was pulled"))
 	for s := range monitor.Watch(ctx) {
 		if !s.Live {
-			fmt.Println(s.Status, "healthy:", s.Healthy, "cause:", s.Cause)
+			fmt.Println(s.Status, "healthy:", s.Status.Healthy(), "cause:", s.Cause)
 			break
 		}
 	}
 
 	transport.Connect()
-	fmt.Println(reg.WaitReady(ctx))
+	fmt.Println("ready:", reg.WaitReady(ctx) == nil)
 	// Output:
-	// <nil>
+	// ready: true
 	// NotReady healthy: true cause: the cable was pulled
-	// <nil>
+	// ready: true
 }
 
-// The service is ready only while it reads its topic.
+// The service is not ready before the subscription has its assignment.
 func ExampleMonitor_Require() {
 	ctx := context.Background()
 	transport, err := memory.New()
@@ -70,11 +65,12 @@ func ExampleMonitor_Require() {
 	}
 	defer b.Close()
 	reg := probe.New()
-	monitor, err := liveness.New(b, reg, liveness.WithServiceName("orders-bus"))
+	monitor, err := liveness.Attach(b, reg)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	defer monitor.Close()
 
 	sub, err := b.Consume(ctx, "orders", func(context.Context, *bus.Delivery) error { return nil })
 	if err != nil {
@@ -82,22 +78,63 @@ func ExampleMonitor_Require() {
 		return
 	}
 	monitor.Require(sub)
-
-	go monitor.Run(ctx)
-	fmt.Println(reg.WaitReady(ctx))
-	if err := monitor.Close(ctx); err != nil {
+	if err := reg.WaitReady(ctx); err != nil {
 		fmt.Println(err)
 		return
 	}
-	service, _ := reg.Snapshot().Service("orders-bus")
-	fmt.Println(service.Status)
+	assigned, _ := sub.Assigned()
+	fmt.Println("ready, and assigned:", assigned)
 	// Output:
-	// <nil>
+	// ready, and assigned: true
+}
+
+// A program that manages its own goroutines runs the monitor itself.
+func ExampleMonitor_Run() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	transport, err := memory.New()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	b, err := bus.New(transport)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	reg := probe.New()
+	monitor, err := liveness.New(b, reg, liveness.WithServiceName("orders-bus"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	status := func() probe.Status {
+		s, _ := reg.Snapshot().Service("orders-bus")
+		return s.Status
+	}
+	fmt.Println(status())
+
+	ended := make(chan error, 1)
+	go func() { ended <- monitor.Run(ctx) }()
+	if err := reg.WaitReady(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(status())
+	stop()
+	fmt.Println("ended:", <-ended)
+	fmt.Println(status())
+	// Output:
+	// Preparing
+	// Running
+	// ended: <nil>
 	// Stopped
 }
 
-// Brokers and topics are a service of their own, beside the bus.
-func ExampleNewChecker() {
+// A checker is a service of its own. It reports a topic that does not exist, although the
+// bus can be used.
+func ExampleAttachChecker() {
 	ctx := context.Background()
 	transport, err := memory.New()
 	if err != nil {
@@ -110,27 +147,26 @@ func ExampleNewChecker() {
 		return
 	}
 	defer b.Close()
-	if err := b.EnsureTopic(ctx, bus.TopicSpec{Name: "orders"}); err != nil {
-		fmt.Println(err)
-		return
-	}
 	reg := probe.New()
-	checker, err := liveness.NewChecker(b, reg, bus.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2})
+	checker, err := liveness.AttachChecker(b, reg, bus.CheckSpec{Topics: []string{"orders"}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	if err := checker.Start(); err != nil {
+	defer checker.Close()
+	for snap := range reg.Watch(ctx) {
+		if s, _ := snap.Service(checker.ServiceName()); s.Status == probe.NotReady {
+			fmt.Println(s.Status)
+			break
+		}
+	}
+
+	if err := b.EnsureTopic(ctx, bus.TopicSpec{Name: "orders"}); err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer checker.Close(ctx)
-	if err := reg.WaitReady(ctx); err != nil {
-		fmt.Println(err)
-		return
-	}
-	service, _ := reg.Snapshot().Service(checker.ServiceName())
-	fmt.Println(service.Status)
+	fmt.Println("ready:", reg.WaitReady(ctx) == nil)
 	// Output:
-	// Running
+	// NotReady
+	// ready: true
 }

@@ -82,7 +82,8 @@ func TestFromTheBrokerToTheServer(t *testing.T) {
 	}, bus.Group("billing"))
 	require.NoError(t, err)
 	monitor.Require(sub)
-	require.NoError(t, monitor.Start())
+	running := make(chan error, 1)
+	go func() { running <- monitor.Run(ctx) }()
 	require.NoError(t, reg.WaitReady(ctx))
 	require.Equal(t, codes.OK, call())
 	ready, err := sub.Assigned()
@@ -114,7 +115,8 @@ func TestFromTheBrokerToTheServer(t *testing.T) {
 		require.Equal(t, "sent", <-handled)
 	}
 
-	require.NoError(t, monitor.Close(ctx))
+	require.NoError(t, monitor.Close())
+	require.NoError(t, <-running)
 	require.False(t, reg.Healthy())
 	require.Equal(t, codes.Unavailable, call())
 }

@@ -329,7 +329,7 @@ func TestProberOfOnesOwn(t *testing.T) {
 		r.until(probe.Running)
 		require.Zero(t, r.fake.pinged())
 		r.until(probe.NotReady)
-		require.ErrorContains(t, r.monitor.State().Cause, "the prober panicked: oops")
+		require.ErrorContains(t, r.monitor.State().Cause, "the ping function panicked: oops")
 	})
 }
 
@@ -343,7 +343,7 @@ func TestProberThatIgnoresItsContext(t *testing.T) {
 			return nil
 		})).start()
 		r.until(probe.NotReady)
-		require.ErrorContains(t, r.monitor.State().Cause, "the prober did not return")
+		require.ErrorContains(t, r.monitor.State().Cause, "the ping function did not return")
 		time.Sleep(time.Minute)
 		require.EqualValues(t, 1, running.Load(), "one at a time")
 

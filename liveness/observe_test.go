@@ -182,22 +182,10 @@ func TestMistakesAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	t.Cleanup(r.close)
-	fresh := func() (*bus.Bus, *liveness.Watcher) {
-		w := liveness.NewWatcher()
-		b, err := bus.New(newFake(), bus.WithHooks(w))
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, b.Close()) })
-		return b, w
-	}
 	for name, try := range map[string]func() error{
-		"no bus":      func() error { _, err := liveness.New(nil, liveness.NewWatcher(), r.reg); return err },
-		"no watcher":  func() error { _, err := liveness.New(r.bus, nil, r.reg); return err },
-		"no registry": func() error { b, w := fresh(); _, err := liveness.New(b, w, nil); return err },
-		"a watcher of no bus": func() error {
-			_, err := liveness.New(r.bus, liveness.NewWatcher(), r.reg)
-			return err
-		},
-		"a watcher that has a monitor": func() error { _, err := liveness.New(r.bus, r.watcher, r.reg); return err },
+		"no bus":      func() error { _, err := liveness.Attach(nil, r.reg); return err },
+		"no registry": func() error { _, err := liveness.Attach(r.bus, nil); return err },
+		"nil option":  func() error { _, err := liveness.Attach(r.bus, r.reg, nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := try()
@@ -205,22 +193,19 @@ func TestMistakesAreRefused(t *testing.T) {
 		})
 	}
 	for name, o := range map[string]liveness.Option{
-		"name":     liveness.WithServiceName(""),
-		"live":     liveness.WithLiveInterval(0),
-		"not live": liveness.WithNotLiveInterval(-1),
-		"time-out": liveness.WithPingTimeout(0),
-		"grace":    liveness.WithGrace(-1),
-		"prober":   liveness.WithPing(nil),
-		"topic":    liveness.WithPingTopic(""),
-		"history":  liveness.WithHistory(0),
+		"name":      liveness.WithServiceName(""),
+		"logger":    liveness.WithLogger(nil),
+		"live":      liveness.WithLiveInterval(0),
+		"not live":  liveness.WithNotLiveInterval(-1),
+		"time-out":  liveness.WithPingTimeout(0),
+		"grace":     liveness.WithGrace(-1),
+		"ping":      liveness.WithPing(nil),
+		"topic":     liveness.WithPingTopic(""),
+		"no states": liveness.WithHistory(0),
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, w := fresh()
-			_, err := liveness.New(b, w, r.reg, o)
+			_, err := liveness.Attach(r.bus, r.reg, o)
 			require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%v", err)
-			m, err := liveness.New(b, w, r.reg)
-			require.NoError(t, err, "the watcher is still free")
-			require.NoError(t, m.Close(t.Context()))
 		})
 	}
 }

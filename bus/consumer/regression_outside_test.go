@@ -241,10 +241,9 @@ func TestFault18HealthThatSeesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
 		r := newRig(t, 1)
-		monitor, err := liveness.New(r.Bus, reg, liveness.WithServiceName("bus"))
+		monitor, err := liveness.Attach(r.Bus, reg, liveness.WithServiceName("bus"))
 		require.NoError(t, err)
-		require.NoError(t, monitor.Start())
-		defer monitor.Close(context.Background())
+		defer monitor.Close()
 		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errPlease }, consumer.WithProbe(reg, "consumer"))
 		service := func() probe.Service {
 			s, ok := reg.Snapshot().Service("consumer")

@@ -9,7 +9,6 @@ package main
 import (
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/examples/devices"
-	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/transport/kafka"
 	"log/slog"
 )
@@ -26,8 +25,7 @@ func assemble(log *slog.Logger, cfg trunkline.Config, adapter devices.AdapterCon
 	if err != nil {
 		return nil, nil, err
 	}
-	watcher := liveness.NewWatcher()
-	bus, cleanup2, err := trunkline.NewBusOn(transport, cfg, watcher, log)
+	bus, cleanup2, err := trunkline.NewBusOn(transport, cfg, log)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
@@ -46,7 +44,7 @@ func assemble(log *slog.Logger, cfg trunkline.Config, adapter devices.AdapterCon
 		return nil, nil, err
 	}
 	registry := trunkline.NewRegistry()
-	monitor, cleanup5, err := trunkline.NewMonitor(cfg, bus, watcher, registry, log)
+	monitor, cleanup5, err := trunkline.NewMonitor(cfg, bus, registry, log)
 	if err != nil {
 		cleanup4()
 		cleanup3()

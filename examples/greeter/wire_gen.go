@@ -9,7 +9,6 @@ package main
 import (
 	"context"
 	"github.com/trunkline/trunkline"
-	"github.com/trunkline/trunkline/liveness"
 	"log/slog"
 )
 
@@ -23,8 +22,7 @@ import (
 
 // assemble makes the program. The cleanup undoes what App.Run did not get to close.
 func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*trunkline.App, func(), error) {
-	watcher := liveness.NewWatcher()
-	bus, cleanup, err := trunkline.NewBus(ctx, cfg, watcher, log)
+	bus, cleanup, err := trunkline.NewBus(ctx, cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,7 +38,7 @@ func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*tru
 		return nil, nil, err
 	}
 	registry := trunkline.NewRegistry()
-	monitor, cleanup4, err := trunkline.NewMonitor(cfg, bus, watcher, registry, log)
+	monitor, cleanup4, err := trunkline.NewMonitor(cfg, bus, registry, log)
 	if err != nil {
 		cleanup3()
 		cleanup2()

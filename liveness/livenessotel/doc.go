@@ -1,7 +1,7 @@
 // Package livenessotel measures with OpenTelemetry what a liveness monitor and a checker
 // know of a bus.
 //
-//	monitor, err := liveness.New(b, watcher, reg)
+//	monitor, err := liveness.Attach(b, reg)
 //	...
 //	metrics, err := livenessotel.New(monitor)
 //	if err != nil {
@@ -22,7 +22,7 @@
 //	trunkline.liveness.ready             gauge      1 while live, and every required subscription is assigned, else 0
 //	trunkline.liveness.healthy           gauge      1 unless it won't recover by itself, else 0
 //	trunkline.liveness.transitions       counter    how often the service entered trunkline.service.status
-//	trunkline.liveness.probe.duration    histogram  s, of active probes; error.type for those without an answer
+//	trunkline.liveness.ping.duration    histogram  s, of active probes; error.type for those without an answer
 //	trunkline.liveness.last_success.age  gauge      s since the broker's last sign of life; absent before the first
 //	trunkline.subscription.assigned      gauge      1 while the subscription is assigned, else 0
 //	trunkline.subscription.lag           gauge      records not acknowledged, by partition, where the transport knows it

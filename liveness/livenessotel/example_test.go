@@ -37,11 +37,11 @@ func measure(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	monitor, err := liveness.New(b, probe.New())
+	monitor, err := liveness.Attach(b, probe.New())
 	if err != nil {
 		return err
 	}
-	defer monitor.Close(ctx)
+	defer monitor.Close()
 
 	reader := sdk.NewManualReader() // a program has one that exports
 	metrics, err := livenessotel.New(monitor, livenessotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))))

@@ -74,7 +74,7 @@ func New(m *liveness.Monitor, opts ...Option) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("livenessotel: register with the meter: %w", err)
 	}
-	remove := m.OnProbe(of.probed)
+	remove := m.OnPing(of.pinged)
 	return &Metrics{close: sync.OnceValue(func() error {
 		remove()
 		return registration.Unregister()
@@ -92,7 +92,7 @@ type observed struct {
 
 	live, ready, healthy metric.Int64ObservableGauge
 	transitions          metric.Int64ObservableCounter
-	probes               metric.Float64Histogram
+	pings                metric.Float64Histogram
 	age                  metric.Float64ObservableGauge
 	assigned, lag        metric.Int64ObservableGauge
 
@@ -136,26 +136,26 @@ func (of *observed) instruments(meter metric.Meter) ([]metric.Observable, error)
 		of.brokers = k.gauge("trunkline.check.brokers", "{broker}", "Brokers that answer, and that don't.")
 		of.partitions = k.gauge("trunkline.check.partitions", "{partition}", "Partitions of the topics that were looked at.")
 	}
-	of.probes, err = meter.Float64Histogram("trunkline.liveness.probe.duration", metric.WithUnit("s"),
-		metric.WithDescription("Duration of active probes."),
+	of.pings, err = meter.Float64Histogram("trunkline.liveness.ping.duration", metric.WithUnit("s"),
+		metric.WithDescription("Duration of pings."),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5))
 	return k.all, errors.Join(k.err, err)
 }
 
-func (of *observed) probed(p liveness.Probe) {
+func (of *observed) pinged(p liveness.PingResult) {
 	attrs := []attribute.KeyValue{of.service}
 	if p.Err != nil {
 		attrs = append(attrs, errorKey.String(bus.CodeOf(p.Err).String()))
 	}
-	of.probes.Record(context.Background(), p.Duration.Seconds(), metric.WithAttributes(attrs...))
+	of.pings.Record(context.Background(), p.Duration.Seconds(), metric.WithAttributes(attrs...))
 }
 
 func (of *observed) observe(_ context.Context, to metric.Observer) error {
 	service := metric.WithAttributeSet(attribute.NewSet(of.service))
 	s := of.monitor.State()
 	to.ObserveInt64(of.live, number(s.Live), service)
-	to.ObserveInt64(of.ready, number(s.Ready), service)
-	to.ObserveInt64(of.healthy, number(s.Healthy), service)
+	to.ObserveInt64(of.ready, number(s.Status.Ready()), service)
+	to.ObserveInt64(of.healthy, number(s.Status.Healthy()), service)
 	if !s.LastSuccess.IsZero() {
 		to.ObserveFloat64(of.age, max(0, time.Since(s.LastSuccess).Seconds()), service)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
@@ -70,20 +71,18 @@ func newRig(t *testing.T) *rig {
 	reg := probe.New()
 	r.bus, err = bus.New(r.transport)
 	require.NoError(t, err)
-	r.monitor, err = liveness.New(r.bus, reg, liveness.WithServiceName("orders-bus"))
+	r.monitor, err = liveness.Attach(r.bus, reg, liveness.WithServiceName("orders-bus"))
 	require.NoError(t, err)
-	checker, err := liveness.NewChecker(r.bus, reg, bus.CheckSpec{})
+	checker, err := liveness.AttachChecker(r.bus, reg, bus.CheckSpec{})
 	require.NoError(t, err)
 	r.metrics, err = livenessotel.New(r.monitor, livenessotel.WithChecker(checker),
 		livenessotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(r.reader))))
 	require.NoError(t, err)
-	require.NoError(t, r.monitor.Start())
-	require.NoError(t, checker.Start())
 	t.Cleanup(func() {
-		require.NoError(t, r.metrics.Close())
-		require.NoError(t, checker.Close(context.Background()))
-		require.NoError(t, r.monitor.Close(context.Background()))
-		require.NoError(t, r.bus.Close())
+		assert.NoError(t, r.metrics.Close())
+		assert.NoError(t, checker.Close())
+		assert.NoError(t, r.monitor.Close())
+		assert.NoError(t, r.bus.Close())
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -115,7 +114,7 @@ func (r *rig) awaitSubscription(t *testing.T) {
 func (r *rig) awaitFailedProbe(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		h, ok := r.collect(t)["trunkline.liveness.probe.duration"].Data.(metricdata.Histogram[float64])
+		h, ok := r.collect(t)["trunkline.liveness.ping.duration"].Data.(metricdata.Histogram[float64])
 		if !ok {
 			return false
 		}
@@ -187,7 +186,7 @@ func TestMetrics(t *testing.T) {
 	require.Len(t, age, 1)
 	require.GreaterOrEqual(t, age[0].Value, 0.0)
 
-	check := attribute.String("trunkline.service.name", liveness.DefaultCheckName)
+	check := attribute.String("trunkline.service.name", liveness.DefaultCheckerName)
 	require.EqualValues(t, 1, value(t, m["trunkline.check.status"], check))
 	require.EqualValues(t, 1, value(t, m["trunkline.check.brokers"], check, attribute.String("trunkline.broker.state", "down")))
 	require.EqualValues(t, 1, value(t, m["trunkline.check.brokers"], check, attribute.String("trunkline.broker.state", "up")))

@@ -217,6 +217,6 @@ func TestCheckExpressionCanFail(t *testing.T) {
 	all := known(t)
 	require.NotContains(t, all, "trunkline_liveness_transitions", "a counter's name ends in _total")
 	require.Contains(t, all, "trunkline_liveness_transitions_total")
-	require.Contains(t, all, "trunkline_liveness_probe_duration_seconds_bucket")
+	require.Contains(t, all, "trunkline_liveness_ping_duration_seconds_bucket")
 	require.False(t, all["trunkline_liveness_ready"]["le"])
 }

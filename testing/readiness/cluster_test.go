@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -98,10 +99,9 @@ func newScene(t *testing.T) *scene {
 // check looks at all three brokers and the topic all the time; two have to be there.
 func (s *scene) check(b *bus.Bus) {
 	var err error
-	s.checker, err = liveness.NewChecker(b, s.checks, bus.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
+	s.checker, err = liveness.AttachChecker(b, s.checks, bus.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
 	require.NoError(s.t, err)
-	require.NoError(s.t, s.checker.Start())
-	s.t.Cleanup(func() { require.NoError(s.t, s.checker.Close(context.WithoutCancel(s.t.Context()))) })
+	s.t.Cleanup(func() { assert.NoError(s.t, s.checker.Close()) })
 }
 
 // checked waits until the check finds this, and the registry says so.

@@ -101,7 +101,7 @@ func newBench(t *testing.T) *bench {
 	b.bus, err = bus.New(b.broker)
 	require.NoError(t, err)
 	require.NoError(t, b.bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "orders", Partitions: 2}))
-	b.monitor, err = liveness.New(b.bus, b.reg, liveness.WithHistory(10_000))
+	b.monitor, err = liveness.Attach(b.bus, b.reg, liveness.WithHistory(10_000))
 	require.NoError(t, err)
 	b.web = probe.Handler(b.reg)
 	b.health, err = grpcprobe.NewHealthServer(b.reg)
@@ -109,7 +109,6 @@ func newBench(t *testing.T) *bench {
 	sub, err := b.bus.Consume(context.WithoutCancel(t.Context()), "orders", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("billing"))
 	require.NoError(t, err)
 	b.monitor.Require(sub)
-	require.NoError(t, b.monitor.Start())
 	b.ctx, b.end = context.WithCancel(t.Context())
 	ctx := b.ctx
 	// Observers that are slow, or never come back.
@@ -140,7 +139,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) close() {
 	b.end()
 	b.working.Wait()
-	require.NoError(b.t, b.monitor.Close(context.Background()))
+	require.NoError(b.t, b.monitor.Close())
 	require.NoError(b.t, b.bus.Close())
 }
 

@@ -40,9 +40,8 @@ func newSubject(t *testing.T, reg *probe.Registry, name string, addrs []string) 
 	require.NoError(t, err)
 	s.bus, err = bus.New(transport)
 	require.NoError(t, err)
-	s.monitor, err = liveness.New(s.bus, reg, liveness.WithServiceName(name), liveness.WithHistory(10_000))
+	s.monitor, err = liveness.Attach(s.bus, reg, liveness.WithServiceName(name), liveness.WithHistory(10_000))
 	require.NoError(t, err)
-	require.NoError(t, s.monitor.Start())
 	s.monitor.OnPing(func(liveness.PingResult) { <-ctx.Done() })
 	s.work.Go(func() {
 		for range s.monitor.Watch(ctx) {
@@ -59,7 +58,7 @@ func newSubject(t *testing.T, reg *probe.Registry, name string, addrs []string) 
 		s.work.Wait()
 		closing, stop := context.WithTimeout(context.Background(), time.Minute)
 		defer stop()
-		assert.NoError(t, s.monitor.Close(closing))
+		assert.NoError(t, s.monitor.Shutdown(closing))
 		assert.NoError(t, s.bus.Shutdown(closing))
 	})
 	return s
@@ -105,7 +104,7 @@ func (s *subject) await(ready bool, after time.Time) (time.Time, error) {
 	defer cancel()
 	for state, err := s.monitor.Wait(ctx, 0); ; state, err = s.monitor.Wait(ctx, state.Version) {
 		for _, past := range s.monitor.History() {
-			if past.Ready == ready && past.Since.After(after) {
+			if past.Status.Ready() == ready && past.Since.After(after) {
 				return past.Since, nil
 			}
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/bus/driver"
-	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
@@ -22,8 +21,8 @@ func assemble(t driver.Transport, cfg trunkline.Config, log *slog.Logger) (*trun
 		}
 		return nil, err
 	}
-	reg, watch := probe.New(), liveness.NewWatcher()
-	b, done, err := trunkline.NewBusOn(t, cfg, watch, log)
+	reg := probe.New()
+	b, done, err := trunkline.NewBusOn(t, cfg, log)
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -40,7 +39,7 @@ func assemble(t driver.Transport, cfg trunkline.Config, log *slog.Logger) (*trun
 		return undo(err)
 	}
 	cleanups = append(cleanups, done)
-	monitor, done, err := trunkline.NewMonitor(cfg, b, watch, reg, log)
+	monitor, done, err := trunkline.NewMonitor(cfg, b, reg, log)
 	if err != nil {
 		return undo(err)
 	}
