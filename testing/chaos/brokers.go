@@ -10,11 +10,11 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// Brokers asks the brokers themselves, with a client that has nothing to do with what is
-// tested. The elements are host:port. Its methods may be called from many goroutines.
+// Brokers queries the brokers directly, with a client that is independent of the tested code. The
+// elements are host:port. Its methods are safe for concurrent use.
 type Brokers []string
 
-func configuration() *sarama.Config {
+func clientConfig() *sarama.Config {
 	conf := sarama.NewConfig()
 	conf.ClientID = "trunkline-chaos"
 	conf.Version = sarama.V2_8_0_0
@@ -25,8 +25,8 @@ func configuration() *sarama.Config {
 	return conf
 }
 
-// try calls f until it returns nil or ctx ends; then it returns f's last error.
-func try(ctx context.Context, f func() error) error {
+// retry calls f until it returns nil or ctx ends. At the end of ctx it returns the last error of f.
+func retry(ctx context.Context, f func() error) error {
 	const pause = 100 * time.Millisecond
 	for {
 		err := f()
@@ -41,13 +41,13 @@ func try(ctx context.Context, f func() error) error {
 	}
 }
 
-// InSync waits until every broker answers, and every one of them says of each partition
-// of each topic, internal ones included, that it has a leader and that all its
-// replicas are in sync. When ctx ends it returns what was missing last.
-func (b Brokers) InSync(ctx context.Context) error {
-	err := try(ctx, func() error {
+// WaitInSync waits until every broker answers and reports that each partition of each topic, internal
+// topics included, has a leader and that all its replicas are in sync. If ctx ends before that, the error
+// says what is missing.
+func (b Brokers) WaitInSync(ctx context.Context) error {
+	err := retry(ctx, func() error {
 		for _, addr := range b {
-			if err := b.inSync(addr); err != nil {
+			if err := b.checkInSync(addr); err != nil {
 				return err
 			}
 		}
@@ -59,13 +59,13 @@ func (b Brokers) InSync(ctx context.Context) error {
 	return nil
 }
 
-func (b Brokers) inSync(addr string) error {
-	topics, known, err := ask(addr, nil)
+func (b Brokers) checkInSync(addr string) error {
+	topics, brokers, err := metadata(addr, nil)
 	if err != nil {
 		return err
 	}
-	if known != len(b) {
-		return fmt.Errorf("broker %s knows %d of %d brokers", addr, known, len(b))
+	if brokers != len(b) {
+		return fmt.Errorf("broker %s reports %d brokers, want %d", addr, brokers, len(b))
 	}
 	for _, t := range topics {
 		for _, p := range t.Partitions {
@@ -80,10 +80,10 @@ func (b Brokers) inSync(addr string) error {
 	return nil
 }
 
-// ask returns a broker's word on topics, all of them when topics is nil, and on how many
-// brokers there are.
-func ask(addr string, topics []string) ([]*sarama.TopicMetadata, int, error) {
-	conf := configuration()
+// metadata requests the metadata of topics from one broker; nil means all topics. It also returns the
+// number of brokers.
+func metadata(addr string, topics []string) ([]*sarama.TopicMetadata, int, error) {
+	conf := clientConfig()
 	conn := sarama.NewBroker(addr)
 	if err := conn.Open(conf); err != nil {
 		return nil, 0, fmt.Errorf("connect to %s: %w", addr, err)
@@ -91,25 +91,24 @@ func ask(addr string, topics []string) ([]*sarama.TopicMetadata, int, error) {
 	defer conn.Close()
 	request := sarama.NewMetadataRequest(conf.Version, topics)
 	request.AllowAutoTopicCreation = false
-	answer, err := conn.GetMetadata(request)
+	response, err := conn.GetMetadata(request)
 	if err != nil {
-		return nil, 0, fmt.Errorf("ask %s for metadata: %w", addr, err)
+		return nil, 0, fmt.Errorf("request metadata from %s: %w", addr, err)
 	}
-	return answer.Topics, len(answer.Brokers), nil
+	return response.Topics, len(response.Brokers), nil
 }
 
-// Leaders returns the leader of each of the topic's partitions, by partition; -1 where
-// there is none.
+// Leaders returns the leader of each partition of the topic, by partition; -1 means no leader.
 func (b Brokers) Leaders(ctx context.Context, topic string) ([]int32, error) {
 	leaders, _, err := b.leaders(ctx, topic)
 	return leaders, err
 }
 
 func (b Brokers) leaders(ctx context.Context, topic string) (now, preferred []int32, err error) {
-	err = try(ctx, func() error {
+	err = retry(ctx, func() error {
 		var errs []error
 		for _, addr := range b {
-			topics, _, err := ask(addr, []string{topic})
+			topics, _, err := metadata(addr, []string{topic})
 			if err == nil && topics[0].Err != sarama.ErrNoError {
 				err = topics[0].Err
 			}
@@ -126,21 +125,21 @@ func (b Brokers) leaders(ctx context.Context, topic string) (now, preferred []in
 		return errors.Join(errs...)
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("chaos: ask for the leaders of %q: %w", topic, err)
+		return nil, nil, fmt.Errorf("chaos: request the leaders of %q: %w", topic, err)
 	}
 	return now, preferred, nil
 }
 
-// Balance gives the leadership of the topic's partitions back to the brokers that lead
-// them by preference, and waits until they do. A broker that was away leads nothing
-// when it is back, and killing it once more would prove nothing.
-func (b Brokers) Balance(ctx context.Context, topic string) error {
-	err := try(ctx, func() error {
+// ElectPreferredLeaders elects the preferred leader of each partition of the topic, and waits until they
+// lead. Without it, a broker that was restarted leads no partition, and killing it again has no effect on
+// the topic.
+func (b Brokers) ElectPreferredLeaders(ctx context.Context, topic string) error {
+	err := retry(ctx, func() error {
 		now, preferred, err := b.leaders(ctx, topic)
 		if err != nil || slices.Equal(now, preferred) {
 			return err
 		}
-		admin, err := sarama.NewClusterAdmin(b, configuration())
+		admin, err := sarama.NewClusterAdmin(b, clientConfig())
 		if err != nil {
 			return err
 		}
@@ -158,14 +157,14 @@ func (b Brokers) Balance(ctx context.Context, topic string) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("chaos: have the preferred leaders of %q elected: %w", topic, err)
+		return fmt.Errorf("chaos: elect the preferred leaders of %q: %w", topic, err)
 	}
 	return nil
 }
 
-// read returns the whole topic, as it is now. parse tells a record's message.
+// read returns the whole topic as it is now. parse returns the message of a payload.
 func (b Brokers) read(ctx context.Context, topic string, parse func([]byte) (Message, error)) ([]Entry, error) {
-	client, err := sarama.NewClient(b, configuration())
+	client, err := sarama.NewClient(b, clientConfig())
 	if err != nil {
 		return nil, fmt.Errorf("chaos: read %q: %w", topic, err)
 	}
@@ -183,7 +182,7 @@ func (b Brokers) read(ctx context.Context, topic string, parse func([]byte) (Mes
 	for _, p := range partitions {
 		end, err := client.GetOffset(topic, p, sarama.OffsetNewest)
 		if err != nil {
-			return nil, fmt.Errorf("chaos: find the end of %q/%d: %w", topic, p, err)
+			return nil, fmt.Errorf("chaos: request the end offset of %q/%d: %w", topic, p, err)
 		}
 		if end == 0 {
 			continue
@@ -214,36 +213,36 @@ func (b Brokers) read(ctx context.Context, topic string, parse func([]byte) (Mes
 	return log, nil
 }
 
-// positions returns what the brokers hold as the group's positions; partitions without
-// one are left out.
-func (b Brokers) positions(ctx context.Context, group, topic string, partitions int32) (map[int32]int64, error) {
-	at := make(map[int32]int64)
+// committed returns the committed offsets of the group. Partitions without a committed offset are left
+// out.
+func (b Brokers) committed(ctx context.Context, group, topic string, partitions int32) (map[int32]int64, error) {
+	offsets := make(map[int32]int64)
 	all := make([]int32, partitions)
 	for p := range all {
 		all[p] = int32(p)
 	}
-	err := try(ctx, func() error {
-		admin, err := sarama.NewClusterAdmin(b, configuration())
+	err := retry(ctx, func() error {
+		admin, err := sarama.NewClusterAdmin(b, clientConfig())
 		if err != nil {
 			return err
 		}
 		defer admin.Close()
-		answer, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: all})
+		response, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: all})
 		if err != nil {
 			return err
 		}
-		for p, block := range answer.Blocks[topic] {
+		for p, block := range response.Blocks[topic] {
 			if block.Err != sarama.ErrNoError {
 				return block.Err
 			}
 			if block.Offset >= 0 {
-				at[p] = block.Offset
+				offsets[p] = block.Offset
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("chaos: ask for the positions of group %q: %w", group, err)
+		return nil, fmt.Errorf("chaos: request the committed offsets of group %q: %w", group, err)
 	}
-	return at, nil
+	return offsets, nil
 }

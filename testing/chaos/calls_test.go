@@ -28,19 +28,19 @@ import (
 const (
 	pendingCalls = 1000
 	callTimeout  = 30 * time.Second
-	// callGrace is how late a call may end on a busy machine.
+	// callGrace is how late a call may end on a slow machine.
 	callGrace = 3 * time.Second
 )
 
-// newCluster is the cluster to break; without one the test is skipped. When the test is
-// over no goroutine may be left.
+// newCluster returns the cluster to break. It skips the test if there is none. At the end of the test it
+// checks for goroutine leaks.
 func newCluster(t *testing.T) (chaos.Cluster, *kafkatest.Broker) {
 	dir := os.Getenv(envCluster)
 	if dir == "" {
-		t.Skipf("needs a real cluster that it may break, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
+		t.Skipf("this test breaks a real cluster, but %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
 	}
 	if os.Getenv(kafkatb.Env) == "" {
-		t.Fatalf("%s is set and %s is not: both come from the cluster command", envCluster, kafkatb.Env)
+		t.Fatalf("%s is set, but %s is not: the cluster command prints both", envCluster, kafkatb.Env)
 	}
 	leaktest.Test(t)
 	command := filepath.Join(t.TempDir(), "cluster")
@@ -49,133 +49,135 @@ func newCluster(t *testing.T) (chaos.Cluster, *kafkatest.Broker) {
 	return chaos.Cluster{Command: command, Dir: dir}, kafkatb.New(t, kafkatest.Brokers(3))
 }
 
-// question is the body of a call.
-type question struct {
+// body is the body of a request or a reply.
+type body struct {
 	N    int
 	Text string
 }
 
-func (q question) answer() question { return question{q.N, "answer to " + q.Text} }
+func (b body) reply() body { return body{b.N, "reply to " + b.Text} }
 
-// desk is where the handlers wait until they are let go, and what they did.
-type desk struct {
-	mu    sync.Mutex
-	letGo chan struct{}
-	runs  map[string]*runs // by caller and request id
-	wrong []error
-	begun int // since hold
+// handlers implements the method of the server. Its handlers wait until the test releases them. It records
+// how often each request was executed.
+type handlers struct {
+	mu         sync.Mutex
+	released   chan struct{}
+	executions map[string]*executions // by caller and request id
+	wrong      []error
+	started    int // since hold
 }
 
-// runs are the executions of one request.
-type runs struct {
-	begun, running, answered int
+// executions counts the executions of one request.
+type executions struct {
+	started, running, replied int
 }
 
-// hold has handlers that begin from now on wait for the function that it returns.
-func (d *desk) hold() (release func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	letGo := make(chan struct{})
-	d.letGo, d.begun = letGo, 0
-	return sync.OnceFunc(func() { close(letGo) })
+// hold makes the handlers that start from now on wait until the test calls release.
+func (h *handlers) hold() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	released := make(chan struct{})
+	h.released, h.started = released, 0
+	return sync.OnceFunc(func() { close(released) })
 }
 
-// handle answers when it is let go. One whose claim or deadline ends before has not
-// answered: its request may rightly be run again.
-func (d *desk) handle(ctx context.Context, q *question) (*question, error) {
+// handle replies when the test releases it. If its claim or deadline ends before that it does not reply, and
+// the server may execute the request again.
+func (h *handlers) handle(ctx context.Context, b *body) (*body, error) {
 	info, ok := rpc.FromContext(ctx)
 	if !ok {
-		return nil, errors.New("no call")
+		return nil, errors.New("the context has no call")
 	}
 	id := info.Caller + "/" + info.ID
-	letGo := d.begin(id)
+	released := h.start(id)
 	select {
-	case <-letGo:
-		d.end(id, true)
-		a := q.answer()
-		return &a, nil
+	case <-released:
+		h.end(id, true)
+		reply := b.reply()
+		return &reply, nil
 	case <-ctx.Done():
-		d.end(id, false)
+		h.end(id, false)
 		return nil, ctx.Err()
 	}
 }
 
-func (d *desk) begin(id string) <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	r := d.runs[id]
-	if r == nil {
-		r = &runs{}
-		d.runs[id] = r
+func (h *handlers) start(id string) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.executions[id]
+	if e == nil {
+		e = &executions{}
+		h.executions[id] = e
 	}
 	switch {
-	case r.running > 0:
-		d.wrong = append(d.wrong, fmt.Errorf("request %s is run while it is running", id))
-	case r.answered > 0:
-		d.wrong = append(d.wrong, fmt.Errorf("request %s is run though it has been answered", id))
+	case e.running > 0:
+		h.wrong = append(h.wrong, fmt.Errorf("request %s was executed twice concurrently", id))
+	case e.replied > 0:
+		h.wrong = append(h.wrong, fmt.Errorf("request %s was executed again after its reply", id))
 	}
-	r.begun++
-	r.running++
-	d.begun++
-	return d.letGo
+	e.started++
+	e.running++
+	h.started++
+	return h.released
 }
 
-func (d *desk) end(id string, answered bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	r := d.runs[id]
-	r.running--
-	if answered {
-		r.answered++
+func (h *handlers) end(id string, replied bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.executions[id]
+	e.running--
+	if replied {
+		e.replied++
 	}
 }
 
-func (d *desk) waiting() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.begun
+func (h *handlers) waiting() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.started
 }
 
-// executions returns how many requests were run, and how many of them more than once.
-func (d *desk) executions() (requests, again int, wrong error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, r := range d.runs {
-		if r.begun > 1 {
-			again++
+// summary returns the number of requests, how many of them were executed more than once, and every wrong
+// execution.
+func (h *handlers) summary() (requests, repeated int, wrong error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.executions {
+		if e.started > 1 {
+			repeated++
 		}
 	}
-	return len(d.runs), again, errors.Join(d.wrong...)
+	return len(h.executions), repeated, errors.Join(h.wrong...)
 }
 
-// spread counts the requests on each partition.
-type spread [partitions]atomic.Int64
+// partitionCounts counts the requests on each partition.
+type partitionCounts [partitions]atomic.Int64
 
 // OnPublish implements [bus.PublishHook].
-func (s *spread) OnPublish(e bus.PublishEvent) {
+func (s *partitionCounts) OnPublish(e bus.PublishEvent) {
 	if p := e.Outcome.Partition; e.Outcome.Err == nil && p >= 0 && int(p) < len(s) {
 		s[p].Add(1)
 	}
 }
 
-// exchange is a server and a client, on buses of their own, and what is between them.
+// exchange is a server and a client, each on its own bus, and the cluster between them.
 type exchange struct {
-	t       *testing.T
-	cluster chaos.Cluster
-	brokers chaos.Brokers
-	topic   string
-	desk    *desk
-	spread  *spread
-	server  *rpc.Server
-	client  *rpc.Client
+	t        *testing.T
+	cluster  chaos.Cluster
+	brokers  chaos.Brokers
+	topic    string
+	handlers *handlers
+	requests *partitionCounts
+	server   *rpc.Server
+	client   *rpc.Client
 }
 
 func newExchange(t *testing.T) *exchange {
 	cluster, broker := newCluster(t)
 	x := &exchange{t: t, cluster: cluster, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, partitions),
-		desk: &desk{runs: map[string]*runs{}}, spread: &spread{}}
-	ctx := x.bounded(patience)
-	require.NoError(t, x.brokers.InSync(ctx))
+		handlers: &handlers{executions: map[string]*executions{}}, requests: &partitionCounts{}}
+	ctx := x.bounded(stepTimeout)
+	require.NoError(t, x.brokers.WaitInSync(ctx))
 	newBus := func(name string, opts ...bus.Option) *bus.Bus {
 		b, _, err := open(broker.Addrs(), &kafkatest.Dialer{Timeout: 2 * time.Second}, logger.With("bus", name), opts)
 		require.NoError(t, err)
@@ -186,15 +188,15 @@ func newExchange(t *testing.T) *exchange {
 	x.server, err = rpc.NewServer(newBus("server"), rpc.Concurrency(pendingCalls), rpc.WithLogger(logger))
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := afterwards(t)
+		ctx, cancel := cleanupContext(t)
 		defer cancel()
 		require.NoError(t, x.server.Shutdown(ctx))
 	})
-	require.NoError(t, rpc.Handle(x.server, "answer", x.desk.handle))
+	require.NoError(t, rpc.Handle(x.server, "reply", x.handlers.handle))
 	_, err = x.server.Start(ctx, x.topic)
 	require.NoError(t, err)
 	require.NoError(t, x.server.Ready(ctx))
-	x.client, err = rpc.NewClient(newBus("client", bus.WithHooks(x.spread)), rpc.WithLogger(logger))
+	x.client, err = rpc.NewClient(newBus("client", bus.WithHooks(x.requests)), rpc.WithLogger(logger))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, x.client.Close()) })
 	require.NoError(t, x.client.Ready(ctx))
@@ -207,41 +209,41 @@ func (x *exchange) bounded(d time.Duration) context.Context {
 	return ctx
 }
 
-// afterwards is for cleaning up, when the test's own context has ended.
-func afterwards(t *testing.T) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+// cleanupContext returns a context for cleanups, when the test's own context has ended.
+func cleanupContext(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(t.Context()), stepTimeout)
 }
 
-// result is what became of a call.
+// result is the result of a call.
 type result struct {
-	took time.Duration
-	at   time.Time // it ended
-	code codes.Code
-	err  error
-	lie  error // what must not be; nil for nothing
+	took      time.Duration
+	endedAt   time.Time
+	code      codes.Code
+	err       error
+	violation error // nil if the result is allowed
 }
 
 func (x *exchange) call(ctx context.Context, n int) result {
-	q := question{n, rand.Text()}
-	begun := time.Now()
-	got, err := rpc.Call[question](ctx, x.client, x.topic, "answer", q, rpc.Key(fmt.Sprint("key-", n)), rpc.Timeout(callTimeout))
-	r := result{at: time.Now(), err: err, code: rpc.CodeOf(err)}
-	r.took = r.at.Sub(begun)
+	request := body{n, rand.Text()}
+	begin := time.Now()
+	got, err := rpc.Call[body](ctx, x.client, x.topic, "reply", request, rpc.Key(fmt.Sprint("key-", n)), rpc.Timeout(callTimeout))
+	r := result{endedAt: time.Now(), err: err, code: rpc.CodeOf(err)}
+	r.took = r.endedAt.Sub(begin)
 	switch {
 	case r.took > callTimeout+callGrace:
-		r.lie = fmt.Errorf("call %d took %v", n, r.took)
-	case err == nil && *got != q.answer():
-		r.lie = fmt.Errorf("call %d, %v, was answered with %v", n, q, *got)
+		r.violation = fmt.Errorf("call %d took %v", n, r.took)
+	case err == nil && *got != request.reply():
+		r.violation = fmt.Errorf("call %d with %v got the reply %v", n, request, *got)
 	case err == nil || r.code == codes.Unavailable:
 	case r.code != codes.DeadlineExceeded:
-		r.lie = fmt.Errorf("call %d: %w", n, err)
+		r.violation = fmt.Errorf("call %d: %w", n, err)
 	case r.took < callTimeout-time.Second:
-		r.lie = fmt.Errorf("call %d ended %v before its deadline: %w", n, callTimeout-r.took, err)
+		r.violation = fmt.Errorf("call %d ended %v before its deadline: %w", n, callTimeout-r.took, err)
 	}
 	return r
 }
 
-// calls makes n calls at once; the function that it returns waits for them.
+// calls makes n concurrent calls. The function that it returns waits for them.
 func (x *exchange) calls(n int) func() []result {
 	ctx := x.t.Context()
 	all := make([]result, n)
@@ -252,98 +254,97 @@ func (x *exchange) calls(n int) func() []result {
 	return func() []result { calling.Wait(); return all }
 }
 
-// lose kills the nodes while calls are pending, lets the handlers go, and starts the
-// nodes again: at once if they are all there is, otherwise when the calls are over.
+// lose kills the nodes while calls are pending, releases the handlers, and starts the nodes again: at once if
+// they are all nodes of the cluster, otherwise after the calls have ended.
 func (x *exchange) lose(nodes ...int32) {
 	t := x.t
 	t.Helper()
-	release := x.desk.hold()
-	ended := x.calls(pendingCalls)
-	// Whatever fails, no call and no handler outlives the test.
-	defer ended()
+	release := x.handlers.hold()
+	wait := x.calls(pendingCalls)
+	// If the test fails, the calls and the handlers must still end.
+	defer wait()
 	defer release()
-	require.Eventually(t, func() bool { return x.client.Stats().Pending == pendingCalls && x.desk.waiting() >= pendingCalls },
-		callTimeout/2, 10*time.Millisecond, "%d calls are pending, and with handlers", pendingCalls)
+	require.Eventually(t, func() bool { return x.client.Stats().Pending == pendingCalls && x.handlers.waiting() >= pendingCalls },
+		callTimeout/2, 10*time.Millisecond, "%d calls are pending, and their handlers wait", pendingCalls)
 	down := true
-	t.Cleanup(func() { // a cluster without all its nodes would be of no use to anyone
+	t.Cleanup(func() { // do not leave a cluster with killed nodes behind
 		if down {
-			ctx, cancel := afterwards(t)
+			ctx, cancel := cleanupContext(t)
 			defer cancel()
 			_ = x.cluster.Start(ctx, nodes...)
 		}
 	})
-	require.NoError(t, x.cluster.Kill(x.bounded(patience), nodes...))
+	require.NoError(t, x.cluster.Kill(x.bounded(stepTimeout), nodes...))
 	killed := time.Now()
 	release()
-	everything := len(nodes) == len(x.brokers)
-	if everything {
-		require.NoError(t, x.cluster.Start(x.bounded(patience), nodes...))
+	all := len(nodes) == len(x.brokers)
+	if all {
+		require.NoError(t, x.cluster.Start(x.bounded(stepTimeout), nodes...))
 		t.Logf("nodes %v answer %.2f s after they were killed", nodes, time.Since(killed).Seconds())
 	}
-	results := ended()
-	if !everything {
-		require.NoError(t, x.cluster.Start(x.bounded(patience), nodes...))
+	results := wait()
+	if !all {
+		require.NoError(t, x.cluster.Start(x.bounded(stepTimeout), nodes...))
 	}
 	down = false
-	if replied := x.report(killed, results); !everything { // a slow machine's brokers may all be away for longer than a call waits
-		require.Positive(t, replied, "what is answered after a leader's loss comes through")
+	if replied := x.report(killed, results); !all { // on a slow machine, all brokers may be unavailable longer than a call waits
+		require.Positive(t, replied, "some replies arrive after the loss of a leader")
 	}
-	require.NoError(t, x.brokers.InSync(x.bounded(patience)))
+	require.NoError(t, x.brokers.WaitInSync(x.bounded(stepTimeout)))
 	for _, r := range x.calls(partitions * 8)() {
-		require.NoError(t, errors.Join(r.err, r.lie), "a new call when the nodes are back")
+		require.NoError(t, errors.Join(r.err, r.violation), "a new call when the nodes are available again")
 	}
 	require.Empty(t, x.client.Pending())
 }
 
-// report prints the figures, holds the calls against the rules, and returns how many
-// got their reply.
+// report prints the figures, checks the results, and returns the number of calls that got their reply.
 func (x *exchange) report(killed time.Time, results []result) (replied int) {
 	t := x.t
 	t.Helper()
 	counts := map[codes.Code]int{}
 	reasons := map[string]int{}
-	var lies []error
+	var violations []error
 	var longest, last time.Duration
 	for _, r := range results {
 		counts[r.code]++
 		longest = max(longest, r.took)
-		lies = append(lies, r.lie)
+		violations = append(violations, r.violation)
 		if r.err == nil {
-			last = max(last, r.at.Sub(killed))
+			last = max(last, r.endedAt.Sub(killed))
 		} else {
 			reasons[r.err.Error()]++
 		}
 	}
-	t.Logf("%d calls: %d replied, %d Unavailable, %d DeadlineExceeded; the longest took %.2f s, the last reply came %.2f s after the kill",
+	t.Logf("%d calls: %d with a reply, %d Unavailable, %d DeadlineExceeded; the longest took %.2f s, the last reply arrived %.2f s after the kill",
 		len(results), counts[codes.OK], counts[codes.Unavailable], counts[codes.DeadlineExceeded], longest.Seconds(), last.Seconds())
 	for reason, n := range reasons {
 		t.Logf("%d times: %s", n, reason)
 	}
-	requests, again, wrong := x.desk.executions()
+	requests, repeated, wrong := x.handlers.summary()
 	stats := x.server.Stats()
-	t.Logf("so far: %d requests run, %d of them again after the first run was given up; read %d times, %d of them replayed, %d past their deadline; %d replies not published at first",
-		requests, again, stats.Requests, stats.Replayed, stats.Expired, stats.RepliesFailed)
-	require.NoError(t, errors.Join(lies...))
+	t.Logf("so far: %d requests executed, %d of them again after an execution without a reply; %d requests read, %d of them replayed, %d expired; %d replies failed at first",
+		requests, repeated, stats.Requests, stats.Replayed, stats.Expired, stats.RepliesFailed)
+	require.NoError(t, errors.Join(violations...))
 	require.NoError(t, wrong)
 	return counts[codes.OK]
 }
 
-// Calls that wait for handlers when a broker is killed end in time, each with its own
-// reply or an error that says why not, and none is run again once it has been answered.
-// Not parallel, like everything here that breaks the one cluster there is.
-func TestCallsPendingAtAKill(t *testing.T) {
+// Calls that are pending when a broker is killed end in time, each with its own reply or with an error. The
+// server executes no request again after it has replied. This test cannot run in parallel with the others
+// that break the same cluster.
+func TestPendingCallsSurviveAKilledBroker(t *testing.T) {
 	x := newExchange(t)
-	replies, err := x.brokers.Leaders(x.bounded(patience), x.client.ReplyTopic())
+	replies, err := x.brokers.Leaders(x.bounded(stepTimeout), x.client.ReplyTopic())
 	require.NoError(t, err)
-	requests, err := x.brokers.Leaders(x.bounded(patience), x.topic)
+	requests, err := x.brokers.Leaders(x.bounded(stepTimeout), x.topic)
 	require.NoError(t, err)
 	node := replies[0]
-	require.Contains(t, requests, node, "it leads partitions of both topics")
+	require.Contains(t, requests, node, "the node leads partitions of both topics")
 	led := len(slices.DeleteFunc(slices.Clone(requests), func(l int32) bool { return l != node }))
-	t.Logf("kill node %d, leader of the replies and of %d of %d partitions of requests", node, led, partitions)
+	t.Logf("kill node %d, the leader of the reply topic and of %d of the %d partitions of the request topic", node, led, partitions)
 	x.lose(node)
-	for p := range x.spread {
-		require.Positive(t, x.spread[p].Load(), "requests on partition %d", p)
+	for p := range x.requests {
+		require.Positive(t, x.requests[p].Load(), "requests on partition %d", p)
 	}
 	t.Log("kill all nodes")
 	x.lose(1, 2, 3)

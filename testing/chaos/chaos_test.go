@@ -23,25 +23,27 @@ import (
 )
 
 var (
-	long   = flag.Bool("chaos.long", false, "break everything, in rounds, instead of each thing once")
-	rounds = flag.Int("chaos.rounds", 1, "with -chaos.long: how many rounds")
+	long   = flag.Bool("chaos.long", false, "run every failure on every node, instead of each failure once")
+	rounds = flag.Int("chaos.rounds", 1, "with -chaos.long: the number of rounds")
 )
 
-// envCluster names the folder of the cluster to break; the cluster command prints it.
+// envCluster is the environment variable with the folder of the cluster to break. The cluster command
+// prints it.
 const envCluster = "TRUNKLINE_KAFKA_CLUSTER"
 
 const (
 	partitions = 8
-	// target is the broker's session time-out and two seconds: what a leader's loss may
-	// cost. It is printed; what is asserted leaves room for a busy machine.
-	target   = 5 * time.Second
-	asserted = 6 * target
-	// patience bounds each step, and the wait for what is still to be delivered.
-	patience = 3 * time.Minute
+	// targetOutage is how long the loss of a leader should last: the session time-out of the brokers
+	// and two seconds. The tests print whether it is met. They fail only above maxOutage, because the
+	// machine may be slow.
+	targetOutage = 5 * time.Second
+	maxOutage    = 6 * targetOutage
+	// stepTimeout bounds each step, and the wait for the remaining deliveries.
+	stepTimeout = 3 * time.Minute
 )
 
-// scene is a cluster with a load on it.
-type scene struct {
+// clusterRun is a cluster with a running load.
+type clusterRun struct {
 	*chaos.Run
 	t       *testing.T
 	cluster chaos.Cluster
@@ -53,25 +55,25 @@ type scene struct {
 // loss is a step in which a leader was lost.
 type loss struct {
 	step       string
-	controller bool // it was the active controller, too
+	controller bool // the leader was also the active controller
 }
 
-func newScene(t *testing.T) *scene {
+func newClusterRun(t *testing.T) *clusterRun {
 	dir := os.Getenv(envCluster)
 	if dir == "" {
-		t.Skipf("needs a real cluster that it may break, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
+		t.Skipf("this test breaks a real cluster, but %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
 	}
 	if os.Getenv(kafkatb.Env) == "" {
-		t.Fatalf("%s is set and %s is not: both come from the cluster command", envCluster, kafkatb.Env)
+		t.Fatalf("%s is set, but %s is not: the cluster command prints both", envCluster, kafkatb.Env)
 	}
 	leaktest.Test(t)
 	broker := kafkatb.New(t, kafkatest.Brokers(3))
 	command := filepath.Join(t.TempDir(), "cluster")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	s := &scene{t: t, cluster: chaos.Cluster{Command: command, Dir: dir}, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, partitions)}
+	s := &clusterRun{t: t, cluster: chaos.Cluster{Command: command, Dir: dir}, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, partitions)}
 	ctx := s.bounded()
-	require.NoError(t, s.brokers.InSync(ctx))
+	require.NoError(t, s.brokers.WaitInSync(ctx))
 	s.Run, err = chaos.Start(ctx, chaos.Load{
 		Topic: s.topic, Partitions: partitions, Addrs: broker.Addrs(),
 		Open: func(name string, opts ...bus.Option) (*bus.Bus, func(), error) {
@@ -83,7 +85,7 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-// open makes a bus with the transport's default options, but for a dialer that can be cut.
+// open opens a bus with the default options of the transport and a dialer that can be cut.
 func open(addrs []string, d *kafkatest.Dialer, logger *slog.Logger, opts []bus.Option, own ...kafka.Option) (*bus.Bus, func(), error) {
 	t, err := kafka.New(addrs, append(own, kafka.WithDialer(d.DialContext), kafka.WithLogger(logger))...)
 	if err != nil {
@@ -93,21 +95,21 @@ func open(addrs []string, d *kafkatest.Dialer, logger *slog.Logger, opts []bus.O
 	return b, d.Cut, err
 }
 
-func (s *scene) bounded() context.Context {
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+func (s *clusterRun) bounded() context.Context {
+	ctx, cancel := context.WithTimeout(s.t.Context(), stepTimeout)
 	s.t.Cleanup(cancel)
 	return ctx
 }
 
-func (s *scene) step(name string, f func(context.Context, func(string)) error) {
+func (s *clusterRun) step(name string, f func(context.Context, func(string)) error) {
 	s.t.Helper()
 	s.t.Log(name)
 	require.NoError(s.t, s.Step(s.bounded(), name, f))
 }
 
-// leader returns a node that leads partitions of the topic and is not the active
-// controller: rounds get to that one, too.
-func (s *scene) leader() int32 {
+// leader returns a node that leads partitions of the topic and is not the active controller. TestRounds
+// also breaks the controller.
+func (s *clusterRun) leader() int32 {
 	s.t.Helper()
 	leaders, err := s.brokers.Leaders(s.bounded(), s.topic)
 	require.NoError(s.t, err)
@@ -118,8 +120,8 @@ func (s *scene) leader() int32 {
 	return leaders[i]
 }
 
-// lose makes a leader go away for a while, and come back.
-func (s *scene) lose(node int32, verb string, lose func(context.Context, ...int32) error, back string, restore func(context.Context, ...int32) error, away time.Duration) {
+// lose makes a leader unavailable for a while, and restores it.
+func (s *clusterRun) lose(node int32, verb string, lose func(context.Context, ...int32) error, restoreVerb string, restore func(context.Context, ...int32) error, unavailable time.Duration) {
 	s.t.Helper()
 	leaders, err := s.brokers.Leaders(s.bounded(), s.topic)
 	require.NoError(s.t, err)
@@ -140,84 +142,84 @@ func (s *scene) lose(node int32, verb string, lose func(context.Context, ...int3
 		if err := lose(ctx, node); err != nil {
 			return err
 		}
-		return rest(ctx, away)
+		return sleep(ctx, unavailable)
 	})
-	s.step(fmt.Sprintf("%s node %d", back, node), func(ctx context.Context, mark func(string)) error {
-		return s.restored(ctx, mark, restore, node)
+	s.step(fmt.Sprintf("%s node %d", restoreVerb, node), func(ctx context.Context, mark func(string)) error {
+		return s.restore(ctx, mark, restore, node)
 	})
-	s.balance()
+	s.electPreferredLeaders()
 }
 
-func (s *scene) restored(ctx context.Context, mark func(string), restore func(context.Context, ...int32) error, nodes ...int32) error {
+func (s *clusterRun) restore(ctx context.Context, mark func(string), restore func(context.Context, ...int32) error, nodes ...int32) error {
 	if err := restore(ctx, nodes...); err != nil {
 		return err
 	}
-	mark("answering")
-	if err := s.brokers.InSync(ctx); err != nil {
+	mark("the nodes answer")
+	if err := s.brokers.WaitInSync(ctx); err != nil {
 		return err
 	}
 	mark("in sync")
 	return nil
 }
 
-func (s *scene) balance() {
+func (s *clusterRun) electPreferredLeaders() {
 	s.t.Helper()
-	s.step("preferred leaders back", func(ctx context.Context, _ func(string)) error { return s.brokers.Balance(ctx, s.topic) })
+	s.step("elect the preferred leaders", func(ctx context.Context, _ func(string)) error { return s.brokers.ElectPreferredLeaders(ctx, s.topic) })
 }
 
-func (s *scene) kill(node int32, away time.Duration) {
+func (s *clusterRun) kill(node int32, unavailable time.Duration) {
 	s.t.Helper()
-	s.lose(node, "kill", s.cluster.Kill, "restart", s.cluster.Start, away)
+	s.lose(node, "kill", s.cluster.Kill, "restart", s.cluster.Start, unavailable)
 }
 
-func (s *scene) roll(node int32, away time.Duration) {
+func (s *clusterRun) roll(node int32, unavailable time.Duration) {
 	s.t.Helper()
-	s.lose(node, "stop", s.cluster.Stop, "restart", s.cluster.Start, away)
+	s.lose(node, "stop", s.cluster.Stop, "restart", s.cluster.Start, unavailable)
 }
 
-func (s *scene) pause(node int32, away time.Duration) {
+func (s *clusterRun) pause(node int32, unavailable time.Duration) {
 	s.t.Helper()
 	resumed := false
-	s.t.Cleanup(func() { // a broker left paused would be of no use to anyone
+	s.t.Cleanup(func() { // do not leave a paused broker behind
 		if !resumed {
 			_ = s.cluster.Resume(context.WithoutCancel(s.t.Context()), node)
 		}
 	})
-	s.lose(node, "pause", s.cluster.Pause, "resume", s.cluster.Resume, away)
+	s.lose(node, "pause", s.cluster.Pause, "resume", s.cluster.Resume, unavailable)
 	resumed = true
 }
 
-func (s *scene) killMembers(groups ...string) {
+func (s *clusterRun) killMembers(groups ...string) {
 	s.t.Helper()
 	for _, g := range groups {
 		s.step("kill a member of "+g[len(s.topic):], func(ctx context.Context, _ func(string)) error {
 			if err := s.KillMember(g); err != nil {
 				return err
 			}
-			return rest(ctx, time.Second) // what it has already it may still handle
+			return sleep(ctx, time.Second) // the member can still handle the records that it has
 		})
 	}
 }
 
-func (s *scene) allDown(away time.Duration) {
+func (s *clusterRun) allDown(unavailable time.Duration) {
 	s.t.Helper()
-	s.step(fmt.Sprintf("all brokers down for %v", away), func(ctx context.Context, mark func(string)) error {
+	s.step(fmt.Sprintf("all brokers down for %v", unavailable), func(ctx context.Context, mark func(string)) error {
 		if err := s.cluster.Kill(ctx, 1, 2, 3); err != nil {
 			return err
 		}
-		if err := rest(ctx, away); err != nil {
+		if err := sleep(ctx, unavailable); err != nil {
 			return err
 		}
-		mark("restarted")
-		return s.restored(ctx, mark, s.cluster.Start, 1, 2, 3)
+		mark("restart")
+		return s.restore(ctx, mark, s.cluster.Start, 1, 2, 3)
 	})
-	s.balance()
+	s.electPreferredLeaders()
 }
 
-func (s *scene) groups() []string { return []string{s.topic + "-a", s.topic + "-b"} }
+func (s *clusterRun) groups() []string { return []string{s.topic + "-a", s.topic + "-b"} }
 
-// verify stops the load, prints the figures and holds the history against the rules.
-func (s *scene) verify() {
+// verify stops the load, prints the figures and checks the rules.
+func (s *clusterRun) verify() {
 	s.t.Helper()
 	history, err := s.Stop(s.bounded())
 	report := chaos.Report(history, partitions, s.groups()...)
@@ -225,7 +227,7 @@ func (s *scene) verify() {
 		s.t.Log(f)
 	}
 	s.t.Logf("\n%v", chaos.Count(history, s.groups()...))
-	for reason, n := range history.Reasons {
+	for reason, n := range history.Errors {
 		s.t.Logf("%d times: %s", n, reason)
 	}
 	for i, v := range chaos.Check(history, s.groups()...) {
@@ -238,8 +240,8 @@ func (s *scene) verify() {
 	for _, e := range history.Log {
 		ends[e.Place.Partition] = max(ends[e.Place.Partition], e.Place.Offset+1)
 	}
-	for group, positions := range history.Positions {
-		require.Equal(s.t, ends, positions, "what %s has handled is committed when it has been closed", group)
+	for group, offsets := range history.Committed {
+		require.Equal(s.t, ends, offsets, "after close, group %s has committed everything that it handled", group)
 	}
 	for _, f := range report {
 		i := slices.IndexFunc(s.losses, func(l loss) bool { return l.step == f.Name })
@@ -249,19 +251,19 @@ func (s *scene) verify() {
 		publishing, delivery := f.Longest()
 		longest := max(publishing, delivery)
 		switch {
-		case longest <= target:
-			s.t.Logf("%s: %.2f s of silence, within the target of %v", f.Name, longest.Seconds(), target)
+		case longest <= targetOutage:
+			s.t.Logf("%s: an outage of %.2f s, within the target of %v", f.Name, longest.Seconds(), targetOutage)
 		case s.losses[i].controller:
-			s.t.Logf("%s: %.2f s of silence, over the target of %v: the brokers elect a controller first", f.Name, longest.Seconds(), target)
+			s.t.Logf("%s: an outage of %.2f s, above the target of %v, because the brokers elect a controller first", f.Name, longest.Seconds(), targetOutage)
 		default:
-			s.t.Logf("%s: %.2f s of silence MISSES the target of %v", f.Name, longest.Seconds(), target)
+			s.t.Logf("%s: an outage of %.2f s MISSES the target of %v", f.Name, longest.Seconds(), targetOutage)
 		}
-		require.Less(s.t, longest, asserted, f.Name)
+		require.Less(s.t, longest, maxOutage, f.Name)
 	}
 }
 
-// rest waits.
-func rest(ctx context.Context, d time.Duration) error {
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -272,12 +274,12 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Not parallel, like everything here that breaks the one cluster there is.
-func TestEachThingOnce(t *testing.T) {
+// This test cannot run in parallel with the others that break the same cluster.
+func TestEachFailureOnce(t *testing.T) {
 	if *long {
-		t.Skip("-chaos.long runs TestRounds, which does this and more")
+		t.Skip("-chaos.long runs TestEveryFailureInRounds, which includes this test")
 	}
-	s := newScene(t)
+	s := newClusterRun(t)
 	s.kill(s.leader(), 8*time.Second)
 	s.pause(s.leader(), 8*time.Second)
 	s.killMembers(s.groups()[0])
@@ -285,11 +287,11 @@ func TestEachThingOnce(t *testing.T) {
 	s.verify()
 }
 
-func TestRounds(t *testing.T) {
+func TestEveryFailureInRounds(t *testing.T) {
 	if !*long {
-		t.Skip("takes five to ten minutes a round: run it with -chaos.long")
+		t.Skip("a round takes five to ten minutes: use -chaos.long")
 	}
-	s := newScene(t)
+	s := newClusterRun(t)
 	for round := range *rounds {
 		t.Logf("round %d of %d", round+1, *rounds)
 		for _, node := range []int32{1, 2, 3} {
@@ -308,9 +310,9 @@ func TestRounds(t *testing.T) {
 
 func TestAllBrokersDown(t *testing.T) {
 	if !*long {
-		t.Skip("takes a minute a round: run it with -chaos.long")
+		t.Skip("a round takes a minute: use -chaos.long")
 	}
-	s := newScene(t)
+	s := newClusterRun(t)
 	for range *rounds {
 		s.allDown(30 * time.Second)
 	}

@@ -6,23 +6,24 @@ import (
 	"slices"
 )
 
-// Rule names what must hold; the package comment defines each.
+// Rule is the name of a rule; the package comment defines each rule.
 type Rule string
 
 // The rules.
 const (
-	Lost        Rule = "lost"
-	Repeated    Rule = "repeated"
-	Untrue      Rule = "untrue"
-	Scrambled   Rule = "scrambled"
-	Undelivered Rule = "undelivered"
-	Disordered  Rule = "disordered"
-	Overlapping Rule = "overlapping"
-	Rewound     Rule = "rewound"
-	Premature   Rule = "premature"
+	Lost                Rule = "lost"
+	Repeated            Rule = "repeated"
+	WrongOutcome        Rule = "wrong outcome"
+	Unexplained         Rule = "unexplained"
+	LogOutOfOrder       Rule = "log out of order"
+	Undelivered         Rule = "undelivered"
+	DeliveredOutOfOrder Rule = "delivered out of order"
+	Overlapping         Rule = "overlapping"
+	Rewound             Rule = "rewound"
+	PrematureCommit     Rule = "premature commit"
 )
 
-// Violation is one breach of a rule.
+// Violation is one violation of a rule.
 type Violation struct {
 	Rule    Rule
 	Group   string // "" for the log
@@ -31,19 +32,19 @@ type Violation struct {
 	Detail  string
 }
 
-// String returns one line.
+// String returns the violation as one line.
 func (v Violation) String() string {
-	where := "log"
+	subject := "log"
 	if v.Group != "" {
-		where = "group " + v.Group
+		subject = "group " + v.Group
 	}
-	return fmt.Sprintf("%s: %s: %v at %v: %s", v.Rule, where, v.Message, v.Place, v.Detail)
+	return fmt.Sprintf("%s: %s: %v at %v: %s", v.Rule, subject, v.Message, v.Place, v.Detail)
 }
 
-// Check returns every violation of the rules in a history that is complete: nothing
-// is recorded any more, and Log holds the whole topic. groups are those that should have
-// read everything, also when the history knows nothing of them; without any they are
-// those that the history knows.
+// Check returns every violation of the rules in a history. The history must be complete: nothing is
+// recorded any more, and History.Log is the whole topic. groups are the groups that must have handled
+// everything, even if the history has no event of them. Without groups, Check uses the groups of the
+// history.
 func Check(h *History, groups ...string) []Violation {
 	if len(groups) == 0 {
 		groups = h.groups()
@@ -57,71 +58,71 @@ func Check(h *History, groups ...string) []Violation {
 	for _, offsets := range c.offsets {
 		slices.Sort(offsets)
 	}
-	c.published()
-	c.ordered()
+	c.checkOutcomes()
+	c.checkLogOrder()
 	for _, name := range groups {
-		c.group(name)
+		c.checkGroup(name)
 	}
-	return c.found
+	return c.violations
 }
 
 type check struct {
-	h       *History
-	log     map[Message][]Place
-	at      map[Place]Message
-	offsets map[int32][]int64 // of the log, rising
-	found   []Violation
+	h          *History
+	log        map[Message][]Place
+	at         map[Place]Message
+	offsets    map[int32][]int64 // of the log, ascending
+	violations []Violation
 }
 
-func (c *check) violated(rule Rule, group string, m Message, p Place, format string, args ...any) {
-	c.found = append(c.found, Violation{rule, group, m, p, fmt.Sprintf(format, args...)})
+func (c *check) report(rule Rule, group string, m Message, p Place, format string, args ...any) {
+	c.violations = append(c.violations, Violation{rule, group, m, p, fmt.Sprintf(format, args...)})
 }
 
-// published holds what publishers were told against the log.
-func (c *check) published() {
-	type told struct {
+// checkOutcomes compares the outcomes that publishers received with the log.
+func (c *check) checkOutcomes() {
+	type outcome struct {
 		acknowledged, failed bool
 		place                Place
 	}
-	messages := make(map[Message]told)
+	published := make(map[Message]outcome)
 	for _, e := range c.h.snapshot() {
-		t := messages[e.Message]
+		o := published[e.Message]
 		switch e.Kind {
 		case Published:
 		case Acknowledged:
-			t.acknowledged, t.place = true, e.Place
+			o.acknowledged, o.place = true, e.Place
 		case Failed:
-			t.failed = true
+			o.failed = true
 		default:
 			continue
 		}
-		messages[e.Message] = t
+		published[e.Message] = o
 	}
-	for m, t := range messages {
+	for m, o := range published {
 		places := c.log[m]
 		switch {
-		case t.acknowledged && len(places) == 0:
-			c.violated(Lost, "", m, t.place, "acknowledged and not in the log")
-		case t.acknowledged && t.place.Offset >= 0 && !slices.Contains(places, t.place):
-			c.violated(Untrue, "", m, t.place, "acknowledged there, and the log has it at %v", places)
-		case t.failed && t.acknowledged:
-			c.violated(Untrue, "", m, t.place, "told as failed and acknowledged as well")
-		case t.failed && len(places) > 0:
-			c.violated(Untrue, "", m, places[0], "told as not sent, and the log has it")
+		case o.acknowledged && len(places) == 0:
+			c.report(Lost, "", m, o.place, "acknowledged, but not in the log")
+		case o.acknowledged && o.place.Offset >= 0 && !slices.Contains(places, o.place):
+			c.report(WrongOutcome, "", m, o.place, "acknowledged there, but in the log at %v", places)
+		case o.failed && o.acknowledged:
+			c.report(WrongOutcome, "", m, o.place, "both failed and acknowledged")
+		case o.failed && len(places) > 0:
+			c.report(WrongOutcome, "", m, places[0], "failed, but in the log")
 		}
 	}
 	for m, places := range c.log {
 		if len(places) > 1 {
-			c.violated(Repeated, "", m, places[0], "in the log at %v", places)
+			c.report(Repeated, "", m, places[0], "in the log at %v", places)
 		}
-		if _, ok := messages[m]; !ok {
-			c.violated(Untrue, "", m, places[0], "in the log and never published")
+		if _, ok := published[m]; !ok {
+			c.report(Unexplained, "", m, places[0], "in the log, but never published")
 		}
 	}
 }
 
-// ordered holds the log against the numbers of each key.
-func (c *check) ordered() {
+// checkLogOrder checks that the numbers of each key ascend in the log.
+func (c *check) checkLogOrder() {
 	entries := slices.Clone(c.h.Log)
 	slices.SortStableFunc(entries, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(a.Place.Partition, b.Place.Partition), cmp.Compare(a.Place.Offset, b.Place.Offset))
@@ -131,9 +132,9 @@ func (c *check) ordered() {
 		before, ok := last[e.Message.Key]
 		switch {
 		case ok && before.Place.Partition != e.Place.Partition:
-			c.violated(Scrambled, "", e.Message, e.Place, "its key is in partition %d, too", before.Place.Partition)
+			c.report(LogOutOfOrder, "", e.Message, e.Place, "its key is also in partition %d", before.Place.Partition)
 		case ok && before.Message.Number > e.Message.Number:
-			c.violated(Scrambled, "", e.Message, e.Place, "it comes after %v at %v", before.Message, before.Place)
+			c.report(LogOutOfOrder, "", e.Message, e.Place, "it is after %v at %v", before.Message, before.Place)
 		}
 		last[e.Message.Key] = e
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/trunkline/trunkline/testing/chaos"
 )
 
-// tale makes up histories. Its methods add to one in which all is well; a test then leaves
-// out, adds or swaps one thing, which must be found.
-type tale struct{ chaos.History }
+// builder builds a history. A test builds a history that breaks one rule, and checks that the violation is
+// found.
+type builder struct{ chaos.History }
 
 const group = "g"
 
@@ -19,225 +19,225 @@ func message(key string, n int64) chaos.Message { return chaos.Message{Key: key,
 
 func place(offset int64) chaos.Place { return chaos.Place{Partition: 0, Offset: offset} }
 
-func (s *tale) tell(kind chaos.Kind, m chaos.Message, p chaos.Place) {
-	s.Record(chaos.Event{Kind: kind, Message: m, Place: p})
+func (b *builder) record(kind chaos.Kind, m chaos.Message, p chaos.Place) {
+	b.Record(chaos.Event{Kind: kind, Message: m, Place: p})
 }
 
-// published tells that m was acknowledged and is in the log.
-func (s *tale) published(m chaos.Message, offset int64) {
-	s.tell(chaos.Published, m, chaos.Place{Partition: -1, Offset: -1})
-	s.tell(chaos.Acknowledged, m, place(offset))
-	s.Log = append(s.Log, chaos.Entry{Message: m, Place: place(offset)})
+// acknowledged adds a message to the log that was published and acknowledged.
+func (b *builder) acknowledged(m chaos.Message, offset int64) {
+	b.record(chaos.Published, m, chaos.Place{Partition: -1, Offset: -1})
+	b.record(chaos.Acknowledged, m, place(offset))
+	b.Log = append(b.Log, chaos.Entry{Message: m, Place: place(offset)})
 }
 
-func (s *tale) consumer(kind chaos.Kind, claim int, m chaos.Message, offset int64) {
-	s.Record(chaos.Event{Kind: kind, Message: m, Place: place(offset), Group: group, Claim: claim})
+func (b *builder) consumer(kind chaos.Kind, claim int, m chaos.Message, offset int64) {
+	b.Record(chaos.Event{Kind: kind, Message: m, Place: place(offset), Group: group, Claim: claim})
 }
 
-// handled tells that a claim delivered m and its handler was content.
-func (s *tale) handled(claim int, m chaos.Message, offset int64) {
-	s.consumer(chaos.Begun, claim, m, offset)
-	s.consumer(chaos.Handled, claim, m, offset)
+// handled adds a delivery by a claim whose handler succeeded.
+func (b *builder) handled(claim int, m chaos.Message, offset int64) {
+	b.consumer(chaos.Started, claim, m, offset)
+	b.consumer(chaos.Handled, claim, m, offset)
 }
 
-func (s *tale) committed(next int64) {
-	s.Record(chaos.Event{Kind: chaos.Committed, Place: place(next), Group: group})
+func (b *builder) committed(next int64) {
+	b.Record(chaos.Event{Kind: chaos.Committed, Place: place(next), Group: group})
 }
 
-// log publishes a#1, a#2, … at 0, 1, …
-func (s *tale) log(n int64) {
+// publish adds n messages with key a, at the offsets from 0.
+func (b *builder) publish(n int64) {
 	for i := range n {
-		s.published(message("a", i+1), i)
+		b.acknowledged(message("a", i+1), i)
 	}
 }
 
-func TestFinds(t *testing.T) {
+func TestCheckFindsEachViolation(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		tell func(*tale)
-		want []chaos.Rule
+		build func(*builder)
+		want  []chaos.Rule
 	}{
-		"nothing": {func(s *tale) {
-			s.log(3)
-			s.handled(1, message("a", 1), 0)
-			s.handled(1, message("a", 2), 1)
-			s.committed(2)
-			s.handled(1, message("a", 3), 2)
-			s.committed(3)
-			s.Positions = map[string]map[int32]int64{group: {0: 3}}
+		"no violation": {func(b *builder) {
+			b.publish(3)
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 2), 1)
+			b.committed(2)
+			b.handled(1, message("a", 3), 2)
+			b.committed(3)
+			b.Committed = map[string]map[int32]int64{group: {0: 3}}
 		}, nil},
-		"nothing: redelivered by the next claim from the committed position on": {func(s *tale) {
-			s.log(3)
-			s.handled(1, message("a", 1), 0)
-			s.committed(1)
-			s.handled(1, message("a", 2), 1)
-			s.handled(2, message("a", 2), 1)
-			s.handled(2, message("a", 3), 2)
+		"no violation: the next claim continues at the committed offset": {func(b *builder) {
+			b.publish(3)
+			b.handled(1, message("a", 1), 0)
+			b.committed(1)
+			b.handled(1, message("a", 2), 1)
+			b.handled(2, message("a", 2), 1)
+			b.handled(2, message("a", 3), 2)
 		}, nil},
-		"nothing: a member that does not know that it lost its partition": {func(s *tale) {
-			s.log(4)
-			s.handled(1, message("a", 1), 0)
-			s.handled(1, message("a", 2), 1)
-			s.handled(2, message("a", 1), 0)
-			s.handled(1, message("a", 3), 2)
-			s.handled(2, message("a", 2), 1)
-			s.committed(2)
-			s.handled(1, message("a", 4), 3)
-			s.handled(2, message("a", 3), 2)
-			s.handled(2, message("a", 4), 3)
+		"no violation: a member continues after it has lost its partition": {func(b *builder) {
+			b.publish(4)
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 2), 1)
+			b.handled(2, message("a", 1), 0)
+			b.handled(1, message("a", 3), 2)
+			b.handled(2, message("a", 2), 1)
+			b.committed(2)
+			b.handled(1, message("a", 4), 3)
+			b.handled(2, message("a", 3), 2)
+			b.handled(2, message("a", 4), 3)
 		}, nil},
-		"nothing: refused, then handled": {func(s *tale) {
-			s.log(1)
-			s.consumer(chaos.Begun, 1, message("a", 1), 0)
-			s.consumer(chaos.Refused, 1, message("a", 1), 0)
-			s.handled(1, message("a", 1), 0)
+		"no violation: handled after a handler error": {func(b *builder) {
+			b.publish(1)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.HandlerFailed, 1, message("a", 1), 0)
+			b.handled(1, message("a", 1), 0)
 		}, nil},
-		"nothing: keys side by side": {func(s *tale) {
-			s.published(message("a", 1), 0)
-			s.published(message("b", 1), 1)
-			s.consumer(chaos.Begun, 1, message("b", 1), 1)
-			s.consumer(chaos.Begun, 1, message("a", 1), 0)
-			s.consumer(chaos.Handled, 1, message("a", 1), 0)
-			s.committed(1)
-			s.consumer(chaos.Handled, 1, message("b", 1), 1)
-			s.committed(2)
+		"no violation: two keys concurrently": {func(b *builder) {
+			b.acknowledged(message("a", 1), 0)
+			b.acknowledged(message("b", 1), 1)
+			b.consumer(chaos.Started, 1, message("b", 1), 1)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.Handled, 1, message("a", 1), 0)
+			b.committed(1)
+			b.consumer(chaos.Handled, 1, message("b", 1), 1)
+			b.committed(2)
 		}, nil},
-		"nothing: unknown and not in the log, failed and not in the log": {func(s *tale) {
-			s.tell(chaos.Published, message("a", 1), place(-1))
-			s.tell(chaos.Unknown, message("a", 1), place(-1))
-			s.tell(chaos.Published, message("a", 2), place(-1))
-			s.tell(chaos.Failed, message("a", 2), place(-1))
-			s.published(message("a", 3), 0)
-			s.handled(1, message("a", 3), 0)
+		"no violation: unknown or failed, and not in the log": {func(b *builder) {
+			b.record(chaos.Published, message("a", 1), place(-1))
+			b.record(chaos.Unknown, message("a", 1), place(-1))
+			b.record(chaos.Published, message("a", 2), place(-1))
+			b.record(chaos.Failed, message("a", 2), place(-1))
+			b.acknowledged(message("a", 3), 0)
+			b.handled(1, message("a", 3), 0)
 		}, nil},
-		"acknowledged and not in the log": {func(s *tale) {
-			s.log(2)
-			s.Log = s.Log[:1]
-			s.handled(1, message("a", 1), 0)
+		"acknowledged, but not in the log": {func(b *builder) {
+			b.publish(2)
+			b.Log = b.Log[:1]
+			b.handled(1, message("a", 1), 0)
 		}, []chaos.Rule{chaos.Lost}},
-		"in the log twice": {func(s *tale) {
-			s.log(1)
-			s.Log = append(s.Log, chaos.Entry{Message: message("a", 1), Place: place(1)})
-			s.handled(1, message("a", 1), 0)
-			s.handled(1, message("a", 1), 1)
+		"in the log twice": {func(b *builder) {
+			b.publish(1)
+			b.Log = append(b.Log, chaos.Entry{Message: message("a", 1), Place: place(1)})
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 1), 1)
 		}, []chaos.Rule{chaos.Repeated}},
-		"told as not sent, and in the log": {func(s *tale) {
-			s.tell(chaos.Published, message("a", 1), place(-1))
-			s.tell(chaos.Failed, message("a", 1), place(-1))
-			s.Log = []chaos.Entry{{Message: message("a", 1), Place: place(0)}}
-			s.handled(1, message("a", 1), 0)
-		}, []chaos.Rule{chaos.Untrue}},
-		"acknowledged at another place": {func(s *tale) {
-			s.log(1)
-			s.Log[0].Place.Offset = 5
-			s.handled(1, message("a", 1), 5)
-		}, []chaos.Rule{chaos.Untrue}},
-		"in the log, published by nobody": {func(s *tale) {
-			s.Log = []chaos.Entry{{Message: message("a", 1), Place: place(0)}}
-			s.handled(1, message("a", 1), 0)
-		}, []chaos.Rule{chaos.Untrue}},
-		"delivered and not in the log": {func(s *tale) {
-			s.log(1)
-			s.handled(1, message("a", 1), 0)
-			s.handled(1, message("a", 2), 1)
-		}, []chaos.Rule{chaos.Untrue}},
-		"the log out of order": {func(s *tale) {
-			s.published(message("a", 2), 0)
-			s.published(message("a", 1), 1)
-			s.handled(1, message("a", 2), 0)
-			s.handled(1, message("a", 1), 1)
-		}, []chaos.Rule{chaos.Scrambled, chaos.Disordered}},
-		"a key in two partitions": {func(s *tale) {
-			s.log(1)
-			s.Log = append(s.Log, chaos.Entry{Message: message("a", 2), Place: chaos.Place{Partition: 1}})
-			s.tell(chaos.Published, message("a", 2), place(-1))
-			s.handled(1, message("a", 1), 0)
-			e := chaos.Event{Kind: chaos.Begun, Message: message("a", 2), Place: chaos.Place{Partition: 1}, Group: group, Claim: 2}
-			s.Record(e)
+		"failed, but in the log": {func(b *builder) {
+			b.record(chaos.Published, message("a", 1), place(-1))
+			b.record(chaos.Failed, message("a", 1), place(-1))
+			b.Log = []chaos.Entry{{Message: message("a", 1), Place: place(0)}}
+			b.handled(1, message("a", 1), 0)
+		}, []chaos.Rule{chaos.WrongOutcome}},
+		"acknowledged at another offset": {func(b *builder) {
+			b.publish(1)
+			b.Log[0].Place.Offset = 5
+			b.handled(1, message("a", 1), 5)
+		}, []chaos.Rule{chaos.WrongOutcome}},
+		"in the log, but never published": {func(b *builder) {
+			b.Log = []chaos.Entry{{Message: message("a", 1), Place: place(0)}}
+			b.handled(1, message("a", 1), 0)
+		}, []chaos.Rule{chaos.Unexplained}},
+		"delivered, but not in the log": {func(b *builder) {
+			b.publish(1)
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 2), 1)
+		}, []chaos.Rule{chaos.Unexplained}},
+		"two messages of a key swapped in the log": {func(b *builder) {
+			b.acknowledged(message("a", 2), 0)
+			b.acknowledged(message("a", 1), 1)
+			b.handled(1, message("a", 2), 0)
+			b.handled(1, message("a", 1), 1)
+		}, []chaos.Rule{chaos.LogOutOfOrder, chaos.DeliveredOutOfOrder}},
+		"a key in two partitions": {func(b *builder) {
+			b.publish(1)
+			b.Log = append(b.Log, chaos.Entry{Message: message("a", 2), Place: chaos.Place{Partition: 1}})
+			b.record(chaos.Published, message("a", 2), place(-1))
+			b.handled(1, message("a", 1), 0)
+			e := chaos.Event{Kind: chaos.Started, Message: message("a", 2), Place: chaos.Place{Partition: 1}, Group: group, Claim: 2}
+			b.Record(e)
 			e.Kind = chaos.Handled
-			s.Record(e)
-		}, []chaos.Rule{chaos.Scrambled}},
-		"never delivered": {func(s *tale) {
-			s.log(2)
-			s.handled(1, message("a", 1), 0)
+			b.Record(e)
+		}, []chaos.Rule{chaos.LogOutOfOrder}},
+		"never delivered": {func(b *builder) {
+			b.publish(2)
+			b.handled(1, message("a", 1), 0)
 		}, []chaos.Rule{chaos.Undelivered}},
-		"begun and never handled": {func(s *tale) {
-			s.log(1)
-			s.consumer(chaos.Begun, 1, message("a", 1), 0)
+		"started, but never handled": {func(b *builder) {
+			b.publish(1)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
 		}, []chaos.Rule{chaos.Undelivered}},
-		"delivered out of order, by two claims": {func(s *tale) {
-			s.log(2)
-			s.handled(1, message("a", 2), 1)
-			s.handled(2, message("a", 1), 0)
-		}, []chaos.Rule{chaos.Disordered}},
-		"delivered out of order, by one claim": {func(s *tale) {
-			s.log(2)
-			s.handled(1, message("a", 2), 1)
-			s.handled(1, message("a", 1), 0)
-		}, []chaos.Rule{chaos.Disordered, chaos.Overlapping}},
-		"two of a key at once": {func(s *tale) {
-			s.log(2)
-			s.consumer(chaos.Begun, 1, message("a", 1), 0)
-			s.consumer(chaos.Begun, 1, message("a", 2), 1)
-			s.consumer(chaos.Handled, 1, message("a", 1), 0)
-			s.consumer(chaos.Handled, 1, message("a", 2), 1)
+		"delivered out of order, by two claims": {func(b *builder) {
+			b.publish(2)
+			b.handled(1, message("a", 2), 1)
+			b.handled(2, message("a", 1), 0)
+		}, []chaos.Rule{chaos.DeliveredOutOfOrder}},
+		"delivered out of order, by one claim": {func(b *builder) {
+			b.publish(2)
+			b.handled(1, message("a", 2), 1)
+			b.handled(1, message("a", 1), 0)
+		}, []chaos.Rule{chaos.DeliveredOutOfOrder, chaos.Overlapping}},
+		"two handlers of a key concurrently": {func(b *builder) {
+			b.publish(2)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.Started, 1, message("a", 2), 1)
+			b.consumer(chaos.Handled, 1, message("a", 1), 0)
+			b.consumer(chaos.Handled, 1, message("a", 2), 1)
 		}, []chaos.Rule{chaos.Overlapping}},
-		"gone on after a refusal": {func(s *tale) {
-			s.log(2)
-			s.consumer(chaos.Begun, 1, message("a", 1), 0)
-			s.consumer(chaos.Refused, 1, message("a", 1), 0)
-			s.handled(1, message("a", 2), 1)
-			s.handled(2, message("a", 1), 0)
-			s.handled(2, message("a", 2), 1)
+		"the next message after a handler error": {func(b *builder) {
+			b.publish(2)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.HandlerFailed, 1, message("a", 1), 0)
+			b.handled(1, message("a", 2), 1)
+			b.handled(2, message("a", 1), 0)
+			b.handled(2, message("a", 2), 1)
 		}, []chaos.Rule{chaos.Overlapping}},
-		"handled again by the same claim": {func(s *tale) {
-			s.log(1)
-			s.handled(1, message("a", 1), 0)
-			s.handled(1, message("a", 1), 0)
+		"handled again by the same claim": {func(b *builder) {
+			b.publish(1)
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 1), 0)
 		}, []chaos.Rule{chaos.Overlapping}},
-		"redelivered over a commit": {func(s *tale) {
-			s.log(2)
-			s.handled(1, message("a", 1), 0)
-			s.handled(1, message("a", 2), 1)
-			s.committed(2)
-			s.handled(2, message("a", 2), 1)
+		"redelivered below the committed offset": {func(b *builder) {
+			b.publish(2)
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 2), 1)
+			b.committed(2)
+			b.handled(2, message("a", 2), 1)
 		}, []chaos.Rule{chaos.Rewound}},
-		"a commit too far": {func(s *tale) {
-			s.log(2)
-			s.handled(1, message("a", 1), 0)
-			s.committed(2)
-			s.handled(1, message("a", 2), 1)
-		}, []chaos.Rule{chaos.Premature}},
-		"a commit over one that is still at work": {func(s *tale) {
-			s.published(message("a", 1), 0)
-			s.published(message("b", 1), 1)
-			s.consumer(chaos.Begun, 1, message("a", 1), 0)
-			s.handled(1, message("b", 1), 1)
-			s.committed(2)
-			s.consumer(chaos.Handled, 1, message("a", 1), 0)
-		}, []chaos.Rule{chaos.Premature}},
-		"an attempt at a commit too far": {func(s *tale) {
-			s.log(1)
-			s.Record(chaos.Event{Kind: chaos.Uncommitted, Place: place(1), Group: group})
-			s.handled(1, message("a", 1), 0)
-		}, []chaos.Rule{chaos.Premature}},
-		"a commit past the log": {func(s *tale) {
-			s.log(1)
-			s.handled(1, message("a", 1), 0)
-			s.committed(2)
-		}, []chaos.Rule{chaos.Premature}},
-		"a position at the end that nobody was told of": {func(s *tale) {
-			s.log(2)
-			s.handled(1, message("a", 1), 0)
-			s.Positions = map[string]map[int32]int64{group: {0: 2}}
-		}, []chaos.Rule{chaos.Undelivered, chaos.Premature}},
+		"a commit above an unhandled message": {func(b *builder) {
+			b.publish(2)
+			b.handled(1, message("a", 1), 0)
+			b.committed(2)
+			b.handled(1, message("a", 2), 1)
+		}, []chaos.Rule{chaos.PrematureCommit}},
+		"a commit above a running handler": {func(b *builder) {
+			b.acknowledged(message("a", 1), 0)
+			b.acknowledged(message("b", 1), 1)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.handled(1, message("b", 1), 1)
+			b.committed(2)
+			b.consumer(chaos.Handled, 1, message("a", 1), 0)
+		}, []chaos.Rule{chaos.PrematureCommit}},
+		"a failed commit above an unhandled message": {func(b *builder) {
+			b.publish(1)
+			b.Record(chaos.Event{Kind: chaos.CommitFailed, Place: place(1), Group: group})
+			b.handled(1, message("a", 1), 0)
+		}, []chaos.Rule{chaos.PrematureCommit}},
+		"a commit beyond the end of the log": {func(b *builder) {
+			b.publish(1)
+			b.handled(1, message("a", 1), 0)
+			b.committed(2)
+		}, []chaos.Rule{chaos.PrematureCommit}},
+		"a committed offset at the end without a commit": {func(b *builder) {
+			b.publish(2)
+			b.handled(1, message("a", 1), 0)
+			b.Committed = map[string]map[int32]int64{group: {0: 2}}
+		}, []chaos.Rule{chaos.Undelivered, chaos.PrematureCommit}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var s tale
-			tt.tell(&s)
+			var b builder
+			tt.build(&b)
 			var got []chaos.Rule
-			for _, v := range chaos.Check(&s.History, group) {
+			for _, v := range chaos.Check(&b.History, group) {
 				got = append(got, v.Rule)
 				require.NotEmpty(t, v.Detail)
 			}
@@ -246,39 +246,38 @@ func TestFinds(t *testing.T) {
 	}
 }
 
-// A group that was never heard of has not handled anything.
-func TestFindsAGroupThatSleeps(t *testing.T) {
+func TestCheckFindsAGroupWithoutEvents(t *testing.T) {
 	t.Parallel()
-	var s tale
-	s.log(2)
-	require.Empty(t, chaos.Check(&s.History))
-	found := chaos.Check(&s.History, "sleeper")
+	var b builder
+	b.publish(2)
+	require.Empty(t, chaos.Check(&b.History))
+	found := chaos.Check(&b.History, "absent")
 	require.Len(t, found, 2)
-	require.Equal(t, "undelivered: group sleeper: a#1 at 0@0: in the log and never handled", found[0].String())
-	require.Equal(t, 2, chaos.Count(&s.History, "sleeper").Lost)
+	require.Equal(t, "undelivered: group absent: a#1 at 0@0: in the log, but never handled", found[0].String())
+	require.Equal(t, 2, chaos.Count(&b.History, "absent").Lost)
 }
 
-func TestCount(t *testing.T) {
+func TestCountCountsEveryKindOfEvent(t *testing.T) {
 	t.Parallel()
-	var s tale
-	s.log(3)
-	s.tell(chaos.Published, message("b", 1), place(-1))
-	s.tell(chaos.Unknown, message("b", 1), place(-1))
-	s.tell(chaos.Acknowledged, message("b", 1), place(3))
-	s.tell(chaos.Published, message("b", 2), place(-1))
-	s.tell(chaos.Failed, message("b", 2), place(-1))
-	s.Log = append(s.Log, chaos.Entry{Message: message("b", 1), Place: place(3)})
+	var b builder
+	b.publish(3)
+	b.record(chaos.Published, message("b", 1), place(-1))
+	b.record(chaos.Unknown, message("b", 1), place(-1))
+	b.record(chaos.Acknowledged, message("b", 1), place(3))
+	b.record(chaos.Published, message("b", 2), place(-1))
+	b.record(chaos.Failed, message("b", 2), place(-1))
+	b.Log = append(b.Log, chaos.Entry{Message: message("b", 1), Place: place(3)})
 	for i := range int64(3) {
-		s.handled(1, message("a", i+1), i)
+		b.handled(1, message("a", i+1), i)
 	}
-	s.committed(1)
-	s.handled(2, message("a", 3), 2)
-	s.consumer(chaos.Begun, 2, message("b", 1), 3)
-	s.consumer(chaos.Refused, 2, message("b", 1), 3)
+	b.committed(1)
+	b.handled(2, message("a", 3), 2)
+	b.consumer(chaos.Started, 2, message("b", 1), 3)
+	b.consumer(chaos.HandlerFailed, 2, message("b", 1), 3)
 	require.Equal(t, chaos.Figures{
 		Published: 5, Acknowledged: 3, Unknown: 1, Resolved: 1, Failed: 1, Lost: 1,
-		Groups: map[string]chaos.GroupFigures{group: {Delivered: 3, Duplicated: 1, Refused: 1, Claims: 2, Commits: 1}},
-	}, chaos.Count(&s.History, group))
+		Groups: map[string]chaos.GroupFigures{group: {Handled: 3, Repeated: 1, HandlerErrors: 1, Claims: 2, Commits: 1}},
+	}, chaos.Count(&b.History, group))
 }
 
 func ExampleCheck() {
@@ -288,11 +287,11 @@ func ExampleCheck() {
 	h.Record(chaos.Event{Kind: chaos.Published, Message: m})
 	h.Record(chaos.Event{Kind: chaos.Acknowledged, Message: m, Place: at})
 	h.Log = []chaos.Entry{{Message: m, Place: at}}
-	h.Record(chaos.Event{Kind: chaos.Begun, Message: m, Place: at, Group: "core", Claim: 1})
+	h.Record(chaos.Event{Kind: chaos.Started, Message: m, Place: at, Group: "core", Claim: 1})
 	h.Record(chaos.Event{Kind: chaos.Committed, Place: chaos.Place{Partition: 3, Offset: 1}, Group: "core"})
 	h.Record(chaos.Event{Kind: chaos.Handled, Message: m, Place: at, Group: "core", Claim: 1})
 	for _, v := range chaos.Check(&h) {
 		fmt.Println(v)
 	}
-	// Output: premature: group core: device-42#1 at 3@0: not handled yet, and a commit is at 1
+	// Output: premature commit: group core: device-42#1 at 3@0: not handled yet, but a commit is at 1
 }

@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// Cluster is a running cluster of the cluster command, to be broken. Its methods may
-// not be called side by side: the command refuses that.
+// Cluster controls the nodes of a cluster that the command testing/kafkatest/cluster started. Its methods
+// must not be called concurrently: the command rejects that.
 type Cluster struct {
-	// Command is the path of the built command.
+	// Command is the path of the executable.
 	Command string
-	// Dir is the folder that the command was given with -dir.
+	// Dir is the folder of the cluster: the command's flag -dir.
 	Dir string
 }
 
-// Kill ends nodes as a crash does (SIGKILL) and returns when they are gone.
+// Kill kills nodes like a crash (SIGKILL), and returns when their processes have ended.
 func (c Cluster) Kill(ctx context.Context, nodes ...int32) error { return c.do(ctx, "kill", nodes) }
 
-// Stop ends nodes in order (SIGTERM) and returns when they are gone.
+// Stop shuts nodes down gracefully (SIGTERM), and returns when their processes have ended.
 func (c Cluster) Stop(ctx context.Context, nodes ...int32) error { return c.do(ctx, "stop", nodes) }
 
-// Start starts nodes again and returns when each answers and knows the others named.
-// They may be far from in sync then: see [Brokers.InSync].
+// Start starts nodes again, and returns when each of them answers and reports the others. Their replicas
+// may not be in sync yet: see [Brokers.WaitInSync].
 func (c Cluster) Start(ctx context.Context, nodes ...int32) error { return c.do(ctx, "start", nodes) }
 
-// Pause freezes nodes (SIGSTOP): their connections stay open, and nothing answers.
+// Pause suspends nodes (SIGSTOP): their connections stay open, but they do not answer.
 func (c Cluster) Pause(ctx context.Context, nodes ...int32) error { return c.do(ctx, "pause", nodes) }
 
-// Resume lets paused nodes go on.
+// Resume continues paused nodes (SIGCONT).
 func (c Cluster) Resume(ctx context.Context, nodes ...int32) error {
 	return c.do(ctx, "resume", nodes)
 }

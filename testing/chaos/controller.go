@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Controller returns the node that is the active controller. Metadata does not tell: in
-// KRaft it names any broker.
+// Controller returns the node that is the active controller. It does not use metadata, because with KRaft
+// the controller in metadata is any broker.
 func (b Brokers) Controller(ctx context.Context) (int32, error) {
 	var leader int32
-	err := try(ctx, func() error {
+	err := retry(ctx, func() error {
 		var errs []error
 		for _, addr := range b {
 			var err error
@@ -23,15 +23,15 @@ func (b Brokers) Controller(ctx context.Context) (int32, error) {
 			}
 			errs = append(errs, err)
 		}
-		return errors.Join(append(errs, errors.New("no broker knows an active controller"))...)
+		return errors.Join(append(errs, errors.New("no broker reports an active controller"))...)
 	})
 	if err != nil {
-		return -1, fmt.Errorf("chaos: ask for the active controller: %w", err)
+		return -1, fmt.Errorf("chaos: find the active controller: %w", err)
 	}
 	return leader, nil
 }
 
-// quorumLeader makes one DescribeQuorum request, version 0, which sarama does not know.
+// quorumLeader sends a DescribeQuorum request, version 0, which sarama does not support.
 func quorumLeader(ctx context.Context, addr string) (int32, error) {
 	const (
 		apiKey = 55
@@ -60,23 +60,23 @@ func quorumLeader(ctx context.Context, addr string) (int32, error) {
 		return -1, err
 	}
 	if _, err := conn.Write(append(request, body...)); err != nil {
-		return -1, fmt.Errorf("ask %s: %w", addr, err)
+		return -1, fmt.Errorf("send a request to %s: %w", addr, err)
 	}
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(conn, size); err != nil {
-		return -1, fmt.Errorf("read the answer of %s: %w", addr, err)
+		return -1, fmt.Errorf("read the response of %s: %w", addr, err)
 	}
-	answer := make([]byte, min(binary.BigEndian.Uint32(size), 1<<16))
-	if _, err := io.ReadFull(conn, answer); err != nil {
-		return -1, fmt.Errorf("read the answer of %s: %w", addr, err)
+	response := make([]byte, min(binary.BigEndian.Uint32(size), 1<<16))
+	if _, err := io.ReadFull(conn, response); err != nil {
+		return -1, fmt.Errorf("read the response of %s: %w", addr, err)
 	}
 	// correlation 4, tags 1, error 2, topics 1, name 1+n, partitions 1, index 4, error 2
 	const at = 4 + 1 + 2 + 1 + 1 + len(topic) + 1 + 4 + 2
-	if len(answer) < at+4 {
-		return -1, fmt.Errorf("the answer of %s has no leader in its %d bytes", addr, len(answer))
+	if len(response) < at+4 {
+		return -1, fmt.Errorf("the response of %s is too short: %d bytes", addr, len(response))
 	}
-	if code := binary.BigEndian.Uint16(answer[at-2:]); code != 0 {
-		return -1, fmt.Errorf("%s answers with error code %d", addr, code)
+	if code := binary.BigEndian.Uint16(response[at-2:]); code != 0 {
+		return -1, fmt.Errorf("%s responded with error code %d", addr, code)
 	}
-	return int32(binary.BigEndian.Uint32(answer[at:])), nil
+	return int32(binary.BigEndian.Uint32(response[at:])), nil
 }

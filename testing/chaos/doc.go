@@ -1,5 +1,5 @@
-// Package chaos breaks a real Kafka cluster while messages flow through it, and
-// checks afterwards that nothing was lost, reordered or committed too early.
+// Package chaos runs publishers and consumer groups on a real Kafka cluster, breaks the cluster
+// meanwhile, and then checks that nothing was lost, reordered or committed too early:
 //
 //	cluster := chaos.Cluster{Command: "./cluster", Dir: "/tmp/trunkline-kafka"}
 //	run, err := chaos.Start(ctx, chaos.Load{Topic: "orders", Partitions: 8, Addrs: addrs, Open: open})
@@ -15,8 +15,8 @@
 //		fmt.Println(v)
 //	}
 //
-// Its tests are the point of it. With the environment that the cluster command prints
-// they break that cluster; go test -v prints the figures:
+// The tests of this package use it. With the environment that the cluster command prints, they
+// break that cluster; go test -v prints the figures:
 //
 //	go build -o /tmp/cluster ./testing/kafkatest/cluster
 //	eval "$(/tmp/cluster up)"
@@ -26,58 +26,57 @@
 //
 // # The load
 //
-// Publishers send batches through one bus with the default options, one batch after the
-// other, each to keys of one partition, so that a partition's silence is its own. A
-// message that failed or whose outcome is unknown is not sent again: the next one of its
-// key is. Two groups read, order by key, each with members that have a bus, and so
-// connections, of their own; now and then a handler answers with an error, once.
+// All publishers share one bus with the default options. Each sends one batch after the other, to
+// keys of one partition, so that an outage of a partition stops only its own publishers. A publisher
+// does not repeat a message that failed or whose outcome is unknown; it continues with the next
+// message of the key. Two groups consume, in order by key. Each member has its own bus and so its own
+// connections. Now and then a handler returns an error, once.
 //
-// # What is checked
+// # The rules
 //
-// [History] records what publishers and handlers saw, in the order in which it
-// happened; the log is read at the end with another client, straight from the brokers.
-// [Check] holds them against these rules. "Published before" is within a key.
+// [History] records what publishers and handlers observed, in the order in which it happened. At the
+// end the run reads the log with another client, directly from the brokers. [Check] then checks these
+// rules:
 //
-//   - Lost: a message that was acknowledged to its publisher is in the log, where the
-//     publisher was told that it is.
+//   - Lost: a message that was acknowledged to its publisher is in the log.
 //   - Repeated: no message is in the log twice.
-//   - Untrue: no message of which the publisher was told that nothing was sent is in the
-//     log; nothing is delivered that is not in the log at that place.
-//   - Scrambled: a key's messages are in one partition, in the order they were published,
-//     those with unknown outcomes included.
-//   - Undelivered: every message in the log was handled, without an error, at least once in
-//     each group.
-//   - Disordered: in each group the first deliveries of a key's messages come in the order
-//     of the log. That holds whichever member makes them: a member that lost its
-//     partition without knowing it and the one that has it now may both deliver for
-//     a while, but each goes through a key record by record from a committed position,
-//     so neither is the first to deliver a record before the one ahead of it.
-//   - Overlapping: within one claim (a member's holding of a partition, from its assignment
-//     until it ends) a record of a key is begun only when the one before it was handled
-//     without an error, and none is begun again after that.
-//   - Rewound: a claim delivers nothing below a position that the group had committed
-//     before the claim's first delivery. What was handled and not yet committed may be
-//     delivered again; that is what at-least-once allows, and all it allows.
-//   - Premature: when a commit is made, and whether it takes or not, every record of the
-//     partition below its position has been handled without an error in that group; so
-//     have those below the positions that the brokers hold at the end.
+//   - WrongOutcome: an acknowledged message is where its publisher was told, and a message that
+//     failed is not in the log.
+//   - Unexplained: every record in the log was published, and every delivered record is in the log.
+//   - LogOutOfOrder: the messages of a key are in one partition, in the order in which they were
+//     published, including those with an unknown outcome.
+//   - Undelivered: each group handled every message in the log without an error at least once.
+//   - DeliveredOutOfOrder: in each group, the first deliveries of the messages of a key are in the
+//     order of the log. This holds across members. For a while, a member that has lost its partition
+//     without noticing and the new owner may both deliver; but each of them delivers a key record by
+//     record from a committed offset, so neither delivers a record for the first time before its
+//     predecessor.
+//   - Overlapping: within one claim, the handler of a record starts only after the handler of the
+//     previous record of the key has succeeded, and a record is not delivered again after that. A
+//     claim is the time from the assignment of a partition to a member until its end.
+//   - Rewound: a claim delivers no record below the offset that the group had committed before the
+//     claim's first delivery. Records that were handled but not committed may be delivered again;
+//     at-least-once delivery allows this and no more.
+//   - PrematureCommit: at each commit, successful or not, every record of the partition below its
+//     offset was handled without an error in that group. The same holds for the offsets that the
+//     brokers have at the end.
 //
-// # Silence
+// # Outages
 //
-// [Silences] gives, for each partition, the longest time in which nothing was
-// acknowledged to a publisher, and in which no group member handled a message that
-// the group had not handled before. Figures depend on the machine; rules do not.
+// [Outages] returns, for each partition, the longest time without an acknowledgement to a publisher,
+// or without a delivery of a message that the group had not handled before. These figures depend on
+// the machine; the rules do not.
 //
-// What the brokers themselves take is the floor. With acks=all a partition whose replica
-// is gone waits, whoever leads it, until that broker is fenced: a session time-out after
-// the active controller heard of it last. When the broker that is lost is the active
-// controller, its successor is elected first (the quorum's fetch time-out, and an
-// election), and only then begins to count the session time-out. When it is the
-// coordinator of a group, the one that follows it first loads the group's positions.
+// The brokers themselves determine a minimum. With acks=all, when a replica of a partition is lost,
+// the partition waits until the controller fences that broker, which is one session time-out after
+// its last heartbeat. If the lost broker is the active controller, the others first elect a new
+// controller, which takes the fetch time-out of the quorum and an election, and only then does the
+// session time-out begin. If the lost broker is the coordinator of a group, its successor first loads
+// the committed offsets of the group.
 //
 // # What it does not do
 //
-// It does not lose disks, cut brokers off from each other, or turn clocks. Publishers and
-// consumers are in one process, which is never killed: a consumer is killed by
-// taking its network away for good.
+// It does not lose disks, separate brokers from each other, or change clocks. Publishers and
+// consumers run in one process, which is never killed: a consumer is killed by permanently closing
+// its connections.
 package chaos

@@ -9,28 +9,28 @@ import (
 
 // Figures are the counts of a whole history.
 type Figures struct {
-	// Published is how many messages were handed over; Acknowledged, Unknown and Failed
-	// what their publishers were told, and Resolved how many of the unknown ones were
-	// acknowledged after all.
+	// Published is the number of published messages. Acknowledged, Unknown and Failed count their
+	// outcomes. Resolved counts the messages that were first unknown and then acknowledged; they are
+	// part of Unknown, not of Acknowledged.
 	Published, Acknowledged, Unknown, Resolved, Failed int
-	// Lost is how many acknowledged messages are not in the log, or were not handled by one
-	// of the groups.
+	// Lost is the number of acknowledged messages that are not in the log, or that one of the groups
+	// has not handled.
 	Lost int
-	// Groups holds what each group did.
+	// Groups has the figures of each group.
 	Groups map[string]GroupFigures
 }
 
 // GroupFigures are the counts of one group.
 type GroupFigures struct {
-	Delivered  int // messages handled at least once
-	Duplicated int // times that a message was handled once more
-	Refused    int // times that a handler returned an error
-	Claims     int // claims that delivered anything
-	Commits    int // positions that were committed
-	Failed     int // attempts to commit that failed
+	Handled       int // messages that were handled at least once
+	Repeated      int // how often a message was handled again
+	HandlerErrors int // how often a handler returned an error
+	Claims        int // claims with at least one delivery
+	Commits       int // successful commits
+	FailedCommits int // commits that returned an error
 }
 
-// Count returns the figures of a complete history. groups are as for [Check].
+// Count returns the figures of a complete history. groups has the same meaning as for [Check].
 func Count(h *History, groups ...string) Figures {
 	if len(groups) == 0 {
 		groups = h.groups()
@@ -54,7 +54,7 @@ func Count(h *History, groups ...string) Figures {
 			f.Failed++
 		case Unknown:
 			unknown[e.Message] = true
-		case Begun:
+		case Started:
 			if !claims[e.Claim] {
 				claims[e.Claim] = true
 				g.Claims++
@@ -63,17 +63,17 @@ func Count(h *History, groups ...string) Figures {
 			switch {
 			case !known:
 			case handled[e.Group][e.Message]:
-				g.Duplicated++
+				g.Repeated++
 			default:
 				handled[e.Group][e.Message] = true
-				g.Delivered++
+				g.Handled++
 			}
-		case Refused:
-			g.Refused++
+		case HandlerFailed:
+			g.HandlerErrors++
 		case Committed:
 			g.Commits++
-		case Uncommitted:
-			g.Failed++
+		case CommitFailed:
+			g.FailedCommits++
 		}
 		if known {
 			f.Groups[e.Group] = g
@@ -101,15 +101,15 @@ func Count(h *History, groups ...string) Figures {
 	return f
 }
 
-// String returns a line for the publishers and one for each group.
+// String returns a line for the publishers and a line for each group.
 func (f Figures) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "published %d, acknowledged %d, unknown %d (%d of them in the log after all), failed %d, lost %d",
+	fmt.Fprintf(&b, "published %d, acknowledged %d, unknown %d (%d of them acknowledged later), failed %d, lost %d",
 		f.Published, f.Acknowledged, f.Unknown, f.Resolved, f.Failed, f.Lost)
 	for _, name := range slices.Sorted(maps.Keys(f.Groups)) {
 		g := f.Groups[name]
-		fmt.Fprintf(&b, "\ngroup %s: delivered %d, duplicated %d, refused by the handler %d, claims %d, commits %d (%d failed)",
-			name, g.Delivered, g.Duplicated, g.Refused, g.Claims, g.Commits, g.Failed)
+		fmt.Fprintf(&b, "\ngroup %s: handled %d, handled again %d, handler errors %d, claims %d, commits %d (and %d failed)",
+			name, g.Handled, g.Repeated, g.HandlerErrors, g.Claims, g.Commits, g.FailedCommits)
 	}
 	return b.String()
 }

@@ -6,53 +6,53 @@ import (
 	"time"
 )
 
-// Message names a published message: the Number-th of its key, from 1 on.
+// Message identifies a published message by its key and its number among the messages of the key,
+// from 1.
 type Message struct {
 	Key    string
 	Number int64
 }
 
-// String returns key and number.
+// String returns the message as key#number.
 func (m Message) String() string { return fmt.Sprintf("%s#%d", m.Key, m.Number) }
 
-// Place is where a record stands in the topic.
+// Place is the place of a record in the topic.
 type Place struct {
 	Partition int32
 	Offset    int64
 }
 
-// String returns partition and offset.
+// String returns the place as partition@offset.
 func (p Place) String() string { return fmt.Sprintf("%d@%d", p.Partition, p.Offset) }
 
-// Kind says what happened.
+// Kind is the kind of an [Event].
 type Kind uint8
 
-// What happens to messages.
+// The kinds of events.
 const (
-	// Published: a publisher is about to hand the message over.
+	// Published: a publisher is about to publish the message.
 	Published Kind = iota
-	// Acknowledged: the log has it, at Place; its offset is -1 when that was not told. It
-	// may come after Unknown, and then counts all the same.
+	// Acknowledged: the message is in the log at Place. The offset is -1 if the outcome did not
+	// contain it. This event can follow Unknown.
 	Acknowledged
-	// Failed: the publisher was told that the message is not in the log.
+	// Failed: the publisher received an outcome that says that the message is not in the log.
 	Failed
-	// Unknown: the publisher was told that it may or may not be in the log.
+	// Unknown: the publisher received an outcome that says that the message may be in the log.
 	Unknown
-	// Begun: a handler was called with it.
-	Begun
-	// Handled: the handler returned without an error.
+	// Started: the bus called a handler with the message.
+	Started
+	// Handled: the handler returned nil.
 	Handled
-	// Refused: the handler returned an error.
-	Refused
-	// Committed: Place.Offset has become the group's position. Message is empty.
+	// HandlerFailed: the handler returned an error.
+	HandlerFailed
+	// Committed: the group has committed Place.Offset. Message is empty.
 	Committed
-	// Uncommitted: an attempt to commit Place.Offset that failed, perhaps only as far as
-	// is known.
-	Uncommitted
+	// CommitFailed: a commit of Place.Offset returned an error. It may have succeeded on the broker.
+	CommitFailed
 )
 
-// Event is one thing that happened. Group and Claim are for what happens to a
-// consumer; Claim numbers the claims of all groups, from 1 on, and is 0 for commits.
+// Event is one event of a history. Group and Claim are set for the events of a consumer. Claim numbers
+// the claims of all groups, from 1; it is 0 for commits.
 type Event struct {
 	At      time.Duration // since the history began
 	Kind    Kind
@@ -68,20 +68,19 @@ type Entry struct {
 	Place   Place
 }
 
-// History is what happened, in order, and the log and the groups' positions that were
-// found at the end. Record may be called from many goroutines at once; everything
-// else is for when they have stopped. The zero History has nothing in it.
+// History has the events of a run in order, and the log and the committed offsets at its end. Record is
+// safe for concurrent use. Everything else must wait until nothing is recorded any more. The zero
+// History is empty and ready to use.
 type History struct {
 	// Log is the whole topic, by partition and offset.
 	Log []Entry
-	// Positions are what the brokers hold as the groups' positions at the end, by group
-	// and partition.
-	Positions map[string]map[int32]int64
-	// Steps are what was done meanwhile, in order, as far as a Run did it.
+	// Committed are the committed offsets that the brokers have at the end, by group and partition.
+	Committed map[string]map[int32]int64
+	// Steps are the steps of the run, in order.
 	Steps []Step
-	// Reasons counts the errors that publishers and commits met with, by operation, code
-	// and reason, for people to read.
-	Reasons map[string]int
+	// Errors counts the errors of publishers and commits, by operation, code and reason. It is
+	// information for people; Check does not use it.
+	Errors map[string]int
 
 	mu     sync.Mutex
 	began  time.Time
@@ -94,7 +93,7 @@ func (h *History) Record(e Event) { h.record(e) }
 func (h *History) record(events ...Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := h.since()
+	at := h.elapsed()
 	for _, e := range events {
 		e.At = at
 		h.events = append(h.events, e)
@@ -105,38 +104,38 @@ func (h *History) record(events ...Event) {
 func (h *History) now() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.since()
+	return h.elapsed()
 }
 
-// since needs h.mu.
-func (h *History) since() time.Duration {
+// elapsed is now for a caller that holds mu. The first call begins the history.
+func (h *History) elapsed() time.Duration {
 	if h.began.IsZero() {
 		h.began = time.Now()
 	}
 	return time.Since(h.began)
 }
 
-// snapshot returns the events so far. They are never changed, only added to.
+// snapshot returns the events so far. The caller must not change them.
 func (h *History) snapshot() []Event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.events[:len(h.events):len(h.events)]
 }
 
-// groups returns the groups that handled, or were found to have committed, anything.
+// groups returns the groups that have an event or a committed offset.
 func (h *History) groups() []string {
-	seen := make(map[string]bool)
+	found := make(map[string]bool)
 	var names []string
 	add := func(name string) {
-		if name != "" && !seen[name] {
-			seen[name] = true
+		if name != "" && !found[name] {
+			found[name] = true
 			names = append(names, name)
 		}
 	}
 	for _, e := range h.snapshot() {
 		add(e.Group)
 	}
-	for name := range h.Positions {
+	for name := range h.Committed {
 		add(name)
 	}
 	return names

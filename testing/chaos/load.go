@@ -12,47 +12,47 @@ import (
 	"github.com/trunkline/trunkline/bus/driver/partition"
 )
 
-// Load says what flows through the cluster while it is broken. A number that is 0 has
-// its default.
+// Load configures the publishers and consumers of a [Run]. A number that is 0 has its default.
 type Load struct {
-	// Topic exists, is empty, has this many Partitions, and is used by nobody else.
+	// Topic must exist, be empty, and have no other user. Partitions is its number of partitions.
 	Topic      string
 	Partitions int32
 	// Addrs are the addresses of all brokers.
 	Addrs []string
-	// Open makes a bus with opts besides the options of its own, and what takes its
-	// network away for good, which may be nil when no consumer is killed. name tells
-	// the buses of a run apart.
-	Open func(name string, opts ...bus.Option) (b *bus.Bus, cut func(), err error)
-	// Publishers is how many goroutines publish: 8. The first publishes to partition 0, and
-	// so on.
+	// Open opens a bus with opts in addition to its own options. It also returns disconnect, which
+	// permanently closes the connections of the bus; disconnect may be nil if the run does not use
+	// KillMember. name is unique within the run.
+	Open func(name string, opts ...bus.Option) (b *bus.Bus, disconnect func(), err error)
+	// Publishers is the number of publishing goroutines. The first publishes to partition 0, the
+	// second to partition 1, and so on. The default is 8.
 	Publishers int
-	// Keys is how many keys each publisher has: 8.
+	// Keys is the number of keys of each publisher. The default is 8.
 	Keys int
-	// Batch is how many messages a publisher hands over at once: 8.
+	// Batch is the number of messages in each call of Publish. The default is 8.
 	Batch int
-	// Pace is how long a publisher rests after each batch: 50 ms.
-	Pace time.Duration
-	// Groups are the names of the consumer groups: the topic's with -a and -b. They
-	// have no positions yet.
+	// Pause is how long a publisher waits after each batch. The default is 50 ms.
+	Pause time.Duration
+	// Groups are the names of the consumer groups. They must be new: the groups have no committed
+	// offsets. The default are the topic's name with the suffixes -a and -b.
 	Groups []string
-	// Members is how many members each group has: 2.
+	// Members is the number of members of each group. The default is 2.
 	Members int
 }
 
+// complete checks the load and sets the defaults.
 func (l *Load) complete() error {
 	switch {
 	case l.Topic == "":
-		return errors.New("chaos: the load has no topic")
+		return errors.New("chaos: Load.Topic must not be empty")
 	case l.Partitions < 1:
-		return errors.New("chaos: the load's topic has no partitions")
+		return fmt.Errorf("chaos: Load.Partitions must be at least 1, got %d", l.Partitions)
 	case len(l.Addrs) == 0:
-		return errors.New("chaos: the load has no brokers' addresses")
+		return errors.New("chaos: Load.Addrs must not be empty")
 	case l.Open == nil:
-		return errors.New("chaos: the load can't open a bus")
+		return errors.New("chaos: Load.Open must not be nil")
 	}
 	l.Publishers, l.Keys, l.Batch = cmp.Or(l.Publishers, 8), cmp.Or(l.Keys, 8), cmp.Or(l.Batch, 8)
-	l.Pace, l.Members = cmp.Or(l.Pace, 50*time.Millisecond), cmp.Or(l.Members, 2)
+	l.Pause, l.Members = cmp.Or(l.Pause, 50*time.Millisecond), cmp.Or(l.Members, 2)
 	if len(l.Groups) == 0 {
 		l.Groups = []string{l.Topic + "-a", l.Topic + "-b"}
 	}
@@ -71,19 +71,19 @@ func (l *Load) keys(n int) []string {
 	return keys
 }
 
-// payload is what a message carries: its name, and some weight.
+// payload returns the payload of a message: its key, its number, and padding.
 func payload(m Message) []byte {
-	return fmt.Appendf(nil, "%s %d %s", m.Key, m.Number, weight)
+	return fmt.Appendf(nil, "%s %d %s", m.Key, m.Number, padding)
 }
 
-var weight = strings.Repeat("x", 200)
+var padding = strings.Repeat("x", 200)
 
 func parse(payload []byte) (Message, error) {
 	fields := strings.Fields(string(payload))
-	if len(fields) == 3 && fields[2] == weight {
+	if len(fields) == 3 && fields[2] == padding {
 		if n, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
 			return Message{fields[0], n}, nil
 		}
 	}
-	return Message{}, fmt.Errorf("chaos: a record of %d bytes is not of this load", len(payload))
+	return Message{}, fmt.Errorf("chaos: parse a payload of %d bytes: it was not published by this run", len(payload))
 }

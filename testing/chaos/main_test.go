@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	logTo  = flag.String("chaos.log", "", "file to which the transports and sarama log")
+	logTo  = flag.String("chaos.log", "", "the file for the log of the transports and of sarama")
 	logger = slog.New(slog.DiscardHandler)
 )
 

@@ -11,24 +11,24 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// member is one member of a group, with a bus of its own.
+// member is one member of a group, with its own bus.
 type member struct {
-	run   *Run
-	name  string
-	group string
-	bus   *bus.Bus
-	cut   func()
-	sub   *bus.Subscription
+	run        *Run
+	name       string
+	group      string
+	bus        *bus.Bus
+	disconnect func()
+	sub        *bus.Subscription
 }
 
 func (r *Run) join(ctx context.Context, group string) (*member, error) {
 	r.joined++
 	m := &member{run: r, name: fmt.Sprintf("%s-%d", group, r.joined), group: group}
-	b, cut, err := r.load.Open(m.name, bus.WithHooks(commits{r}))
+	b, disconnect, err := r.load.Open(m.name, bus.WithHooks(commitHook{r}))
 	if err != nil {
 		return nil, fmt.Errorf("chaos: open a bus for %s: %w", m.name, err)
 	}
-	m.bus, m.cut = b, cut
+	m.bus, m.disconnect = b, disconnect
 	m.sub, err = b.Consume(ctx, r.load.Topic, m.handle, bus.Group(group), bus.OrderByKey(), bus.Backoff(20*time.Millisecond, time.Second))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("chaos: subscribe %s: %w", m.name, err), b.Close())
@@ -36,18 +36,18 @@ func (r *Run) join(ctx context.Context, group string) (*member, error) {
 	return m, nil
 }
 
-var errOnPurpose = errors.New("chaos: refused once, on purpose")
+var errOnPurpose = errors.New("chaos: the handler fails once on purpose")
 
-// handle takes up to 2 ms, so that records wait for each other, and refuses one in 199
-// once.
+// handle takes up to 2 ms, so that the records of a key wait for each other. It fails for one record in
+// 199, once.
 func (m *member) handle(ctx context.Context, d *bus.Delivery) error {
-	e := Event{Kind: Begun, Place: Place{d.Record.Partition, d.Record.Offset}, Group: m.group, Claim: m.run.claims.number(ctx)}
+	e := Event{Kind: Started, Place: Place{d.Record.Partition, d.Record.Offset}, Group: m.group, Claim: m.run.claims.number(ctx)}
 	var err error
 	if e.Message, err = parse(d.Payload); err != nil {
 		return err
 	}
 	m.run.history.record(e)
-	rest(ctx, rand.N(2*time.Millisecond))
+	sleep(ctx, rand.N(2*time.Millisecond))
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
@@ -56,25 +56,25 @@ func (m *member) handle(ctx context.Context, d *bus.Delivery) error {
 	}
 	e.Kind = Handled
 	if err != nil {
-		e.Kind = Refused
+		e.Kind = HandlerFailed
 	}
 	m.run.history.record(e)
 	if err == nil {
-		m.run.tally.handle(m.group, e.Place)
+		m.run.progress.addHandled(m.group, e.Place)
 	}
 	return err
 }
 
-// close drains the member and leaves the group.
+// close waits for the member's handlers and leaves the group.
 func (m *member) close(ctx context.Context) error {
 	if err := m.bus.Shutdown(ctx); err != nil {
-		return fmt.Errorf("chaos: close %s: %w", m.name, err)
+		return fmt.Errorf("chaos: close the bus of %s: %w", m.name, err)
 	}
 	return nil
 }
 
-// claims numbers claims. All handlers of a claim get the same context, and no other
-// claim's do: that is what tells them apart.
+// claims numbers the claims. It identifies a claim by the context of its handlers: all handlers of a
+// claim have the same context, and other claims have other contexts.
 type claims struct {
 	mu      sync.Mutex
 	numbers map[context.Context]int
@@ -94,15 +94,15 @@ func (c *claims) number(ctx context.Context) int {
 	return n
 }
 
-// commits is the hook of the members' buses.
-type commits struct{ run *Run }
+// commitHook records the commits of the members.
+type commitHook struct{ run *Run }
 
 // OnCommit implements [bus.CommitHook].
-func (c commits) OnCommit(e bus.CommitEvent) {
+func (h commitHook) OnCommit(e bus.CommitEvent) {
 	kind := Committed
 	if e.Err != nil {
-		kind = Uncommitted
-		c.run.tally.failed("commit", e.Err)
+		kind = CommitFailed
+		h.run.progress.addError("commit", e.Err)
 	}
-	c.run.history.record(Event{Kind: kind, Place: Place{e.Partition, e.Next}, Group: e.Group})
+	h.run.history.record(Event{Kind: kind, Place: Place{e.Partition, e.Next}, Group: e.Group})
 }

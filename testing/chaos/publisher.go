@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// publish is one publisher's work, until ctx ends. It publishes under contexts without
-// an end, so that the default delivery time-out decides, and always learns the outcome.
+// publish publishes batches until ctx ends. The messages have contexts that never end, so each Publish
+// ends at the default delivery time-out at the latest, and returns every outcome.
 func (r *Run) publish(ctx context.Context, b *bus.Bus, keys []string) {
 	numbers := make([]int64, len(keys))
 	for next := 0; ctx.Err() == nil; {
@@ -24,22 +24,22 @@ func (r *Run) publish(ctx context.Context, b *bus.Bus, keys []string) {
 			names[i] = Message{keys[k], numbers[k]}
 			batch[i] = message.NewMessage(names[i].String(), payload(names[i]))
 			bus.SetKey(batch[i], keys[k])
-			events[i] = Event{Kind: Published, Message: names[i], Place: nowhere}
+			events[i] = Event{Kind: Published, Message: names[i], Place: noPlace}
 		}
 		r.history.record(events...)
 		if err := b.Publish(r.load.Topic, batch...); err != nil {
-			r.told(names, err)
+			r.recordFailures(names, err)
 		}
-		rest(ctx, r.load.Pace)
+		sleep(ctx, r.load.Pause)
 	}
 }
 
-// nowhere is the place of what has none.
-var nowhere = Place{-1, -1}
+// noPlace is the place of a message that is not in the log.
+var noPlace = Place{-1, -1}
 
-// told records what a publisher was told of messages that were not all acknowledged.
-// Those that were have been recorded by OnPublish.
-func (r *Run) told(names []Message, err error) {
+// recordFailures records the messages of a batch that failed or whose outcome is unknown. OnPublish
+// records the others.
+func (r *Run) recordFailures(names []Message, err error) {
 	outcomes := make([]bus.Outcome, len(names))
 	for i := range outcomes {
 		outcomes[i].Err = err
@@ -55,24 +55,24 @@ func (r *Run) told(names []Message, err error) {
 		if c := bus.CodeOf(o.Err); c == bus.CodeOutcomeUnknown || c == bus.CodeUnknown {
 			kind = Unknown
 		}
-		r.history.record(Event{Kind: kind, Message: names[i], Place: nowhere})
-		r.tally.failed("publish", o.Err)
+		r.history.record(Event{Kind: kind, Message: names[i], Place: noPlace})
+		r.progress.addError("publish", o.Err)
 	}
 }
 
-// outcomes is the publishing bus's hook.
-type outcomes struct{ run *Run }
+// publishHook records the messages that were acknowledged.
+type publishHook struct{ run *Run }
 
 // OnPublish implements [bus.PublishHook].
-func (o outcomes) OnPublish(e bus.PublishEvent) {
+func (h publishHook) OnPublish(e bus.PublishEvent) {
 	if e.Outcome.Err != nil {
-		return // the publisher records what it was told
+		return // recordFailures records it
 	}
 	m, err := parse(e.Message.Payload)
 	if err != nil {
-		o.run.tally.failed("hook", err)
+		h.run.progress.addError("hook", err)
 		return
 	}
-	o.run.history.record(Event{Kind: Acknowledged, Message: m, Place: Place{e.Outcome.Partition, e.Outcome.Offset}})
-	o.run.tally.acknowledged(e.Outcome.Partition)
+	h.run.history.record(Event{Kind: Acknowledged, Message: m, Place: Place{e.Outcome.Partition, e.Outcome.Offset}})
+	h.run.progress.addAcknowledged(e.Outcome.Partition)
 }

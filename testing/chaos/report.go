@@ -8,53 +8,53 @@ import (
 	"time"
 )
 
-// StepFigures are what happened during one step.
+// StepFigures are the figures of one step.
 type StepFigures struct {
 	Step
+	// Acknowledged, Unknown and Failed count the outcomes of published messages.
 	Acknowledged, Unknown, Failed int
-	// Duplicated is how many deliveries, to all groups, were of messages that their group
-	// had handled before.
-	Duplicated int
-	// Publishing holds the silence of each partition, and Delivery that of each partition
-	// in each group.
-	Publishing []Silence
-	Delivery   map[string][]Silence
+	// Repeated counts the messages that their group had handled before, over all groups.
+	Repeated int
+	// Publishing has the longest outage of each partition for publishers. Delivery has it for each
+	// group.
+	Publishing []Outage
+	Delivery   map[string][]Outage
 }
 
-// Longest returns the longest silence of publishing, and of delivery to any group.
+// Longest returns the longest outage of publishing, and of delivery to any group.
 func (f StepFigures) Longest() (publishing, delivery time.Duration) {
-	for _, silences := range f.Delivery {
-		delivery = max(delivery, Longest(silences).Length)
+	for _, outages := range f.Delivery {
+		delivery = max(delivery, LongestOutage(outages).Length)
 	}
-	return Longest(f.Publishing).Length, delivery
+	return LongestOutage(f.Publishing).Length, delivery
 }
 
-// String returns a line, and one for each partition.
+// String returns a line for the step and a line for each partition.
 func (f StepFigures) String() string {
 	var b strings.Builder
 	publishing, delivery := f.Longest()
-	fmt.Fprintf(&b, "%-32s took %5.1f s: longest silence publishing %5.2f s, delivery %5.2f s; acknowledged %d, unknown %d, failed %d, duplicated %d",
-		f.Name, (f.To - f.From).Seconds(), publishing.Seconds(), delivery.Seconds(), f.Acknowledged, f.Unknown, f.Failed, f.Duplicated)
+	fmt.Fprintf(&b, "%-32s took %5.1f s: longest outage of publishing %5.2f s, of delivery %5.2f s; acknowledged %d, unknown %d, failed %d, handled again %d",
+		f.Name, (f.To - f.From).Seconds(), publishing.Seconds(), delivery.Seconds(), f.Acknowledged, f.Unknown, f.Failed, f.Repeated)
 	for i, m := range f.Marks {
 		fmt.Fprintf(&b, "%s%s at %+.1f s", [...]string{"\n    ", ", "}[min(i, 1)], m.Name, (m.At - f.From).Seconds())
 	}
 	groups := slices.Sorted(maps.Keys(f.Delivery))
-	for p, s := range f.Publishing {
-		fmt.Fprintf(&b, "\n    partition %d: publishing %s", p, f.silence(s))
+	for p, o := range f.Publishing {
+		fmt.Fprintf(&b, "\n    partition %d: publishing %s", p, f.outage(o))
 		for _, g := range groups {
-			fmt.Fprintf(&b, "; delivery %s", f.silence(f.Delivery[g][p]))
+			fmt.Fprintf(&b, "; delivery %s", f.outage(f.Delivery[g][p]))
 		}
 	}
 	return b.String()
 }
 
-// silence says how long, and from when in the step.
-func (f StepFigures) silence(s Silence) string {
-	return fmt.Sprintf("%5.2f s (from %+.2f s)", s.Length.Seconds(), (s.From - f.From).Seconds())
+// outage returns the length of the outage, and its begin relative to the step.
+func (f StepFigures) outage(o Outage) string {
+	return fmt.Sprintf("%5.2f s (from %+.2f s)", o.Length.Seconds(), (o.From - f.From).Seconds())
 }
 
-// Report returns the figures of every step of a run's history. partitions is how many the
-// topic has; groups are as for [Check].
+// Report returns the figures of every step of a complete history. partitions is the number of partitions
+// of the topic. groups has the same meaning as for [Check].
 func Report(h *History, partitions int32, groups ...string) []StepFigures {
 	if len(groups) == 0 {
 		groups = h.groups()
@@ -62,9 +62,9 @@ func Report(h *History, partitions int32, groups ...string) []StepFigures {
 	events := h.snapshot()
 	all := make([]StepFigures, len(h.Steps))
 	for i, step := range h.Steps {
-		f := StepFigures{Step: step, Publishing: Silences(h, Publishing, partitions, step.From, step.To), Delivery: make(map[string][]Silence)}
+		f := StepFigures{Step: step, Publishing: Outages(h, Publishing, partitions, step.From, step.To), Delivery: make(map[string][]Outage)}
 		for _, g := range groups {
-			f.Delivery[g] = Silences(h, g, partitions, step.From, step.To)
+			f.Delivery[g] = Outages(h, g, partitions, step.From, step.To)
 		}
 		all[i] = f
 	}
@@ -74,10 +74,10 @@ func Report(h *History, partitions int32, groups ...string) []StepFigures {
 	}
 	handled := make(map[delivery]bool)
 	for _, e := range events {
-		again := false
+		repeated := false
 		if e.Kind == Handled {
 			d := delivery{e.Group, e.Message}
-			again = handled[d]
+			repeated = handled[d]
 			handled[d] = true
 		}
 		for i := range all {
@@ -91,8 +91,8 @@ func Report(h *History, partitions int32, groups ...string) []StepFigures {
 				all[i].Unknown++
 			case e.Kind == Failed:
 				all[i].Failed++
-			case again:
-				all[i].Duplicated++
+			case repeated:
+				all[i].Repeated++
 			}
 		}
 	}

@@ -10,53 +10,53 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Run is a load at work. Its methods are for one goroutine at a time.
+// Run is a running load. Its methods are not safe for concurrent use.
 type Run struct {
-	load    Load
-	brokers Brokers
-	history *History
-	tally   *tally
-	claims  claims
+	load     Load
+	brokers  Brokers
+	history  *History
+	progress *progress
+	claims   claims
 
-	// consuming is the members' context. It ends only when they have been closed.
-	consuming context.Context
-	letGo     context.CancelFunc
+	// consuming is the context of all members. It ends after they have been closed.
+	consuming     context.Context
+	stopConsuming context.CancelFunc
 
-	publishing *bus.Bus
-	hush       context.CancelFunc // ends the publishers' work
-	publishers sync.WaitGroup
+	publishing     *bus.Bus
+	stopPublishing context.CancelFunc
+	publishers     sync.WaitGroup
 
-	groups    map[string][]*member
-	abandoned []*member // killed, and never closed until Stop
-	joined    int       // how many members there were, for their names
+	groups map[string][]*member
+	killed []*member // Stop closes them
+	joined int       // the number of members so far, for their names
 }
 
-// Step is a part of a run: the time in which one thing was broken or mended.
+// Step is a part of a run, in which one thing was broken or repaired.
 type Step struct {
 	Name     string
 	From, To time.Duration // since the history began
-	// Marks are the moments worth telling.
+	// Marks are the notable moments of the step.
 	Marks []Mark
 }
 
-// Mark is a moment in a step.
+// Mark is a named moment of a step.
 type Mark struct {
 	Name string
 	At   time.Duration // since the history began
 }
 
-// Start begins the load and returns when messages come through on every partition, to
-// every group. ctx bounds the call, not the load: [Run.Stop] ends that, and must be
-// called unless Start failed.
+// Start starts the load. It returns when messages flow: on every partition a message was acknowledged,
+// and every group handled one. ctx bounds the call, not the load. Unless Start returns an error, the
+// caller must call [Run.Stop].
 func Start(ctx context.Context, load Load) (*Run, error) {
 	if err := load.complete(); err != nil {
 		return nil, err
 	}
-	r := &Run{load: load, brokers: load.Addrs, history: &History{}, tally: newTally(load.Groups, load.Partitions), groups: make(map[string][]*member)}
-	r.consuming, r.letGo = context.WithCancel(context.WithoutCancel(ctx))
+	r := &Run{load: load, brokers: load.Addrs, history: &History{}, progress: newProgress(load.Groups, load.Partitions), groups: make(map[string][]*member)}
+	r.consuming, r.stopConsuming = context.WithCancel(context.WithoutCancel(ctx))
 	err := r.start(ctx)
 	if err == nil {
-		err = r.flow(ctx)
+		err = r.waitForFlow(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, r.close(ctx))
@@ -74,67 +74,65 @@ func (r *Run) start(ctx context.Context) error {
 			r.groups[group] = append(r.groups[group], m)
 		}
 	}
-	b, _, err := r.load.Open("publishers", bus.WithHooks(outcomes{r}))
+	b, _, err := r.load.Open("publishers", bus.WithHooks(publishHook{r}))
 	if err != nil {
-		return fmt.Errorf("chaos: open a bus to publish on: %w", err)
+		return fmt.Errorf("chaos: open the bus of the publishers: %w", err)
 	}
 	r.publishing = b
-	working, hush := context.WithCancel(context.WithoutCancel(ctx))
-	r.hush = hush
+	publishing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.stopPublishing = stop
 	for n := range r.load.Publishers {
 		keys := r.load.keys(n)
-		r.publishers.Go(func() { r.publish(working, b, keys) })
+		r.publishers.Go(func() { r.publish(publishing, b, keys) })
 	}
 	return nil
 }
 
-// flow waits until messages come through everywhere.
-func (r *Run) flow(ctx context.Context) error {
-	if err := r.tally.flow(ctx); err != nil {
+// waitForFlow waits until messages flow on every partition.
+func (r *Run) waitForFlow(ctx context.Context) error {
+	if err := r.progress.waitForAll(ctx); err != nil {
 		return fmt.Errorf("chaos: wait until messages flow on every partition: %w", err)
 	}
 	return nil
 }
 
-// settling is how long a step goes on when messages flow again, so that the next one does
-// not begin in the middle of a backlog.
-const settling = 2 * time.Second
+// settleTime is how long a step continues after messages flow again, so that the next step does not
+// begin with a backlog.
+const settleTime = 2 * time.Second
 
-// Step runs f, waits until messages come through on every partition and to every group
-// again, and a little longer. It takes the time of all that, and f the moments that it
-// gives to mark. When f fails, or messages don't flow before ctx ends, its error says so;
-// the run can go on.
+// Step calls f, waits until messages flow on every partition again, and waits a little longer. It
+// records the duration of all that, and the moments that f marks. Step returns an error if f does, or if
+// messages do not flow before ctx ends; the run can continue after an error.
 func (r *Run) Step(ctx context.Context, name string, f func(ctx context.Context, mark func(string)) error) error {
 	s := Step{Name: name, From: r.history.now()}
 	mark := func(name string) { s.Marks = append(s.Marks, Mark{name, r.history.now()}) }
 	err := f(ctx, mark)
 	if err == nil {
-		err = r.flow(ctx)
+		err = r.waitForFlow(ctx)
 	}
-	mark("flowing")
-	rest(ctx, settling)
+	mark("messages flow")
+	sleep(ctx, settleTime)
 	s.To = r.history.now()
 	r.history.Steps = append(r.history.Steps, s)
 	if err != nil {
-		return fmt.Errorf("chaos: %s: %w", name, err)
+		return fmt.Errorf("chaos: step %q: %w", name, err)
 	}
 	return nil
 }
 
-// KillMember takes the network of the group's oldest member away for good, as its
-// process's end would, and puts a new member in its place. The member is not closed,
-// and does what a member does whose network is gone.
+// KillMember permanently closes the connections of the group's oldest member, like the death of its
+// process, and adds a new member. The killed member keeps running without a network until [Run.Stop].
 func (r *Run) KillMember(group string) error {
 	members := r.groups[group]
 	if len(members) == 0 {
-		return fmt.Errorf("chaos: group %q has no members", group)
+		return fmt.Errorf("chaos: kill a member: group %q has no members", group)
 	}
-	killed := members[0]
-	if killed.cut == nil {
-		return errors.New("chaos: a member can't be killed: Load.Open gives nothing to take its network away with")
+	oldest := members[0]
+	if oldest.disconnect == nil {
+		return errors.New("chaos: kill a member: Load.Open returned no disconnect function")
 	}
-	killed.cut()
-	r.abandoned = append(r.abandoned, killed)
+	oldest.disconnect()
+	r.killed = append(r.killed, oldest)
 	r.groups[group] = members[1:]
 	m, err := r.join(r.consuming, group)
 	if err != nil {
@@ -144,53 +142,52 @@ func (r *Run) KillMember(group string) error {
 	return nil
 }
 
-// Stop ends publishing, waits until each group has handled all that is in the log, closes
-// everything, killed members last, and returns the history. It comes with whatever went
-// wrong: what closes with an error is none of the rules, but not right either. ctx bounds
-// the wait for the groups; closing has times of its own.
+// Stop stops publishing, waits until each group has handled the whole log, closes every bus, and returns
+// the history. It returns the history even with an error, such as that of a bus that cannot be closed:
+// that is not a violation of a rule, but a defect. ctx bounds the wait for the groups; closing has its
+// own bounds.
 func (r *Run) Stop(ctx context.Context) (*History, error) {
-	r.hush()
-	r.publishers.Wait() // each Publish is bounded by the delivery time-out
+	r.stopPublishing()
+	r.publishers.Wait() // the delivery time-out bounds each Publish
 	var errs []error
-	err := try(ctx, func() (err error) {
+	err := retry(ctx, func() (err error) {
 		r.history.Log, err = r.brokers.read(ctx, r.load.Topic, parse)
 		return err
 	})
 	if err == nil {
-		err = r.tally.drained(ctx, r.history.Log)
+		err = r.progress.waitForLog(ctx, r.history.Log)
 	}
 	if err != nil {
 		errs = append(errs, fmt.Errorf("chaos: wait until every group has handled the log: %w", err))
 	}
 	errs = append(errs, r.close(ctx))
-	r.history.Positions = make(map[string]map[int32]int64)
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
+	r.history.Committed = make(map[string]map[int32]int64)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	for _, group := range r.load.Groups {
-		at, err := r.brokers.positions(asking, group, r.load.Topic, r.load.Partitions)
+		offsets, err := r.brokers.committed(bounded, group, r.load.Topic, r.load.Partitions)
 		errs = append(errs, err)
-		r.history.Positions[group] = at
+		r.history.Committed[group] = offsets
 	}
-	r.history.Reasons = r.tally.why()
+	r.history.Errors = r.progress.errorCounts()
 	return r.history, errors.Join(errs...)
 }
 
-// closeLimit bounds the closing of one bus.
-const closeLimit = 15 * time.Second
+// closeTimeout bounds the closing of all buses.
+const closeTimeout = 15 * time.Second
 
-// close closes every bus. What killed members say to it is of no interest: they can't
-// leave in order.
+// close closes every bus. It ignores the errors of killed members, which cannot leave their group.
 func (r *Run) close(ctx context.Context) error {
 	var errs []error
-	if r.hush != nil {
-		r.hush()
+	if r.stopPublishing != nil {
+		r.stopPublishing()
 	}
 	r.publishers.Wait()
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if r.publishing != nil {
 		if err := r.publishing.Shutdown(bounded); err != nil {
-			errs = append(errs, fmt.Errorf("chaos: close the publishers' bus: %w", err))
+			errs = append(errs, fmt.Errorf("chaos: close the bus of the publishers: %w", err))
 		}
 	}
 	for _, members := range r.groups {
@@ -201,10 +198,10 @@ func (r *Run) close(ctx context.Context) error {
 	short, cancelShort := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancelShort()
 	var killed sync.WaitGroup
-	for _, m := range r.abandoned {
+	for _, m := range r.killed {
 		killed.Go(func() { _ = m.close(short) })
 	}
 	killed.Wait()
-	r.letGo()
+	r.stopConsuming()
 	return errors.Join(errs...)
 }

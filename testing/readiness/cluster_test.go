@@ -76,7 +76,7 @@ func newScene(t *testing.T) *scene {
 	require.NoError(t, err, "%s", out)
 	reg := probe.New()
 	s := &scene{t: t, cluster: chaos.Cluster{Command: command, Dir: dir}, brokers: broker.Addrs(), topic: kafkatb.Topic(t, broker, 6)}
-	require.NoError(t, s.brokers.InSync(s.bounded()))
+	require.NoError(t, s.brokers.WaitInSync(s.bounded()))
 
 	s.checks = probe.New()
 	busy, idle := newSubject(t, reg, "busy", broker.Addrs()), newSubject(t, reg, "idle", broker.Addrs())
@@ -129,7 +129,7 @@ func (s *scene) bounded() context.Context {
 // follow each other at once make changes too brief to be seen.
 func (s *scene) settled(t *testing.T) {
 	t.Helper()
-	require.NoError(t, s.brokers.InSync(s.bounded()))
+	require.NoError(t, s.brokers.WaitInSync(s.bounded()))
 	require.NoError(t, s.servers.reg.WaitReady(s.bounded()))
 	pause(t.Context(), time.Second)
 }
@@ -312,7 +312,7 @@ func (s *scene) oneKilled(t *testing.T) {
 			s.checked(t, bus.HealthWarning, probe.Running)
 			pause(t.Context(), 6*time.Second-time.Since(killed))
 			require.NoError(t, s.cluster.Start(s.bounded(), node))
-			require.NoError(t, s.brokers.InSync(s.bounded()))
+			require.NoError(t, s.brokers.WaitInSync(s.bounded()))
 			s.checked(t, bus.HealthOK, probe.Running)
 		})
 	}
