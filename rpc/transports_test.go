@@ -67,7 +67,7 @@ func onForeign(t *testing.T) func() driver.Transport {
 	pubsub := wmchan.NewGoChannel(wmchan.Config{OutputChannelBuffer: 64}, watermill.NopLogger{})
 	t.Cleanup(func() { require.NoError(t, pubsub.Close()) })
 	return func() driver.Transport {
-		tr, err := foreign.New(pubsub, pubsub, foreign.KeepOpen())
+		tr, err := foreign.New(pubsub, pubsub, foreign.WithKeepOpen())
 		require.NoError(t, err)
 		return tr
 	}

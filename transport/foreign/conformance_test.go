@@ -11,18 +11,18 @@ import (
 	"github.com/trunkline/trunkline/transport/foreign"
 )
 
-// harness runs on watermill's own gochannel. All transports of a scenario share one,
-// which knows subscribers of its own instance only.
+// harness uses watermill's gochannel. All transports of a scenario share one instance, because
+// an instance delivers only to its own subscribers.
 func harness(c watermill.Config, opts ...foreign.Option) transporttest.Harness {
 	return transporttest.Harness{
 		NoTimestamps: true,
 		AckToPublish: c.BlockPublishUntilSubscriberAck,
-		Unbounded:    !c.BlockPublishUntilSubscriberAck, // two goroutines for each message
+		Unbounded:    !c.BlockPublishUntilSubscriberAck, // it starts two goroutines for each message
 		New: func(t *testing.T) transporttest.Connect {
 			pubsub := watermill.NewGoChannel(c, nil)
 			t.Cleanup(func() { require.NoError(t, pubsub.Close()) })
 			return func(t *testing.T) driver.Transport {
-				return open(t, pubsub, pubsub, append(opts, foreign.KeepOpen(), foreign.Named("watermill"))...)
+				return open(t, pubsub, pubsub, append(opts, foreign.WithKeepOpen(), foreign.WithName("watermill"))...)
 			}
 		},
 	}
@@ -30,14 +30,14 @@ func harness(c watermill.Config, opts ...foreign.Option) transporttest.Harness {
 
 // Not parallel: some scenarios count goroutines.
 func TestConformanceOrdered(t *testing.T) {
-	transporttest.Run(t, harness(watermill.Config{BlockPublishUntilSubscriberAck: true}, foreign.Ordered()))
+	transporttest.Run(t, harness(watermill.Config{BlockPublishUntilSubscriberAck: true}, foreign.WithOrdered()))
 }
 
 func TestConformanceUnordered(t *testing.T) {
 	transporttest.Run(t, harness(watermill.Config{OutputChannelBuffer: 10_000}))
 }
 
-// It subscribes before it publishes, because nothing says that a log is kept.
+// The capabilities have no replay, so the suite subscribes before it publishes.
 func TestWatermillSuite(t *testing.T) {
 	transporttest.RunWatermill(t, harness(watermill.Config{OutputChannelBuffer: 10_000}))
 }

@@ -7,31 +7,31 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// connection is what is known of the Pub/Sub's connection.
+// connection is the state of the connection, as far as the transport can infer it.
 type connection struct {
-	mu      sync.Mutex
-	now     driver.Connection
-	observe func(driver.Connection)
-	stopped bool
+	mu       sync.Mutex
+	current  driver.Connection
+	observer func(driver.Connection)
+	stopped  bool
 }
 
-func (c *connection) register(observe func(driver.Connection)) {
+func (c *connection) observe(observer func(driver.Connection)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.observe = observe
-	observe(c.now)
+	c.observer = observer
+	observer(c.current)
 }
 
-// worked is called for each publish and delivery that went well.
-func (c *connection) worked() {
+// succeeded records that a publish or a delivery has succeeded.
+func (c *connection) succeeded() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopped || c.now.State == driver.Connected {
+	if c.stopped || c.current.State == driver.Connected {
 		return
 	}
-	c.now = driver.Connection{State: driver.Connected, Since: time.Now()}
-	if c.observe != nil {
-		c.observe(c.now)
+	c.current = driver.Connection{State: driver.Connected, Since: time.Now()}
+	if c.observer != nil {
+		c.observer(c.current)
 	}
 }
 

@@ -1,56 +1,70 @@
-// Package foreign makes a transport of any watermill Publisher and Subscriber, so
-// that what is built on package bus runs on NATS, AMQP, SQL, Redis, and whatever
-// else watermill has a Pub/Sub for.
+// Package foreign makes a transport from any watermill Publisher and Subscriber. With it,
+// code on package bus runs on NATS, AMQP, SQL, Redis, and every other system for which
+// watermill has a Pub/Sub.
 //
 //	t, err := foreign.New(publisher, subscriber,
-//		foreign.Named("nats"), foreign.CrossProcess(), foreign.Durable(), foreign.Redelivers())
+//		foreign.WithName("nats"), foreign.WithCrossProcess(), foreign.WithDurable(), foreign.WithRedelivery())
 //	if err != nil {
 //		return err
 //	}
 //	b, err := bus.New(t)
+//	if err != nil {
+//		return err
+//	}
+//	defer b.Close()
 //
-// A watermill Pub/Sub does not say what it guarantees, so nothing is promised
-// unless an option declares it. Declare what your Pub/Sub, configured as it is,
-// truly does: package bus relies on it and can't check it. Running
-// testing/transporttest on the result shows whether it holds.
+// A watermill Pub/Sub does not report its guarantees, so the transport promises only what
+// options declare. Declare what your Pub/Sub guarantees with its present configuration.
+// Package bus relies on the declarations and cannot check them. Run
+// testing/transporttest on the transport to see whether they hold.
 //
-// # Message delivery semantics
+// # URLs
 //
-// The publisher is given a copy of the message, which carries its context and, in
-// its metadata under driver.KeyDirective, its key. A publish is acknowledged when
-// the publisher's Publish returned nil: what that means is the publisher's affair.
-// Its error means that the message may or may not have been sent, unless it says
-// more by being a *driver.Error, or a failure to dial, which is Unavailable.
+// There is no URL scheme, because a Pub/Sub is a value that the program makes. Pass the
+// transport to bus.New.
 //
-// A watermill Publish can block for any time. Each runs on a goroutine; of one topic
-// at most as many at once as Concurrency allows, one with Ordered. Publishers to
-// that topic wait for their turn under the message's context, others don't notice.
-// A message whose context ends while Publish is under way has the outcome
-// OutcomeUnknown, and its turn is over only when Publish returns.
+// # Message Delivery Semantics
 //
-// A subscription is one call of the subscriber's Subscribe, tried again with
-// back-off while it fails. A message is acknowledged to it when package bus commits
-// its position, that is, when it and everything before it was acknowledged; what is
-// not acknowledged when the subscription closes is nacked. A handler's Nack is not
-// passed on: package bus delivers the message again itself. When the subscriber
-// closes its channel the subscription ends with an error that says so.
+// The publisher receives a copy of the message. The copy has the context of the message.
+// Its metadata has the key of the message under driver.KeyDirective. A message is
+// acknowledged when Publish of the publisher returns nil, with the meaning that the
+// Pub/Sub gives to that. An error means that the message may or may not have been sent,
+// with two exceptions: a *driver.Error keeps its code, and a failure to dial is
+// Unavailable, which means that the message was not sent.
 //
-// A record's offset is its number in the subscription, and its timestamp is when it
-// was received. A timestamp that the publisher set is not carried.
+// Publish of a watermill publisher can block for any time, so each call has its own
+// goroutine. [WithPublishConcurrency] bounds the number of concurrent calls for one topic;
+// with [WithOrdered] it is one. Messages wait for their turn under their own context, and
+// do not delay other topics. If the context ends during the call, the outcome is
+// OutcomeUnknown, and the next message waits until the call returns.
 //
-// The subscriber should end a subscription with its context, as watermill asks. One
-// that does not keeps it until the transport is closed.
+// A subscription calls Subscribe of the subscriber once, and retries with back-off while
+// that fails. A watermill message is acknowledged when package bus commits its offset, that
+// is, when it and all messages before it are acknowledged. When the subscription closes,
+// the transport nacks the messages that are not acknowledged. It does not pass on the Nack
+// of a handler, because package bus redelivers the message itself. If the subscriber
+// closes its channel, the subscription ends with an Unavailable error.
+//
+// The offset of a record is its number within the subscription. Its timestamp is the time
+// at which it was received; the timestamp of the publisher is not transmitted.
+//
+// A subscriber should end a subscription when its context ends, as watermill requires. A
+// subscription that does not end stays open until the transport is closed.
 //
 // # Health
 //
-// A watermill Pub/Sub can't be asked whether its broker is there. The connection is
-// Connecting until the first publish or delivery that worked, then Connected for
-// ever; Ready says yes; Ping is Unsupported. Watch outcomes instead, as package
-// liveness does.
+// A watermill Pub/Sub cannot report whether its broker is available. The connection is
+// Connecting until a publish or a delivery succeeds, and Connected from then on. Ready
+// returns nil. Ping returns Unsupported. Observe outcomes instead, as package liveness
+// does.
 //
 // # What it does not do
 //
-// No partitions, no replay, no choice of where to start: those are fixed when the
-// subscriber is made. Groups only with GroupSubscriber, topics are created only
-// with CreatesTopics.
+// There are no partitions and no replay, and a subscription cannot choose its start: the
+// subscriber was configured when it was made. Groups need [WithGroupSubscriber]. Creating
+// topics needs [WithTopicCreation].
+//
+// # As
+//
+// The package has no As function. The program already has the Publisher and the Subscriber.
 package foreign

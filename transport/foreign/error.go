@@ -8,8 +8,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// codeOf classifies an error of the Pub/Sub by its type. A failure to dial means
-// that nothing was sent; of any other nothing is known.
+// codeOf returns the code for an error of the Pub/Sub, by the type of the error. A failure
+// to dial is Unavailable, because nothing was sent. Other errors have no known meaning.
 func codeOf(err error) driver.Code {
 	if e, ok := errors.AsType[*driver.Error](err); ok {
 		return e.Code
@@ -20,7 +20,7 @@ func codeOf(err error) driver.Code {
 	return driver.CodeUnknown
 }
 
-// permanent says whether trying again can't help.
+// permanent reports whether a retry cannot succeed.
 func permanent(err error) bool {
 	switch codeOf(err) {
 	case driver.CodeInvalidArgument, driver.CodeNotFound, driver.CodeUnsupported, driver.CodeClosed, driver.CodeUnauthenticated, driver.CodePermissionDenied:
@@ -30,19 +30,19 @@ func permanent(err error) bool {
 	}
 }
 
-func (t *Transport) fail(code driver.Code, op, topic, reason string, err error) error {
+func (t *Transport) newError(code driver.Code, op, topic, reason string, err error) error {
 	return &driver.Error{Code: code, Op: op, Transport: t.opts.caps.Name, Topic: topic, Reason: reason, Err: err}
 }
 
-// waitError is for a wait that ctx ended before anything was done.
-func (t *Transport) waitError(op, topic string, ctx context.Context) error {
-	return t.fail(driver.ContextCode(ctx.Err()), op, topic, "", ctx.Err())
+// contextError reports that ctx ended before the operation had an effect.
+func (t *Transport) contextError(op, topic string, ctx context.Context) error {
+	return t.newError(driver.ContextCode(ctx.Err()), op, topic, "", ctx.Err())
 }
 
 func (t *Transport) closedError(op, topic string) error {
-	return t.fail(driver.CodeClosed, op, topic, "the transport was closed", nil)
+	return t.newError(driver.CodeClosed, op, topic, "the transport is closed", nil)
 }
 
-func (t *Transport) noAdmin(op, topic string) error {
-	return t.fail(driver.CodeUnsupported, op, topic, "a watermill Pub/Sub has no such operation", nil)
+func (t *Transport) noAdminError(op, topic string) error {
+	return t.newError(driver.CodeUnsupported, op, topic, "a watermill Pub/Sub does not have this operation", nil)
 }

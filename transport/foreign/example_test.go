@@ -14,7 +14,7 @@ import (
 
 func Example() {
 	pubsub := watermill.NewGoChannel(watermill.Config{BlockPublishUntilSubscriberAck: true}, nil)
-	t, err := foreign.New(pubsub, pubsub, foreign.Named("watermill"), foreign.Ordered())
+	t, err := foreign.New(pubsub, pubsub, foreign.WithName("watermill"), foreign.WithOrdered())
 	if err != nil {
 		log.Fatal(err)
 	}

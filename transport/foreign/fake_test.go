@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/transport/foreign"
 )
 
-// publisher calls publish for each message.
+// publisher is a message.Publisher that calls publish for each message.
 type publisher struct {
 	publish func(topic string, m *message.Message) error
 	mu      sync.Mutex
@@ -36,7 +37,8 @@ func (p *publisher) Close() error {
 	return nil
 }
 
-// subscriber calls subscribe. The channel it returns is the test's to close.
+// subscriber is a message.Subscriber that calls subscribe. The test closes the channel that
+// subscribe returns.
 type subscriber struct {
 	subscribe  func(ctx context.Context, topic string) (<-chan *message.Message, error)
 	initialize func(topic string) error
@@ -57,8 +59,8 @@ func (s *subscriber) Close() error {
 	return nil
 }
 
-// feed is a subscriber whose subscriptions read the given channel until their
-// context ends, as watermill asks.
+// feed returns a subscriber whose subscriptions forward messages from in until their context
+// ends, as watermill requires.
 func feed(in <-chan *message.Message) *subscriber {
 	return &subscriber{subscribe: func(ctx context.Context, _ string) (<-chan *message.Message, error) {
 		out := make(chan *message.Message)
@@ -81,19 +83,20 @@ func feed(in <-chan *message.Message) *subscriber {
 	}}
 }
 
-// outcomes is a sink that keeps what it is told, by index, and each only once.
+// outcomes is a sink that keeps the outcomes by index. It fails the test if a message has two.
 type outcomes struct {
+	t   *testing.T
 	mu  sync.Mutex
 	got map[int]driver.Outcome
 }
 
-func newOutcomes() *outcomes { return &outcomes{got: map[int]driver.Outcome{}} }
+func newOutcomes(t *testing.T) *outcomes { return &outcomes{t: t, got: map[int]driver.Outcome{}} }
 
 func (o *outcomes) Published(out *driver.Outgoing, r driver.Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, twice := o.got[out.Index]; twice {
-		panic("a message was completed twice")
+		assert.Fail(o.t, "a message was completed twice")
 	}
 	o.got[out.Index] = r
 }

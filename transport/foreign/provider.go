@@ -7,11 +7,12 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// Options are New's, as one value.
+// Options is a list of options as one type, for google/wire.
 type Options []Option
 
-// NewTransport is New, and a cleanup that closes the transport, in case the bus it is
-// for was never made.
+// NewTransport is a google/wire provider: it returns New(pub, sub, opts...) and a cleanup
+// function that closes the transport. The cleanup matters only if no bus was made, because
+// a bus closes its transport.
 func NewTransport(pub message.Publisher, sub message.Subscriber, opts Options) (*Transport, func(), error) {
 	t, err := New(pub, sub, opts...)
 	if err != nil {
@@ -20,6 +21,6 @@ func NewTransport(pub message.Publisher, sub message.Subscriber, opts Options) (
 	return t, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = t.Close(ctx) // a bus has closed it already, and told
+		_ = t.Close(ctx) // if there is a bus, it has closed the transport and reported the error
 	}, nil
 }

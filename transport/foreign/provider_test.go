@@ -11,14 +11,14 @@ import (
 	"github.com/trunkline/trunkline/transport/foreign"
 )
 
-func TestProvider(t *testing.T) {
+func TestProviderClosesTransportOnCleanup(t *testing.T) {
 	t.Parallel()
 	pubsub := wmchan.NewGoChannel(wmchan.Config{}, watermill.NopLogger{})
-	transport, done, err := foreign.NewTransport(pubsub, pubsub, foreign.Options{foreign.Named("channels")})
+	transport, done, err := foreign.NewTransport(pubsub, pubsub, foreign.Options{foreign.WithName("channels")})
 	require.NoError(t, err)
 	require.Equal(t, "channels", transport.Capabilities().Name)
 	done()
-	done() // once more does no harm
+	done() // a second call has no effect
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ready(t.Context())))
 	_, _, err = foreign.NewTransport(nil, pubsub, nil)
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))

@@ -12,15 +12,17 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// lane bounds the publishing to one topic. Its slots are given in the order of
-// arrival. It exists while users is not 0.
-type lane struct {
+// topicLimiter bounds the concurrent calls of the publisher for one topic. The runtime
+// serves goroutines that wait for a channel in order of arrival, so messages get their
+// slots in that order. The limiter exists while users is not 0.
+type topicLimiter struct {
 	slots chan struct{}
 	users int
 }
 
-// Publish gives each message its turn, in order, waiting for it under the message's
-// context. It does not wait for the Pub/Sub's answer, only for turns.
+// Publish starts the publishing of each message, in order. It waits, under the context of
+// the message, until the message has its turn. It does not wait for the publisher to
+// return.
 func (t *Transport) Publish(batch []driver.Outgoing) {
 	for i := range batch {
 		t.publish(&batch[i])
@@ -28,7 +30,7 @@ func (t *Transport) Publish(batch []driver.Outgoing) {
 }
 
 func (t *Transport) publish(o *driver.Outgoing) {
-	topic := o.Topic // o is not ours once it is completed
+	topic := o.Topic // o must not be used after Complete
 	if err := t.check(o); err != nil {
 		o.Complete(driver.Failed(err))
 		return
@@ -38,61 +40,62 @@ func (t *Transport) publish(o *driver.Outgoing) {
 		o.Complete(driver.Failed(t.closedError("publish", topic)))
 		return
 	}
-	if err := t.awaitTurn(l, o); err != nil {
+	if err := t.waitForSlot(l, o); err != nil {
 		o.Complete(driver.Failed(err))
 		t.leave(topic, l)
 		return
 	}
-	h := &handover{transport: t, topic: topic, lane: l, out: o, copy: copyOf(o)}
-	if !t.start(h) {
+	c := &publishCall{transport: t, topic: topic, limiter: l, out: o, copy: copyOf(o)}
+	if !t.register(c) {
 		o.Complete(driver.Failed(t.closedError("publish", topic)))
 		<-l.slots
 		t.leave(topic, l)
 		return
 	}
-	go h.run(o.Context)
+	go c.run(o.Context)
 }
 
 func (t *Transport) check(o *driver.Outgoing) error {
 	switch {
 	case o.Topic == "":
-		return t.fail(driver.CodeInvalidArgument, "publish", "", "the topic is empty: name one", nil)
+		return t.newError(driver.CodeInvalidArgument, "publish", "", "the topic is empty: name one", nil)
 	case o.Partition > 0:
-		return t.fail(driver.CodeUnsupported, "publish", o.Topic, "there are no partitions: publish without naming one", nil)
+		return t.newError(driver.CodeUnsupported, "publish", o.Topic, "there are no partitions: publish without naming a partition", nil)
 	case o.Context.Err() != nil:
-		return t.waitError("publish", o.Topic, o.Context)
+		return t.contextError("publish", o.Topic, o.Context)
 	default:
 		return nil
 	}
 }
 
-// enter counts the message in; false when Close has begun.
-func (t *Transport) enter(topic string) (*lane, bool) {
+// enter counts the message and returns the limiter of its topic. It returns false if Close
+// has begun.
+func (t *Transport) enter(topic string) (*topicLimiter, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.beginLocked() {
 		return nil, false
 	}
-	l := t.lanes[topic]
+	l := t.limiters[topic]
 	if l == nil {
-		l = &lane{slots: make(chan struct{}, t.opts.concurrency)}
-		t.lanes[topic] = l
+		l = &topicLimiter{slots: make(chan struct{}, t.opts.publishConcurrency)}
+		t.limiters[topic] = l
 	}
 	l.users++
 	return l, true
 }
 
 // leave undoes enter.
-func (t *Transport) leave(topic string, l *lane) {
+func (t *Transport) leave(topic string, l *topicLimiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l.users--; l.users == 0 {
-		delete(t.lanes, topic)
+		delete(t.limiters, topic)
 	}
 	t.finishLocked()
 }
 
-func (t *Transport) awaitTurn(l *lane, o *driver.Outgoing) error {
+func (t *Transport) waitForSlot(l *topicLimiter, o *driver.Outgoing) error {
 	select {
 	case l.slots <- struct{}{}:
 		return nil
@@ -102,26 +105,27 @@ func (t *Transport) awaitTurn(l *lane, o *driver.Outgoing) error {
 	case l.slots <- struct{}{}:
 		return nil
 	case <-o.Context.Done():
-		return t.waitError("publish", o.Topic, o.Context)
+		return t.contextError("publish", o.Topic, o.Context)
 	case <-t.closing:
 		return t.closedError("publish", o.Topic)
 	}
 }
 
-// start registers h as running; false when Close has given up on those already.
-func (t *Transport) start(h *handover) bool {
+// register adds c to the running calls. It returns false if Close has already abandoned
+// the running calls.
+func (t *Transport) register(c *publishCall) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running == nil {
 		return false
 	}
-	t.running[h] = struct{}{}
+	t.running[c] = struct{}{}
 	return true
 }
 
-// copyOf returns what the publisher is given. It shares nothing with the original,
-// which may change once its outcome is told. Of headers with one name the last is left. What
-// has no UUID gets one: there are Pub/Subs that need it.
+// copyOf returns the message for the publisher. It shares nothing with the original, which
+// can change after its outcome is reported. If several headers have the same name, the last
+// one is kept. A message without a UUID gets one, because some Pub/Subs need it.
 func copyOf(o *driver.Outgoing) *message.Message {
 	uuid := o.UUID
 	if uuid == "" {
@@ -138,56 +142,57 @@ func copyOf(o *driver.Outgoing) *message.Message {
 	return m
 }
 
-// handover is one message that the publisher has. Whoever sets told completes it.
-type handover struct {
+// publishCall is a running call of the publisher for one message. The goroutine that sets
+// completed completes the message.
+type publishCall struct {
 	transport *Transport
 	topic     string
-	lane      *lane
+	limiter   *topicLimiter
 	out       *driver.Outgoing
 	copy      *message.Message
-	told      atomic.Bool
+	completed atomic.Bool
 }
 
-// run publishes the message and gives the turn to the next one.
-func (h *handover) run(ctx context.Context) {
+// run publishes the message and then frees the slot.
+func (c *publishCall) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
-		h.unknown("its time ran out while it was being published: it may or may not have been sent", ctx.Err())
+		c.completeUnknown("the context ended while the message was being published: it may or may not have been sent", ctx.Err())
 	})
-	err := h.publish()
+	err := c.publish()
 	stop()
-	t := h.transport
+	t := c.transport
 	switch {
 	case err == nil:
-		t.connection.worked()
-		h.tell(driver.Outcome{Partition: -1, Offset: -1})
+		t.connection.succeeded()
+		c.complete(driver.Outcome{Partition: -1, Offset: -1})
 	case driver.ContextCode(err) != driver.CodeUnknown && codeOf(err) == driver.CodeUnknown:
-		h.unknown("the publisher gave up on it: it may or may not have been sent", err)
+		c.completeUnknown("the publisher stopped waiting: the message may or may not have been sent", err)
 	default:
-		h.tell(driver.Failed(t.fail(codeOf(err), "publish", h.topic, "", err)))
+		c.complete(driver.Failed(t.newError(codeOf(err), "publish", c.topic, "", err)))
 	}
-	<-h.lane.slots
+	<-c.limiter.slots
 	t.mu.Lock()
-	delete(t.running, h)
+	delete(t.running, c)
 	t.mu.Unlock()
-	t.leave(h.topic, h.lane)
+	t.leave(c.topic, c.limiter)
 }
 
-// publish turns a panic of the publisher into an error.
-func (h *handover) publish() (err error) {
+// publish calls the publisher. It converts a panic to an error.
+func (c *publishCall) publish() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = h.transport.fail(driver.CodeInternal, "publish", h.topic, fmt.Sprintf("the publisher panicked: %v", p), nil)
+			err = c.transport.newError(driver.CodeInternal, "publish", c.topic, fmt.Sprintf("the publisher panicked: %v", p), nil)
 		}
 	}()
-	return h.transport.pub.Publish(h.topic, h.copy)
+	return c.transport.pub.Publish(c.topic, c.copy)
 }
 
-func (h *handover) unknown(reason string, cause error) {
-	h.tell(driver.Failed(h.transport.fail(driver.CodeOutcomeUnknown, "publish", h.topic, reason, cause)))
+func (c *publishCall) completeUnknown(reason string, cause error) {
+	c.complete(driver.Failed(c.transport.newError(driver.CodeOutcomeUnknown, "publish", c.topic, reason, cause)))
 }
 
-func (h *handover) tell(r driver.Outcome) {
-	if h.told.CompareAndSwap(false, true) {
-		h.out.Complete(r)
+func (c *publishCall) complete(r driver.Outcome) {
+	if c.completed.CompareAndSwap(false, true) {
+		c.out.Complete(r)
 	}
 }

@@ -10,26 +10,27 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/transport/foreign"
 )
 
-func TestPublisherGetsACopy(t *testing.T) {
+func TestPublisherReceivesCopy(t *testing.T) {
 	t.Parallel()
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		var got *message.Message
 		var ctxValue any
 		pub := &publisher{publish: func(topic string, m *message.Message) error {
-			require.Equal(t, "orders", topic)
+			assert.Equal(t, "orders", topic)
 			got, ctxValue = m, m.Context().Value(key{})
 			return nil
 		}}
 		tr := open(t, pub, feed(nil))
 		payload := []byte("payload")
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		tr.Publish([]driver.Outgoing{{
 			Context: context.WithValue(t.Context(), key{}, "value"), Topic: "orders", Partition: driver.AnyPartition,
 			Key: []byte("k"), UUID: "id", Headers: []driver.Header{{Key: "trace", Value: "abc"}}, Payload: payload, Sink: sink,
@@ -46,7 +47,7 @@ func TestPublisherGetsACopy(t *testing.T) {
 	})
 }
 
-func TestErrorsOfThePublisherAreClassified(t *testing.T) {
+func TestPublisherErrorsHaveCodes(t *testing.T) {
 	t.Parallel()
 	plain := errors.New("queue is full")
 	for name, c := range map[string]struct {
@@ -57,7 +58,7 @@ func TestErrorsOfThePublisherAreClassified(t *testing.T) {
 		"dial":     {&net.OpError{Op: "dial", Err: errors.New("refused")}, driver.CodeUnavailable},
 		"write":    {&net.OpError{Op: "write", Err: errors.New("reset")}, driver.CodeUnknown},
 		"context":  {context.DeadlineExceeded, driver.CodeOutcomeUnknown},
-		"its own":  {&driver.Error{Code: driver.CodeTooLarge}, driver.CodeTooLarge},
+		"driver error":  {&driver.Error{Code: driver.CodeTooLarge}, driver.CodeTooLarge},
 		"panicked": {nil, driver.CodeInternal},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +70,7 @@ func TestErrorsOfThePublisherAreClassified(t *testing.T) {
 					}
 					return c.err
 				}}, feed(nil))
-				sink := newOutcomes()
+				sink := newOutcomes(t)
 				tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 0)})
 				synctest.Wait()
 				require.Equal(t, c.code, sink.code(t, 0))
@@ -101,65 +102,65 @@ func TestOrderedPublishesOneAtATime(t *testing.T) {
 			defer mu.Unlock()
 			now[topic]--
 			return nil
-		}}, feed(nil), foreign.Ordered(), foreign.Concurrency(8))
-		sink := newOutcomes()
+		}}, feed(nil), foreign.WithOrdered(), foreign.WithPublishConcurrency(8))
+		sink := newOutcomes(t)
 		var batch []driver.Outgoing
 		for i := range 10 {
 			batch = append(batch, outgoing(t.Context(), sink, "a", i))
 		}
 		tr.Publish(batch)
-		require.NoError(t, tr.Close(t.Context()), "waits for what it was given")
+		require.NoError(t, tr.Close(t.Context()), "Close waits for running publishes")
 		require.Equal(t, 10, sink.len())
 		require.Equal(t, 1, most)
 		require.Equal(t, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, order)
 	})
 }
 
-func TestStuckPublisher(t *testing.T) {
+func TestBlockedPublisherDelaysOnlyItsTopic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		unstick := make(chan struct{})
+		unblock := make(chan struct{})
 		tr := open(t, &publisher{publish: func(topic string, _ *message.Message) error {
-			if topic == "stuck" {
-				<-unstick
+			if topic == "blocked" {
+				<-unblock
 			}
 			return nil
-		}}, feed(nil), foreign.Concurrency(2))
-		sink := newOutcomes()
+		}}, feed(nil), foreign.WithPublishConcurrency(2))
+		sink := newOutcomes(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		tr.Publish([]driver.Outgoing{
-			outgoing(ctx, sink, "stuck", 0), outgoing(t.Context(), sink, "stuck", 1),
-			outgoing(ctx, sink, "stuck", 2), // waits for a turn
+			outgoing(ctx, sink, "blocked", 0), outgoing(t.Context(), sink, "blocked", 1),
+			outgoing(ctx, sink, "blocked", 2), // waits for a slot
 		})
 		synctest.Wait()
-		require.Equal(t, driver.CodeOutcomeUnknown, sink.code(t, 0), "the publisher has it")
-		require.Equal(t, driver.CodeDeadlineExceeded, sink.code(t, 2), "the publisher never had it")
+		require.Equal(t, driver.CodeOutcomeUnknown, sink.code(t, 0), "the publisher has received the message")
+		require.Equal(t, driver.CodeDeadlineExceeded, sink.code(t, 2), "the publisher has not received the message")
 		require.Equal(t, 2, sink.len())
 
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "other", 3)})
 		synctest.Wait()
-		require.NoError(t, sink.err(t, 3), "another topic goes on")
+		require.NoError(t, sink.err(t, 3), "another topic is published")
 
-		go tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "stuck", 4)})
+		go tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "blocked", 4)})
 		synctest.Wait()
 		soon, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
 		require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(tr.Close(soon)))
 		require.Equal(t, driver.CodeOutcomeUnknown, sink.code(t, 1))
 		require.Equal(t, driver.CodeClosed, sink.code(t, 4))
-		require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(tr.Close(t.Context())), "the first result")
+		require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(tr.Close(t.Context())), "later calls return the first result")
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "other", 5)})
 		require.Equal(t, driver.CodeClosed, sink.code(t, 5))
-		close(unstick)
+		close(unblock)
 	})
 }
 
-func TestPublishRacingClose(t *testing.T) {
+func TestPublishDuringCloseSucceedsOrReturnsClosed(t *testing.T) {
 	t.Parallel()
 	for range 50 {
 		tr := open(t, &publisher{publish: func(string, *message.Message) error { return nil }}, feed(nil))
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		var wg sync.WaitGroup
 		for p := range 4 {
 			wg.Go(func() {
@@ -180,15 +181,15 @@ func TestPublishRacingClose(t *testing.T) {
 	}
 }
 
-func TestMessagesThatCannotBePublished(t *testing.T) {
+func TestPublishRejectsInvalidMessages(t *testing.T) {
 	t.Parallel()
 	tr := open(t, &publisher{publish: func(string, *message.Message) error { return nil }}, feed(nil))
-	sink := newOutcomes()
+	sink := newOutcomes(t)
 	named := outgoing(t.Context(), sink, "orders", 0)
 	named.Partition = 3
-	dead, kill := context.WithCancel(t.Context())
-	kill()
-	tr.Publish([]driver.Outgoing{named, outgoing(t.Context(), sink, "", 1), outgoing(dead, sink, "orders", 2)})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	tr.Publish([]driver.Outgoing{named, outgoing(t.Context(), sink, "", 1), outgoing(ended, sink, "orders", 2)})
 	require.Equal(t, driver.CodeUnsupported, sink.code(t, 0))
 	require.Equal(t, driver.CodeInvalidArgument, sink.code(t, 1))
 	require.Equal(t, driver.CodeCanceled, sink.code(t, 2))

@@ -12,35 +12,37 @@ import (
 )
 
 const (
-	shortestPause = 100 * time.Millisecond
-	longestPause  = 10 * time.Second
-	// settleTime bounds how long Close waits for the subscriber to see the last Ack.
-	settleTime = 250 * time.Millisecond
-	// drainTime bounds how long Close waits for the subscriber to close its channel.
-	drainTime = time.Second
+	// Bounds of the pause between two attempts to subscribe.
+	minPause = 100 * time.Millisecond
+	maxPause = 10 * time.Second
+	// ackTimeout bounds how long Close waits for the subscriber to process the last Ack.
+	ackTimeout = 250 * time.Millisecond
+	// drainTimeout bounds how long Close waits for the subscriber to close its channel.
+	drainTimeout = time.Second
 )
 
-// session is one subscription, and at the same time its only partition.
+// session is a subscription, and the only partition of that subscription.
 type session struct {
 	transport *Transport
 	spec      driver.Subscription
 
-	// ctx is the foreign subscription's: it ends on Close, or with why it is over.
+	// ctx is the context of the watermill subscription. It ends when the session ends, with
+	// the reason as its cause.
 	ctx context.Context
 	end context.CancelCauseFunc
-	// opener is the goroutine that subscribes. It tells the outcome of each attempt
-	// through attempts; sub and messages are set by it before the one that succeeds.
+	// opener is the goroutine that subscribes. It sends the result of each attempt to
+	// attempts. It sets sub and messages before it sends the result that is nil.
 	opener   sync.WaitGroup
 	attempts chan error
 	sub      message.Subscriber
 	messages <-chan *message.Message
 
-	assigned bool  // belongs to the goroutine that calls Next
-	offset   int64 // belongs to the goroutine that calls Fetch
+	assigned bool  // used only by the goroutine that calls Next
+	offset   int64 // used only by the goroutine that calls Fetch
 
 	mu       sync.Mutex
 	unacked  []delivery
-	acked    *message.Message // the last one
+	acked    *message.Message // the last one that was acknowledged
 	released bool
 
 	closeOnce sync.Once
@@ -48,7 +50,7 @@ type session struct {
 	closeErr  error
 }
 
-// delivery is a foreign message that is not acknowledged yet.
+// delivery is a watermill message that is not acknowledged yet.
 type delivery struct {
 	offset  int64
 	message *message.Message
@@ -66,9 +68,9 @@ func newSession(t *Transport, spec driver.Subscription) *session {
 	return s
 }
 
-// open subscribes, and tries again until it works or can't work.
+// open subscribes. It retries until it succeeds, or the error is permanent.
 func (s *session) open() {
-	pause := shortestPause
+	pause := minPause
 	for {
 		err := s.subscribe()
 		select {
@@ -86,7 +88,7 @@ func (s *session) open() {
 			timer.Stop()
 			return
 		}
-		pause = min(2*pause, longestPause)
+		pause = min(2*pause, maxPause)
 	}
 }
 
@@ -95,12 +97,12 @@ func (s *session) subscribe() error {
 		if s.spec.Group == "" {
 			s.sub = s.transport.sub
 		} else {
-			sub, err := s.transport.opts.group(s.spec.Group)
+			sub, err := s.transport.opts.openGroup(s.spec.Group)
 			if err != nil {
 				return err
 			}
 			if sub == nil {
-				return s.transport.fail(driver.CodeInvalidArgument, "subscribe", s.spec.Topic, "the function given to GroupSubscriber returned no subscriber", nil)
+				return s.transport.newError(driver.CodeInvalidArgument, "subscribe", s.spec.Topic, "the function of WithGroupSubscriber returned a nil subscriber", nil)
 			}
 			s.sub = sub
 		}
@@ -113,8 +115,8 @@ func (s *session) subscribe() error {
 	return nil
 }
 
-// Next returns the partition once the subscriber has subscribed, and an event for
-// each attempt that failed before.
+// Next returns an event for each attempt to subscribe that failed, and the partition when an
+// attempt succeeds.
 func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	if s.ctx.Err() != nil {
 		return driver.Event{}, context.Cause(s.ctx)
@@ -130,57 +132,58 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 			s.assigned = true
 			return driver.Event{Assigned: true, Added: []driver.Partition{&partition{s}}}, nil
 		case permanent(err):
-			s.end(s.transport.fail(codeOf(err), "subscribe", s.spec.Topic, "", err))
+			s.end(s.transport.newError(codeOf(err), "subscribe", s.spec.Topic, "", err))
 			return driver.Event{}, context.Cause(s.ctx)
 		default:
-			return driver.Event{Cause: s.transport.fail(driver.CodeUnavailable, "subscribe", s.spec.Topic, "the subscriber failed to subscribe, trying again", err)}, nil
+			return driver.Event{Cause: s.transport.newError(driver.CodeUnavailable, "subscribe", s.spec.Topic, "the subscriber returned an error, and the transport retries", err)}, nil
 		}
 	case <-ctx.Done():
-		return driver.Event{}, s.transport.waitError("next", s.spec.Topic, ctx)
+		return driver.Event{}, s.transport.contextError("next", s.spec.Topic, ctx)
 	case <-s.ctx.Done():
 		return driver.Event{}, context.Cause(s.ctx)
 	}
 }
 
-// Close nacks what is not acknowledged and ends the foreign subscription.
+// Close nacks the messages that are not acknowledged, and ends the watermill subscription.
 func (s *session) Close(ctx context.Context) error {
 	s.closeOnce.Do(func() {
 		s.closeErr = s.close(ctx)
-		s.transport.forget(s)
+		s.transport.remove(s)
 		close(s.closed)
 	})
 	select {
 	case <-s.closed:
 		return s.closeErr
 	case <-ctx.Done():
-		return s.transport.waitError("close", s.spec.Topic, ctx)
+		return s.transport.contextError("close", s.spec.Topic, ctx)
 	}
 }
 
 func (s *session) close(ctx context.Context) error {
 	s.release()
-	s.settle(ctx)
-	s.end(s.transport.fail(driver.CodeClosed, "subscribe", s.spec.Topic, "the subscription was closed", nil))
-	left := make(chan error, 1)
-	go func() { left <- s.leave() }()
+	s.waitForLastAck(ctx)
+	s.end(s.transport.newError(driver.CodeClosed, "subscribe", s.spec.Topic, "the subscription is closed", nil))
+	drained := make(chan error, 1)
+	go func() { drained <- s.drainAndClose() }()
 	select {
-	case err := <-left:
+	case err := <-drained:
 		return err
 	case <-ctx.Done():
-		return s.transport.waitError("close", s.spec.Topic, ctx)
+		return s.transport.contextError("close", s.spec.Topic, ctx)
 	}
 }
 
-// settle waits until the subscriber shows, by ending its message's context, that it
-// saw the last Ack. Without that an Ack just before Close can be lost to it.
-func (s *session) settle(ctx context.Context) {
+// waitForLastAck waits until the subscriber has processed the last Ack, which it shows by
+// ending the context of the message. Otherwise the subscriber could see the end of the
+// subscription first, and redeliver an acknowledged message.
+func (s *session) waitForLastAck(ctx context.Context) {
 	s.mu.Lock()
 	acked := s.acked
 	s.mu.Unlock()
 	if acked == nil || !s.transport.opts.caps.Redelivery {
 		return
 	}
-	timer := time.NewTimer(settleTime)
+	timer := time.NewTimer(ackTimeout)
 	defer timer.Stop()
 	select {
 	case <-acked.Context().Done():
@@ -189,9 +192,9 @@ func (s *session) settle(ctx context.Context) {
 	}
 }
 
-// leave nacks what the subscriber still hands out until it closes the channel, and
-// closes the subscriber if it is the session's own.
-func (s *session) leave() error {
+// drainAndClose nacks the messages that the subscriber still delivers, and closes the
+// subscriber if it belongs to this session.
+func (s *session) drainAndClose() error {
 	s.opener.Wait()
 	if s.messages != nil {
 		s.drain()
@@ -200,13 +203,14 @@ func (s *session) leave() error {
 		return nil
 	}
 	if err := s.sub.Close(); err != nil {
-		return s.transport.fail(codeOf(err), "close", s.spec.Topic, "", err)
+		return s.transport.newError(codeOf(err), "close", s.spec.Topic, "", err)
 	}
 	return nil
 }
 
+// drain nacks messages until the subscriber closes the channel, or drainTimeout has passed.
 func (s *session) drain() {
-	timer := time.NewTimer(drainTime)
+	timer := time.NewTimer(drainTimeout)
 	defer timer.Stop()
 	for {
 		select {
@@ -221,6 +225,7 @@ func (s *session) drain() {
 	}
 }
 
+// release nacks the messages that are not acknowledged.
 func (s *session) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,41 +236,42 @@ func (s *session) release() {
 	s.unacked = nil
 }
 
-// partition is the session as package bus reads it.
+// partition implements driver.Partition for a session.
 type partition struct{ *session }
 
 // ID is 0.
 func (p *partition) ID() int32 { return 0 }
 
-// Context ends when the session is closed, or the subscriber closed its channel.
+// Context ends when the session is closed, or the subscriber closes its channel.
 func (p *partition) Context() context.Context { return p.ctx }
 
-// Fetch waits for a message, and takes with it what is there already.
+// Fetch waits for a message. It returns it with further messages that are available at once.
 func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	switch {
 	case p.ctx.Err() != nil:
 		return nil, context.Cause(p.ctx)
 	case ctx.Err() != nil:
-		return nil, p.transport.waitError("fetch", p.spec.Topic, ctx)
+		return nil, p.transport.contextError("fetch", p.spec.Topic, ctx)
 	}
 	select {
 	case m, ok := <-p.messages:
 		if !ok {
-			p.end(p.transport.fail(driver.CodeUnavailable, "subscribe", p.spec.Topic,
-				"the foreign subscriber closed its channel: it was closed, or gave up on its broker; subscribe again", nil))
+			p.end(p.transport.newError(driver.CodeUnavailable, "subscribe", p.spec.Topic,
+				"the watermill subscriber closed its channel: it was closed, or lost its broker; subscribe again", nil))
 			return nil, context.Cause(p.ctx)
 		}
-		p.transport.connection.worked()
-		return p.more([]driver.Record{p.receive(m)}), nil
+		p.transport.connection.succeeded()
+		return p.fetchAvailable([]driver.Record{p.receive(m)}), nil
 	case <-ctx.Done():
-		return nil, p.transport.waitError("fetch", p.spec.Topic, ctx)
+		return nil, p.transport.contextError("fetch", p.spec.Topic, ctx)
 	case <-p.ctx.Done():
 		return nil, context.Cause(p.ctx)
 	}
 }
 
-// more adds messages that need no waiting for. A closed channel is for the next Fetch.
-func (p *partition) more(records []driver.Record) []driver.Record {
+// fetchAvailable appends the messages that are available without waiting. The next Fetch
+// handles a closed channel.
+func (p *partition) fetchAvailable(records []driver.Record) []driver.Record {
 	for len(records) < p.spec.MaxFetch {
 		select {
 		case m, ok := <-p.messages:
@@ -280,6 +286,7 @@ func (p *partition) more(records []driver.Record) []driver.Record {
 	return records
 }
 
+// receive converts m to a record, and keeps m until it is committed.
 func (p *partition) receive(m *message.Message) driver.Record {
 	r := driver.Record{Topic: p.spec.Topic, Offset: p.offset, Timestamp: time.Now(), UUID: m.UUID, Payload: m.Payload}
 	p.offset++
@@ -301,13 +308,12 @@ func (p *partition) receive(m *message.Message) driver.Record {
 	return r
 }
 
-// Commit acknowledges the messages below next, group or not: it is the only
-// acknowledgement that the subscriber gets.
+// Commit acknowledges the messages below next to the subscriber, with or without a group.
 func (p *partition) Commit(_ context.Context, next int64, _ string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.released {
-		return p.transport.fail(driver.CodeRevoked, "commit", p.spec.Topic, "the subscription was closed: what was not acknowledged will be delivered again", nil)
+		return p.transport.newError(driver.CodeRevoked, "commit", p.spec.Topic, "the subscription is closed, and its unacknowledged messages are nacked", nil)
 	}
 	n := 0
 	for ; n < len(p.unacked) && p.unacked[n].offset < next; n++ {
@@ -319,5 +325,5 @@ func (p *partition) Commit(_ context.Context, next int64, _ string) error {
 	return nil
 }
 
-// Release nacks what is not acknowledged.
+// Release nacks the messages that are not acknowledged.
 func (p *partition) Release() { p.release() }

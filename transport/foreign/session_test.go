@@ -34,7 +34,7 @@ func nacked(m *message.Message) bool {
 	}
 }
 
-func TestCommitAcknowledgesWhatIsBelow(t *testing.T) {
+func TestCommitAcknowledgesMessagesBelowNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := make(chan *message.Message)
@@ -71,7 +71,7 @@ func TestCommitAcknowledgesWhatIsBelow(t *testing.T) {
 	})
 }
 
-func TestCloseNacksWhatIsBuffered(t *testing.T) {
+func TestCloseNacksBufferedMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		buffered := make(chan *message.Message, 2)
@@ -82,16 +82,16 @@ func TestCloseNacksWhatIsBuffered(t *testing.T) {
 			context.AfterFunc(ctx, func() { close(buffered) })
 			return buffered, nil
 		}}
-		tr := open(t, discard, sub, foreign.KeepOpen())
+		tr := open(t, discard, sub, foreign.WithKeepOpen())
 		subscribe(t, tr, driver.Subscription{Topic: "orders"})
-		require.NoError(t, tr.Close(t.Context()), "ends sessions that are still there")
+		require.NoError(t, tr.Close(t.Context()), "Close ends open sessions")
 		require.True(t, nacked(ms[0]))
 		require.True(t, nacked(ms[1]))
-		require.Zero(t, sub.closed, "kept open")
+		require.Zero(t, sub.closed, "WithKeepOpen leaves the subscriber open")
 	})
 }
 
-func TestLastAckIsSeenBeforeTheSubscriptionEnds(t *testing.T) {
+func TestSubscriberProcessesLastAckBeforeSubscriptionEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		out := make(chan *message.Message)
@@ -104,7 +104,7 @@ func TestLastAckIsSeenBeforeTheSubscriptionEnds(t *testing.T) {
 				defer cancel()
 				m.SetContext(mctx)
 				out <- m
-				time.Sleep(10 * time.Millisecond) // busy with something else
+				time.Sleep(10 * time.Millisecond) // the subscriber is slow
 				select {
 				case <-ctx.Done():
 					seen = "the end"
@@ -114,7 +114,7 @@ func TestLastAckIsSeenBeforeTheSubscriptionEnds(t *testing.T) {
 			}()
 			return out, nil
 		}}
-		tr := open(t, discard, sub, foreign.Redelivers())
+		tr := open(t, discard, sub, foreign.WithRedelivery())
 		session, p := subscribe(t, tr, driver.Subscription{Topic: "orders"})
 		_, err := p.Fetch(t.Context())
 		require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestLastAckIsSeenBeforeTheSubscriptionEnds(t *testing.T) {
 	})
 }
 
-func TestSubscriberThatIgnoresItsContextDoesNotHoldUpClose(t *testing.T) {
+func TestCloseIsBoundedIfSubscriberIgnoresItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		never := make(chan *message.Message)
@@ -140,44 +140,44 @@ func TestSubscriberThatIgnoresItsContextDoesNotHoldUpClose(t *testing.T) {
 	})
 }
 
-func TestClosedChannelEndsTheSession(t *testing.T) {
+func TestClosedChannelEndsSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		out := make(chan *message.Message)
 		sub := &subscriber{subscribe: func(context.Context, string) (<-chan *message.Message, error) { return out, nil }}
 		tr := open(t, discard, sub)
 		session, p := subscribe(t, tr, driver.Subscription{Topic: "orders"})
-		over := make(chan error, 1)
-		go func() { _, err := session.Next(t.Context()); over <- err }()
+		ended := make(chan error, 1)
+		go func() { _, err := session.Next(t.Context()); ended <- err }()
 		close(out)
 		_, err := p.Fetch(t.Context())
 		require.ErrorContains(t, err, "closed its channel")
-		require.Equal(t, err, <-over)
+		require.Equal(t, err, <-ended)
 		require.Equal(t, err, context.Cause(p.Context()))
 		require.NoError(t, tr.Close(t.Context()))
 	})
 }
 
-func TestSubscribingIsTriedAgain(t *testing.T) {
+func TestSubscribeIsRetried(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		away := errors.New("no broker")
+		unavailable := errors.New("no broker")
 		attempts := 0
 		in := feed(nil)
 		sub := &subscriber{subscribe: func(ctx context.Context, topic string) (<-chan *message.Message, error) {
 			if attempts++; attempts < 4 {
-				return nil, away
+				return nil, unavailable
 			}
 			return in.subscribe(ctx, topic)
 		}}
 		tr := open(t, discard, sub)
 		session, err := tr.Subscribe(t.Context(), driver.Subscription{Topic: "orders", Start: driver.Start{Kind: driver.StartNewest}})
-		require.NoError(t, err, "an absent broker is no failure")
+		require.NoError(t, err, "Subscribe does not wait for the subscriber")
 		for range 3 {
 			e, err := session.Next(t.Context())
 			require.NoError(t, err)
 			require.False(t, e.Assigned)
-			require.ErrorIs(t, e.Cause, away)
+			require.ErrorIs(t, e.Cause, unavailable)
 		}
 		e, err := session.Next(t.Context())
 		require.NoError(t, err)
@@ -186,7 +186,7 @@ func TestSubscribingIsTriedAgain(t *testing.T) {
 	})
 }
 
-func TestSubscribingThatCannotWorkEnds(t *testing.T) {
+func TestPermanentSubscribeErrorEndsSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		sub := &subscriber{subscribe: func(context.Context, string) (<-chan *message.Message, error) {
@@ -203,11 +203,11 @@ func TestSubscribingThatCannotWorkEnds(t *testing.T) {
 	})
 }
 
-func TestGroupsHaveASubscriberEach(t *testing.T) {
+func TestEachGroupSubscriptionOwnsItsSubscriber(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		members := map[string]*subscriber{}
-		tr := open(t, discard, feed(nil), foreign.GroupSubscriber(func(group string) (message.Subscriber, error) {
+		tr := open(t, discard, feed(nil), foreign.WithGroupSubscriber(func(group string) (message.Subscriber, error) {
 			members[group] = feed(nil)
 			return members[group], nil
 		}))

@@ -11,9 +11,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Transport is a driver.Transport over a watermill Pub/Sub. All methods may be
-// called from many goroutines at once. Make one with New; give it to bus.New, which
-// closes it.
+// Transport is a [driver.Transport] on a watermill Pub/Sub. All methods are safe for
+// concurrent use. Pass it to bus.New, whose bus closes it.
 type Transport struct {
 	pub  message.Publisher
 	sub  message.Subscriber
@@ -21,7 +20,7 @@ type Transport struct {
 
 	connection connection
 
-	// closing is closed when Close begins, closed when it has ended with closeErr.
+	// closing is closed when Close begins. closed is closed when Close has set closeErr.
 	closing  chan struct{}
 	closed   chan struct{}
 	closeErr error
@@ -29,13 +28,13 @@ type Transport struct {
 	mu       sync.Mutex
 	isClosed bool
 	sessions map[*session]struct{}
-	lanes    map[string]*lane
-	// calls counts what Close waits for: messages that wait for a turn or are being
-	// published, topics that are being created. running holds the messages that are
-	// being published, and is nil once Close has given up on them. drained is closed
-	// when calls is 0 after Close has begun.
+	limiters map[string]*topicLimiter
+	// calls is the number of operations that Close waits for: messages that wait for a
+	// slot or are being published, and topics that are being created. running contains the
+	// running calls of the publisher. It is nil once Close has abandoned them. drained is
+	// closed when Close has begun and calls is 0.
 	calls   int
-	running map[*handover]struct{}
+	running map[*publishCall]struct{}
 	drained chan struct{}
 }
 
@@ -44,13 +43,14 @@ var (
 	_ driver.Admin     = (*Transport)(nil)
 )
 
-// New makes a transport of pub and sub, which it owns from then on unless KeepOpen
-// says otherwise. They may be one and the same value. It fails with InvalidArgument
-// for an option or argument that is wrong, and leaves them open then.
+// New returns a transport that uses pub and sub. They can be the same value. The transport
+// owns them and closes them, unless [WithKeepOpen] is given. New returns an
+// InvalidArgument error if an argument or an option is invalid; pub and sub then stay
+// open. The caller must close the transport, or pass it to bus.New, whose bus closes it.
 func New(pub message.Publisher, sub message.Subscriber, opts ...Option) (*Transport, error) {
 	o := options{
-		caps:        driver.Capabilities{Name: "foreign", Keys: true, DirectAck: true},
-		concurrency: defaultConcurrency,
+		caps:               driver.Capabilities{Name: "foreign", Keys: true, DirectAck: true},
+		publishConcurrency: defaultConcurrency,
 	}
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
@@ -58,39 +58,39 @@ func New(pub message.Publisher, sub message.Subscriber, opts ...Option) (*Transp
 		}
 	}
 	if o.caps.Ordered {
-		o.concurrency = 1
+		o.publishConcurrency = 1
 	}
 	if pub == nil || sub == nil {
-		return nil, o.invalid("a publisher and a subscriber are needed, and one is nil")
+		return nil, o.invalid("the publisher or the subscriber is nil: pass both")
 	}
 	if _, ok := sub.(message.SubscribeInitializer); o.caps.Topics && !ok {
-		return nil, o.invalid("the subscriber has no SubscribeInitialize: leave CreatesTopics out")
+		return nil, o.invalid("the subscriber has no method SubscribeInitialize: leave WithTopicCreation out")
 	}
 	return &Transport{
 		pub: pub, sub: sub, opts: o,
-		connection: connection{now: driver.Connection{State: driver.Connecting, Since: time.Now()}},
+		connection: connection{current: driver.Connection{State: driver.Connecting, Since: time.Now()}},
 		closing:    make(chan struct{}), closed: make(chan struct{}), drained: make(chan struct{}),
-		sessions: make(map[*session]struct{}), lanes: make(map[string]*lane), running: make(map[*handover]struct{}),
+		sessions: make(map[*session]struct{}), limiters: make(map[string]*topicLimiter), running: make(map[*publishCall]struct{}),
 	}, nil
 }
 
-// Capabilities says what the options declared, and that keys are carried.
+// Capabilities returns what the options declared. Keys are always supported.
 func (t *Transport) Capabilities() driver.Capabilities { return t.opts.caps }
 
-// Subscribe begins to subscribe in the background. A group is Unsupported without
-// GroupSubscriber, and so are partitions and a start that needs a log.
+// Subscribe starts to subscribe in the background. It returns Unsupported for a group
+// without [WithGroupSubscriber], for partitions, and for a start at an offset or a time.
 func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
 	switch {
 	case s.Topic == "":
-		return nil, t.fail(driver.CodeInvalidArgument, "subscribe", "", "the topic is empty: name one", nil)
-	case s.Group != "" && t.opts.group == nil:
-		return nil, t.fail(driver.CodeUnsupported, "subscribe", s.Topic, "a watermill subscriber's group is fixed when it is made: declare GroupSubscriber", nil)
+		return nil, t.newError(driver.CodeInvalidArgument, "subscribe", "", "the topic is empty: name one", nil)
+	case s.Group != "" && t.opts.openGroup == nil:
+		return nil, t.newError(driver.CodeUnsupported, "subscribe", s.Topic, "the group of a watermill subscriber is fixed when it is made: use WithGroupSubscriber", nil)
 	case len(s.Partitions) > 0:
-		return nil, t.fail(driver.CodeUnsupported, "subscribe", s.Topic, "there are no partitions to choose from: subscribe to the whole topic", nil)
+		return nil, t.newError(driver.CodeUnsupported, "subscribe", s.Topic, "there are no partitions: subscribe to the whole topic", nil)
 	case s.Start.Kind == driver.StartAtOffset || s.Start.Kind == driver.StartAtTime:
-		return nil, t.fail(driver.CodeUnsupported, "subscribe", s.Topic, "a watermill subscriber's start is fixed when it is made: start at the newest", nil)
+		return nil, t.newError(driver.CodeUnsupported, "subscribe", s.Topic, "the start of a watermill subscriber is fixed when it is made: start at the newest", nil)
 	case ctx.Err() != nil:
-		return nil, t.waitError("subscribe", s.Topic, ctx)
+		return nil, t.contextError("subscribe", s.Topic, ctx)
 	}
 	session := newSession(t, s)
 	t.mu.Lock()
@@ -103,13 +103,13 @@ func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (drive
 	return session, nil
 }
 
-func (t *Transport) forget(s *session) {
+func (t *Transport) remove(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, s)
 }
 
-// Ready returns nil, or Closed after Close: there is nobody to ask.
+// Ready returns nil at once, or Closed after Close. A Pub/Sub cannot report its connection.
 func (t *Transport) Ready(context.Context) error {
 	select {
 	case <-t.closing:
@@ -119,28 +119,30 @@ func (t *Transport) Ready(context.Context) error {
 	}
 }
 
-// Ping is Unsupported: a watermill Pub/Sub can't be asked.
+// Ping returns Unsupported, because a watermill Pub/Sub cannot report its connection.
 func (t *Transport) Ping(context.Context) error {
-	return t.fail(driver.CodeUnsupported, "ping", "", "a watermill Pub/Sub can't be asked whether its broker is there: watch outcomes", nil)
+	return t.newError(driver.CodeUnsupported, "ping", "", "a watermill Pub/Sub cannot report whether its broker is available: observe outcomes instead", nil)
 }
 
-// Observe tells that it is Connecting, and once that it is Connected.
-func (t *Transport) Observe(observe func(driver.Connection)) { t.connection.register(observe) }
+// Observe implements [driver.Transport]. The observer receives Connecting, and Connected after
+// the first publish or delivery that succeeds.
+func (t *Transport) Observe(observer func(driver.Connection)) { t.connection.observe(observer) }
 
-// CreateTopic calls the subscriber's SubscribeInitialize, which does nothing for a
-// topic that is there: it is never AlreadyExists. What spec says beyond the name is
-// Unsupported. A SubscribeInitialize that is under way when ctx ends goes on.
+// CreateTopic calls SubscribeInitialize of the subscriber. That does nothing if the topic
+// exists, so CreateTopic never returns AlreadyExists. It returns Unsupported without
+// [WithTopicCreation], and if spec has more than a name. If ctx ends first, CreateTopic
+// returns OutcomeUnknown, and SubscribeInitialize continues in the background.
 func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) error {
 	initializer, ok := t.sub.(message.SubscribeInitializer)
 	switch {
 	case !t.opts.caps.Topics || !ok:
-		return t.noAdmin("create topic", spec.Name)
+		return t.noAdminError("create topic", spec.Name)
 	case spec.Name == "":
-		return t.fail(driver.CodeInvalidArgument, "create topic", "", "the topic is empty: name one", nil)
+		return t.newError(driver.CodeInvalidArgument, "create topic", "", "the topic is empty: name one", nil)
 	case spec.Partitions > 1 || spec.ReplicationFactor > 1 || len(spec.Config) > 0:
-		return t.fail(driver.CodeUnsupported, "create topic", spec.Name, "SubscribeInitialize takes a name only: configure the subscriber instead", nil)
+		return t.newError(driver.CodeUnsupported, "create topic", spec.Name, "SubscribeInitialize accepts only a name: configure the subscriber instead", nil)
 	case ctx.Err() != nil:
-		return t.waitError("create topic", spec.Name, ctx)
+		return t.contextError("create topic", spec.Name, ctx)
 	}
 	t.mu.Lock()
 	began := t.beginLocked()
@@ -158,33 +160,34 @@ func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) erro
 	select {
 	case err := <-done:
 		if err != nil {
-			return t.fail(codeOf(err), "create topic", spec.Name, "", err)
+			return t.newError(codeOf(err), "create topic", spec.Name, "", err)
 		}
 		return nil
 	case <-ctx.Done():
-		return t.fail(driver.CodeOutcomeUnknown, "create topic", spec.Name, "the wait ended before SubscribeInitialize did", ctx.Err())
+		return t.newError(driver.CodeOutcomeUnknown, "create topic", spec.Name, "the context ended before SubscribeInitialize returned", ctx.Err())
 	}
 }
 
-// DeleteTopic is Unsupported.
+// DeleteTopic returns Unsupported.
 func (t *Transport) DeleteTopic(_ context.Context, topic string) error {
-	return t.noAdmin("delete topic", topic)
+	return t.noAdminError("delete topic", topic)
 }
 
-// DescribeTopic is Unsupported.
+// DescribeTopic returns Unsupported.
 func (t *Transport) DescribeTopic(_ context.Context, topic string) (driver.TopicInfo, error) {
-	return driver.TopicInfo{}, t.noAdmin("describe topic", topic)
+	return driver.TopicInfo{}, t.noAdminError("describe topic", topic)
 }
 
-// ListTopics is Unsupported.
+// ListTopics returns Unsupported.
 func (t *Transport) ListTopics(context.Context) ([]string, error) {
-	return nil, t.noAdmin("list topics", "")
+	return nil, t.noAdminError("list topics", "")
 }
 
-// Close completes messages that wait for their turn with Closed, waits for those
-// that are being published, closes the sessions, and then publisher and subscriber.
-// When ctx ends the messages that are still being published get OutcomeUnknown, and
-// what is still blocked inside the Pub/Sub is left behind.
+// Close completes the messages that wait for a slot with Closed, and waits for those that
+// are being published. Then it closes the sessions, the publisher and the subscriber. If
+// ctx ends first, the messages that are still being published get OutcomeUnknown, and
+// goroutines that are blocked inside the Pub/Sub are abandoned. Later calls wait for the
+// first and return its result.
 func (t *Transport) Close(ctx context.Context) error {
 	t.mu.Lock()
 	first := !t.isClosed
@@ -201,15 +204,15 @@ func (t *Transport) Close(ctx context.Context) error {
 		case <-t.closed:
 			return t.closeErr
 		case <-ctx.Done():
-			return t.waitError("close", "", ctx)
+			return t.contextError("close", "", ctx)
 		}
 	}
-	t.closeErr = t.shutdown(ctx)
+	t.closeErr = t.closeAll(ctx)
 	close(t.closed)
 	return t.closeErr
 }
 
-func (t *Transport) shutdown(ctx context.Context) error {
+func (t *Transport) closeAll(ctx context.Context) error {
 	select {
 	case <-t.drained:
 	case <-ctx.Done():
@@ -219,48 +222,45 @@ func (t *Transport) shutdown(ctx context.Context) error {
 	sessions := t.sessions
 	t.sessions = nil
 	t.mu.Unlock()
-	var closing sync.WaitGroup
+	errs := make([]error, 0, len(sessions)+1)
+	results := make(chan error, len(sessions))
 	for s := range sessions {
-		closing.Go(func() { _ = s.Close(ctx) }) // its only error is ctx's, told below
+		go func() { results <- s.Close(ctx) }()
 	}
-	closing.Wait()
+	for range sessions {
+		errs = append(errs, <-results)
+	}
 	t.connection.stop()
-	if t.opts.keepOpen {
-		return t.ended(ctx, nil)
+	if !t.opts.keepOpen {
+		done := make(chan error, 1)
+		go func() { done <- errors.Join(t.pub.Close(), t.sub.Close()) }()
+		select {
+		case err := <-done:
+			errs = append(errs, err)
+		case <-ctx.Done():
+		}
 	}
-	done := make(chan error, 1)
-	go func() { done <- errors.Join(t.pub.Close(), t.sub.Close()) }()
-	select {
-	case err := <-done:
-		return t.ended(ctx, err)
-	case <-ctx.Done():
-		return t.ended(ctx, nil)
+	if ctx.Err() != nil {
+		return t.contextError("close", "", ctx)
 	}
+	if err := errors.Join(errs...); err != nil {
+		return t.newError(codeOf(err), "close", "", "", err)
+	}
+	return nil
 }
 
-func (t *Transport) ended(ctx context.Context, err error) error {
-	switch {
-	case err != nil:
-		return t.fail(codeOf(err), "close", "", "", err)
-	case ctx.Err() != nil:
-		return t.waitError("close", "", ctx)
-	default:
-		return nil
-	}
-}
-
-// abandon tells those that wait for a publish under way that its outcome is unknown.
+// abandon completes the messages that are still being published with OutcomeUnknown.
 func (t *Transport) abandon() {
 	t.mu.Lock()
-	left := t.running
+	abandoned := t.running
 	t.running = nil
 	t.mu.Unlock()
-	for h := range left {
-		h.unknown("the transport was closed while it was being published", nil)
+	for c := range abandoned {
+		c.completeUnknown("the transport was closed while the message was being published", nil)
 	}
 }
 
-// beginLocked counts a call in; false when Close has begun.
+// beginLocked counts a new operation. It returns false if Close has begun.
 func (t *Transport) beginLocked() bool {
 	if t.isClosed {
 		return false
@@ -269,6 +269,7 @@ func (t *Transport) beginLocked() bool {
 	return true
 }
 
+// finishLocked undoes beginLocked.
 func (t *Transport) finishLocked() {
 	if t.calls--; t.calls == 0 && t.isClosed {
 		close(t.drained)

@@ -13,15 +13,15 @@ import (
 	"github.com/trunkline/trunkline/transport/foreign"
 )
 
-func TestNothingIsPromisedUnlessDeclared(t *testing.T) {
+func TestCapabilitiesAreThoseDeclared(t *testing.T) {
 	t.Parallel()
-	plain := open(t, discard, feed(nil), foreign.KeepOpen())
+	plain := open(t, discard, feed(nil), foreign.WithKeepOpen())
 	require.Equal(t, driver.Capabilities{Name: "foreign", Keys: true, DirectAck: true}, plain.Capabilities())
 	require.NoError(t, plain.Close(t.Context()))
 
-	full := open(t, discard, feed(nil), foreign.KeepOpen(), foreign.Named("nats"), foreign.Ordered(), foreign.CrossProcess(), foreign.Durable(),
-		foreign.Redelivers(), foreign.MaxMessageBytes(1<<20), foreign.CreatesTopics(),
-		foreign.GroupSubscriber(func(string) (message.Subscriber, error) { return feed(nil), nil }))
+	full := open(t, discard, feed(nil), foreign.WithKeepOpen(), foreign.WithName("nats"), foreign.WithOrdered(), foreign.WithCrossProcess(), foreign.WithDurable(),
+		foreign.WithRedelivery(), foreign.WithMaxMessageBytes(1<<20), foreign.WithTopicCreation(),
+		foreign.WithGroupSubscriber(func(string) (message.Subscriber, error) { return feed(nil), nil }))
 	require.Equal(t, driver.Capabilities{
 		Name: "nats", Keys: true, DirectAck: true, Ordered: true, CrossProcess: true, Durable: true, Redelivery: true,
 		Topics: true, Groups: true, MaxMessageBytes: 1 << 20,
@@ -29,10 +29,10 @@ func TestNothingIsPromisedUnlessDeclared(t *testing.T) {
 	require.NoError(t, full.Close(t.Context()))
 }
 
-func TestWrongOptionsAreRefused(t *testing.T) {
+func TestNewRejectsInvalidOptions(t *testing.T) {
 	t.Parallel()
 	for name, opt := range map[string]foreign.Option{
-		"name": foreign.Named(""), "size": foreign.MaxMessageBytes(0), "concurrency": foreign.Concurrency(0), "group": foreign.GroupSubscriber(nil),
+		"name": foreign.WithName(""), "size": foreign.WithMaxMessageBytes(0), "concurrency": foreign.WithPublishConcurrency(0), "group": foreign.WithGroupSubscriber(nil),
 	} {
 		_, err := foreign.New(discard, feed(nil), opt)
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
@@ -41,15 +41,15 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	_, err = foreign.New(discard, nil)
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
-	_, err = foreign.New(discard, struct{ message.Subscriber }{feed(nil)}, foreign.CreatesTopics())
+	_, err = foreign.New(discard, struct{ message.Subscriber }{feed(nil)}, foreign.WithTopicCreation())
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 }
 
-func TestWhatCannotBeSubscribed(t *testing.T) {
+func TestUnsupportedSubscriptionsAreRejected(t *testing.T) {
 	t.Parallel()
 	tr := open(t, discard, feed(nil))
-	dead, kill := context.WithCancel(t.Context())
-	kill()
+	ended, end := context.WithCancel(t.Context())
+	end()
 	for name, c := range map[string]struct {
 		ctx  context.Context
 		s    driver.Subscription
@@ -60,7 +60,7 @@ func TestWhatCannotBeSubscribed(t *testing.T) {
 		"partitions":  {t.Context(), driver.Subscription{Topic: "t", Partitions: []int32{0}}, driver.CodeUnsupported},
 		"offset":      {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtOffset}}, driver.CodeUnsupported},
 		"time":        {t.Context(), driver.Subscription{Topic: "t", Start: driver.Start{Kind: driver.StartAtTime}}, driver.CodeUnsupported},
-		"canceled":    {dead, driver.Subscription{Topic: "t"}, driver.CodeCanceled},
+		"canceled":    {ended, driver.Subscription{Topic: "t"}, driver.CodeCanceled},
 	} {
 		_, err := tr.Subscribe(c.ctx, c.s)
 		require.Equal(t, c.code, driver.CodeOf(err), name)
@@ -73,7 +73,7 @@ func TestWhatCannotBeSubscribed(t *testing.T) {
 	require.Equal(t, driver.CodeClosed, driver.CodeOf(tr.Ready(t.Context())))
 }
 
-func TestConnectedFromTheFirstSuccess(t *testing.T) {
+func TestStateIsConnectedAfterFirstSuccess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fail := true
@@ -85,7 +85,7 @@ func TestConnectedFromTheFirstSuccess(t *testing.T) {
 		}}, feed(nil))
 		var seen []driver.ConnectionState
 		tr.Observe(func(c driver.Connection) { seen = append(seen, c.State) })
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		for i := range 4 {
 			fail = i%2 == 0
 			tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", i)})
@@ -96,7 +96,7 @@ func TestConnectedFromTheFirstSuccess(t *testing.T) {
 	})
 }
 
-func TestTopicsAreCreatedOnlyWhenDeclared(t *testing.T) {
+func TestTopicsAreCreatedOnlyIfDeclared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		sub := feed(nil)
@@ -112,11 +112,11 @@ func TestTopicsAreCreatedOnlyWhenDeclared(t *testing.T) {
 			}
 			return nil
 		}
-		plain := open(t, discard, sub, foreign.KeepOpen())
+		plain := open(t, discard, sub, foreign.WithKeepOpen())
 		require.Equal(t, driver.CodeUnsupported, driver.CodeOf(plain.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders"})))
 		require.NoError(t, plain.Close(t.Context()))
 
-		tr := open(t, discard, sub, foreign.CreatesTopics())
+		tr := open(t, discard, sub, foreign.WithTopicCreation())
 		require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders"}))
 		require.ErrorContains(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "bad"}), "no such exchange")
 		require.Equal(t, []string{"orders", "bad"}, created)
@@ -138,3 +138,23 @@ func TestTopicsAreCreatedOnlyWhenDeclared(t *testing.T) {
 		require.Equal(t, driver.CodeClosed, driver.CodeOf(tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "late"})))
 	})
 }
+
+// Errors of subscribers that the transport owns are reported by Close.
+func TestCloseReportsErrorOfGroupSubscriber(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		failed := errors.New("cannot leave the group")
+		tr := open(t, discard, feed(nil), foreign.WithKeepOpen(), foreign.WithGroupSubscriber(func(string) (message.Subscriber, error) {
+			return failingClose{feed(nil), failed}, nil
+		}))
+		subscribe(t, tr, driver.Subscription{Topic: "orders", Group: "g"})
+		require.ErrorIs(t, tr.Close(t.Context()), failed)
+	})
+}
+
+type failingClose struct {
+	message.Subscriber
+	err error
+}
+
+func (f failingClose) Close() error { return f.err }

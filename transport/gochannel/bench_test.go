@@ -16,7 +16,7 @@ type discard struct{}
 
 func (discard) Published(*driver.Outgoing, driver.Outcome) {}
 
-// BenchmarkTransport is one message from Publish to Fetch, without package bus.
+// BenchmarkTransport measures one message from Publish to Fetch, without package bus.
 func BenchmarkTransport(b *testing.B) {
 	tr, err := gochannel.New()
 	require.NoError(b, err)
@@ -48,7 +48,7 @@ func BenchmarkTransport(b *testing.B) {
 	<-done
 }
 
-// BenchmarkBus is one message through package bus, from Publish to a handler.
+// BenchmarkBus measures one message through package bus, from Publish to a handler.
 func BenchmarkBus(b *testing.B) {
 	tr, err := gochannel.New()
 	require.NoError(b, err)

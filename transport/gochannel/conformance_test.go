@@ -11,7 +11,7 @@ import (
 
 var brokers atomic.Int64
 
-// harness connects by name: every transport of a scenario shares its channels.
+// harness opens a named URL, so that all transports of a scenario share their channels.
 func harness(buffer int) transporttest.Harness {
 	return transporttest.Harness{New: func(*testing.T) transporttest.Connect {
 		url := fmt.Sprintf("chan://conformance-%d?buffer=%d", brokers.Add(1), buffer)

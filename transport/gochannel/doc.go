@@ -1,55 +1,64 @@
-// Package gochannel is a transport inside one process that behaves as if every
-// subscription were a buffered Go channel: ordered, bounded, and gone when it is
-// read. There is no broker and no log.
+// Package gochannel is a transport within one process. Each subscription behaves as a
+// buffered Go channel: ordered and bounded. A message is gone when it is read. There is
+// no broker and no log.
 //
 //	t, err := gochannel.New()
 //	if err != nil {
 //		return err
 //	}
 //	b, err := bus.New(t)
+//	if err != nil {
+//		return err
+//	}
+//	defer b.Close()
 //
-// It suits the parts of one program that talk to each other, and tests of code
-// that needs no replay. Use transport/memory where a test wants what Kafka does:
-// partitions, groups, offsets, redelivery.
+// Use it for parts of one program that exchange messages, and for tests of code that needs
+// no replay. If a test needs partitions, groups, offsets or redelivery, use
+// transport/memory.
 //
 // # URLs
 //
-// For bus.Open the scheme is "chan":
+// The scheme is chan.
 //
 //	chan://               channels of its own
-//	chan://name           channels shared by every chan://name of this process
-//	chan://name?buffer=64 the same, with another bound (default 1024)
+//	chan://name           the channels with this name, shared within the process
+//	chan://name?buffer=64 the same, with another buffer size (default 1024)
 //
-// The buffer belongs to the subscriptions made through that URL, so two users of
-// one name may have different ones. Topics live as long as somebody subscribes to
-// them; closing one bus ends its own subscriptions only. An unknown parameter, a
-// path or several names are an InvalidArgument error.
+// The buffer size applies to the subscriptions that are made through this URL, so two
+// users of one name can have different sizes. A topic exists as long as it has a
+// subscription. Closing a bus ends only its own subscriptions. An unknown parameter, a
+// path and more than one name return an InvalidArgument error.
 //
-// # Message delivery semantics
+// # Message Delivery Semantics
 //
-// Any name is a topic at once. A message goes to every session that is subscribed
-// to its topic at that moment, and reaches all of them in the same order. It is
-// acknowledged when the bounded buffer of each of them has it. With nobody
-// subscribed it is acknowledged at once, and gone.
+// Topics need no creation. A message goes to every session that is subscribed to its topic
+// at that moment, and all of them receive the messages of a topic in the same order. The
+// message is acknowledged to its publisher when the buffer of each session holds it. If
+// the topic has no session, the message is acknowledged at once and dropped.
 //
-// A publish waits, in the order of arrival, until every subscription of its topic
-// has room, for as long as the message's context allows. It is all or nothing: a
-// message that was given up on was seen by no subscription, so its outcome is
-// DeadlineExceeded, Canceled or Closed and never unknown. The slowest subscription
-// of a topic therefore sets the topic's pace. Another topic, a Subscribe and Close
-// are never held up by it, and nothing grows while it is stalled: no goroutine is
-// started for a message or for a subscription.
+// Publish waits until every subscription of the topic has space, for as long as the
+// context of the message allows. Publishers of one topic wait in order of arrival. A
+// message reaches all subscriptions or none: if Publish stops waiting, no subscription
+// has received the message, and the outcome is DeadlineExceeded, Canceled or Closed, never
+// OutcomeUnknown. The slowest subscription therefore sets the pace of its topic. It does
+// not delay other topics, Subscribe or Close, and no memory or goroutines accumulate
+// behind it.
 //
-// What was not handled when a subscription closes is gone: there is no redelivery,
-// and Commit does nothing. Messages that package bus delivers again after a Nack
-// are held by package bus.
+// When a subscription closes, the messages that it has not handled are lost. Commit does
+// nothing. Package bus holds the messages that it delivers again after a Nack.
 //
-// A record's timestamp is the one its publisher set, otherwise when it was
-// published. Its headers are in no particular order, because metadata is a map.
-// The payload is copied once on publishing and shared by all subscriptions.
+// The timestamp of a record is the one that its publisher set, or the time of Publish. The
+// record keeps the headers of the message in their order. (Headers that come from
+// watermill metadata have no order, because metadata is a map.) Publish copies the
+// payload once, and all subscriptions share the copy.
 //
 // # What it does not do
 //
-// No groups, no partitions, no replay, no redelivery, nothing across processes,
-// nothing durable. Package bus refuses what asks for them with code Unsupported.
+// There are no groups, no partitions, no replay and no redelivery after a subscription
+// has closed. Messages do not leave the process and do not survive it. Package bus returns
+// Unsupported for options that need one of these.
+//
+// # As
+//
+// The package has no As function: there is no client library behind it.
 package gochannel

@@ -7,8 +7,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// waitError is for a wait that ctx ended before anything was done.
-func waitError(op, topic string, ctx context.Context) error {
+// contextError reports that ctx ended before the operation had an effect.
+func contextError(op, topic string, ctx context.Context) error {
 	err := ctx.Err()
 	if cause := context.Cause(ctx); cause != nil && cause != err {
 		err = fmt.Errorf("%w: %w", err, cause)
@@ -17,11 +17,15 @@ func waitError(op, topic string, ctx context.Context) error {
 }
 
 func closedError(op, topic string) error {
-	return &driver.Error{Code: driver.CodeClosed, Op: op, Transport: name, Topic: topic, Reason: "the transport was closed"}
+	return &driver.Error{Code: driver.CodeClosed, Op: op, Transport: name, Topic: topic, Reason: "the transport is closed"}
 }
 
-func emptyTopic(op string) error {
-	return &driver.Error{Code: driver.CodeInvalidArgument, Op: op, Transport: name, Reason: "the topic is empty: name one"}
+func emptyTopicError(op string) error {
+	return invalidArgument(op, "the topic is empty: name one")
+}
+
+func invalidArgument(op, reason string) error {
+	return &driver.Error{Code: driver.CodeInvalidArgument, Op: op, Transport: name, Reason: reason}
 }
 
 func unsupported(op, topic, reason string) error {

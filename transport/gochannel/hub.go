@@ -2,11 +2,12 @@ package gochannel
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 )
 
-// hub is the set of topics that transports of one name share. Lock order: hub.mu
-// before topic.mu.
+// hub is the set of topics of all transports with one name. Lock order: hub.mu, then
+// topic.mu.
 type hub struct {
 	mu     sync.RWMutex
 	topics map[string]*topic
@@ -14,14 +15,14 @@ type hub struct {
 
 func newHub() *hub { return &hub{topics: make(map[string]*topic)} }
 
-// topic returns the topic of that name, nil when nobody is subscribed to it.
+// topic returns the topic with this name, nil if it has no session.
 func (h *hub) topic(name string) *topic {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.topics[name]
 }
 
-// join makes s a session of its topic: what is published from now on reaches it.
+// join adds s to its topic. Messages that are published afterwards reach s.
 func (h *hub) join(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -36,75 +37,67 @@ func (h *hub) join(s *session) {
 	tp.sessions = append(tp.sessions, s)
 }
 
-// leave undoes join. A topic without sessions is forgotten, so that names with
-// random parts don't pile up. Publishers that still wait on it find no session and
-// are done: at that moment nobody was subscribed.
+// leave removes s from its topic. A topic without sessions is removed from the hub, so
+// that topics with generated names do not accumulate. Publishers that wait on such a topic
+// then complete, because it has no session.
 func (h *hub) leave(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	tp := s.topic
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
-	for i, other := range tp.sessions {
-		if other == s {
-			last := len(tp.sessions) - 1
-			copy(tp.sessions[i:], tp.sessions[i+1:])
-			tp.sessions[last] = nil
-			tp.sessions = tp.sessions[:last]
-			break
-		}
-	}
+	tp.sessions = slices.DeleteFunc(tp.sessions, func(other *session) bool { return other == s })
 	s.queue.clear()
 	if len(tp.sessions) == 0 {
 		delete(h.topics, s.name)
 	}
-	tp.wakeLocked()
+	tp.wakeFirstLocked()
 }
 
-// topic fans messages out to its sessions. mu guards the sessions, their queues and
-// the line of waiting publishers, which makes a message reach all sessions or none.
-// Nothing waits while holding it.
+// topic delivers messages to its sessions. mu guards the sessions, their queues and the
+// queue of waiting publishers. Holding it makes a message reach all sessions or none.
+// Nothing blocks while holding it.
 type topic struct {
 	mu       sync.Mutex
 	sessions []*session
-	// waiting holds the publishers that found no room, as chan struct{} of one
-	// slot, first come first served.
-	waiting list.List
+	// publishers are waiting for space, in order of arrival. Each element is a
+	// chan struct{} with capacity 1.
+	publishers list.List
 }
 
-// offer gives e to every session if all have room and nobody waits before turn,
-// which is nil for a publisher that is not in line yet. If not, it returns the
-// caller's place in line.
-func (tp *topic) offer(e *entry, turn *list.Element) (*list.Element, bool) {
+// offer adds e to the queue of every session, if all have space and no publisher is ahead
+// of this one. waiting is the place of this publisher in the queue of publishers, nil if
+// it has none. If offer adds nothing, it returns the place of the publisher and false.
+func (tp *topic) offer(e *entry, waiting *list.Element) (*list.Element, bool) {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
-	if tp.waiting.Front() == turn && tp.roomLocked() {
+	if tp.publishers.Front() == waiting && tp.hasSpaceLocked() {
 		e.shared = len(tp.sessions) > 1
 		for _, s := range tp.sessions {
 			s.queue.push(e)
 			s.signal()
 		}
-		if turn != nil {
-			tp.waiting.Remove(turn)
-			tp.wakeLocked()
+		if waiting != nil {
+			tp.publishers.Remove(waiting)
+			tp.wakeFirstLocked()
 		}
 		return nil, true
 	}
-	if turn == nil {
-		turn = tp.waiting.PushBack(make(chan struct{}, 1))
+	if waiting == nil {
+		waiting = tp.publishers.PushBack(make(chan struct{}, 1))
 	}
-	return turn, false
+	return waiting, false
 }
 
-// giveUp leaves the line.
-func (tp *topic) giveUp(turn *list.Element) {
+// stopWaiting removes a publisher from the queue of publishers.
+func (tp *topic) stopWaiting(waiting *list.Element) {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
-	tp.waiting.Remove(turn)
-	tp.wakeLocked()
+	tp.publishers.Remove(waiting)
+	tp.wakeFirstLocked()
 }
 
-func (tp *topic) roomLocked() bool {
+func (tp *topic) hasSpaceLocked() bool {
 	for _, s := range tp.sessions {
 		if s.queue.full() {
 			return false
@@ -113,10 +106,10 @@ func (tp *topic) roomLocked() bool {
 	return true
 }
 
-// wakeLocked lets the first in line look again. It is called whenever there may be
-// room, or the line has a new first.
-func (tp *topic) wakeLocked() {
-	if front := tp.waiting.Front(); front != nil {
+// wakeFirstLocked wakes the first waiting publisher, which then calls offer again. It must
+// be called when there may be space, and when another publisher becomes the first.
+func (tp *topic) wakeFirstLocked() {
+	if front := tp.publishers.Front(); front != nil {
 		select {
 		case front.Value.(chan struct{}) <- struct{}{}:
 		default:

@@ -1,30 +1,23 @@
 package gochannel
 
-import (
-	"fmt"
-
-	"github.com/trunkline/trunkline/bus/driver"
-)
+import "fmt"
 
 const defaultBuffer = 1024
 
-// Option changes what New makes.
+// Option configures a [Transport].
 type Option func(*options) error
 
 type options struct {
 	buffer int
 }
 
-// WithBuffer sets how many messages each subscription made through this transport
-// holds before publishers to its topic wait. The default is 1024; it must be at
-// least 1. Memory is taken as messages arrive.
+// WithBuffer sets how many messages each subscription of this transport holds before
+// publishers of its topic wait. It must be at least 1. The default is 1024. Memory is
+// allocated as messages arrive.
 func WithBuffer(n int) Option {
 	return func(o *options) error {
 		if n < 1 {
-			return &driver.Error{
-				Code: driver.CodeInvalidArgument, Op: "open", Transport: name,
-				Reason: fmt.Sprintf("buffer is %d: it must hold at least 1 message", n),
-			}
+			return invalidArgument("open", fmt.Sprintf("the buffer must be at least 1 message, got %d", n))
 		}
 		o.buffer = n
 		return nil

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// Config holds New's options as fields. The zero Config has the defaults.
+// Config has the options of [New] as fields. The zero Config has the defaults.
 type Config struct {
-	// Buffer is what WithBuffer sets; 0 is the default.
+	// Buffer is the value of [WithBuffer]. The default, 0, means 1024.
 	Buffer int
 }
 
-// NewTransport is New, and a cleanup that closes the transport, in case the bus it is
-// for was never made.
+// NewTransport is a google/wire provider: it returns New with the options of c, and a
+// cleanup function that closes the transport. The cleanup matters only if no bus was made,
+// because a bus closes its transport.
 func NewTransport(c Config) (*Transport, func(), error) {
 	var opts []Option
 	if c.Buffer != 0 {
@@ -25,6 +26,6 @@ func NewTransport(c Config) (*Transport, func(), error) {
 	return t, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = t.Close(ctx) // a bus has closed it already, and told
+		_ = t.Close(ctx) // if there is a bus, it has closed the transport and reported the error
 	}, nil
 }

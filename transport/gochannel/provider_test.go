@@ -9,14 +9,14 @@ import (
 	"github.com/trunkline/trunkline/transport/gochannel"
 )
 
-func TestProvider(t *testing.T) {
+func TestProviderClosesTransportOnCleanup(t *testing.T) {
 	t.Parallel()
 	transport, done, err := gochannel.NewTransport(gochannel.Config{Buffer: 3})
 	require.NoError(t, err)
 	require.NoError(t, transport.Ping(t.Context()))
 	done()
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ping(t.Context())))
-	done() // once more does no harm
+	done() // a second call has no effect
 	_, _, err = gochannel.NewTransport(gochannel.Config{Buffer: -1})
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }

@@ -2,27 +2,27 @@ package gochannel
 
 import "github.com/trunkline/trunkline/bus/driver"
 
-// entry is one message in the queues of all the sessions it went to. Its record has
-// no offset: each session counts its own.
+// entry is one message. It is in the queue of every session that received it. Its record
+// has no offset, because each session has its own offsets.
 type entry struct {
 	record driver.Record
-	// shared: more than one session has it, so each needs headers of its own.
+	// shared means that several sessions have the entry, so each copies the headers.
 	shared bool
 }
 
-// queue is a first-in first-out ring that grows up to its bound.
+// queue is a ring buffer that grows up to limit elements.
 type queue struct {
-	bound int
+	limit int
 	ring  []*entry
 	head  int
 	n     int
 }
 
-func (q *queue) full() bool { return q.n == q.bound }
+func (q *queue) full() bool { return q.n == q.limit }
 
 func (q *queue) push(e *entry) {
 	if q.n == len(q.ring) {
-		grown := make([]*entry, min(max(16, 2*len(q.ring)), q.bound))
+		grown := make([]*entry, min(max(16, 2*len(q.ring)), q.limit))
 		for i := range q.n {
 			grown[i] = q.ring[(q.head+i)%len(q.ring)]
 		}

@@ -9,28 +9,28 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// session is one subscription, and at the same time its only partition.
+// session is a subscription, and the only partition of that subscription.
 type session struct {
 	transport *Transport
 	name      string
 	maxFetch  int
 
-	// topic is set once, by hub.join. queue is guarded by topic.mu.
+	// topic is set once, by hub.join. topic.mu guards queue.
 	topic *topic
 	queue queue
-	// arrived has an element when the queue got something since Fetch last looked.
+	// arrived has capacity 1. It receives when a message is added to the queue.
 	arrived chan struct{}
 
-	// ctx ends when the session is closed, with a Closed error.
+	// ctx ends with a Closed error when the session is closed.
 	ctx   context.Context
 	end   context.CancelCauseFunc
 	leave sync.Once
 
-	// announced belongs to the goroutine that calls Next, offset and taken, which is what
-	// it returned last, to the one that calls Fetch.
+	// announced is used only by the goroutine that calls Next. offset and fetched (what
+	// Fetch returned last) are used only by the goroutine that calls Fetch.
 	announced bool
 	offset    int64
-	taken     []driver.Record
+	fetched   []driver.Record
 }
 
 var (
@@ -44,14 +44,14 @@ func newSession(t *Transport, s driver.Subscription) *session {
 		transport: t,
 		name:      s.Topic,
 		maxFetch:  max(1, s.MaxFetch),
-		queue:     queue{bound: t.buffer},
+		queue:     queue{limit: t.buffer},
 		arrived:   make(chan struct{}, 1),
 		ctx:       ctx,
 		end:       end,
 	}
 }
 
-// Next returns the one partition at once, and then waits for the end.
+// Next returns the partition at once. The next call waits until the session is closed.
 func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	if s.ctx.Err() != nil {
 		return driver.Event{}, context.Cause(s.ctx)
@@ -62,16 +62,16 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	}
 	select {
 	case <-ctx.Done():
-		return driver.Event{}, waitError("next", s.name, ctx)
+		return driver.Event{}, contextError("next", s.name, ctx)
 	case <-s.ctx.Done():
 		return driver.Event{}, context.Cause(s.ctx)
 	}
 }
 
-// Close drops what was not fetched and makes room for publishers that wait.
+// Close drops the messages that were not fetched, which makes space for waiting publishers.
 func (s *session) Close(context.Context) error {
-	s.close("the subscription was closed")
-	s.transport.forget(s)
+	s.close("the subscription is closed")
+	s.transport.remove(s)
 	return nil
 }
 
@@ -82,7 +82,7 @@ func (s *session) close(reason string) {
 	})
 }
 
-// signal tells Fetch that the queue has something. It doesn't block.
+// signal wakes Fetch. It does not block.
 func (s *session) signal() {
 	select {
 	case s.arrived <- struct{}{}:
@@ -90,7 +90,7 @@ func (s *session) signal() {
 	}
 }
 
-// take moves up to maxFetch records out of the queue.
+// take removes up to maxFetch records from the queue.
 func (s *session) take() []driver.Record {
 	s.topic.mu.Lock()
 	defer s.topic.mu.Unlock()
@@ -98,8 +98,8 @@ func (s *session) take() []driver.Record {
 	if n == 0 {
 		return nil
 	}
-	s.taken = slices.Grow(s.taken[:0], n)[:n]
-	records := s.taken
+	s.fetched = slices.Grow(s.fetched[:0], n)[:n]
+	records := s.fetched
 	for i := range records {
 		e := s.queue.pop()
 		records[i] = e.record
@@ -109,11 +109,11 @@ func (s *session) take() []driver.Record {
 		records[i].Offset = s.offset
 		s.offset++
 	}
-	s.topic.wakeLocked()
+	s.topic.wakeFirstLocked()
 	return records
 }
 
-// partition is the session as package bus reads it.
+// partition implements driver.Partition for a session.
 type partition struct{ *session }
 
 // ID is 0.
@@ -122,23 +122,24 @@ func (p *partition) ID() int32 { return 0 }
 // Context ends when the session or its transport is closed.
 func (p *partition) Context() context.Context { return p.ctx }
 
-// Fetch returns what is buffered, and waits when that is nothing.
+// Fetch returns buffered records. If there are none, it waits.
 func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
-	clear(p.taken)
+	clear(p.fetched)
 	for {
 		if p.ctx.Err() != nil {
 			return nil, context.Cause(p.ctx)
 		}
 		if ctx.Err() != nil {
-			return nil, waitError("fetch", p.name, ctx)
+			return nil, contextError("fetch", p.name, ctx)
 		}
 		if records := p.take(); records != nil {
 			return records, nil
 		}
 		select {
 		case <-p.arrived:
-			// Those who are about to publish go first; otherwise a caller and whoever
-			// answers it hand the processor to each other while all others wait.
+			// Yield to goroutines that are about to publish. Without this, a caller of RPC
+			// and the goroutine that answers can keep one processor busy between
+			// themselves, while all other goroutines wait.
 			runtime.Gosched()
 		case <-ctx.Done():
 		case <-p.ctx.Done():
@@ -146,8 +147,8 @@ func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	}
 }
 
-// Commit does nothing: there is no log to hold a position in.
+// Commit does nothing, because there is no log.
 func (p *partition) Commit(context.Context, int64, string) error { return nil }
 
-// Release does nothing: nobody waits for this claim.
+// Release does nothing, because no other session waits for the partition.
 func (p *partition) Release() {}

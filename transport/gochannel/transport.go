@@ -12,22 +12,22 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
+// name is the URL scheme, and the name of the transport in capabilities and errors.
 const name = "chan"
 
-// Transport is a driver.Transport on buffers inside this process. All methods may
-// be called from many goroutines at once. Make one with New; give it to bus.New,
-// which closes it.
+// Transport is a [driver.Transport] within one process. All methods are safe for concurrent
+// use. Pass it to bus.New, whose bus closes it.
 type Transport struct {
 	hub    *hub
 	buffer int
 	opened time.Time
-	// release lets go of a shared hub; called once, when closed.
+	// release is called once, by Close. It releases a shared hub.
 	release func()
 
-	// publishing counts the Publish calls that run, times two, plus one once Close
-	// has begun.
+	// publishing is twice the number of running Publish calls, plus one if Close has begun.
 	publishing atomic.Int64
-	// closing is closed when Close begins, idle when no Publish runs any more.
+	// closing is closed when Close begins. idle is closed when Close has begun and no
+	// Publish runs.
 	closing  chan struct{}
 	idle     chan struct{}
 	idleOnce sync.Once
@@ -39,8 +39,9 @@ type Transport struct {
 
 var _ driver.Transport = (*Transport)(nil)
 
-// New returns a transport with channels of its own. Its error is an InvalidArgument
-// from an option.
+// New returns a transport with its own channels. It returns an InvalidArgument error if an
+// option is invalid. The caller must close the transport, or pass it to bus.New, whose bus
+// closes it.
 func New(opts ...Option) (*Transport, error) {
 	return newTransport(newHub(), func() {}, opts)
 }
@@ -63,14 +64,16 @@ func newTransport(h *hub, release func(), opts []Option) (*Transport, error) {
 	}, nil
 }
 
-// Capabilities says that it is ordered and carries keys, and nothing else.
+// Capabilities reports that messages are ordered and carry keys, and that headers keep their
+// order.
 func (t *Transport) Capabilities() driver.Capabilities {
 	return driver.Capabilities{Name: name, Ordered: true, Keys: true, HeaderOrder: true}
 }
 
-// Publish gives each message to the sessions of its topic, and waits for room under
-// the message's context. A batch with several topics is published to all of them at
-// the same time, so that one which is stalled does not hold up the others.
+// Publish delivers each message to the sessions of its topic, and completes every message
+// before it returns. A message waits for space under its own Context. If a batch has
+// several topics, they are published concurrently, so that a blocked topic does not delay
+// the others.
 func (t *Transport) Publish(batch []driver.Outgoing) {
 	if t.publishing.Add(2)&1 != 0 {
 		for i := range batch {
@@ -118,11 +121,11 @@ func (t *Transport) publish(batch []driver.Outgoing) {
 func (t *Transport) publishOne(o *driver.Outgoing) driver.Outcome {
 	switch {
 	case o.Topic == "":
-		return driver.Failed(emptyTopic("publish"))
+		return driver.Failed(emptyTopicError("publish"))
 	case o.Partition > 0:
-		return driver.Failed(unsupported("publish", o.Topic, "a topic has one partition only: publish without naming one"))
+		return driver.Failed(unsupported("publish", o.Topic, "a topic has only one partition: publish without naming a partition"))
 	case o.Context.Err() != nil:
-		return driver.Failed(waitError("publish", o.Topic, o.Context))
+		return driver.Failed(contextError("publish", o.Topic, o.Context))
 	}
 	accepted := driver.Outcome{Partition: -1, Offset: -1}
 	tp := t.hub.topic(o.Topic)
@@ -130,19 +133,19 @@ func (t *Transport) publishOne(o *driver.Outgoing) driver.Outcome {
 		return accepted
 	}
 	e := newEntry(o)
-	var turn *list.Element
+	var waiting *list.Element
 	for {
 		var done bool
-		if turn, done = tp.offer(e, turn); done {
+		if waiting, done = tp.offer(e, waiting); done {
 			return accepted
 		}
 		select {
-		case <-turn.Value.(chan struct{}):
+		case <-waiting.Value.(chan struct{}):
 		case <-o.Context.Done():
-			tp.giveUp(turn)
-			return driver.Failed(waitError("publish", o.Topic, o.Context))
+			tp.stopWaiting(waiting)
+			return driver.Failed(contextError("publish", o.Topic, o.Context))
 		case <-t.closing:
-			tp.giveUp(turn)
+			tp.stopWaiting(waiting)
 			return driver.Failed(closedError("publish", o.Topic))
 		}
 	}
@@ -163,20 +166,21 @@ func newEntry(o *driver.Outgoing) *entry {
 	return e
 }
 
-// Subscribe joins the topic before it returns: what is published after that is
-// seen. A group, partitions, or a start that needs a log are Unsupported.
+// Subscribe joins the topic before it returns: the session receives every message that is
+// published afterwards. It returns Unsupported for a group, for partitions, and for a start
+// at an offset or a time.
 func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
 	switch {
 	case s.Topic == "":
-		return nil, emptyTopic("subscribe")
+		return nil, emptyTopicError("subscribe")
 	case s.Group != "":
-		return nil, unsupported("subscribe", s.Topic, "there are no groups: subscribe without one, or use another transport")
+		return nil, unsupported("subscribe", s.Topic, "there are no groups: subscribe without a group, or use another transport")
 	case len(s.Partitions) > 0:
-		return nil, unsupported("subscribe", s.Topic, "there are no partitions to choose from: subscribe to the whole topic")
+		return nil, unsupported("subscribe", s.Topic, "a topic has only one partition: subscribe to the whole topic")
 	case s.Start.Kind == driver.StartAtOffset || s.Start.Kind == driver.StartAtTime:
 		return nil, unsupported("subscribe", s.Topic, "there is no log: start at the newest")
 	case ctx.Err() != nil:
-		return nil, waitError("subscribe", s.Topic, ctx)
+		return nil, contextError("subscribe", s.Topic, ctx)
 	}
 	session := newSession(t, s)
 	t.mu.Lock()
@@ -189,16 +193,16 @@ func (t *Transport) Subscribe(ctx context.Context, s driver.Subscription) (drive
 	return session, nil
 }
 
-func (t *Transport) forget(s *session) {
+func (t *Transport) remove(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, s)
 }
 
-// Ready returns nil, or Closed after Close.
+// Ready returns nil at once, or Closed after Close.
 func (t *Transport) Ready(ctx context.Context) error { return t.Ping(ctx) }
 
-// Ping returns nil, or Closed after Close: there is no broker to lose.
+// Ping returns nil, or Closed after Close. There is no broker that could be unavailable.
 func (t *Transport) Ping(context.Context) error {
 	select {
 	case <-t.closing:
@@ -208,14 +212,14 @@ func (t *Transport) Ping(context.Context) error {
 	}
 }
 
-// Observe calls observe once, with Connected: that never changes.
+// Observe calls observe once, with Connected. The state never changes.
 func (t *Transport) Observe(observe func(driver.Connection)) {
 	observe(driver.Connection{State: driver.Connected, Since: t.opened})
 }
 
-// Close completes publishers that wait for room with Closed, ends the sessions made
-// through this transport, and returns when no Publish runs any more. Those of
-// others that share its channels by name go on.
+// Close completes waiting publishers with Closed, ends the sessions of this transport, and
+// returns when no Publish runs. Transports that share the channels are not affected. If
+// ctx ends first, Close returns its error. Close is idempotent.
 func (t *Transport) Close(ctx context.Context) error {
 	t.mu.Lock()
 	first := !t.closed
@@ -229,7 +233,7 @@ func (t *Transport) Close(ctx context.Context) error {
 			t.markIdle()
 		}
 		for s := range sessions {
-			s.close("the transport was closed")
+			s.close("the transport is closed")
 		}
 		t.release()
 	}
@@ -239,9 +243,9 @@ func (t *Transport) Close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-t.idle: // it was all done, however late ctx came
+	case <-t.idle: // done takes precedence over the end of ctx
 		return nil
 	default:
-		return waitError("close", "", ctx)
+		return contextError("close", "", ctx)
 	}
 }

@@ -11,28 +11,40 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/transport/gochannel"
 )
 
-// outcomes is a sink that keeps what it is told, by index, and each only once.
-type outcomes struct {
-	mu   sync.Mutex
-	got  map[int]driver.Outcome
-	more chan struct{}
+// wait bounds every wait of a test. It is reached only if the test fails.
+const wait = 20 * time.Second
+
+// bounded returns a context that ends with the test, or after wait.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	t.Cleanup(cancel)
+	return ctx
 }
 
-func newOutcomes() *outcomes {
-	return &outcomes{got: map[int]driver.Outcome{}, more: make(chan struct{}, 1)}
+// outcomes is a sink that keeps the outcomes by index. It fails the test if a message has two.
+type outcomes struct {
+	t   *testing.T
+	mu  sync.Mutex
+	got map[int]driver.Outcome
+}
+
+func newOutcomes(t *testing.T) *outcomes {
+	return &outcomes{t: t, got: map[int]driver.Outcome{}}
 }
 
 func (o *outcomes) Published(out *driver.Outgoing, r driver.Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, twice := o.got[out.Index]; twice {
-		panic("a message was completed twice")
+		assert.Fail(o.t, "a message was completed twice")
 	}
 	o.got[out.Index] = r
 }
@@ -76,9 +88,10 @@ func open(t *testing.T, opts ...gochannel.Option) *gochannel.Transport {
 
 func subscribe(t *testing.T, tr driver.Transport, topic string) (driver.Session, driver.Partition) {
 	t.Helper()
-	s, err := tr.Subscribe(t.Context(), driver.Subscription{Topic: topic, Start: driver.Start{Kind: driver.StartNewest}, MaxFetch: 10})
+	ctx := bounded(t)
+	s, err := tr.Subscribe(ctx, driver.Subscription{Topic: topic, Start: driver.Start{Kind: driver.StartNewest}, MaxFetch: 10})
 	require.NoError(t, err)
-	e, err := s.Next(t.Context())
+	e, err := s.Next(ctx)
 	require.NoError(t, err)
 	require.True(t, e.Assigned)
 	require.Len(t, e.Added, 1)
@@ -86,22 +99,31 @@ func subscribe(t *testing.T, tr driver.Transport, topic string) (driver.Session,
 	return s, e.Added[0]
 }
 
-// read returns the payloads of the next n records, and checks their offsets.
+// read returns the payloads of the next n records. Their offsets must start at from.
 func read(t *testing.T, p driver.Partition, from int64, n int) []string {
 	t.Helper()
+	got, err := tryRead(bounded(t), p, from, n)
+	require.NoError(t, err)
+	return got
+}
+
+// tryRead is read for goroutines other than that of the test.
+func tryRead(ctx context.Context, p driver.Partition, from int64, n int) ([]string, error) {
 	var got []string
 	for len(got) < n {
-		records, err := p.Fetch(t.Context())
-		require.NoError(t, err)
-		require.NotEmpty(t, records)
+		records, err := p.Fetch(ctx)
+		if err != nil {
+			return got, fmt.Errorf("%d of %d records were read: %w", len(got), n, err)
+		}
 		for _, r := range records {
-			require.Equal(t, from, r.Offset)
+			if r.Offset != from {
+				return got, fmt.Errorf("record %q has offset %d, want %d", r.Payload, r.Offset, from)
+			}
 			from++
 			got = append(got, string(r.Payload))
 		}
 	}
-	require.Len(t, got, n)
-	return got
+	return got, nil
 }
 
 func numbers(from, n int) []string {
@@ -112,56 +134,64 @@ func numbers(from, n int) []string {
 	return s
 }
 
-func TestRecordHoldsWhatWasPublished(t *testing.T) {
+func TestRecordEqualsPublishedMessage(t *testing.T) {
 	t.Parallel()
 	tr := open(t)
 	_, a := subscribe(t, tr, "orders")
 	_, b := subscribe(t, tr, "orders")
 	at := time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC)
 	payload := []byte("payload")
-	sink := newOutcomes()
+	sink := newOutcomes(t)
 	tr.Publish([]driver.Outgoing{{
 		Context: t.Context(), Topic: "orders", Partition: driver.AnyPartition, Key: []byte("device-7"), Timestamp: at,
 		UUID: "id-1", Headers: []driver.Header{{Key: "trace", Value: "abc"}}, Payload: payload, Sink: sink,
 	}})
 	require.Equal(t, driver.Outcome{Partition: -1, Offset: -1}, sink.got[0])
-	payload[0] = 'X' // it is the caller's again
+	payload[0] = 'X' // the caller can reuse it
 
 	for _, p := range []driver.Partition{a, b} {
-		records, err := p.Fetch(t.Context())
+		records, err := p.Fetch(bounded(t))
 		require.NoError(t, err)
 		require.Equal(t, []driver.Record{{
 			Topic: "orders", Key: []byte("device-7"), Timestamp: at, UUID: "id-1",
 			Headers: []driver.Header{{Key: "trace", Value: "abc"}}, Payload: []byte("payload"),
 		}}, records)
-		records[0].Headers[0].Value = "changed by one session" // the record is that session's own
+		records[0].Headers[0].Value = "changed by one session" // the headers belong to one session
 	}
 }
 
-func TestEverySessionSeesAllInOneOrder(t *testing.T) {
+func TestEverySessionReceivesAllMessagesInOneOrder(t *testing.T) {
 	t.Parallel()
 	tr := open(t, gochannel.WithBuffer(8))
 	const publishers, each = 4, 500
 	_, a := subscribe(t, tr, "orders")
 	_, b := subscribe(t, tr, "orders")
+	publishing := bounded(t)
 	var wg sync.WaitGroup
 	for p := range publishers {
 		wg.Go(func() {
-			sink := newOutcomes()
+			sink := newOutcomes(t)
 			var batch []driver.Outgoing
 			for i := range each {
-				batch = append(batch, outgoing(t.Context(), sink, "orders", p*each+i))
+				batch = append(batch, outgoing(publishing, sink, "orders", p*each+i))
 			}
 			tr.Publish(batch[:each/2])
 			tr.Publish(batch[each/2:])
-			if n := sink.accepted(); n != each {
-				panic(fmt.Sprint(n, " accepted"))
-			}
+			assert.Equal(t, each, sink.accepted())
 		})
 	}
 	var first, second []string
-	wg.Go(func() { first = read(t, a, 0, publishers*each) })
-	wg.Go(func() { second = read(t, b, 0, publishers*each) })
+	ctx := bounded(t)
+	wg.Go(func() {
+		var err error
+		first, err = tryRead(ctx, a, 0, publishers*each)
+		assert.NoError(t, err)
+	})
+	wg.Go(func() {
+		var err error
+		second, err = tryRead(ctx, b, 0, publishers*each)
+		assert.NoError(t, err)
+	})
 	wg.Wait()
 	require.Equal(t, first, second)
 	for p := range publishers {
@@ -175,10 +205,10 @@ func TestEverySessionSeesAllInOneOrder(t *testing.T) {
 	}
 }
 
-func TestNobodySubscribed(t *testing.T) {
+func TestMessageWithoutSubscriptionIsDropped(t *testing.T) {
 	t.Parallel()
 	tr := open(t)
-	sink := newOutcomes()
+	sink := newOutcomes(t)
 	tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 0)})
 	require.Equal(t, 1, sink.accepted())
 	_, p := subscribe(t, tr, "orders")
@@ -186,25 +216,25 @@ func TestNobodySubscribed(t *testing.T) {
 	require.Equal(t, []string{"1"}, read(t, p, 0, 1))
 }
 
-func TestGivingUpIsAllOrNothing(t *testing.T) {
+func TestUndeliveredMessageReachesNoSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := open(t, gochannel.WithBuffer(2))
 		_, stalled := subscribe(t, tr, "orders")
 		_, quick := subscribe(t, tr, "orders")
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 0), outgoing(t.Context(), sink, "orders", 1)})
 		require.Equal(t, numbers(0, 2), read(t, quick, 0, 2))
 
 		deadline, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		canceled, giveUp := context.WithCancel(t.Context())
-		time.AfterFunc(2*time.Second, giveUp)
-		dead, kill := context.WithCancel(t.Context())
-		kill()
+		canceled, cancelLater := context.WithCancel(t.Context())
+		time.AfterFunc(2*time.Second, cancelLater)
+		ended, end := context.WithCancel(t.Context())
+		end()
 		start := time.Now()
 		tr.Publish([]driver.Outgoing{
-			outgoing(deadline, sink, "orders", 2), outgoing(canceled, sink, "orders", 3), outgoing(dead, sink, "orders", 4),
+			outgoing(deadline, sink, "orders", 2), outgoing(canceled, sink, "orders", 3), outgoing(ended, sink, "orders", 4),
 		})
 		require.Equal(t, 2*time.Second, time.Since(start))
 		require.Equal(t, driver.CodeDeadlineExceeded, sink.code(t, 2))
@@ -214,28 +244,28 @@ func TestGivingUpIsAllOrNothing(t *testing.T) {
 
 		require.Equal(t, numbers(0, 2), read(t, stalled, 0, 2))
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 5)})
-		require.Equal(t, []string{"5"}, read(t, quick, 2, 1), "what was given up on reached nobody")
-		require.Equal(t, []string{"5"}, read(t, stalled, 2, 1), "what was given up on reached nobody")
+		require.Equal(t, []string{"5"}, read(t, quick, 2, 1), "the undelivered messages reached no session")
+		require.Equal(t, []string{"5"}, read(t, stalled, 2, 1), "the undelivered messages reached no session")
 	})
 }
 
-func TestWaitingPublishersAreServedInTurn(t *testing.T) {
+func TestWaitingPublishersPublishInOrderOfArrival(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := open(t, gochannel.WithBuffer(1))
 		_, p := subscribe(t, tr, "orders")
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 0)})
-		impatient, leave := context.WithCancel(t.Context())
+		cancelable, cancel := context.WithCancel(t.Context())
 		for i := range 6 {
 			ctx := t.Context()
 			if i%2 == 0 {
-				ctx = impatient
+				ctx = cancelable
 			}
 			go tr.Publish([]driver.Outgoing{outgoing(ctx, sink, "orders", i+1)})
 			synctest.Wait()
 		}
-		leave()
+		cancel()
 		synctest.Wait()
 		require.Equal(t, []string{"0", "2", "4", "6"}, read(t, p, 0, 4))
 		for _, i := range []int{1, 3, 5} {
@@ -244,13 +274,13 @@ func TestWaitingPublishersAreServedInTurn(t *testing.T) {
 	})
 }
 
-func TestStalledSubscriberHoldsUpItsTopicOnly(t *testing.T) {
+func TestFullBufferDelaysOnlyItsTopic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := open(t, gochannel.WithBuffer(1))
 		stalled, _ := subscribe(t, tr, "a")
 		_, other := subscribe(t, tr, "b")
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		batch := []driver.Outgoing{
 			outgoing(t.Context(), sink, "a", 0), outgoing(t.Context(), sink, "a", 1),
 			outgoing(t.Context(), sink, "b", 2), outgoing(t.Context(), sink, "b", 3),
@@ -259,22 +289,22 @@ func TestStalledSubscriberHoldsUpItsTopicOnly(t *testing.T) {
 		go func() { defer close(done); tr.Publish(batch) }()
 		synctest.Wait()
 
-		require.Equal(t, numbers(2, 2), read(t, other, 0, 2), "the other topic goes on, within one batch too")
+		require.Equal(t, numbers(2, 2), read(t, other, 0, 2), "the other topic is delivered, although it is in the same batch")
 		_, late := subscribe(t, tr, "a")
 		require.NoError(t, stalled.Close(t.Context()))
-		require.Equal(t, []string{"1"}, read(t, late, 0, 1), "closing the stalled session makes room")
+		require.Equal(t, []string{"1"}, read(t, late, 0, 1), "closing the session with the full buffer makes space")
 		<-done
 		require.Equal(t, 4, sink.accepted())
 	})
 }
 
-func TestStalledSubscriberCostsNothing(t *testing.T) {
+func TestFullBufferStartsNoGoroutines(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := open(t, gochannel.WithBuffer(100))
 		_, p := subscribe(t, tr, "orders")
 		before := runtime.NumGoroutine()
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		const n = 20_000
 		for i := range n {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -282,20 +312,20 @@ func TestStalledSubscriberCostsNothing(t *testing.T) {
 			cancel()
 		}
 		synctest.Wait()
-		// Other tests run beside this one: what counts is that it is not one a message.
+		// Other tests run concurrently, so the bound is below one goroutine for each message.
 		require.Less(t, runtime.NumGoroutine()-before, n/100)
 		require.Equal(t, 100, sink.accepted())
 		require.Equal(t, numbers(0, 100), read(t, p, 0, 100))
 	})
 }
 
-func TestCloseEndsWaits(t *testing.T) {
+func TestCloseEndsWaitingCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr, err := gochannel.New(gochannel.WithBuffer(1))
 		require.NoError(t, err)
 		session, p := subscribe(t, tr, "orders")
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		go tr.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 0), outgoing(t.Context(), sink, "orders", 1)})
 		synctest.Wait()
 		_, idle := subscribe(t, tr, "other")
@@ -324,13 +354,13 @@ func TestCloseEndsWaits(t *testing.T) {
 	})
 }
 
-func TestPublishRacingClose(t *testing.T) {
+func TestPublishDuringCloseSucceedsOrReturnsClosed(t *testing.T) {
 	t.Parallel()
 	for range 50 {
 		tr, err := gochannel.New(gochannel.WithBuffer(4))
 		require.NoError(t, err)
 		_, _ = subscribe(t, tr, "orders")
-		sink := newOutcomes()
+		sink := newOutcomes(t)
 		const publishers, each = 4, 20
 		var wg sync.WaitGroup
 		for p := range publishers {
@@ -351,14 +381,14 @@ func TestPublishRacingClose(t *testing.T) {
 	}
 }
 
-func TestFetchTakesNoMoreThanAsked(t *testing.T) {
+func TestFetchReturnsAtMostMaxFetchRecords(t *testing.T) {
 	t.Parallel()
 	tr := open(t)
-	s, err := tr.Subscribe(t.Context(), driver.Subscription{Topic: "orders", MaxFetch: 3})
+	s, err := tr.Subscribe(bounded(t), driver.Subscription{Topic: "orders", MaxFetch: 3})
 	require.NoError(t, err)
-	e, err := s.Next(t.Context())
+	e, err := s.Next(bounded(t))
 	require.NoError(t, err)
-	sink := newOutcomes()
+	sink := newOutcomes(t)
 	var batch []driver.Outgoing
 	for i := range 40 {
 		batch = append(batch, outgoing(t.Context(), sink, "orders", i))
@@ -366,7 +396,7 @@ func TestFetchTakesNoMoreThanAsked(t *testing.T) {
 	tr.Publish(batch)
 	var got []string
 	for len(got) < 40 {
-		records, err := e.Added[0].Fetch(t.Context())
+		records, err := e.Added[0].Fetch(bounded(t))
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(records), 3)
 		for _, r := range records {
@@ -384,7 +414,7 @@ func TestFetchTakesNoMoreThanAsked(t *testing.T) {
 	e.Added[0].Release()
 }
 
-func TestWhatItCannotDo(t *testing.T) {
+func TestUnsupportedRequestsAreRejected(t *testing.T) {
 	t.Parallel()
 	tr := open(t)
 	require.Equal(t, driver.Capabilities{Name: "chan", Ordered: true, Keys: true, HeaderOrder: true}, tr.Capabilities())
@@ -401,7 +431,7 @@ func TestWhatItCannotDo(t *testing.T) {
 		_, err := tr.Subscribe(t.Context(), c.s)
 		require.Equal(t, c.code, driver.CodeOf(err), name)
 	}
-	sink := newOutcomes()
+	sink := newOutcomes(t)
 	named := outgoing(t.Context(), sink, "orders", 0)
 	named.Partition = 1
 	tr.Publish([]driver.Outgoing{named, outgoing(t.Context(), sink, "", 1)})

@@ -10,15 +10,14 @@ import (
 
 func init() { bus.Register(name, open) }
 
-// named holds the hubs that chan://name shares, for as long as a transport uses
-// them. It is the one thing here that belongs to the process: that is what such a
-// URL asks for.
-var named = struct {
+// namedHubs holds the hubs of chan://name URLs. A hub stays here as long as a transport uses
+// it. The registry is global, because these names are shared by the whole process.
+var namedHubs = struct {
 	sync.Mutex
-	hubs map[string]*sharedHub
-}{hubs: make(map[string]*sharedHub)}
+	hubs map[string]*namedHub
+}{hubs: make(map[string]*namedHub)}
 
-type sharedHub struct {
+type namedHub struct {
 	hub   *hub
 	users int
 }
@@ -29,35 +28,32 @@ func open(_ context.Context, u *driver.URL) (driver.Transport, error) {
 		return nil, err
 	}
 	if u.Path != "" || len(u.Hosts()) > 1 {
-		return nil, &driver.Error{
-			Code: driver.CodeInvalidArgument, Op: "open", Transport: name,
-			Reason: "the URL takes at most one name and no path: write chan:// or chan://name",
-		}
+		return nil, invalidArgument("open", "the URL takes at most one name and no path: write chan:// or chan://name")
 	}
 	if u.Host == "" {
 		return New(WithBuffer(buffer))
 	}
-	return newTransport(acquire(u.Host), func() { release(u.Host) }, []Option{WithBuffer(buffer)})
+	return newTransport(acquireHub(u.Host), func() { releaseHub(u.Host) }, []Option{WithBuffer(buffer)})
 }
 
-func acquire(name string) *hub {
-	named.Lock()
-	defer named.Unlock()
-	s := named.hubs[name]
+func acquireHub(name string) *hub {
+	namedHubs.Lock()
+	defer namedHubs.Unlock()
+	s := namedHubs.hubs[name]
 	if s == nil {
-		s = &sharedHub{hub: newHub()}
-		named.hubs[name] = s
+		s = &namedHub{hub: newHub()}
+		namedHubs.hubs[name] = s
 	}
 	s.users++
 	return s.hub
 }
 
-func release(name string) {
-	named.Lock()
-	defer named.Unlock()
-	if s := named.hubs[name]; s != nil {
+func releaseHub(name string) {
+	namedHubs.Lock()
+	defer namedHubs.Unlock()
+	if s := namedHubs.hubs[name]; s != nil {
 		if s.users--; s.users == 0 {
-			delete(named.hubs, name)
+			delete(namedHubs.hubs, name)
 		}
 	}
 }

@@ -17,27 +17,27 @@ func openURL(t *testing.T, url string) driver.Transport {
 	return tr
 }
 
-func TestURLWithANameSharesChannels(t *testing.T) {
+func TestNamedURLSharesChannels(t *testing.T) {
 	t.Parallel()
 	one, two := openURL(t, "chan://shared?buffer=1"), openURL(t, "chan://shared")
 	other, own := openURL(t, "chan://another"), openURL(t, "chan://")
 	for _, tr := range []driver.Transport{other, own} {
-		subscribe(t, tr, "orders") // a publish that reached it would wait for ever
+		subscribe(t, tr, "orders") // its buffer stays empty, because it does not share the channels
 	}
 	_, p := subscribe(t, one, "orders")
-	sink := newOutcomes()
+	sink := newOutcomes(t)
 	two.Publish([]driver.Outgoing{outgoing(t.Context(), sink, "orders", 0)})
 	require.Equal(t, []string{"0"}, read(t, p, 0, 1))
 
 	require.NoError(t, two.Close(t.Context()))
-	require.NoError(t, p.Context().Err(), "closing one leaves the other's sessions alone")
+	require.NoError(t, p.Context().Err(), "closing one transport does not end the sessions of the other")
 	require.NoError(t, one.Close(t.Context()))
 	require.Error(t, p.Context().Err())
 	require.NoError(t, other.Close(t.Context()))
 	require.NoError(t, own.Close(t.Context()))
 }
 
-func TestWrongURLsAreRefused(t *testing.T) {
+func TestOpenRejectsInvalidURL(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
 		"chan://name?buffer=0", "chan://name?buffer=many", "chan://name?buffers=2", "chan://name/path", "chan://a,b", "chan://me:secret@name",

@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestTopicsAreMadeAndRemoved(t *testing.T) {
+func TestTopicsAreCreatedListedAndDeleted(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithPartitions(3))
 	ctx := bounded(t)
@@ -34,20 +34,20 @@ func TestTopicsAreMadeAndRemoved(t *testing.T) {
 	requireCode(t, driver.CodeCanceled, tr.CreateTopic(canceled, driver.TopicSpec{Name: "c"}))
 }
 
-func TestTopicSpecIsChecked(t *testing.T) {
+func TestCreateTopicRejectsInvalidSpec(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	for name, spec := range map[string]driver.TopicSpec{
-		"no name":       {},
-		"dot":           {Name: "."},
-		"slash":         {Name: "a/b"},
-		"long":          {Name: strings.Repeat("x", 250)},
-		"partitions":    {Name: "a", Partitions: -1},
-		"unknown":       {Name: "a", Config: map[string]string{"compression.type": "zstd"}},
-		"no number":     {Name: "a", Config: map[string]string{memory.ConfigRetentionBytes: "many"}},
-		"zero":          {Name: "a", Config: map[string]string{memory.ConfigRetentionRecords: "0"}},
-		"negative age":  {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "-2"}},
-		"overflown age": {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "9223372036854775807"}},
+		"empty name":      {},
+		"dot":             {Name: "."},
+		"slash":           {Name: "a/b"},
+		"250 characters":  {Name: strings.Repeat("x", 250)},
+		"partitions":      {Name: "a", Partitions: -1},
+		"unknown":         {Name: "a", Config: map[string]string{"compression.type": "zstd"}},
+		"not a number":    {Name: "a", Config: map[string]string{memory.ConfigRetentionBytes: "many"}},
+		"zero":            {Name: "a", Config: map[string]string{memory.ConfigRetentionRecords: "0"}},
+		"negative age":    {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "-2"}},
+		"overflowing age": {Name: "a", Config: map[string]string{memory.ConfigRetentionMS: "9223372036854775807"}},
 	} {
 		requireCode(t, driver.CodeInvalidArgument, tr.CreateTopic(t.Context(), spec))
 		names, err := tr.ListTopics(t.Context())
@@ -56,7 +56,7 @@ func TestTopicSpecIsChecked(t *testing.T) {
 	}
 }
 
-func TestTopicHasItsOwnRetention(t *testing.T) {
+func TestTopicConfigOverridesRetention(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithMaxAge(time.Nanosecond))
 	require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t", Config: map[string]string{
@@ -68,7 +68,7 @@ func TestTopicHasItsOwnRetention(t *testing.T) {
 	requireCode(t, driver.CodeTooLarge, publish(bounded(t), tr, "eeeeee").Err)
 }
 
-func TestDeletedTopicEndsItsSessions(t *testing.T) {
+func TestDeleteTopicEndsSessionsAndClaims(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -90,5 +90,5 @@ func TestDeletedTopicEndsItsSessions(t *testing.T) {
 
 	createTopic(t, tr, 1)
 	mustPublish(t, tr, "new")
-	require.Equal(t, []string{"new"}, payloads(fetch(t, assigned(t, inGroup(t, tr))[0])), "nothing of the old one is left")
+	require.Equal(t, []string{"new"}, payloads(fetch(t, assigned(t, inGroup(t, tr))[0])), "a topic that is created again is empty")
 }

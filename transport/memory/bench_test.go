@@ -20,8 +20,8 @@ func (discard) Published(_ *driver.Outgoing, r driver.Outcome) {
 	}
 }
 
-// BenchmarkPublishFetchCommit is one message's way through the driver, 128 bytes,
-// in batches as they come.
+// BenchmarkPublishFetchCommit measures one message of 128 bytes through the driver, alone
+// and in batches.
 func BenchmarkPublishFetchCommit(b *testing.B) {
 	for _, batch := range []int{1, 64} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
@@ -55,8 +55,9 @@ func BenchmarkPublishFetchCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkHandOver has the reader wait in another goroutine for each record.
-func BenchmarkHandOver(b *testing.B) {
+// BenchmarkPublishToWaitingFetch measures one message to a reader that waits in another
+// goroutine.
+func BenchmarkPublishToWaitingFetch(b *testing.B) {
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	tr, err := memory.New()

@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestCheck(t *testing.T) {
+func TestCheckReportsConnectionAndTopics(t *testing.T) {
 	t.Parallel()
 	tr, err := memory.New()
 	require.NoError(t, err)
@@ -28,17 +28,17 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, `topic "bills": it does not exist`, h.Message)
 	require.Equal(t, driver.HealthOK, h.Topics[0].Status)
 
-	tr.Disconnect(errors.New("pulled the plug"))
+	tr.Disconnect(errors.New("cable unplugged"))
 	h = tr.Check(t.Context(), driver.CheckSpec{Topics: []string{"orders"}})
 	require.Equal(t, driver.HealthCritical, h.Status)
-	require.Contains(t, h.Message, "pulled the plug")
+	require.Contains(t, h.Message, "cable unplugged")
 	require.Equal(t, driver.HealthCritical, h.Topics[0].Status)
 	tr.Connect()
 	require.Equal(t, driver.HealthOK, tr.Check(t.Context(), driver.CheckSpec{}).Status)
 }
 
-// AddPartitions takes the total, as with Kafka.
-func TestTransportAddPartitions(t *testing.T) {
+// As in Kafka, AddPartitions takes the total number of partitions.
+func TestTransportAddPartitionsTakesTotal(t *testing.T) {
 	t.Parallel()
 	tr, err := memory.New()
 	require.NoError(t, err)

@@ -31,20 +31,23 @@ func withKey(key string) func(*driver.Outgoing) {
 	return func(o *driver.Outgoing) { o.Key = []byte(key) }
 }
 
-// contents reads the topic from the start, offsets and keys and payloads.
+// contents reads the topic from start to its end, as "offset:key=payload".
 func contents(t require.TestingT, tr *memory.Transport, start driver.Start) []string {
 	_, end, err := tr.Log().Offsets("t", 0)
 	require.NoError(t, err)
 	s, err := tr.Subscribe(context.Background(), driver.Subscription{Topic: "t", Start: start, MaxFetch: 3})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close(context.Background())) }()
-	e, err := s.Next(context.Background())
+	soon, stop := context.WithTimeout(context.Background(), wait)
+	defer stop()
+	e, err := s.Next(soon)
 	require.NoError(t, err)
 	require.Len(t, e.Added, 1)
 	none, cancel := context.WithCancel(context.Background())
 	var all []string
 	for {
-		// Who reads waits in vain where the end is a tombstone that went: under synctest only.
+		// If the last record was a tombstone that has expired, Fetch waits until the timer
+		// fires. That happens only under synctest, where it takes no time.
 		stop := time.AfterFunc(wait, cancel)
 		records, err := e.Added[0].Fetch(none)
 		stop.Stop()
@@ -61,7 +64,7 @@ func contents(t require.TestingT, tr *memory.Transport, start driver.Start) []st
 	}
 }
 
-func TestCompactionKeepsTheLatestOfEachKey(t *testing.T) {
+func TestCompactionKeepsLatestRecordOfEachKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := compacted(t, nil)
@@ -71,15 +74,15 @@ func TestCompactionKeepsTheLatestOfEachKey(t *testing.T) {
 		}
 		want := []string{"3:c=3", "4:a=4", "5:b=5"}
 		require.Equal(t, want, contents(t, tr, driver.Start{}))
-		require.Equal(t, want, contents(t, tr, driver.Start{Kind: driver.StartAtOffset, Offset: 1}), "a gap is no end of the log")
+		require.Equal(t, want, contents(t, tr, driver.Start{Kind: driver.StartAtOffset, Offset: 1}), "reading continues after a gap")
 		require.Equal(t, want[1:], contents(t, tr, driver.Start{Kind: driver.StartAtOffset, Offset: 4}))
 		oldest, end, err := tr.Log().Offsets("t", 0)
 		require.NoError(t, err)
-		require.Equal(t, []int64{0, 6}, []int64{oldest, end}, "compaction does not move the beginning of the log")
+		require.Equal(t, []int64{0, 6}, []int64{oldest, end}, "compaction does not move the oldest offset")
 	})
 }
 
-func TestTombstonesGoAfterTheirTime(t *testing.T) {
+func TestTombstonesExpire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := compacted(t, map[string]string{memory.ConfigDeleteRetentionMS: "60000"})
@@ -95,11 +98,11 @@ func TestTombstonesGoAfterTheirTime(t *testing.T) {
 		publish(t.Context(), tr, "", withKey("a"))
 		publish(t.Context(), tr, "4", withKey("a"))
 		time.Sleep(61 * time.Second)
-		require.Equal(t, []string{"1:b=2", "5:a=4"}, contents(t, tr, driver.Start{}), "what superseded a tombstone stays")
+		require.Equal(t, []string{"1:b=2", "5:a=4"}, contents(t, tr, driver.Start{}), "a record that replaced a tombstone stays")
 	})
 }
 
-func TestCompactionAndAge(t *testing.T) {
+func TestMaxAgeAppliesOnlyWithDeletePolicy(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[string][]string{"compact": {"0:a=1"}, "compact,delete": nil, "delete": nil} {
 		t.Run(policy, func(t *testing.T) {
@@ -115,7 +118,7 @@ func TestCompactionAndAge(t *testing.T) {
 	}
 }
 
-func TestCompactedTopicsWantAKeyAndAKnownPolicy(t *testing.T) {
+func TestCompactedTopicRejectsMissingKeyAndUnknownPolicy(t *testing.T) {
 	t.Parallel()
 	tr := compacted(t, nil)
 	defer tr.Close(t.Context())
@@ -127,9 +130,9 @@ func TestCompactedTopicsWantAKeyAndAKnownPolicy(t *testing.T) {
 	}
 }
 
-// A full partition takes the next record of a key that it has, whoever has read what:
-// the one before goes.
-func TestCompactionMakesRoomByItself(t *testing.T) {
+// A full partition accepts a record of a key that it has, because the record replaces the
+// older one, read or unread.
+func TestFullCompactedPartitionAcceptsExistingKey(t *testing.T) {
 	t.Parallel()
 	tr := compacted(t, nil, memory.WithMaxRecords(2))
 	defer tr.Close(t.Context())
@@ -145,23 +148,25 @@ func TestCompactionMakesRoomByItself(t *testing.T) {
 	}
 	soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(publish(soon, tr, "no room", withKey("c")).Err))
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(publish(soon, tr, "no space", withKey("c")).Err))
 	require.Equal(t, []string{"0:b=0", "999:a=999"}, contents(t, tr, driver.Start{}))
 }
 
-// Random records, against a map.
-func TestCompactionAsTheModel(t *testing.T) {
+// The model is a map from key to offset.
+func TestCompactionMatchesModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		most := rapid.IntRange(1, 40).Draw(rt, "max records")
 		keys := rapid.IntRange(1, 60).Draw(rt, "keys")
 		tr := compacted(rt, nil, memory.WithMaxRecords(most))
 		defer func() { require.NoError(rt, tr.Close(context.Background())) }()
-		latest := map[string]int64{} // what the log is to hold, when it has room for so much
-		var order []string           // the keys, by their latest record
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		latest := map[string]int64{} // the expected offsets
+		var order []string           // the keys, in the order of their latest record
 		for offset := range int64(rapid.IntRange(1, 400).Draw(rt, "records")) {
 			key := fmt.Sprint(rapid.IntRange(1, keys).Draw(rt, "key"))
-			require.Equal(rt, driver.Outcome{Offset: offset}, publish(context.Background(), tr, "x", withKey(key)))
+			require.Equal(rt, driver.Outcome{Offset: offset}, publish(ctx, tr, "x", withKey(key)))
 			order = append(slices.DeleteFunc(order, func(k string) bool { return k == key }), key)
 			latest[key] = offset
 			for len(order) > most {

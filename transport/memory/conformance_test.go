@@ -14,8 +14,8 @@ import (
 // Not parallel: some scenarios count goroutines.
 func TestConformance(t *testing.T) { transporttest.Run(t, harness()) }
 
-// The programs that Kafka runs a few of.
-func TestRandomProgramsOverABus(t *testing.T) {
+// Kafka runs the first few of the same programs.
+func TestRandomPrograms(t *testing.T) {
 	t.Parallel()
 	transporttest.RunPrograms(t, harness(), 100)
 }
@@ -24,7 +24,8 @@ func harness() transporttest.Harness {
 	of := func(tr driver.Transport) *memory.Transport { return tr.(*memory.Transport) }
 	return transporttest.Harness{
 		New: func(t *testing.T) transporttest.Connect {
-			// Above the suite's patience: nobody is to need it.
+			// Longer than the timeout of the suite, so that a claim that is never released
+			// fails its scenario.
 			log, err := memory.NewLog(memory.WithRevokeTimeout(time.Minute))
 			require.NoError(t, err)
 			return func(t *testing.T) driver.Transport {

@@ -14,9 +14,10 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-var errCable = errors.New("somebody tripped over the cable")
+var errCable = errors.New("cable unplugged")
 
-func lost(t *testing.T, s driver.Session) error {
+// lostAssignment reads the next event, which must be a loss, and returns its cause.
+func lostAssignment(t *testing.T, s driver.Session) error {
 	t.Helper()
 	e, err := s.Next(bounded(t))
 	require.NoError(t, err)
@@ -25,7 +26,7 @@ func lost(t *testing.T, s driver.Session) error {
 	return e.Cause
 }
 
-func TestDisconnectedTransport(t *testing.T) {
+func TestDisconnectedTransportReturnsUnavailable(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	other := beside(t, tr)
@@ -51,16 +52,16 @@ func TestDisconnectedTransport(t *testing.T) {
 	err = tr.Ready(short)
 	requireCode(t, driver.CodeUnavailable, err)
 	require.ErrorIs(t, err, errCable)
-	require.NoError(t, other.Ping(ctx), "the others are not cut off")
+	require.NoError(t, other.Ping(ctx), "other transports stay connected")
 
 	ready := make(chan error, 1)
 	go func() { ready <- tr.Ready(ctx) }()
 	tr.Connect()
-	require.NoError(t, <-ready)
+	require.NoError(t, receive(t, ready))
 	require.NoError(t, publish(ctx, tr, "a").Err)
 }
 
-func TestDisconnectedLogIsAwayForAll(t *testing.T) {
+func TestDisconnectedLogDisconnectsAllTransports(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -77,10 +78,10 @@ func TestDisconnectedLogIsAwayForAll(t *testing.T) {
 	require.NoError(t, tr.Ping(t.Context()))
 	requireCode(t, driver.CodeUnavailable, late.Ping(t.Context()))
 	late.Connect()
-	require.Equal(t, []string{"a"}, payloads(fetch(t, assigned(t, s)[0])), "it connects by itself")
+	require.Equal(t, []string{"a"}, payloads(fetch(t, assigned(t, s)[0])), "the session starts when its transport connects")
 }
 
-func TestGroupGoesOnAtTheCommittedPosition(t *testing.T) {
+func TestGroupResumesAtCommittedOffset(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -93,27 +94,27 @@ func TestGroupGoesOnAtTheCommittedPosition(t *testing.T) {
 	require.NoError(t, p.Commit(t.Context(), 1, ""))
 	tr.Disconnect(errCable)
 	require.ErrorIs(t, context.Cause(p.Context()), errCable)
-	require.ErrorIs(t, lost(t, s), errCable)
+	require.ErrorIs(t, lostAssignment(t, s), errCable)
 	requireCode(t, driver.CodeRevoked, p.Commit(t.Context(), 2, ""))
 	tr.Connect()
-	require.Empty(t, assigned(t, s), "its handlers may still run")
+	require.Empty(t, assigned(t, s), "handlers of the lost claim may still run")
 	p.Release()
 	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, assigned(t, s)[0])))
 }
 
-func TestOthersTakeOverFromTheDisconnected(t *testing.T) {
+func TestPartitionsOfDisconnectedMemberMoveAtOnce(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 2)
-	away := beside(t, tr)
-	first, second := inGroup(t, away), inGroup(t, tr)
+	disconnected := beside(t, tr)
+	first, second := inGroup(t, disconnected), inGroup(t, tr)
 	require.Equal(t, []int32{0}, ids(assigned(t, first)))
 	require.Equal(t, []int32{1}, ids(assigned(t, second)))
-	away.Disconnect(nil)
-	require.Equal(t, []int32{0}, ids(assigned(t, second)), "at once, without a Release")
+	disconnected.Disconnect(nil)
+	require.Equal(t, []int32{0}, ids(assigned(t, second)), "without waiting for a Release")
 }
 
-func TestReaderWithoutGroupSurvivesAnOutage(t *testing.T) {
+func TestSessionWithoutGroupKeepsClaimsInOutage(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	other := beside(t, tr)
@@ -123,7 +124,7 @@ func TestReaderWithoutGroupSurvivesAnOutage(t *testing.T) {
 	mustPublish(t, tr, "a")
 	require.Equal(t, []string{"a"}, payloads(fetch(t, p)))
 	tr.Disconnect(errCable)
-	require.ErrorIs(t, lost(t, s), errCable)
+	require.ErrorIs(t, lostAssignment(t, s), errCable)
 	require.NoError(t, p.Context().Err())
 	mustPublish(t, other, "b")
 	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -135,11 +136,11 @@ func TestReaderWithoutGroupSurvivesAnOutage(t *testing.T) {
 	tr.Connect()
 	require.Equal(t, []string{"b"}, payloads(fetch(t, p)))
 	added := assigned(t, s)
-	require.Equal(t, []int32{1}, ids(added), "what it had is not named again")
+	require.Equal(t, []int32{1}, ids(added), "claims that survive the outage are not announced again")
 	require.Equal(t, []string{"c"}, payloads(fetch(t, added[0])))
 }
 
-func TestNewsThatWasNotReadIsNotLost(t *testing.T) {
+func TestUnreadEventsAreMerged(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -149,12 +150,12 @@ func TestNewsThatWasNotReadIsNotLost(t *testing.T) {
 		tr.Connect()
 	}
 	for _, s := range []driver.Session{reader, member} {
-		require.ErrorIs(t, lost(t, s), errCable)
+		require.ErrorIs(t, lostAssignment(t, s), errCable)
 		require.Equal(t, []int32{0}, ids(assigned(t, s)))
 	}
 }
 
-func TestObserverIsToldEveryChangeInOrder(t *testing.T) {
+func TestObserverReceivesEveryChangeInOrder(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	var mu sync.Mutex
@@ -165,7 +166,7 @@ func TestObserverIsToldEveryChangeInOrder(t *testing.T) {
 		seen = append(seen, c)
 	})
 	tr.Disconnect(errCable)
-	tr.Log().Disconnect(nil) // changes nothing more
+	tr.Log().Disconnect(nil) // already disconnected
 	tr.Connect()
 	tr.Log().Connect()
 	require.NoError(t, tr.Close(t.Context()))
@@ -181,26 +182,26 @@ func TestObserverIsToldEveryChangeInOrder(t *testing.T) {
 	require.NoError(t, seen[2].Cause)
 }
 
-func TestCloseWaitsForTheObserver(t *testing.T) {
+func TestCloseWaitsForRunningObserver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr, err := memory.New()
 		require.NoError(t, err)
-		inside, leave := make(chan struct{}), make(chan struct{})
+		running, finish := make(chan struct{}), make(chan struct{})
 		go tr.Observe(func(driver.Connection) {
-			close(inside)
-			<-leave
+			close(running)
+			<-finish
 		})
-		<-inside
+		<-running
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		requireCode(t, driver.CodeDeadlineExceeded, tr.Close(ctx))
-		close(leave)
+		close(finish)
 		require.NoError(t, tr.Close(t.Context()))
 	})
 }
 
-func TestCloseEndsEverything(t *testing.T) {
+func TestCloseEndsSessionsClaimsAndCalls(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -208,8 +209,9 @@ func TestCloseEndsEverything(t *testing.T) {
 	claims := []driver.Partition{assigned(t, member)[0], assigned(t, reader)[0]}
 	errs := make(chan error, 4)
 	for i, s := range []driver.Session{member, reader} {
-		go func() { _, err := s.Next(context.Background()); errs <- err }()
-		go func() { _, err := claims[i].Fetch(context.Background()); errs <- err }()
+		ctx := bounded(t)
+		go func() { _, err := s.Next(ctx); errs <- err }()
+		go func() { _, err := claims[i].Fetch(ctx); errs <- err }()
 	}
 	require.NoError(t, tr.Close(t.Context()))
 	for range 4 {
@@ -231,7 +233,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	requireCode(t, driver.CodeClosed, tr.Ping(ctx))
 }
 
-func TestCloseOfADisconnectedTransport(t *testing.T) {
+func TestTransportClosedWhileDisconnectedReturnsClosed(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	tr.Disconnect(nil)

@@ -18,7 +18,7 @@ func inGroup(t *testing.T, tr *memory.Transport) driver.Session {
 	return subscribe(t, tr, driver.Subscription{Group: "g"})
 }
 
-// revoked returns those whose context has ended, which must be for a revocation.
+// revoked returns the partitions whose context has ended. The cause must be a revocation.
 func revoked(t *testing.T, partitions []driver.Partition) []driver.Partition {
 	t.Helper()
 	var all []driver.Partition
@@ -31,14 +31,14 @@ func revoked(t *testing.T, partitions []driver.Partition) []driver.Partition {
 	return all
 }
 
-func TestMembersShareEvenlyAndMoveFew(t *testing.T) {
+func TestRebalanceIsEvenAndMovesFewPartitions(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 7)
 	held := map[driver.Session][]driver.Partition{}
 	var members []driver.Session
-	// settle lets go of what was revoked and takes what was added, and returns how
-	// many partitions moved.
+	// settle releases the revoked partitions, takes the added ones, and returns how many
+	// partitions moved.
 	settle := func() (moved int) {
 		for _, s := range members {
 			for _, p := range revoked(t, held[s]) {
@@ -48,7 +48,7 @@ func TestMembersShareEvenlyAndMoveFew(t *testing.T) {
 		}
 		for _, s := range members {
 			ctx, cancel := context.WithCancel(t.Context())
-			cancel() // only what is there
+			cancel() // so that Next does not wait
 			if e, err := s.Next(ctx); err == nil {
 				moved += len(e.Added)
 				held[s] = append(held[s], e.Added...)
@@ -65,19 +65,19 @@ func TestMembersShareEvenlyAndMoveFew(t *testing.T) {
 		require.Equal(t, []int32{0, 1, 2, 3, 4, 5, 6}, all)
 		return moved
 	}
-	for _, want := range []int{7, 3, 2, 1} { // as members join
+	for _, want := range []int{7, 3, 2, 1} { // one member joins each time
 		members = append(members, inGroup(t, tr))
 		require.Equal(t, want, settle())
 	}
 	for len(members) > 1 {
 		leaver := members[0]
-		orphans := len(held[leaver])
+		moving := len(held[leaver])
 		for _, p := range held[leaver] {
 			p.Release()
 		}
 		require.NoError(t, leaver.Close(t.Context()))
 		members = members[1:]
-		require.Equal(t, orphans, settle(), "only what the leaver had moves")
+		require.Equal(t, moving, settle(), "only the partitions of the leaving member move")
 	}
 }
 
@@ -91,18 +91,18 @@ func TestNextOwnerWaitsForRelease(t *testing.T) {
 	first, second := inGroup(t, tr), inGroup(t, beside(t, tr))
 	p := assigned(t, first)[0]
 	require.Equal(t, []string{"a", "b", "c"}, payloads(fetch(t, p)))
-	require.Empty(t, assigned(t, second), "it is assigned, with nothing yet")
+	require.Empty(t, assigned(t, second), "the second member is assigned, without partitions yet")
 
 	require.NoError(t, tr.Log().Rebalance("g", "t"))
 	requireCode(t, driver.CodeRevoked, context.Cause(p.Context()))
 	_, err := p.Fetch(t.Context())
 	requireCode(t, driver.CodeRevoked, err)
-	require.NoError(t, p.Commit(t.Context(), 1, ""), "it may commit until it is released")
+	require.NoError(t, p.Commit(t.Context(), 1, ""), "a revoked claim can commit until it is released")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = second.Next(ctx)
-	require.ErrorIs(t, err, context.Canceled, "nobody else has it yet")
+	require.ErrorIs(t, err, context.Canceled, "the partition is not assigned before it is released")
 
 	p.Release()
 	p.Release()
@@ -110,7 +110,7 @@ func TestNextOwnerWaitsForRelease(t *testing.T) {
 	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, assigned(t, second)[0])))
 }
 
-func TestRevokeTimeout(t *testing.T) {
+func TestRevokeTimeoutReleasesPartition(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := newTransport(t, memory.WithRevokeTimeout(3*time.Second))
@@ -129,7 +129,7 @@ func TestRevokeTimeout(t *testing.T) {
 	})
 }
 
-func TestRebalanceOfOneMemberGivesItBack(t *testing.T) {
+func TestRebalanceOfSingleMemberReturnsItsPartitions(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 2)
@@ -143,7 +143,7 @@ func TestRebalanceOfOneMemberGivesItBack(t *testing.T) {
 	require.Equal(t, []int32{0}, ids(assigned(t, s)))
 }
 
-func TestClaimThatWasNeverSeenIsNotWaitedFor(t *testing.T) {
+func TestUnannouncedClaimMovesAtOnce(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 2)
@@ -151,7 +151,7 @@ func TestClaimThatWasNeverSeenIsNotWaitedFor(t *testing.T) {
 	require.Equal(t, []int32{1}, ids(assigned(t, inGroup(t, tr))))
 }
 
-func TestUncommittedIsRedeliveredAfterACrash(t *testing.T) {
+func TestUncommittedRecordsAreRedeliveredAfterCrash(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -163,17 +163,17 @@ func TestUncommittedIsRedeliveredAfterACrash(t *testing.T) {
 	p := assigned(t, s)[0]
 	fetch(t, p)
 	require.NoError(t, p.Commit(t.Context(), 1, ""))
-	heir := inGroup(t, tr)
-	require.Empty(t, assigned(t, heir))
+	successor := inGroup(t, tr)
+	require.Empty(t, assigned(t, successor))
 
 	victim.Crash()
-	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, assigned(t, heir)[0])))
+	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, assigned(t, successor)[0])))
 	require.Error(t, p.Context().Err())
 	requireCode(t, driver.CodeRevoked, p.Commit(t.Context(), 3, ""))
 	_, err := s.Next(t.Context())
 	requireCode(t, driver.CodeClosed, err)
 	requireCode(t, driver.CodeClosed, publish(bounded(t), victim, "d").Err)
-	p.Release() // the dead may stir
+	p.Release() // a late Release has no effect
 	next, _, _ := tr.Log().Committed("g", "t", 0)
 	require.EqualValues(t, 1, next)
 }
@@ -191,7 +191,7 @@ func TestExpiredMembersJoinAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, e.Assigned)
 	requireCode(t, driver.CodeRevoked, e.Cause)
-	require.Empty(t, assigned(t, s), "its own handlers still run")
+	require.Empty(t, assigned(t, s), "handlers of the expired claims may still run")
 	before[0].Release()
 	before[1].Release()
 	require.Equal(t, []int32{0, 1}, ids(assigned(t, s)))
@@ -199,7 +199,7 @@ func TestExpiredMembersJoinAgain(t *testing.T) {
 	requireCode(t, driver.CodeNotFound, tr.Log().Rebalance("g", "other"))
 }
 
-func TestReleaseWithoutRevokeKeepsOthersOut(t *testing.T) {
+func TestPartitionReleasedWithoutRevocationStaysUnassigned(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -212,7 +212,7 @@ func TestReleaseWithoutRevokeKeepsOthersOut(t *testing.T) {
 	cancel()
 	for _, s := range []driver.Session{first, second} {
 		_, err := s.Next(ctx)
-		require.ErrorIs(t, err, context.Canceled, "it goes to nobody while its member is there")
+		require.ErrorIs(t, err, context.Canceled, "the partition is not assigned while its member is in the group")
 	}
 	require.NoError(t, first.Close(t.Context()))
 	require.Equal(t, []int32{0}, ids(assigned(t, second)))
@@ -221,15 +221,15 @@ func TestReleaseWithoutRevokeKeepsOthersOut(t *testing.T) {
 	require.NoError(t, first.Close(t.Context()))
 }
 
-func TestPartitionsAddedLater(t *testing.T) {
+func TestAddedPartitionsAreReadFromFirstRecord(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
 	newest := driver.Start{Kind: driver.StartNewest}
 	member := subscribe(t, tr, driver.Subscription{Group: "g", Start: newest})
 	reader := subscribe(t, tr, driver.Subscription{Start: newest})
-	picky := subscribe(t, tr, driver.Subscription{Partitions: []int32{0}})
-	for _, s := range []driver.Session{member, reader, picky} {
+	limited := subscribe(t, tr, driver.Subscription{Partitions: []int32{0}})
+	for _, s := range []driver.Session{member, reader, limited} {
 		require.Equal(t, []int32{0}, ids(assigned(t, s)))
 	}
 	require.NoError(t, tr.Log().AddPartitions("t", 2))
@@ -244,12 +244,12 @@ func TestPartitionsAddedLater(t *testing.T) {
 	}
 	require.NoError(t, member.Close(t.Context()))
 	again := assigned(t, subscribe(t, tr, driver.Subscription{Group: "g", Start: newest}))
-	require.Equal(t, []string{"a"}, payloads(fetch(t, again[2])), "newest does not skip what came while the group was there")
+	require.Equal(t, []string{"a"}, payloads(fetch(t, again[2])), "StartNewest does not skip records that were published while the group had members")
 	requireCode(t, driver.CodeInvalidArgument, tr.Log().AddPartitions("t", 0))
 	requireCode(t, driver.CodeNotFound, tr.Log().AddPartitions("other", 1))
 }
 
-func TestStartOutsideTheLogEndsOneMemberOnly(t *testing.T) {
+func TestStartOutOfRangeEndsOnlyThatMember(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 2)

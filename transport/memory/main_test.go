@@ -9,8 +9,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// watermill's suite leaves the goroutines that merge its subscribers' channels,
-	// when nobody reads what was merged.
+	// watermill's suite leaves the goroutines that merge the channels of its subscribers, if
+	// nothing reads the merged channel.
 	const merge = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe."
 	leaktest.Main(m, goleak.IgnoreAnyFunction(merge+"func2"), goleak.IgnoreAnyFunction(merge+"func3"))
 }

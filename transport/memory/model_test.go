@@ -14,9 +14,9 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// model is a naive log, one group "g", and some readers, driven beside the real one
-// by random programs. After each step everybody reads its events and releases what
-// was revoked, so the program is in a state that can be compared.
+// model is a simple log with one group "g" and some sessions without a group. Random
+// programs run on the model and on the real log. After each step every client reads its
+// events and releases its revoked claims, so that the two can be compared.
 type model struct {
 	*rapid.T
 	max        int
@@ -28,18 +28,18 @@ type model struct {
 
 type modelPartition struct {
 	base      int64
-	payloads  []string // all that were ever published, by offset
+	payloads  []string // of all records that were ever published, by offset
 	committed int64    // -1 for none
 }
 
-// client is a session with a transport of its own.
+// client is a session with its own transport.
 type client struct {
-	tr       *memory.Transport
-	session  driver.Session
-	grouped  bool
-	away     bool
-	claims   map[int32]*clientClaim
-	expected map[int32]int64 // of a reader: where its next claim begins
+	tr           *memory.Transport
+	session      driver.Session
+	grouped      bool
+	disconnected bool
+	claims       map[int32]*clientClaim
+	expected     map[int32]int64 // without a group: the offset at which the next claim starts
 }
 
 type clientClaim struct {
@@ -47,7 +47,7 @@ type clientClaim struct {
 	next int64
 }
 
-func TestRandomProgramsAsTheModel(t *testing.T) {
+func TestRandomProgramsMatchModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{T: rt, max: rapid.IntRange(1, 5).Draw(rt, "max records")}
@@ -75,9 +75,9 @@ func TestRandomProgramsAsTheModel(t *testing.T) {
 	})
 }
 
-// patience is short where the model says that a call blocks, so that a slow machine
-// can't make the two disagree.
-func patience(blocks bool) (context.Context, context.CancelFunc) {
+// callContext returns a short timeout if the model says that the call blocks, and a long one
+// if it does not, so that a slow machine does not make the two disagree.
+func callContext(blocks bool) (context.Context, context.CancelFunc) {
 	if blocks {
 		return context.WithTimeout(context.Background(), time.Millisecond)
 	}
@@ -100,22 +100,22 @@ func (m *model) closeAll() {
 func (m *model) members() []*client {
 	var all []*client
 	for _, c := range m.clients {
-		if c.grouped && !c.away {
+		if c.grouped && !c.disconnected {
 			all = append(all, c)
 		}
 	}
 	return all
 }
 
-// start is where a group begins in a partition.
+// start is the offset at which the group starts in the partition.
 func (p *modelPartition) start() int64 { return max(p.committed, p.base) }
 
-// mayTrim says whether every connected client has passed the oldest record.
+// mayTrim reports whether every connected client has passed the oldest record.
 func (m *model) mayTrim(id int32) bool {
 	p := m.partitions[id]
 	for _, c := range m.clients {
 		switch {
-		case c.away:
+		case c.disconnected:
 		case c.grouped && p.start() <= p.base, !c.grouped && c.claims[id].next <= p.base:
 			return false
 		}
@@ -136,7 +136,7 @@ func (m *model) publishOne(rt *rapid.T, id int32) {
 	payload := fmt.Sprint(m.published)
 	full := len(p.payloads)-int(p.base) == m.max
 	blocks := full && !m.mayTrim(id)
-	ctx, cancel := patience(blocks)
+	ctx, cancel := callContext(blocks)
 	defer cancel()
 	r := publish(ctx, m.root, payload, to(id))
 	if blocks {
@@ -152,7 +152,7 @@ func (m *model) publishOne(rt *rapid.T, id int32) {
 
 func (m *model) join(rt *rapid.T, grouped bool) {
 	if len(m.clients) == 5 {
-		rt.Skip("enough")
+		rt.Skip("the limit is reached")
 	}
 	tr, err := memory.New(memory.WithLog(m.root.Log()))
 	require.NoError(rt, err)
@@ -177,7 +177,7 @@ func (m *model) join(rt *rapid.T, grouped bool) {
 // pick returns a client, and one of its claims.
 func (m *model) pick(rt *rapid.T) (*client, *clientClaim) {
 	if len(m.clients) == 0 {
-		rt.Skip("nobody is there")
+		rt.Skip("no clients")
 	}
 	c := rapid.SampledFrom(m.clients).Draw(rt, "client")
 	id := rapid.Int32Range(0, int32(len(m.partitions))-1).Draw(rt, "partition")
@@ -187,11 +187,11 @@ func (m *model) pick(rt *rapid.T) (*client, *clientClaim) {
 func (m *model) fetch(rt *rapid.T) {
 	c, claim := m.pick(rt)
 	if claim == nil {
-		rt.Skip("it does not have it")
+		rt.Skip("the client does not have the partition")
 	}
 	p := &m.partitions[claim.ID()]
-	blocks := c.away || max(claim.next, p.base) == int64(len(p.payloads))
-	ctx, cancel := patience(blocks)
+	blocks := c.disconnected || max(claim.next, p.base) == int64(len(p.payloads))
+	ctx, cancel := callContext(blocks)
 	defer cancel()
 	records, err := claim.Fetch(ctx)
 	if blocks {
@@ -212,7 +212,7 @@ func (m *model) fetch(rt *rapid.T) {
 func (m *model) commit(rt *rapid.T) {
 	c, claim := m.pick(rt)
 	if claim == nil || !c.grouped {
-		rt.Skip("nothing to commit")
+		rt.Skip("no claim in the group")
 	}
 	next := rapid.Int64Range(0, claim.next).Draw(rt, "next")
 	require.NoError(rt, claim.Commit(context.Background(), next, ""))
@@ -251,18 +251,18 @@ func (m *model) crash(rt *rapid.T) {
 func (m *model) disconnect(rt *rapid.T) {
 	c, _ := m.pick(rt)
 	c.tr.Disconnect(nil)
-	c.away = true
+	c.disconnected = true
 }
 
 func (m *model) connect(rt *rapid.T) {
 	c, _ := m.pick(rt)
 	c.tr.Connect()
-	c.away = false
+	c.disconnected = false
 }
 
 func (m *model) rebalance(rt *rapid.T) {
 	if len(m.members()) == 0 {
-		rt.Skip("nobody is there")
+		rt.Skip("no clients")
 	}
 	if rapid.Bool().Draw(rt, "expire") {
 		require.NoError(rt, m.root.Log().ExpireMembers("g", "t"))
@@ -273,7 +273,7 @@ func (m *model) rebalance(rt *rapid.T) {
 
 func (m *model) addPartition(rt *rapid.T) {
 	if len(m.partitions) == 8 {
-		rt.Skip("enough")
+		rt.Skip("the limit is reached")
 	}
 	require.NoError(rt, m.root.Log().AddPartitions("t", 1))
 	m.grow(1)
@@ -282,8 +282,7 @@ func (m *model) addPartition(rt *rapid.T) {
 	}
 }
 
-// settle reads all events and releases all that was revoked until nothing is left,
-// then checks who has what.
+// settle reads all events and releases all revoked claims, and then checks the assignment.
 func (m *model) settle() {
 	none, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -294,7 +293,7 @@ func (m *model) settle() {
 				if claim.Context().Err() == nil {
 					continue
 				}
-				require.True(m, c.grouped, "a reader's claim survives: %v", context.Cause(claim.Context()))
+				require.True(m, c.grouped, "a claim without a group survives: %v", context.Cause(claim.Context()))
 				if p := &m.partitions[id]; claim.Commit(context.Background(), claim.next, "") == nil {
 					p.committed = max(p.start(), claim.next)
 				}
@@ -309,7 +308,7 @@ func (m *model) settle() {
 			}
 			busy = true
 			for _, p := range event.Added {
-				next := c.expected[p.ID()] // 0 for what was added later
+				next := c.expected[p.ID()] // 0 for a partition that was added later
 				if c.grouped {
 					next = m.partitions[p.ID()].start()
 				}
@@ -326,7 +325,7 @@ func (m *model) checkAssignment() {
 	members, n := m.members(), len(m.partitions)
 	for _, c := range m.clients {
 		switch {
-		case c.grouped && c.away:
+		case c.grouped && c.disconnected:
 			require.Empty(m, c.claims)
 		case c.grouped:
 			require.GreaterOrEqual(m, len(c.claims), n/len(members))
@@ -334,7 +333,7 @@ func (m *model) checkAssignment() {
 			for id := range c.claims {
 				all = append(all, id)
 			}
-		case !c.away:
+		case !c.disconnected:
 			require.Len(m, c.claims, n)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestProvider(t *testing.T) {
+func TestProviderClosesTransportOnCleanup(t *testing.T) {
 	t.Parallel()
 	log, err := memory.NewLog()
 	require.NoError(t, err)
@@ -18,7 +18,7 @@ func TestProvider(t *testing.T) {
 	require.NoError(t, transport.Ping(t.Context()))
 	done()
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(transport.Ping(t.Context())))
-	done() // once more does no harm
+	done() // a second call has no effect
 	_, _, err = memory.NewTransport(nil)
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// Messages of every shape come out as they went in, whatever shares their memory in the
-// log, for whoever reads them: what one reader does to his bytes no other sees.
-func TestRecordsOfAnyShape(t *testing.T) {
+// Records of every shape are delivered as they were published, to every reader. A reader that
+// changes its bytes does not affect the others.
+func TestRecordsOfAnyShapeRoundTrip(t *testing.T) {
 	t.Parallel()
 	text := rapid.OneOf(rapid.String(), rapid.Map(rapid.IntRange(0, 100_000), func(n int) string { return strings.Repeat("é", n) }))
 	blob := rapid.OneOf(rapid.Just([]byte(nil)), rapid.Just([]byte{}), rapid.SliceOfN(rapid.Byte(), 0, 300),
@@ -36,21 +36,23 @@ func TestRecordsOfAnyShape(t *testing.T) {
 		}
 		require.NoError(rt, tr.CreateTopic(context.Background(), driver.TopicSpec{Name: "t", Partitions: 1, Config: config}))
 		var want []driver.Record
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
 		sink := make(outcomes, 1)
 		for i := range int64(rapid.IntRange(1, 80).Draw(rt, "records")) {
 			r := driver.Record{Topic: "t", Offset: i, UUID: text.Draw(rt, "uuid"), Key: blob.Draw(rt, "key"), Payload: blob.Draw(rt, "payload"),
 				Timestamp: time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(rt, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(rt, "nanos"))}
 			if len(config) > 0 {
-				r.Key = []byte(fmt.Sprint(i)) // none takes another's place
+				r.Key = []byte(fmt.Sprint(i)) // no record replaces another
 			}
 			for range rapid.IntRange(0, 5).Draw(rt, "headers") {
 				r.Headers = append(r.Headers, driver.Header{Key: name.Draw(rt, "name"), Value: text.Draw(rt, "value")})
 			}
-			out := driver.Outgoing{Context: context.Background(), Topic: "t", Partition: driver.AnyPartition, Key: bytes.Clone(r.Key),
+			out := driver.Outgoing{Context: ctx, Topic: "t", Partition: driver.AnyPartition, Key: bytes.Clone(r.Key),
 				Timestamp: r.Timestamp, UUID: r.UUID, Headers: slices.Clone(r.Headers), Payload: bytes.Clone(r.Payload), Sink: sink}
 			tr.Publish([]driver.Outgoing{out})
-			require.NoError(rt, (<-sink).Err)
-			spoil(out.Key, out.Payload)
+			require.NoError(rt, receive(rt, sink).Err)
+			invert(out.Key, out.Payload)
 			clear(out.Headers)
 			want = append(want, r)
 		}
@@ -59,23 +61,25 @@ func TestRecordsOfAnyShape(t *testing.T) {
 			require.Equal(rt, len(want), len(readAll(rt, tr, rapid.IntRange(1, 100).Draw(rt, "fetch"), func(i int, r *driver.Record) {
 				w := want[i]
 				require.Equal(rt, w, *r)
-				spoil(r.Key, r.Payload)
+				invert(r.Key, r.Payload)
 			})))
 		}
 	})
 }
 
-// readAll reads the topic from its oldest record on.
+// readAll reads the topic from its oldest record to its end.
 func readAll(t *rapid.T, tr *memory.Transport, maxFetch int, each func(i int, r *driver.Record)) (offsets []int64) {
-	s, err := tr.Subscribe(context.Background(), driver.Subscription{Topic: "t", MaxFetch: maxFetch})
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	s, err := tr.Subscribe(ctx, driver.Subscription{Topic: "t", MaxFetch: maxFetch})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close(context.Background())) }()
-	e, err := s.Next(context.Background())
+	e, err := s.Next(ctx)
 	require.NoError(t, err)
 	_, end, err := tr.Log().Offsets("t", 0)
 	require.NoError(t, err)
 	for next := int64(0); next < end; {
-		records, err := e.Added[0].Fetch(context.Background())
+		records, err := e.Added[0].Fetch(ctx)
 		require.NoError(t, err)
 		for i := range records {
 			next = records[i].Offset + 1
@@ -86,7 +90,7 @@ func readAll(t *rapid.T, tr *memory.Transport, maxFetch int, each func(i int, r 
 	return offsets
 }
 
-func spoil(all ...[]byte) {
+func invert(all ...[]byte) {
 	for _, b := range all {
 		for i := range b {
 			b[i] = ^b[i]
@@ -94,8 +98,8 @@ func spoil(all ...[]byte) {
 	}
 }
 
-// A log that has no more to keep lets go of what it kept.
-func TestTheLogLetsGoOfWhatItTrims(t *testing.T) { // not in parallel: what others hold would count
+// The heap does not grow with the records that the log has dropped.
+func TestDroppedRecordsAreFreed(t *testing.T) { // not parallel: it measures the heap
 	for _, policy := range []string{"delete", "compact"} {
 		t.Run(policy, func(t *testing.T) {
 			tr := newTransport(t, memory.WithMaxRecords(100))
@@ -103,23 +107,23 @@ func TestTheLogLetsGoOfWhatItTrims(t *testing.T) { // not in parallel: what othe
 				Config: map[string]string{memory.ConfigCleanupPolicy: policy}}))
 			payload := strings.Repeat("x", 10_000)
 			mustPublish(t, tr, payload, keyed("kept"))
-			rest := func() { // the same key again and again, of a hundred at the most
+			publishMany := func() { // fifty keys, repeatedly
 				for i := range 2000 {
 					mustPublish(t, tr, payload, keyed(fmt.Sprint(i%50)))
 				}
 			}
-			rest()
-			before := held()
+			publishMany()
+			before := heapInUse()
 			for range 5 {
-				rest()
+				publishMany()
 			}
-			require.Less(t, held(), before+20<<20, "of 100 MB that went through it")
+			require.Less(t, heapInUse(), before+20<<20, "after 100 MB have passed through the log")
 		})
 	}
 }
 
-// held is what the program has on its heap.
-func held() uint64 {
+// heapInUse returns the size of the reachable heap.
+func heapInUse() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -11,9 +11,10 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-const wait = time.Minute
+// wait bounds every wait of a test. It is reached only if the test fails.
+const wait = 20 * time.Second
 
-// bounded ends with the test, or when something hangs.
+// bounded returns a context that ends with the test, or after wait.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
@@ -21,7 +22,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// newTransport opens a transport that is closed with the test.
+// newTransport returns a transport that is closed with the test.
 func newTransport(t *testing.T, opts ...memory.Option) *memory.Transport {
 	t.Helper()
 	tr, err := memory.New(opts...)
@@ -30,7 +31,7 @@ func newTransport(t *testing.T, opts ...memory.Option) *memory.Transport {
 	return tr
 }
 
-// beside opens another transport on the same log.
+// beside returns another transport on the same log.
 func beside(t *testing.T, tr *memory.Transport) *memory.Transport {
 	t.Helper()
 	return newTransport(t, memory.WithLog(tr.Log()))
@@ -41,7 +42,7 @@ func createTopic(t *testing.T, tr *memory.Transport, partitions int32) {
 	require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t", Partitions: partitions}))
 }
 
-// outcomes is a sink that keeps what it is told.
+// outcomes is a sink that keeps the outcomes.
 type outcomes chan result
 
 type result struct {
@@ -65,6 +66,17 @@ func outgoing(ctx context.Context, sink driver.Sink, payload string, opts ...out
 		opt(&o)
 	}
 	return o
+}
+
+// receive returns the next value of c. It fails the test if there is none within wait.
+func receive[T any](t require.TestingT, c <-chan T) T {
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(wait):
+		require.FailNow(t, "nothing was received")
+		panic("unreachable")
+	}
 }
 
 // publish returns the outcome of one message.
@@ -94,12 +106,13 @@ func subscribe(t *testing.T, tr *memory.Transport, sub driver.Subscription) driv
 	return s
 }
 
-// assigned reads the next event, which must be an assignment, and returns what is new.
+// assigned reads the next event, which must be an assignment, and returns the added
+// partitions.
 func assigned(t *testing.T, s driver.Session) []driver.Partition {
 	t.Helper()
 	e, err := s.Next(bounded(t))
 	require.NoError(t, err)
-	require.True(t, e.Assigned, "lost the assignment: %v", e.Cause)
+	require.True(t, e.Assigned, "the assignment was lost: %v", e.Cause)
 	return e.Added
 }
 
@@ -132,7 +145,7 @@ func ids(partitions []driver.Partition) []int32 {
 	return all
 }
 
-func TestRecordIsWhatWasPublished(t *testing.T) {
+func TestRecordEqualsPublishedMessage(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -142,8 +155,8 @@ func TestRecordIsWhatWasPublished(t *testing.T) {
 	out.UUID, out.Payload = "the-uuid", []byte("payload")
 	out.Headers = []driver.Header{{Key: "name", Value: "value"}, {Key: "name", Value: "again"}, {Key: "a"}}
 	tr.Publish([]driver.Outgoing{out})
-	require.Equal(t, driver.Outcome{Partition: 0, Offset: 0}, (<-sink).Outcome)
-	out.Payload[0], out.Headers[0].Value = 'X', "X" // the publisher may use its memory again
+	require.Equal(t, driver.Outcome{Partition: 0, Offset: 0}, receive(t, sink).Outcome)
+	out.Payload[0], out.Headers[0].Value = 'X', "X" // the publisher can reuse its memory
 
 	s := subscribe(t, tr, driver.Subscription{})
 	records := fetch(t, assigned(t, s)[0])
@@ -151,7 +164,7 @@ func TestRecordIsWhatWasPublished(t *testing.T) {
 		Headers: []driver.Header{{Key: "name", Value: "value"}, {Key: "name", Value: "again"}, {Key: "a"}}, Payload: []byte("payload")}}, records)
 }
 
-func TestMessageWithoutKeyOrPayload(t *testing.T) {
+func TestNilKeyAndPayloadStayNil(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -160,7 +173,7 @@ func TestMessageWithoutKeyOrPayload(t *testing.T) {
 	out := outgoing(bounded(t), sink, "")
 	out.UUID, out.Payload = "", nil
 	tr.Publish([]driver.Outgoing{out})
-	require.NoError(t, (<-sink).Err)
+	require.NoError(t, receive(t, sink).Err)
 	r := fetch(t, assigned(t, subscribe(t, tr, driver.Subscription{}))[0])[0]
 	require.Nil(t, r.Key)
 	require.Nil(t, r.Payload)
@@ -169,7 +182,7 @@ func TestMessageWithoutKeyOrPayload(t *testing.T) {
 	require.False(t, r.Timestamp.After(time.Now()))
 }
 
-func TestPublishRefuses(t *testing.T) {
+func TestPublishRejectsInvalidMessages(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithMaxBytes(100))
 	createTopic(t, tr, 2)
@@ -190,52 +203,52 @@ func TestPublishRefuses(t *testing.T) {
 	}
 	tr.Publish(batch)
 	for i, want := range []driver.Code{driver.CodeNotFound, driver.CodeNotFound, driver.CodeNotFound, driver.CodeCanceled, driver.CodeTooLarge} {
-		r := <-sink
+		r := receive(t, sink)
 		require.Equal(t, i, r.index)
 		requireCode(t, want, r.Err)
 		require.Equal(t, driver.Failed(r.Err), r.Outcome)
 	}
-	require.Equal(t, driver.Outcome{Partition: 1, Offset: 0}, (<-sink).Outcome, "the others go on")
+	require.Equal(t, driver.Outcome{Partition: 1, Offset: 0}, receive(t, sink).Outcome, "the valid message of the batch is published")
 }
 
-func TestPartitionIsChosen(t *testing.T) {
+func TestPartitionSelection(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 8)
 	// Java: toPositive(murmur2("foobar")) % 8.
 	require.EqualValues(t, 6, mustPublish(t, tr, "a", keyed("foobar")).Partition)
 	require.EqualValues(t, 6, mustPublish(t, tr, "b", keyed("foobar")).Partition)
-	require.EqualValues(t, 3, mustPublish(t, tr, "c", keyed("foobar"), to(3)).Partition, "a named one comes first")
+	require.EqualValues(t, 3, mustPublish(t, tr, "c", keyed("foobar"), to(3)).Partition, "a named partition takes precedence over the key")
 	seen := map[int32]int{}
 	for range 16 {
 		seen[mustPublish(t, tr, "d").Partition]++
 	}
-	require.Len(t, seen, 8, "without a key they are spread")
+	require.Len(t, seen, 8, "messages without a key go to the partitions in turn")
 	for _, n := range seen {
 		require.Equal(t, 2, n)
 	}
 }
 
-func TestStarts(t *testing.T) {
+func TestStartPositions(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithMaxRecords(4))
 	createTopic(t, tr, 1)
 	zero := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for i := range 6 { // 0 and 1 are trimmed
+	for i := range 6 { // records 0 and 1 are dropped
 		mustPublish(t, tr, string(rune('0'+i)), at(zero.Add(time.Duration(i)*time.Second)))
 	}
 	for name, tt := range map[string]struct {
 		start driver.Start
 		first string
 	}{
-		"oldest":      {driver.Start{Kind: driver.StartOldest}, "2"},
-		"offset":      {driver.Start{Kind: driver.StartAtOffset, Offset: 4}, "4"},
-		"end":         {driver.Start{Kind: driver.StartAtOffset, Offset: 6}, "new"},
-		"newest":      {driver.Start{Kind: driver.StartNewest}, "new"},
-		"time":        {driver.Start{Kind: driver.StartAtTime, Time: zero.Add(2500 * time.Millisecond)}, "3"},
-		"that time":   {driver.Start{Kind: driver.StartAtTime, Time: zero.Add(3 * time.Second)}, "3"},
-		"before all":  {driver.Start{Kind: driver.StartAtTime, Time: zero}, "2"},
-		"in a future": {driver.Start{Kind: driver.StartAtTime, Time: zero.Add(time.Hour)}, "new"},
+		"oldest":        {driver.Start{Kind: driver.StartOldest}, "2"},
+		"offset":        {driver.Start{Kind: driver.StartAtOffset, Offset: 4}, "4"},
+		"end":           {driver.Start{Kind: driver.StartAtOffset, Offset: 6}, "new"},
+		"newest":        {driver.Start{Kind: driver.StartNewest}, "new"},
+		"time":          {driver.Start{Kind: driver.StartAtTime, Time: zero.Add(2500 * time.Millisecond)}, "3"},
+		"exact time":    {driver.Start{Kind: driver.StartAtTime, Time: zero.Add(3 * time.Second)}, "3"},
+		"before all":    {driver.Start{Kind: driver.StartAtTime, Time: zero}, "2"},
+		"in the future": {driver.Start{Kind: driver.StartAtTime, Time: zero.Add(time.Hour)}, "new"},
 	} {
 		for _, group := range []string{"", "group of " + name} {
 			other := newTransport(t, memory.WithMaxRecords(4))
@@ -260,7 +273,7 @@ func TestStarts(t *testing.T) {
 	}
 }
 
-func TestNewestIsCommittedBeforeItIsAssigned(t *testing.T) {
+func TestNewestIsCommittedBeforeAssignment(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -274,7 +287,7 @@ func TestNewestIsCommittedBeforeItIsAssigned(t *testing.T) {
 	require.NoError(t, s.Close(t.Context()))
 
 	s = subscribe(t, tr, driver.Subscription{Group: "g", Start: driver.Start{Kind: driver.StartNewest}})
-	require.Equal(t, []string{"new"}, payloads(fetch(t, assigned(t, s)[0])), "it never fetched, and misses nothing")
+	require.Equal(t, []string{"new"}, payloads(fetch(t, assigned(t, s)[0])), "the group misses no record, although it never fetched")
 }
 
 func TestFetchWakesEveryReader(t *testing.T) {
@@ -292,7 +305,7 @@ func TestFetchWakesEveryReader(t *testing.T) {
 	}
 	mustPublish(t, tr, "a")
 	for range 3 {
-		require.Equal(t, []string{"a"}, <-got)
+		require.Equal(t, []string{"a"}, receive(t, got))
 	}
 }
 
@@ -310,7 +323,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	require.Equal(t, []string{"a"}, payloads(fetch(t, p)))
 }
 
-func TestReaderOfSomePartitions(t *testing.T) {
+func TestSessionReadsNamedPartitions(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 4)
@@ -321,7 +334,7 @@ func TestReaderOfSomePartitions(t *testing.T) {
 	requireCode(t, driver.CodeInvalidArgument, err)
 }
 
-func TestCommitIsForGroups(t *testing.T) {
+func TestCommitAppliesOnlyToGroups(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 1)
@@ -335,7 +348,7 @@ func TestCommitIsForGroups(t *testing.T) {
 	_, _, ok := tr.Log().Committed("g", "t", 0)
 	require.False(t, ok)
 	require.NoError(t, p.Commit(t.Context(), 2, "meta"))
-	require.NoError(t, p.Commit(t.Context(), 1, "older"), "positions never go back")
+	require.NoError(t, p.Commit(t.Context(), 1, "older"), "a committed offset does not move back")
 	next, metadata, ok := tr.Log().Committed("g", "t", 0)
 	require.True(t, ok)
 	require.EqualValues(t, 2, next)

@@ -10,7 +10,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestNamedLogIsSharedWhileItIsOpen(t *testing.T) {
+func TestNamedLogIsSharedWhileOpen(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
 	open := func(url string) *bus.Bus {
@@ -38,11 +38,11 @@ func TestNamedLogIsSharedWhileItIsOpen(t *testing.T) {
 	again := open("memory://shared-by-test?partitions=5")
 	names, err = again.ListTopics(ctx)
 	require.NoError(t, err)
-	require.Empty(t, names, "the log went with the last who closed")
+	require.Empty(t, names, "the log was dropped when its last transport was closed")
 	require.NoError(t, again.Close())
 }
 
-func TestURLIsChecked(t *testing.T) {
+func TestOpenRejectsInvalidURL(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
 		"memory://a?unknown=1", "memory://a/b", "memory://a,b", "memory://a?partitions=0", "memory://a?partitions=1000000",
@@ -54,18 +54,18 @@ func TestURLIsChecked(t *testing.T) {
 	}
 }
 
-func TestOptionsAreChecked(t *testing.T) {
+func TestNewRejectsInvalidOptions(t *testing.T) {
 	t.Parallel()
 	l, err := memory.NewLog()
 	require.NoError(t, err)
 	for name, opts := range map[string][]memory.Option{
-		"partitions":  {memory.WithPartitions(0)},
-		"records":     {memory.WithMaxRecords(0)},
-		"bytes":       {memory.WithMaxBytes(0)},
-		"age":         {memory.WithMaxAge(-1)},
-		"timeout":     {memory.WithRevokeTimeout(0)},
-		"nil log":     {memory.WithLog(nil)},
-		"log and own": {memory.WithLog(l), memory.WithPartitions(3)},
+		"partitions":         {memory.WithPartitions(0)},
+		"records":            {memory.WithMaxRecords(0)},
+		"bytes":              {memory.WithMaxBytes(0)},
+		"age":                {memory.WithMaxAge(-1)},
+		"timeout":            {memory.WithRevokeTimeout(0)},
+		"nil log":            {memory.WithLog(nil)},
+		"log and log option": {memory.WithLog(l), memory.WithPartitions(3)},
 	} {
 		_, err := memory.New(opts...)
 		require.Error(t, err, name)

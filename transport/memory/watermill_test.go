@@ -12,32 +12,31 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// forgiving is a bus whose Close is not an error when a message was left
-// unacknowledged: the suite leaves some on purpose, and takes every error for a
-// fault.
-type forgiving struct{ *bus.Bus }
+// lenientBus is a bus whose Close returns nil although messages are unacknowledged. The suite
+// leaves some on purpose, and fails on every error.
+type lenientBus struct{ *bus.Bus }
 
-func (f forgiving) Close() error {
+func (f lenientBus) Close() error {
 	if err := f.Bus.Close(); err != nil && bus.CodeOf(err) != bus.CodeDeadlineExceeded {
 		return err
 	}
 	return nil
 }
 
-// suiteBuses returns what makes watermill's publishers and subscribers: a bus for
-// each on one log. Without a group the name is "".
+// suiteBuses returns the constructor of publishers and subscribers for watermill's suite:
+// each is a bus, and all share one log. The group "" means no group.
 func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	l, err := memory.NewLog()
 	require.NoError(t, err)
-	open := func(t *testing.T, opts ...bus.SubscribeOption) forgiving {
+	open := func(t *testing.T, opts ...bus.SubscribeOption) lenientBus {
 		tr, err := memory.New(memory.WithLog(l))
 		require.NoError(t, err)
 		opts = append(opts, bus.StartAt(bus.Oldest()), bus.Backoff(time.Millisecond, 10*time.Millisecond))
 		b, err := bus.New(tr, bus.WithCreateTopics(bus.TopicSpec{}), bus.WithSubscribeDefaults(opts...),
 			bus.WithCloseTimeout(100*time.Millisecond))
 		require.NoError(t, err)
-		f := forgiving{b}
-		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite doesn't close every one it makes
+		f := lenientBus{b}
+		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite does not close all of them
 		return f
 	}
 	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
@@ -48,7 +47,7 @@ func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	}
 }
 
-// watermill's own suite, over package bus, with a group.
+// TestWatermillSuite runs watermill's suite over package bus, in a group.
 func TestWatermillSuite(t *testing.T) {
 	t.Parallel()
 	buses := suiteBuses(t)
@@ -60,7 +59,8 @@ func TestWatermillSuite(t *testing.T) {
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) { return buses(t, "group") }, buses)
 }
 
-// And without: every subscriber sees everything, from the oldest on.
+// TestWatermillSuiteWithoutGroup runs it without a group: every subscriber receives every
+// message from the oldest on.
 func TestWatermillSuiteWithoutGroup(t *testing.T) {
 	t.Parallel()
 	buses := suiteBuses(t)
@@ -70,6 +70,6 @@ func TestWatermillSuiteWithoutGroup(t *testing.T) {
 		GuaranteedOrder:                  true,
 		Persistent:                       true,
 		NewSubscriberReceivesOldMessages: true,
-		ForceShort:                       true, // the long one is above
+		ForceShort:                       true, // TestWatermillSuite runs the long version
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) { return buses(t, "") }, nil)
 }

@@ -15,14 +15,14 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// publishing starts a Publish in the background and returns where its outcome comes.
+// publishing publishes in the background. The returned channel receives the outcome.
 func publishing(ctx context.Context, tr *memory.Transport, payload string, opts ...outOption) outcomes {
 	sink := make(outcomes, 1)
 	go tr.Publish([]driver.Outgoing{outgoing(ctx, sink, payload, opts...)})
 	return sink
 }
 
-func TestNobodyReadsSoTheOldestGo(t *testing.T) {
+func TestOldestRecordsAreDroppedWithoutSubscribers(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithMaxRecords(3))
 	createTopic(t, tr, 1)
@@ -36,7 +36,7 @@ func TestNobodyReadsSoTheOldestGo(t *testing.T) {
 	require.Equal(t, []string{"7", "8", "9"}, payloads(fetch(t, assigned(t, subscribe(t, tr, driver.Subscription{}))[0])))
 }
 
-func TestBytesAreBounded(t *testing.T) {
+func TestMaxBytesDropsOldestRecords(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithMaxBytes(10))
 	require.Equal(t, 10, tr.Capabilities().MaxMessageBytes)
@@ -47,7 +47,7 @@ func TestBytesAreBounded(t *testing.T) {
 	require.Equal(t, []string{"cc", "dddddddd"}, payloads(fetch(t, assigned(t, subscribe(t, tr, driver.Subscription{}))[0])))
 }
 
-func TestPublishWaitsForAConnectedSubscriber(t *testing.T) {
+func TestPublishWaitsForConnectedSubscriber(t *testing.T) {
 	t.Parallel()
 	for name, group := range map[string]string{"group": "g", "reader": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestPublishWaitsForAConnectedSubscriber(t *testing.T) {
 				}
 				require.Empty(t, waiting[0])
 				pass("a")
-				require.EqualValues(t, 2, (<-waiting[0]).Offset, "who came first goes first")
+				require.EqualValues(t, 2, (<-waiting[0]).Offset, "publishers append in order of arrival")
 				require.Empty(t, waiting[1])
 				pass("b")
 				require.EqualValues(t, 3, (<-waiting[1]).Offset)
@@ -84,24 +84,23 @@ func TestPublishWaitsForAConnectedSubscriber(t *testing.T) {
 	}
 }
 
-func TestWaitForRoomEnds(t *testing.T) {
+func TestWaitForSpaceEnds(t *testing.T) {
 	t.Parallel()
-	leave := errCable
 	for name, tt := range map[string]struct {
 		end  func(t *testing.T, tr *memory.Transport, s driver.Session, cancel func())
-		want driver.Code // Unknown: it is published
+		want driver.Code // Unknown if the message is published
 	}{
-		"deadline":      {func(*testing.T, *memory.Transport, driver.Session, func()) {}, driver.CodeDeadlineExceeded},
-		"cancel":        {func(_ *testing.T, _ *memory.Transport, _ driver.Session, cancel func()) { cancel() }, driver.CodeCanceled},
-		"disconnect":    {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Disconnect(leave) }, driver.CodeUnavailable},
-		"log goes away": {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Log().Disconnect(leave) }, driver.CodeUnavailable},
+		"deadline":        {func(*testing.T, *memory.Transport, driver.Session, func()) {}, driver.CodeDeadlineExceeded},
+		"cancel":          {func(_ *testing.T, _ *memory.Transport, _ driver.Session, cancel func()) { cancel() }, driver.CodeCanceled},
+		"disconnect":      {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Disconnect(errCable) }, driver.CodeUnavailable},
+		"log disconnects": {func(_ *testing.T, tr *memory.Transport, _ driver.Session, _ func()) { tr.Log().Disconnect(errCable) }, driver.CodeUnavailable},
 		"close": {func(t *testing.T, tr *memory.Transport, _ driver.Session, _ func()) {
 			require.NoError(t, tr.Close(t.Context()))
 		}, driver.CodeClosed},
 		"topic deleted": {func(t *testing.T, tr *memory.Transport, _ driver.Session, _ func()) {
 			require.NoError(t, tr.DeleteTopic(t.Context(), "t"))
 		}, driver.CodeNotFound},
-		"subscriber goes": {func(t *testing.T, _ *memory.Transport, s driver.Session, _ func()) {
+		"subscriber closes": {func(t *testing.T, _ *memory.Transport, s driver.Session, _ func()) {
 			require.NoError(t, s.Close(t.Context()))
 		}, driver.CodeUnknown},
 	} {
@@ -122,7 +121,7 @@ func TestWaitForRoomEnds(t *testing.T) {
 					second := publishing(ctx, tr, "c", to(0))
 					synctest.Wait()
 					require.Empty(t, first)
-					mustPublish(t, tr, "other partitions go on", to(1))
+					mustPublish(t, tr, "other partitions accept messages", to(1))
 					tt.end(t, tr, s, cancel)
 					for _, r := range []result{<-first, <-second} {
 						if tt.want == driver.CodeUnknown {
@@ -137,7 +136,7 @@ func TestWaitForRoomEnds(t *testing.T) {
 	}
 }
 
-func TestBatchGoesOnPastAFullPartition(t *testing.T) {
+func TestFullPartitionDoesNotDelayOthersInBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := newTransport(t, memory.WithMaxRecords(1))
@@ -158,7 +157,7 @@ func TestBatchGoesOnPastAFullPartition(t *testing.T) {
 		synctest.Wait()
 		require.Empty(t, sink)
 		fetch(t, claims[1])
-		require.Equal(t, 3, (<-sink).index, "each partition waits for itself")
+		require.Equal(t, 3, (<-sink).index, "partitions wait independently")
 		fetch(t, claims[0])
 		require.Equal(t, 1, (<-sink).index)
 		fetch(t, claims[0])
@@ -167,7 +166,7 @@ func TestBatchGoesOnPastAFullPartition(t *testing.T) {
 	})
 }
 
-func TestWhoIsAwayDoesNotHoldRecords(t *testing.T) {
+func TestDisconnectedSubscribersDoNotRetainRecords(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithMaxRecords(2))
 	other := beside(t, tr)
@@ -180,16 +179,16 @@ func TestWhoIsAwayDoesNotHoldRecords(t *testing.T) {
 		mustPublish(t, tr, fmt.Sprint(i))
 	}
 	other.Connect()
-	require.Equal(t, []string{"3", "4"}, payloads(fetch(t, kept)), "it goes on at the oldest")
-	lost(t, member)
+	require.Equal(t, []string{"3", "4"}, payloads(fetch(t, kept)), "the session continues at the oldest record")
+	lostAssignment(t, member)
 	require.Equal(t, []string{"3", "4"}, payloads(fetch(t, assigned(t, member)[0])))
 }
 
-func TestLateReaderHoldsRecordsToo(t *testing.T) {
+func TestLateSubscriberRetainsRecords(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, memory.WithMaxRecords(3))
 	createTopic(t, tr, 1)
-	for i := range 4 { // full, and one was dropped as nobody was there
+	for i := range 4 { // the partition is full, and one record was dropped because there was no subscriber
 		mustPublish(t, tr, fmt.Sprint(i))
 	}
 	p := assigned(t, subscribe(t, tr, driver.Subscription{}))[0]
@@ -200,7 +199,7 @@ func TestLateReaderHoldsRecordsToo(t *testing.T) {
 	mustPublish(t, tr, "4")
 }
 
-func TestRecordsAge(t *testing.T) {
+func TestMaxAgeDropsRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := newTransport(t, memory.WithMaxAge(time.Minute), memory.WithMaxRecords(2))
@@ -212,7 +211,7 @@ func TestRecordsAge(t *testing.T) {
 		begun := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		require.NoError(t, publish(ctx, tr, "c").Err, "age makes room, too")
+		require.NoError(t, publish(ctx, tr, "c").Err, "an expired record makes space")
 		require.InDelta(t, 30*time.Second, time.Since(begun), float64(time.Millisecond))
 		require.Equal(t, []string{"b", "c"}, payloads(fetch(t, p)))
 		time.Sleep(2 * time.Minute)
@@ -223,7 +222,7 @@ func TestRecordsAge(t *testing.T) {
 	})
 }
 
-func TestMemoryIsFlat(t *testing.T) { //nolint:paralleltest // measures the heap
+func TestHeapDoesNotGrow(t *testing.T) { //nolint:paralleltest // measures the heap
 	tr := newTransport(t, memory.WithMaxRecords(1000))
 	createTopic(t, tr, 1)
 	p := assigned(t, inGroup(t, tr))[0]
