@@ -54,12 +54,12 @@ func TestPublisherErrorsHaveCodes(t *testing.T) {
 		err  error
 		code driver.Code
 	}{
-		"plain":    {plain, driver.CodeUnknown},
-		"dial":     {&net.OpError{Op: "dial", Err: errors.New("refused")}, driver.CodeUnavailable},
-		"write":    {&net.OpError{Op: "write", Err: errors.New("reset")}, driver.CodeUnknown},
-		"context":  {context.DeadlineExceeded, driver.CodeOutcomeUnknown},
-		"driver error":  {&driver.Error{Code: driver.CodeTooLarge}, driver.CodeTooLarge},
-		"panicked": {nil, driver.CodeInternal},
+		"plain":        {plain, driver.CodeUnknown},
+		"dial":         {&net.OpError{Op: "dial", Err: errors.New("refused")}, driver.CodeUnavailable},
+		"write":        {&net.OpError{Op: "write", Err: errors.New("reset")}, driver.CodeUnknown},
+		"context":      {context.DeadlineExceeded, driver.CodeOutcomeUnknown},
+		"driver error": {&driver.Error{Code: driver.CodeTooLarge}, driver.CodeTooLarge},
+		"panicked":     {nil, driver.CodeInternal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
