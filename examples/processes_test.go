@@ -180,7 +180,7 @@ func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	awaitProbe(t, coreProbe+"/readyz", http.StatusServiceUnavailable)
 	awaitProbe(t, coreProbe+"/livez", http.StatusOK)
 
-	broker, err := kafkatest.Start(t.Context(), kafkatest.Port(port))
+	broker, err := kafkatest.Start(t.Context(), kafkatest.WithPort(port))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = broker.Close() })
 	core.await(`all 100 devices are enabled`)

@@ -62,7 +62,7 @@ func TestTwoConsumersOnKafka(t *testing.T) {
 		}
 	}
 	require.NoError(t, ctx.Err())
-	kafkatb.Embedded(t, kafkatest.Port(port), kafkatest.Topics(4, "t"))
+	kafkatb.Embedded(t, kafkatest.WithPort(port), kafkatest.WithTopics(4, "t"))
 	for _, c := range members {
 		_, err := c.Wait(ctx, consumer.Consuming)
 		require.NoError(t, err)

@@ -48,7 +48,7 @@ EXAMPLES
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
-			return runDev(ctx, append(opts, kafkatest.Port(port)), stdout)
+			return runDev(ctx, append(opts, kafkatest.WithPort(port)), stdout)
 		},
 	}
 }
@@ -106,7 +106,7 @@ func topicOptions(list string) ([]kafkatest.Option, error) {
 		if name == "" {
 			return nil, fmt.Errorf("-topics: %q has no name", entry)
 		}
-		opts = append(opts, kafkatest.Topics(partitions, name))
+		opts = append(opts, kafkatest.WithTopics(partitions, name))
 	}
 	return opts, nil
 }

@@ -46,7 +46,7 @@ func newCluster(t *testing.T) (chaos.Cluster, *kafkatest.Broker) {
 	command := filepath.Join(t.TempDir(), "cluster")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return chaos.Cluster{Command: command, Dir: dir}, kafkatb.New(t, kafkatest.Brokers(3))
+	return chaos.Cluster{Command: command, Dir: dir}, kafkatb.New(t, kafkatest.WithBrokers(3))
 }
 
 // body is the body of a request or a reply.

@@ -67,7 +67,7 @@ func newClusterRun(t *testing.T) *clusterRun {
 		t.Fatalf("%s is set, but %s is not: the cluster command prints both", envCluster, kafkatb.Env)
 	}
 	leaktest.Test(t)
-	broker := kafkatb.New(t, kafkatest.Brokers(3))
+	broker := kafkatb.New(t, kafkatest.WithBrokers(3))
 	command := filepath.Join(t.TempDir(), "cluster")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()
 	require.NoError(t, err, "%s", out)

@@ -19,7 +19,7 @@ import (
 // checks for goroutine leaks.
 func TestKilledMembersLoseNothing(t *testing.T) {
 	leaktest.Test(t)
-	broker := kafkatb.Embedded(t, kafkatest.Topics(4, "orders"), kafkatest.MinSessionTimeout(500*time.Millisecond))
+	broker := kafkatb.Embedded(t, kafkatest.WithTopics(4, "orders"), kafkatest.WithMinSessionTimeout(500*time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), stepTimeout)
 	defer cancel()
 	run, err := chaos.Start(ctx, chaos.Load{

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Broker is a Kafka to talk to: one embedded in this process ([Start]) or a
-// running cluster ([Attach]). Its methods are safe for concurrent use.
+// Broker is an embedded Kafka broker ([Start]) or a running cluster ([Attach]). Its
+// methods are safe for concurrent use.
 type Broker struct {
 	addrs     []string
 	embedded  *kfake.Cluster // nil for an attached cluster
@@ -20,11 +20,11 @@ type Broker struct {
 	close     sync.Once
 }
 
-// Start runs an embedded broker and returns once it accepts connections. It
-// listens on the loopback interface only, in plain text. Without options it is
-// one broker on a free port, with no topics, that creates none by itself.
+// Start starts an embedded broker. It returns when the broker accepts connections.
+// The broker listens on the loopback interface only, in plain text. The default is
+// one broker on a free port, without topics, that creates no topics automatically.
 //
-// ctx bounds the start, not the broker's life: [Broker.Close] ends that.
+// ctx applies to the start only. The caller must call [Broker.Close].
 func Start(ctx context.Context, opts ...Option) (*Broker, error) {
 	s := newSettings(opts)
 	if err := s.validate(); err != nil {
@@ -43,23 +43,24 @@ func Start(ctx context.Context, opts ...Option) (*Broker, error) {
 	return &Broker{addrs: ls.addrs(), embedded: cluster, listeners: ls}, nil
 }
 
-// ErrUnfit is what [Attach] returns, wrapped, for a running cluster that is not
-// what an option asks for.
-var ErrUnfit = errors.New("the running cluster is not what the test asks for")
+// ErrUnsuitable is the error that [Attach] wraps if the running cluster does not meet
+// the options.
+var ErrUnsuitable = errors.New("the running cluster does not meet the options")
 
-// Attach returns a Broker for a cluster that is already running, which must
-// have at least as many brokers as [Brokers] says, and creates the topics that
-// [Topics] asks for; a topic that exists is an error, since the records in it
-// are someone else's. Port, AutoCreate and MinSessionTimeout are for an
-// embedded broker only: with one of them it returns [ErrUnfit]. Close leaves
-// the cluster and its topics alone.
+// Attach returns a Broker for a running cluster. addrs are the host:port addresses
+// of some of its brokers. The cluster must have at least as many brokers as
+// [WithBrokers] says. Attach creates the topics of [WithTopics]; it returns an error
+// if one exists, because its records do not belong to the test. WithPort,
+// WithAutoCreate and WithMinSessionTimeout are for an embedded broker only: with
+// one of them Attach returns [ErrUnsuitable]. Close does not change the cluster or
+// its topics.
 //
-// ctx bounds the call: its deadline is observed throughout, its cancellation
-// between requests.
+// Attach respects the deadline of ctx in each request, and its cancellation between
+// requests.
 func Attach(ctx context.Context, addrs []string, opts ...Option) (*Broker, error) {
 	s := newSettings(opts)
 	if len(addrs) == 0 {
-		return nil, errors.New("kafkatest: attach: no address given")
+		return nil, errors.New("kafkatest: attach: at least one address is required")
 	}
 	if err := s.validateAttach(); err != nil {
 		return nil, fmt.Errorf("kafkatest: attach to %v: %w", addrs, err)
@@ -80,18 +81,17 @@ func Attach(ctx context.Context, addrs []string, opts ...Option) (*Broker, error
 	return b, nil
 }
 
-// Addrs returns the host:port of every broker started, in the order of their
-// ids, or the addresses Attach was given. The caller owns the slice.
+// Addrs returns the host:port addresses of an embedded broker in the order of the
+// broker IDs, or the addresses that were passed to Attach. The caller owns the slice.
 func (b *Broker) Addrs() []string { return slices.Clone(b.addrs) }
 
-// Embedded reports whether the broker runs in this process. See the package
-// comment for what an embedded broker does not do as a real one does.
+// Embedded reports whether the broker runs in this process. The package comment says
+// how an embedded broker differs from a real one.
 func (b *Broker) Embedded() bool { return b.embedded != nil }
 
-// Close stops an embedded broker: it closes every connection, frees the ports
-// and drops all topics. It returns after at most two seconds, may be called
-// more than once, and does nothing to an attached cluster. The error is always
-// nil; it is there for io.Closer.
+// Close stops an embedded broker. It closes all connections, frees the ports and
+// drops all topics. It returns after at most two seconds. Further calls have no
+// effect, and Close has no effect on an attached cluster. The error is always nil.
 func (b *Broker) Close() error {
 	b.close.Do(func() {
 		if b.embedded == nil {

@@ -24,7 +24,7 @@ func start(t *testing.T, opts ...kafkatest.Option) *kafkatest.Broker {
 	return b
 }
 
-// partitions asks every broker for its topics.
+// partitions returns the number of partitions of each topic.
 func partitions(t *testing.T, addrs []string) map[string]int {
 	t.Helper()
 	conf := sarama.NewConfig()
@@ -44,7 +44,7 @@ func partitions(t *testing.T, addrs []string) map[string]int {
 	return counts
 }
 
-func TestStartDefaults(t *testing.T) {
+func TestStartRunsOneEmptyBrokerByDefault(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	require.True(t, b.Embedded())
@@ -53,37 +53,37 @@ func TestStartDefaults(t *testing.T) {
 	require.Empty(t, partitions(t, b.Addrs()))
 }
 
-func TestStartTopics(t *testing.T) {
+func TestStartCreatesTopics(t *testing.T) {
 	t.Parallel()
-	b := start(t, kafkatest.Partitions(3), kafkatest.Topics(8, "a", "b"), kafkatest.Topics(0, "c"))
+	b := start(t, kafkatest.WithDefaultPartitions(3), kafkatest.WithTopics(8, "a", "b"), kafkatest.WithTopics(0, "c"))
 	require.Equal(t, map[string]int{"a": 8, "b": 8, "c": 3}, partitions(t, b.Addrs()))
 }
 
-func TestStartBrokers(t *testing.T) {
+func TestStartRunsSeveralBrokers(t *testing.T) {
 	t.Parallel()
-	b := start(t, kafkatest.Brokers(3), kafkatest.Topics(6, "spread"))
+	b := start(t, kafkatest.WithBrokers(3), kafkatest.WithTopics(6, "spread"))
 	require.Len(t, b.Addrs(), 3)
 	require.Equal(t, map[string]int{"spread": 6}, partitions(t, b.Addrs()))
 }
 
-func TestStartOnAPortAndFreeItAgain(t *testing.T) {
+func TestStartUsesThePortAndCloseFreesIt(t *testing.T) {
 	t.Parallel()
-	n, err := freeport.Loopback() // not one that somebody else is given when it is free again
+	n, err := freeport.Loopback() // other programs do not get this port while it is free
 	require.NoError(t, err)
 	port := strconv.Itoa(n)
-	b := start(t, kafkatest.Port(n))
+	b := start(t, kafkatest.WithPort(n))
 	require.Equal(t, []string{net.JoinHostPort("127.0.0.1", port)}, b.Addrs())
 
-	_, err = kafkatest.Start(t.Context(), kafkatest.Port(n))
+	_, err = kafkatest.Start(t.Context(), kafkatest.WithPort(n))
 	require.ErrorContains(t, err, port)
 
 	require.NoError(t, b.Close())
 	require.NoError(t, b.Close())
-	again := start(t, kafkatest.Port(n))
+	again := start(t, kafkatest.WithPort(n))
 	require.Equal(t, b.Addrs(), again.Addrs())
 }
 
-func TestCloseEndsConnections(t *testing.T) {
+func TestCloseClosesConnections(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	conn, err := net.Dial("tcp", b.Addrs()[0])
@@ -93,10 +93,10 @@ func TestCloseEndsConnections(t *testing.T) {
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(30*time.Second)))
 	_, err = conn.Read(make([]byte, 1))
 	require.Error(t, err)
-	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection outlived the broker")
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "Close must close the connection")
 }
 
-func TestStartRefuses(t *testing.T) {
+func TestStartRejectsWrongOptions(t *testing.T) {
 	t.Parallel()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -105,12 +105,12 @@ func TestStartRefuses(t *testing.T) {
 		opt  kafkatest.Option
 		want string
 	}{
-		"no brokers":         {t.Context(), kafkatest.Brokers(0), "Brokers(0)"},
-		"a negative port":    {t.Context(), kafkatest.Port(-1), "Port(-1)"},
-		"no partitions":      {t.Context(), kafkatest.Partitions(0), "Partitions(0)"},
-		"a nameless topic":   {t.Context(), kafkatest.Topics(1, ""), "needs a name"},
-		"negative partition": {t.Context(), kafkatest.Topics(-1, "a"), `Topics(-1, "a")`},
-		"an ended context":   {ended, kafkatest.Brokers(1), "context canceled"},
+		"no brokers":           {t.Context(), kafkatest.WithBrokers(0), "Brokers(0)"},
+		"negative port":        {t.Context(), kafkatest.WithPort(-1), "Port(-1)"},
+		"no partitions":        {t.Context(), kafkatest.WithDefaultPartitions(0), "Partitions(0)"},
+		"topic without a name": {t.Context(), kafkatest.WithTopics(1, ""), "must not be empty"},
+		"negative partitions":  {t.Context(), kafkatest.WithTopics(-1, "a"), `Topics(-1, "a")`},
+		"ended context":        {ended, kafkatest.WithBrokers(1), "context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +122,7 @@ func TestStartRefuses(t *testing.T) {
 
 func ExampleStart() {
 	ctx := context.Background()
-	b, err := kafkatest.Start(ctx, kafkatest.Topics(8, "orders"))
+	b, err := kafkatest.Start(ctx, kafkatest.WithTopics(8, "orders"))
 	if err != nil {
 		fmt.Println(err)
 		return

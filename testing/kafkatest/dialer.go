@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// DefaultDialTimeout bounds a dial through a [Dialer] that sets no Timeout.
+// DefaultDialTimeout is the default of Dialer.Timeout.
 const DefaultDialTimeout = 10 * time.Second
 
-// Dialer dials TCP connections whose network a test can take away and give
-// back. Brokers advertise their own addresses, so a proxy in front of one is
-// bypassed; a client's dialer is not. In sarama set
+// Dialer opens TCP connections and can interrupt and restore their network. Kafka
+// clients connect to the addresses that brokers advertise, so they would bypass a
+// proxy. They do not bypass their dialer. With sarama set
 //
 //	conf.Net.Proxy.Enable = true
 //	conf.Net.Proxy.Dialer = dialer
 //
-// and in franz-go kgo.Dialer(dialer.DialContext).
+// and with franz-go kgo.Dialer(dialer.DialContext).
 //
-// The network is up, cut or stalled; the latest of [Dialer.Cut],
-// [Dialer.Stall] and [Dialer.Restore] says which. The zero Dialer is up and
-// ready for use. All methods are safe for concurrent use; a Dialer must not be
+// The network is up, cut or stalled, according to the latest call of [Dialer.Cut],
+// [Dialer.Stall] or [Dialer.Restore]. The zero Dialer is ready for use, and its
+// network is up. All methods are safe for concurrent use. A Dialer must not be
 // copied after first use.
 type Dialer struct {
-	// Timeout bounds each dial; zero means DefaultDialTimeout. Set it before
+	// Timeout limits each dial. The default is DefaultDialTimeout. Set it before
 	// the first dial.
 	Timeout time.Duration
 
 	mu    sync.Mutex
 	state linkState
-	cuts  int // how often Cut was called: tells a dial that one came between
+	cuts  int // calls of Cut; a dial compares it before and after
 	conns map[*faultConn]struct{}
 }
 
@@ -45,9 +45,9 @@ const (
 	linkStalled
 )
 
-// Cut closes every open connection and refuses new ones until Restore: reads
-// and writes fail with ECONNRESET, dials with ECONNREFUSED, each in a
-// *net.OpError as the operating system would answer.
+// Cut closes all connections and makes dials fail until Restore or Stall. Reads and
+// writes fail with ECONNRESET and dials with ECONNREFUSED, each in a *net.OpError
+// as from the operating system.
 func (d *Dialer) Cut() {
 	d.mu.Lock()
 	d.state = linkCut
@@ -57,10 +57,10 @@ func (d *Dialer) Cut() {
 	resetAll(reset)
 }
 
-// Stall leaves connections open and lets nothing through, as a paused broker
-// does: writes succeed and their bytes are lost, reads block until their
-// deadline, and what the peer sends, its closing included, is not seen. New
-// dials succeed and are stalled too.
+// Stall keeps connections open and transmits nothing, like a paused broker. Writes
+// succeed and their data is lost. Reads block until their deadline. The client sees
+// neither data from the peer nor that the peer closes the connection. New dials
+// succeed, and their connections are stalled too.
 func (d *Dialer) Stall() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -70,8 +70,8 @@ func (d *Dialer) Stall() {
 	}
 }
 
-// Restore ends Cut and Stall: new connections work. Those that were stalled
-// have lost bytes, so they are closed; they fail with ECONNRESET.
+// Restore ends Cut and Stall, so that new connections work. It closes connections
+// that were stalled, because they have lost data; they fail with ECONNRESET.
 func (d *Dialer) Restore() {
 	d.mu.Lock()
 	var reset []*faultConn
@@ -83,21 +83,21 @@ func (d *Dialer) Restore() {
 	resetAll(reset)
 }
 
-// Conns returns how many connections are open, stalled ones included.
+// Conns returns the number of open connections, including stalled ones.
 func (d *Dialer) Conns() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.conns)
 }
 
-// Dial connects to addr within Timeout. It is what sarama calls, by way of
-// golang.org/x/net/proxy.Dialer.
+// Dial connects to addr within Timeout. It implements the Dialer of
+// golang.org/x/net/proxy, which sarama uses.
 func (d *Dialer) Dial(network, addr string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, addr)
 }
 
-// DialContext connects to addr within Timeout and ctx. A Cut while it dials
-// makes it fail even when Restore follows at once.
+// DialContext connects to addr within Timeout and ctx. It fails if Cut is called
+// meanwhile, even if Restore follows at once.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	d.mu.Lock()
 	state, cuts := d.state, d.cuts
@@ -134,7 +134,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	return c, nil
 }
 
-// takeConns empties the set of open connections. d.mu is held.
+// takeConns returns the open connections and empties the set. d.mu is held.
 func (d *Dialer) takeConns() []*faultConn {
 	taken := make([]*faultConn, 0, len(d.conns))
 	for c := range d.conns {

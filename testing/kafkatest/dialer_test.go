@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-// echo answers every connection with what it sent, until the test ends.
+// echo runs a server that sends back what it receives, until t ends. It returns the address.
 func echo(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,7 +29,7 @@ func echo(t *testing.T) string {
 			}
 			serving.Go(func() {
 				defer conn.Close()
-				_, _ = io.Copy(conn, conn) // a reset is what these tests are about
+				_, _ = io.Copy(conn, conn) // the tests reset connections, so an error is normal
 			})
 		}
 	})
@@ -58,7 +58,7 @@ func roundTrip(t *testing.T, conn net.Conn) {
 	require.Equal(t, "ping", string(buf))
 }
 
-// requireReset asserts what a client classifies by: the type and the errno.
+// requireReset checks the type and the errno, by which clients classify errors.
 func requireReset(t *testing.T, err error) {
 	t.Helper()
 	var op *net.OpError
@@ -66,17 +66,27 @@ func requireReset(t *testing.T, err error) {
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
-// reading starts a read and returns its result once there is one.
-func reading(conn net.Conn) <-chan error {
+// startRead starts a read in another goroutine. The returned function waits for its error.
+func startRead(t *testing.T, conn net.Conn) (wait func() error) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		_, err := conn.Read(make([]byte, 1))
 		done <- err
 	}()
-	return done
+	return func() error {
+		t.Helper()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(time.Minute):
+			require.FailNow(t, "the read does not return")
+			return nil
+		}
+	}
 }
 
-func TestDialerCut(t *testing.T) {
+func TestCutResetsConnectionsAndRefusesDials(t *testing.T) {
 	t.Parallel()
 	addr := echo(t)
 	var d kafkatest.Dialer
@@ -84,9 +94,9 @@ func TestDialerCut(t *testing.T) {
 	roundTrip(t, a)
 	require.Equal(t, 2, d.Conns())
 
-	read := reading(b)
+	read := startRead(t, b)
 	d.Cut()
-	requireReset(t, <-read)
+	requireReset(t, read())
 	_, err := a.Write([]byte("x"))
 	requireReset(t, err)
 	_, err = a.Read(make([]byte, 1))
@@ -105,7 +115,7 @@ func TestDialerCut(t *testing.T) {
 	require.ErrorIs(t, a.Close(), net.ErrClosed)
 }
 
-func TestDialerStall(t *testing.T) {
+func TestStallLosesWritesAndBlocksReads(t *testing.T) {
 	t.Parallel()
 	addr := echo(t)
 	var d kafkatest.Dialer
@@ -129,16 +139,16 @@ func TestDialerStall(t *testing.T) {
 		require.NoError(t, c.SetReadDeadline(time.Time{}))
 	}
 
-	read := reading(conn)
+	read := startRead(t, conn)
 	d.Restore()
-	requireReset(t, <-read)
+	requireReset(t, read())
 	_, err := late.Write([]byte("x"))
 	requireReset(t, err)
 	require.Zero(t, d.Conns())
 	roundTrip(t, dial(t, &d, addr))
 }
 
-func TestDialerStallHidesThePeerClosing(t *testing.T) {
+func TestStallHidesThatThePeerCloses(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -148,25 +158,25 @@ func TestDialerStallHidesThePeerClosing(t *testing.T) {
 	peer, err := ln.Accept()
 	require.NoError(t, err)
 
-	read := reading(conn)
+	read := startRead(t, conn)
 	d.Stall()
 	_, err = peer.Write([]byte("unseen"))
 	require.NoError(t, err)
 	require.NoError(t, peer.Close())
-	// The reader may be anywhere between its first read and the wait, and must
-	// end up waiting: only its own Close ends that.
+	// The read may be at any point between its first attempt and the wait for the
+	// deadline. In each case it must not see that the peer has closed the connection.
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
-	require.ErrorIs(t, <-read, os.ErrDeadlineExceeded)
+	require.ErrorIs(t, read(), os.ErrDeadlineExceeded)
 
 	require.NoError(t, conn.SetReadDeadline(time.Time{}))
-	read = reading(conn)
+	read = startRead(t, conn)
 	require.NoError(t, conn.Close())
-	require.ErrorIs(t, <-read, net.ErrClosed)
+	require.ErrorIs(t, read(), net.ErrClosed)
 	_, err = conn.Write([]byte("x"))
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
-func TestDialerLatestFaultWins(t *testing.T) {
+func TestLatestFaultApplies(t *testing.T) {
 	t.Parallel()
 	addr := echo(t)
 	var d kafkatest.Dialer
@@ -184,7 +194,7 @@ func TestDialerLatestFaultWins(t *testing.T) {
 	roundTrip(t, dial(t, &d, addr))
 }
 
-func TestDialerHonoursItsContext(t *testing.T) {
+func TestDialContextEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	var d kafkatest.Dialer
 	ctx, cancel := context.WithCancel(t.Context())
@@ -194,7 +204,7 @@ func TestDialerHonoursItsContext(t *testing.T) {
 	require.Zero(t, d.Conns())
 }
 
-func TestDialerConcurrently(t *testing.T) {
+func TestDialerIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	addr := echo(t)
 	var d kafkatest.Dialer

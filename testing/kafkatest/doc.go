@@ -1,55 +1,55 @@
-// Package kafkatest gives a program a Kafka to try things on: an embedded
-// broker in its own process, and a dialer that takes the network away.
+// Package kafkatest provides an embedded Kafka broker that runs in the program's own
+// process, and a dialer that can interrupt the network.
 //
-//	b, err := kafkatest.Start(ctx, kafkatest.Topics(8, "orders"))
+//	b, err := kafkatest.Start(ctx, kafkatest.WithTopics(8, "orders"))
 //	if err != nil {
 //		return err
 //	}
 //	defer b.Close()
 //	client, err := sarama.NewClient(b.Addrs(), sarama.NewConfig())
 //
-// Tests use package kafkatb, which does this for a testing.TB and runs the
-// same test against a real cluster on demand; command cluster starts such a
-// cluster on this machine.
+// Tests use package kafkatb. It does the same for a testing.TB, and can run the
+// test against a real cluster instead. The command cluster starts a real cluster
+// on this machine.
 //
 // # Faults
 //
-// A client whose connections come from a [Dialer] can be cut off and given its
-// network back. Connections fail as the operating system makes them fail, so
-// code that classifies errors by type sees what it would see in production.
+// A [Dialer] can interrupt and restore the network of the client that uses it. Its
+// connections fail with the errors of the operating system, so code that
+// classifies errors by type behaves as in production.
 //
-// # What the embedded broker is
+// # What the embedded broker does
 //
-// It is franz-go's kfake: it speaks the protocol of Kafka 4, keeps topics,
-// offsets, groups and transactions in memory, and forgets all of it on Close.
-// What these tests have seen work with sarama 1.61.1 at protocol versions 2.8,
-// 3.3 and 3.6: idempotent and transactional producing, read-committed
-// consuming, partition consumers, consumer groups with the range, sticky and
-// cooperative-sticky strategies, creating, growing and deleting topics.
+// The embedded broker is franz-go's kfake. It implements the protocol of Kafka 4.
+// It keeps topics, offsets, groups and transactions in memory, and drops them on
+// Close. The tests of kafkatb run sarama 1.61.1 against it, at the protocol
+// versions 2.8, 3.3 and 3.6. They cover idempotent and transactional producers,
+// read-committed consumers, partition consumers, consumer groups with the range,
+// sticky and cooperative-sticky strategies, and creating, growing and deleting
+// topics.
 //
-// With topic creation off, which is the default here, a request for an unknown
-// topic is answered UNKNOWN_TOPIC_OR_PARTITION, as by a broker with
-// auto.create.topics.enable=false. A client tries again before it believes
-// that: sarama's defaults make a publish to an unknown or deleted topic fail
-// after 0.8 to 1.6 s.
+// By default the broker does not create topics automatically. It answers a request
+// for an unknown topic with UNKNOWN_TOPIC_OR_PARTITION, like a broker with
+// auto.create.topics.enable=false. Clients repeat such a request. With sarama's
+// default settings, a publish to an unknown or deleted topic fails after 0.8 to
+// 1.6 s.
 //
-// # What it is not
+// # What the embedded broker does not do
 //
-//   - Nothing is replicated. There is one copy of a record, no in-sync set, no
-//     follower that lags; acks=all costs what acks=1 costs, min.insync.replicas
-//     is never missed and a leader is never elected after a loss. A broker
-//     can't be killed or paused on its own.
-//   - Topic deletion is at once and complete. A real cluster deletes in the
-//     background, and its brokers learn of it one by one.
-//   - Metadata is the same on every broker at every moment; with a real
-//     cluster a topic just created is unknown to some of them for a while.
-//   - Requests are handled one at a time in memory, without throttling, disk or
-//     quotas, and the group coordinator adds no initial rebalance delay: its
-//     speed and its timing say nothing about a real broker's.
-//   - Transactions complete within their request: CONCURRENT_TRANSACTIONS and
-//     the wait between prepare and commit never happen.
-//   - It is plain text without authentication: failures of TLS and SASL need a
-//     real broker.
+//   - It does not replicate. There is one copy of a record, no in-sync set and no
+//     follower. acks=all is as fast as acks=1, min.insync.replicas is always
+//     met, and no leader election follows a loss. A single broker cannot be
+//     killed or paused.
+//   - It deletes a topic at once. A real cluster deletes in the background, and
+//     its brokers learn of the deletion one after the other.
+//   - Its metadata is the same on every broker at all times. In a real cluster
+//     some brokers do not know a new topic for a while.
+//   - It handles one request at a time, without disk, throttling or quotas. Its
+//     group coordinator has no initial rebalance delay. Its speed and timing do
+//     not represent those of a real broker.
+//   - It completes a transaction within the request. CONCURRENT_TRANSACTIONS and
+//     the wait between prepare and commit do not occur.
+//   - It has neither TLS nor SASL.
 //
-// What rests on any of these is tested against a real cluster.
+// Test against a real cluster what depends on any of these.
 package kafkatest

@@ -17,94 +17,96 @@ import (
 	"time"
 )
 
-// The secured listeners of a cluster that command cluster starts. Each broker has
-// all of them, beside the plain one.
+// The secured listeners of a cluster that the command cluster starts. Each broker
+// has all of them, and a plain-text listener.
 const (
-	// ListenerSSL encrypts, and looks at a client's certificate if there is one.
+	// ListenerSSL uses TLS. A client certificate is optional.
 	ListenerSSL = "SSL"
-	// ListenerMTLS encrypts, and requires a client's certificate.
+	// ListenerMTLS uses TLS and requires a client certificate.
 	ListenerMTLS = "MTLS"
-	// ListenerSASLPlaintext authenticates by SASL and does not encrypt.
+	// ListenerSASLPlaintext uses SASL without TLS.
 	ListenerSASLPlaintext = "SASL_PLAINTEXT"
-	// ListenerSASLSSL authenticates by SASL and encrypts. A login with PLAIN lasts 5 s
-	// and must then be renewed, on the same connection (KIP-368).
+	// ListenerSASLSSL uses SASL with TLS. A login with PLAIN expires after 5 s, and the
+	// client must renew it on the same connection (KIP-368).
 	ListenerSASLSSL = "SASL_SSL"
 )
 
-// Secure describes the secured listeners of a real cluster, and what opens them.
-// Everything in it is made for one cluster and worth nothing elsewhere. It is the
-// content of the file that the cluster command writes. The SASL listeners take PLAIN,
-// SCRAM-SHA-256 and SCRAM-SHA-512 with User and Password, and OAUTHBEARER with a
-// token from [Secure.Token]. It is not changed after it was loaded.
-type Secure struct {
-	// Listeners are the brokers' addresses, by listener.
+// SecureCluster describes the secured listeners of a real cluster, with the
+// credentials for them. The credentials are valid for this cluster only. The command
+// cluster writes it to a file. The SASL listeners accept PLAIN, SCRAM-SHA-256 and
+// SCRAM-SHA-512 with User and Password, and OAUTHBEARER with a token from
+// [SecureCluster.Token]. It is immutable after [LoadSecure].
+type SecureCluster struct {
+	// Listeners are the brokers' addresses, by the name of the listener.
 	Listeners map[string][]string `json:"listeners"`
-	// CAFile holds the certificate that the brokers' are signed with, which are for
+	// CAFile contains the CA of the brokers' certificates, which are valid for
 	// 127.0.0.1 and localhost.
 	CAFile string `json:"ca_file"`
-	// CertFile and KeyFile are a client's certificate and key, by the same CA.
+	// CertFile and KeyFile contain a client certificate of the same CA, and its key.
 	CertFile string `json:"cert_file"`
 	KeyFile  string `json:"key_file"`
-	// User and Password are the one user's.
+	// User and Password are those of the only user.
 	User     string `json:"user"`
 	Password string `json:"password"`
-	// Issuer and Audience are what the brokers want of a token, signed RS256 with the
-	// key in TokenKeyFile, whose public half they know as TokenKeyID.
+	// Issuer and Audience are those that the brokers require in a token. A token must be
+	// signed by RS256 with the key in TokenKeyFile. The brokers have its public key under
+	// the ID TokenKeyID.
 	Issuer       string `json:"issuer"`
 	Audience     string `json:"audience"`
 	TokenKeyFile string `json:"token_key_file"`
 	TokenKeyID   string `json:"token_key_id"`
 }
 
-// LoadSecure reads the file that the cluster command has written.
-func LoadSecure(file string) (*Secure, error) {
+// LoadSecure reads the file that the command cluster has written.
+func LoadSecure(file string) (*SecureCluster, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("kafkatest: read the secured listeners' description: %w", err)
+		return nil, fmt.Errorf("kafkatest: read the description of the secured listeners: %w", err)
 	}
-	s := &Secure{}
+	s := &SecureCluster{}
 	if err := json.Unmarshal(raw, s); err != nil {
-		return nil, fmt.Errorf("kafkatest: %s describes no secured listeners: %w", file, err)
+		return nil, fmt.Errorf("kafkatest: %s is not a description of secured listeners: %w", file, err)
 	}
 	for _, l := range []string{ListenerSSL, ListenerMTLS, ListenerSASLPlaintext, ListenerSASLSSL} {
 		if len(s.Listeners[l]) == 0 {
-			return nil, fmt.Errorf("kafkatest: %s has no listener %s, it has %v", file, l, slices.Sorted(maps.Keys(s.Listeners)))
+			return nil, fmt.Errorf("kafkatest: %s does not contain the listener %s, only %v", file, l, slices.Sorted(maps.Keys(s.Listeners)))
 		}
 	}
 	return s, nil
 }
 
-// Addrs returns the brokers' addresses at a listener.
-func (s *Secure) Addrs(listener string) []string { return slices.Clone(s.Listeners[listener]) }
+// Addrs returns the addresses of a listener, one for each broker. The caller owns the
+// slice.
+func (s *SecureCluster) Addrs(listener string) []string { return slices.Clone(s.Listeners[listener]) }
 
-// Token returns a token for OAUTHBEARER that is good from a minute ago until it
-// expires. Brokers forgive a clock that is 30 s off, so one that is to be refused
-// expired at least that long ago.
-func (s *Secure) Token(subject string, expires time.Time) (string, error) {
+// Token returns a token for OAUTHBEARER that is valid from one minute ago until it
+// expires. Brokers tolerate a clock difference of 30 s, so they reject a token only if
+// it expired at least that long ago.
+func (s *SecureCluster) Token(subject string, expires time.Time) (string, error) {
 	text, err := os.ReadFile(s.TokenKeyFile)
 	if err != nil {
-		return "", fmt.Errorf("kafkatest: read the key that signs tokens: %w", err)
+		return "", fmt.Errorf("kafkatest: read the key for signing tokens: %w", err)
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return "", fmt.Errorf("kafkatest: %s holds no PEM key", s.TokenKeyFile)
+		return "", fmt.Errorf("kafkatest: %s contains no PEM key", s.TokenKeyFile)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return "", fmt.Errorf("kafkatest: %s holds no PKCS#8 key: %w", s.TokenKeyFile, err)
+		return "", fmt.Errorf("kafkatest: %s contains no PKCS#8 key: %w", s.TokenKeyFile, err)
 	}
 	signer, ok := key.(*rsa.PrivateKey)
 	if !ok {
-		return "", fmt.Errorf("kafkatest: %s holds no RSA key", s.TokenKeyFile)
+		return "", fmt.Errorf("kafkatest: %s contains no RSA key", s.TokenKeyFile)
 	}
-	return s.TokenBy(signer, subject, expires)
+	return s.TokenSignedBy(signer, subject, expires)
 }
 
-// TokenBy is Token signed by another key, under the name of the right one: brokers
-// refuse it.
-func (s *Secure) TokenBy(key *rsa.PrivateKey, subject string, expires time.Time) (string, error) {
+// TokenSignedBy returns a token like Token, signed by key but with the ID of the
+// brokers' key. Brokers reject it unless key is theirs.
+func (s *SecureCluster) TokenSignedBy(key *rsa.PrivateKey, subject string, expires time.Time) (string, error) {
 	if key == nil {
-		return "", errors.New("kafkatest: no key to sign a token with")
+		return "", errors.New("kafkatest: sign a token: the key must not be nil")
 	}
 	now := time.Now()
 	head, err := json.Marshal(map[string]string{"alg": "RS256", "typ": "JWT", "kid": s.TokenKeyID})

@@ -20,13 +20,13 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-func TestLoadSecure(t *testing.T) {
+func TestLoadSecureChecksTheFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secure.json")
 	_, err := kafkatest.LoadSecure(file)
 	require.ErrorIs(t, err, os.ErrNotExist)
 
-	want := &kafkatest.Secure{User: "me", Listeners: map[string][]string{"SSL": {"h:1"}}}
+	want := &kafkatest.SecureCluster{User: "me", Listeners: map[string][]string{"SSL": {"h:1"}}}
 	write := func() {
 		raw, err := json.Marshal(want)
 		require.NoError(t, err)
@@ -34,7 +34,7 @@ func TestLoadSecure(t *testing.T) {
 	}
 	write()
 	_, err = kafkatest.LoadSecure(file)
-	require.ErrorContains(t, err, "no listener MTLS, it has [SSL]")
+	require.ErrorContains(t, err, "does not contain the listener MTLS, only [SSL]")
 
 	for _, l := range []string{kafkatest.ListenerMTLS, kafkatest.ListenerSASLPlaintext, kafkatest.ListenerSASLSSL} {
 		want.Listeners[l] = []string{"h:2", "h:3"}
@@ -47,16 +47,16 @@ func TestLoadSecure(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
 	_, err = kafkatest.LoadSecure(file)
-	require.ErrorContains(t, err, "describes no secured listeners")
+	require.ErrorContains(t, err, "is not a description of secured listeners")
 }
 
-func TestToken(t *testing.T) {
+func TestTokenIsASignedJWT(t *testing.T) {
 	t.Parallel()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
-	s := &kafkatest.Secure{Issuer: "i", Audience: "a", TokenKeyID: "k", TokenKeyFile: filepath.Join(t.TempDir(), "key.pem")}
+	s := &kafkatest.SecureCluster{Issuer: "i", Audience: "a", TokenKeyID: "k", TokenKeyFile: filepath.Join(t.TempDir(), "key.pem")}
 	_, err = s.Token("me", time.Now())
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NoError(t, os.WriteFile(s.TokenKeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
@@ -81,6 +81,6 @@ func TestToken(t *testing.T) {
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
 	require.NoError(t, rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, digest[:], signature))
 
-	_, err = s.TokenBy(nil, "me", expires)
+	_, err = s.TokenSignedBy(nil, "me", expires)
 	require.Error(t, err)
 }

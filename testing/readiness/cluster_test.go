@@ -70,7 +70,7 @@ func newScene(t *testing.T) *scene {
 		t.Skipf("needs a real cluster that it may break, and %s is not set: run eval \"$(go run ./testing/kafkatest/cluster up)\"", envCluster)
 	}
 	leaktest.Test(t)
-	broker := kafkatb.New(t, kafkatest.Brokers(len(nodes)))
+	broker := kafkatb.New(t, kafkatest.WithBrokers(len(nodes)))
 	command := filepath.Join(t.TempDir(), "cluster")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/trunkline/trunkline/testing/kafkatest/cluster").CombinedOutput()
 	require.NoError(t, err, "%s", out)

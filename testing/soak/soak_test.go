@@ -83,7 +83,7 @@ func TestMemory(t *testing.T) {
 func TestEmbeddedBroker(t *testing.T) {
 	leaktest.Test(t)
 	p := plan(5_000)
-	broker := kafkatb.Embedded(t, kafkatest.Topics(partitions, p.Topic, p.DeadLetters), kafkatest.MinSessionTimeout(500*time.Millisecond))
+	broker := kafkatb.Embedded(t, kafkatest.WithTopics(partitions, p.Topic, p.DeadLetters), kafkatest.WithMinSessionTimeout(500*time.Millisecond))
 	p.Pace = 100 * time.Millisecond
 	p.Open = onKafka(broker, 500*time.Millisecond)
 	run(t, p)

@@ -15,7 +15,7 @@ import (
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	broker, err := kafkatest.Start(ctx, kafkatest.Topics(4, "orders"))
+	broker, err := kafkatest.Start(ctx, kafkatest.WithTopics(4, "orders"))
 	if err != nil {
 		fmt.Println(err)
 		return

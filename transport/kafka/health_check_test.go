@@ -55,7 +55,7 @@ func TestCheck(t *testing.T) {
 // A broker that does not answer costs its own time-out, and not the check of the others.
 func TestCheckOfASilentBroker(t *testing.T) {
 	t.Parallel()
-	b := kafkatb.Embedded(t, kafkatest.Brokers(3))
+	b := kafkatb.Embedded(t, kafkatest.WithBrokers(3))
 	topic := kafkatb.Topic(t, b, 3)
 	silent := b.Addrs()[1]
 	stalled := &kafkatest.Dialer{}

@@ -55,7 +55,7 @@ type way struct {
 	opts           []kafka.Option
 }
 
-func token(t *testing.T, s *kafkatest.Secure, expires time.Time) string {
+func token(t *testing.T, s *kafkatest.SecureCluster, expires time.Time) string {
 	t.Helper()
 	value, err := s.Token(s.User, expires)
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func text(t *testing.T, file string) string {
 }
 
 // waysIn are those that must work.
-func waysIn(t *testing.T, s *kafkatest.Secure) []way {
+func waysIn(t *testing.T, s *kafkatest.SecureCluster) []way {
 	t.Helper()
 	ca := kafka.TLS{CA: kafka.PEMFile(s.CAFile)}
 	encrypted := kafka.WithTLSFrom(ca)
@@ -177,7 +177,7 @@ func TestWaysThatAreBarred(t *testing.T) {
 	strange, strangeKey := certificate(t, time.Now().Add(time.Hour))
 	strangeSigner, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	foreign, err := s.TokenBy(strangeSigner, s.User, time.Now().Add(time.Hour))
+	foreign, err := s.TokenSignedBy(strangeSigner, s.User, time.Now().Add(time.Hour))
 	require.NoError(t, err)
 	expired := token(t, s, time.Now().Add(-time.Hour))
 	plain := b.Addrs()

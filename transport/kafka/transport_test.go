@@ -158,7 +158,7 @@ func TestBrokerThatAppearsLater(t *testing.T) {
 	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(k.Ready(short)))
 
 	s := subscribe(t, k, driver.Subscription{Topic: "later", Start: driver.Start{Kind: driver.StartOldest}})
-	kafkatb.Embedded(t, kafkatest.Port(port), kafkatest.Topics(1, "later"))
+	kafkatb.Embedded(t, kafkatest.WithPort(port), kafkatest.WithTopics(1, "later"))
 	require.NoError(t, k.Ready(testContext(t)))
 	requirePublished(t, publish(t, k, "later", anyPartition("x")...))
 	require.Equal(t, "x", string(fetch(t, awaitAssigned(t, s)[0], 1)[0].Payload))

@@ -72,7 +72,7 @@ func (h *logMessages) awaitMany(t *testing.T, part string, n int) {
 // again when it has come back. The transport stays connected all the while.
 func TestHangingBrokerIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	b := kafkatb.Embedded(t, kafkatest.Brokers(3))
+	b := kafkatb.Embedded(t, kafkatest.WithBrokers(3))
 	topic := kafkatb.Topic(t, b, 48) // so many that chance gives each broker some
 	hanging := &kafkatest.Dialer{}
 	addr := b.Addrs()[2]

@@ -20,8 +20,8 @@ const defaultVersion = "4.4.0"
 
 var versionPattern = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
 
-// Kafka brings slf4j 1.7 and no binding for it; without log4j the brokers
-// would write all they have to say to standard output.
+// The POM adds log4j, because Kafka contains slf4j 1.7 without a binding for it. Without
+// log4j the brokers would write their logs to standard output.
 var pom = template.Must(template.New("pom.xml").Parse(`<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>io.trunkline.kafkatest</groupId>
@@ -36,23 +36,23 @@ var pom = template.Must(template.New("pom.xml").Parse(`<project xmlns="http://ma
 </project>
 `))
 
-// findJava returns the java to run, or what to do about there being none.
+// findJava returns the path of java.
 func findJava() (string, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
-		return "", errors.New("java is not in PATH: Kafka needs a Java runtime, version 17 or later; install one (Debian: openjdk-17-jre-headless)")
+		return "", errors.New("java is not in PATH: install a Java runtime, version 17 or later (Debian: openjdk-17-jre-headless)")
 	}
 	return java, nil
 }
 
-// fetch returns the folder with the jars of a Kafka version, which it gets from
-// Maven Central unless cache has it. A folder is renamed into place when it is
-// complete, so it is never found half filled.
+// fetch returns the folder with the jars of a Kafka version. It fetches them from Maven
+// Central unless the cache contains them. It renames the folder into place when it is
+// complete, so the cache never contains an incomplete one.
 func fetch(ctx context.Context, cache, version string, progress func(string, ...any)) (string, error) {
 	if cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("find the user's cache folder: %w; set HOME or name a folder with -cache", err)
+			return "", fmt.Errorf("find the user's cache folder: %w; set HOME, or a folder with -cache", err)
 		}
 		cache = filepath.Join(user, "trunkline-kafka")
 	}
@@ -62,14 +62,14 @@ func fetch(ctx context.Context, cache, version string, progress func(string, ...
 	}
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return "", fmt.Errorf("mvn is not in PATH and %s is not there: install Maven to fetch Kafka %s from Maven Central", libs, version)
+		return "", fmt.Errorf("mvn is not in PATH and %s does not exist: install Maven to fetch Kafka %s from Maven Central", libs, version)
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", fmt.Errorf("make the cache folder: %w", err)
+		return "", fmt.Errorf("create the cache folder: %w", err)
 	}
 	staging, err := os.MkdirTemp(cache, "fetch-*")
 	if err != nil {
-		return "", fmt.Errorf("make a folder to fetch into: %w", err)
+		return "", fmt.Errorf("create a temporary folder in the cache: %w", err)
 	}
 	defer os.RemoveAll(staging)
 
@@ -93,7 +93,7 @@ func fetch(ctx context.Context, cache, version string, progress func(string, ...
 	}
 	err = os.Rename(filepath.Join(staging, "libs"), libs)
 	if _, statErr := os.Stat(libs); err != nil && statErr != nil {
-		return "", fmt.Errorf("put Kafka %s into the cache: %w", version, err)
+		return "", fmt.Errorf("move Kafka %s into the cache: %w", version, err)
 	}
 	return libs, nil
 }

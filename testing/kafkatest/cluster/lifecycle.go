@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// grace is how long down lets nodes end by themselves: a sound one takes less
-// than a second, one that has lost its quorum would wait for minutes.
-const grace = 5 * time.Second
+// shutdownTimeout is how long down waits for nodes before it kills them. A node usually
+// needs less than a second. A node without a quorum would need minutes.
+const shutdownTimeout = 5 * time.Second
 
 func up(ctx context.Context, c *command, stdout io.Writer, progress func(string, ...any)) error {
 	if _, err := os.Stat(filepath.Join(c.dir, stateFile)); err == nil {
-		return fmt.Errorf("there is a cluster in %s: take it down first, or name another folder with -dir", c.dir)
+		return fmt.Errorf("there already is a cluster in %s: stop it with cluster down, or set another folder with -dir", c.dir)
 	}
 	java, err := findJava()
 	if err != nil {
@@ -36,9 +36,9 @@ func up(ctx context.Context, c *command, stdout io.Writer, progress func(string,
 	if err != nil {
 		return err
 	}
-	if err := raise(ctx, java, s, progress); err != nil {
-		// The caller's context may be over; the clean-up has its own time.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*grace)
+	if err := createNodes(ctx, java, s, progress); err != nil {
+		// The caller's context may have ended, so the clean-up has its own.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*shutdownTimeout)
 		defer cancel()
 		return errors.Join(err, down(ctx, s, progress))
 	}
@@ -50,8 +50,9 @@ func up(ctx context.Context, c *command, stdout io.Writer, progress func(string,
 	return nil
 }
 
-// raise brings a planned cluster to life and records its processes as it goes.
-func raise(ctx context.Context, java string, s *state, progress func(string, ...any)) error {
+// createNodes writes the files of a new cluster, formats the nodes' storage and starts
+// them.
+func createNodes(ctx context.Context, java string, s *state, progress func(string, ...any)) error {
 	began := time.Now()
 	if err := write(s); err != nil {
 		return err
@@ -66,7 +67,7 @@ func raise(ctx context.Context, java string, s *state, progress func(string, ...
 		return err
 	}
 	progress("formatted in %v", since(began))
-	nodes, err := s.pick(ids(s.Nodes))
+	nodes, err := s.nodesByID(nodeIDs(s.Nodes))
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func raise(ctx context.Context, java string, s *state, progress func(string, ...
 func write(s *state) error {
 	for _, n := range s.Nodes {
 		if err := os.MkdirAll(n.dir, 0o755); err != nil {
-			return fmt.Errorf("make the folder of node %d: %w", n.ID, err)
+			return fmt.Errorf("create the folder of node %d: %w", n.ID, err)
 		}
 		if err := os.WriteFile(n.propertiesPath(), []byte(properties(n, s)), 0o600); err != nil {
 			return fmt.Errorf("write the configuration of node %d: %w", n.ID, err)
@@ -86,17 +87,17 @@ func write(s *state) error {
 		return fmt.Errorf("write the logging configuration: %w", err)
 	}
 	if s.secure() {
-		if err := makeSecrets(s); err != nil {
+		if err := writeCredentials(s); err != nil {
 			return err
 		}
 	}
 	return s.save()
 }
 
-// shellQuote makes a text one word for a shell.
+// shellQuote quotes a text as one word of a shell command.
 func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// start launches nodes that are stopped and waits until each of them answers.
+// start starts stopped nodes and waits until each of them answers.
 func start(ctx context.Context, s *state, nodes []*node, progress func(string, ...any)) error {
 	java, err := findJava()
 	if err != nil {
@@ -104,7 +105,7 @@ func start(ctx context.Context, s *state, nodes []*node, progress func(string, .
 	}
 	for _, n := range nodes {
 		if n.process() != stopped {
-			return fmt.Errorf("node %d is running already (process %d)", n.ID, n.PID)
+			return fmt.Errorf("node %d is already running (process %d)", n.ID, n.PID)
 		}
 	}
 	began := time.Now()
@@ -112,7 +113,7 @@ func start(ctx context.Context, s *state, nodes []*node, progress func(string, .
 		if err := launch(java, s, n); err != nil {
 			return err
 		}
-		// Recorded one by one: whatever happens next, down finds them.
+		// Saved after each node, so that down finds all processes if a later step fails.
 		if err := s.save(); err != nil {
 			return err
 		}
@@ -122,24 +123,24 @@ func start(ctx context.Context, s *state, nodes []*node, progress func(string, .
 			return err
 		}
 	}
-	progress("node %s answering after %v", numbers(nodes), since(began))
+	progress("node %s answering after %v", joinIDs(nodes), since(began))
 	return nil
 }
 
-// awaitAnswer waits until n answers and knows all of nodes as brokers. A node
-// that ends instead has failed.
+// awaitAnswer waits until n answers and its metadata contains all of nodes. It returns an
+// error if the process of n ends.
 func awaitAnswer(ctx context.Context, n *node, nodes []*node) error {
 	err := poll(ctx, func() error {
 		if n.process() == stopped {
 			return finalError{errors.New("its process has ended")}
 		}
-		known, err := brokers(n.addr())
+		ids, err := brokerIDs(n.addr())
 		if err != nil {
 			return err
 		}
 		for _, other := range nodes {
-			if !known[int32(other.ID)] {
-				return fmt.Errorf("it does not know of node %d yet", other.ID)
+			if !ids[int32(other.ID)] {
+				return fmt.Errorf("its metadata does not contain node %d yet", other.ID)
 			}
 		}
 		return nil
@@ -150,7 +151,7 @@ func awaitAnswer(ctx context.Context, n *node, nodes []*node) error {
 	return nil
 }
 
-// end sends nodes a signal that ends them, and waits until it has.
+// end sends a signal to nodes and waits until they have ended.
 func end(ctx context.Context, nodes []*node, sig syscall.Signal, done string, progress func(string, ...any)) error {
 	if err := signalAll(nodes, sig, done, progress); err != nil {
 		return err
@@ -168,7 +169,7 @@ func signalAll(nodes []*node, sig syscall.Signal, done string, progress func(str
 	return nil
 }
 
-// down ends every process, with force after a while, and removes the data.
+// down ends all processes, by SIGKILL after shutdownTimeout, and removes the data.
 func down(ctx context.Context, s *state, progress func(string, ...any)) error {
 	began := time.Now()
 	var alive []*node
@@ -178,16 +179,16 @@ func down(ctx context.Context, s *state, progress func(string, ...any)) error {
 		}
 	}
 	for _, n := range alive {
-		// A paused process gets its SIGTERM only once it goes on.
+		// A paused process handles SIGTERM only after SIGCONT.
 		errs := errors.Join(n.signal(syscall.SIGTERM), n.signal(syscall.SIGCONT))
 		if errs != nil && n.process() != stopped {
 			return errs
 		}
 	}
-	gentle, cancel := context.WithTimeoutCause(ctx, grace, fmt.Errorf("not within %v", grace))
+	limited, cancel := context.WithTimeoutCause(ctx, shutdownTimeout, fmt.Errorf("not within %v", shutdownTimeout))
 	defer cancel()
-	if err := awaitStopped(gentle, alive); err != nil {
-		progress("%v: using force", err)
+	if err := awaitStopped(limited, alive); err != nil {
+		progress("%v: sending SIGKILL", err)
 		for _, n := range alive {
 			if err := n.signal(syscall.SIGKILL); err != nil && n.process() != stopped {
 				return err
@@ -204,7 +205,7 @@ func down(ctx context.Context, s *state, progress func(string, ...any)) error {
 	return nil
 }
 
-// errNotAnswering makes status exit with 1; the table has said why.
+// errNotAnswering makes status exit with 1. The table that it has printed says why.
 var errNotAnswering = errors.New("not every node answers")
 
 func status(ctx context.Context, s *state, stdout io.Writer) error {
@@ -219,9 +220,9 @@ func status(ctx context.Context, s *state, stdout io.Writer) error {
 			state = "paused"
 			if p == running {
 				state = "starting"
-				if known, err := brokers(n.addr()); err == nil {
-					state = fmt.Sprintf("answering, knows %d of %d brokers", len(known), len(s.Nodes))
-					healthy = healthy && len(known) == len(s.Nodes)
+				if ids, err := brokerIDs(n.addr()); err == nil {
+					state = fmt.Sprintf("answering, in contact with %d of %d brokers", len(ids), len(s.Nodes))
+					healthy = healthy && len(ids) == len(s.Nodes)
 				} else {
 					healthy = false
 				}
@@ -239,7 +240,7 @@ func status(ctx context.Context, s *state, stdout io.Writer) error {
 	return context.Cause(ctx)
 }
 
-func ids(nodes []node) []int {
+func nodeIDs(nodes []node) []int {
 	all := make([]int, len(nodes))
 	for i, n := range nodes {
 		all[i] = n.ID
@@ -247,7 +248,7 @@ func ids(nodes []node) []int {
 	return all
 }
 
-func numbers(nodes []*node) string {
+func joinIDs(nodes []*node) string {
 	all := make([]string, len(nodes))
 	for i, n := range nodes {
 		all[i] = fmt.Sprint(n.ID)

@@ -1,26 +1,29 @@
 //go:build unix
 
-// Command cluster runs a real Apache Kafka on this machine, for tests and
-// measurements: one or three KRaft nodes as local Java processes, from Maven
-// Central. It needs java (17 or later) and mvn; no container, no root.
+// Command cluster runs a real Apache Kafka cluster on this machine, for tests and
+// measurements. The cluster has one or three KRaft nodes, which are local Java
+// processes. The command fetches Kafka from Maven Central. It needs java (17 or later)
+// and mvn, but neither containers nor root.
 //
 //	eval "$(go run ./testing/kafkatest/cluster up -nodes 1)"
 //	go test ./transport/kafka/...
 //	go run ./testing/kafkatest/cluster down
 //
-// up exports TRUNKLINE_KAFKA and TRUNKLINE_KAFKA_SECURE, which package kafkatb
-// reads, and TRUNKLINE_KAFKA_CLUSTER, by which package chaos finds what to break. The
-// other commands are for faults: kill, stop, start, pause and resume take node numbers.
+// The command up prints the environment variables TRUNKLINE_KAFKA and
+// TRUNKLINE_KAFKA_SECURE, which package kafkatb reads, and TRUNKLINE_KAFKA_CLUSTER, by
+// which package chaos finds the nodes. The commands kill, stop, start, pause and resume
+// simulate faults. They take node numbers.
 //
-// Listeners are on 127.0.0.1: one in plain text, which the brokers use among
-// themselves, and, unless -secure=false, one with TLS (SSL), one that requires a
-// client's certificate (MTLS), and two with SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
-// and OAUTHBEARER, without and with TLS. The CA, the certificates, the user's password
-// and the key that signs tokens are made by up and gone with down; the file that
-// TRUNKLINE_KAFKA_SECURE names says where they are (kafkatest.LoadSecure reads it).
+// All listeners are on 127.0.0.1. The plain-text listener is always there; the brokers
+// use it among themselves. Unless -secure=false is given, there are four more: SSL (TLS),
+// MTLS (TLS with a required client certificate), SASL_PLAINTEXT, and SASL_SSL. The SASL
+// listeners support PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER. The command up
+// makes the CA, the certificates, the user's password and the key for signing tokens, and
+// down removes them. TRUNKLINE_KAFKA_SECURE names the file that describes them;
+// kafkatest.LoadSecure reads it.
 //
-// Topics are never created by accident. A lost leader is replaced after about three
-// seconds instead of Kafka's nine.
+// The brokers do not create topics automatically. They replace a lost leader after about
+// three seconds; Kafka's default is nine.
 package main
 
 import (
@@ -46,26 +49,26 @@ const (
 const usage = `usage: cluster <command> [flags] [node ...]
 
 commands:
-  up             fetch Kafka when it is not there, start the cluster, print
-                 export TRUNKLINE_KAFKA=..., TRUNKLINE_KAFKA_CLUSTER=...
-                 and TRUNKLINE_KAFKA_SECURE=...
-  down           stop the cluster and remove its data; fine when there is none
-  status         show each node: stopped, paused, starting, or answering
-  kill N ...     stop nodes as a crash does (SIGKILL)
-  stop N ...     end nodes as an orderly restart does (SIGTERM), and wait for it
-  start N ...    start stopped nodes again, on their ports and data
+  up             start a cluster; fetch Kafka first if it is not in the cache;
+                 print TRUNKLINE_KAFKA, TRUNKLINE_KAFKA_CLUSTER and
+                 TRUNKLINE_KAFKA_SECURE as shell commands
+  down           stop the cluster and remove its data; succeeds if there is none
+  status         show the state of each node: stopped, paused, starting or answering
+  kill N ...     end nodes at once, like a crash (SIGKILL)
+  stop N ...     shut nodes down, like an orderly restart (SIGTERM), and wait for it
+  start N ...    start stopped nodes again, with their ports and data
   pause N ...    freeze nodes (SIGSTOP): connections stay open, nothing answers
-  resume N ...   let paused nodes go on (SIGCONT)
+  resume N ...   continue paused nodes (SIGCONT)
 
 flags:
-  -dir DIR       where state and data are kept (default %s)
-  -timeout D     how long a command may take (default 2m0s)
-  -nodes N       up: 1 or 3 nodes (default 3)
-  -secure=BOOL   up: listeners with TLS and SASL, too (default true)
-  -kafka V       up: the Kafka version (default %s)
-  -cache DIR     up: where fetched jars are kept (default: the user's cache folder)
+  -dir DIR       folder for state and data (default %s)
+  -timeout D     longest time for the command (default 2m0s)
+  -nodes N       up: number of nodes, 1 or 3 (default 3)
+  -secure=BOOL   up: add listeners with TLS and SASL (default true)
+  -kafka V       up: version of Kafka (default %s)
+  -cache DIR     up: folder for fetched jars (default: the user's cache folder)
 
-exit status: 0 done, 1 failed, 2 wrong usage; status: 1 unless every node answers
+exit status: 0 success; 1 failure, or status if a node does not answer; 2 wrong usage
 `
 
 func main() {
@@ -86,7 +89,7 @@ type command struct {
 	ids     []int
 }
 
-// errUsage marks what the user should look up in the usage text.
+// errUsage marks an error in the command line.
 var errUsage = errors.New("run cluster --help for usage")
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -96,7 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err == nil {
-		ctx, cancel := context.WithTimeoutCause(ctx, cmd.timeout, fmt.Errorf("not done within %v (see -timeout)", cmd.timeout))
+		ctx, cancel := context.WithTimeoutCause(ctx, cmd.timeout, fmt.Errorf("not done within %v (set a longer -timeout)", cmd.timeout))
 		defer cancel()
 		err = cmd.run(ctx, stdout, stderr)
 	}
@@ -112,7 +115,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// parse takes flags before, between and after the node numbers.
+// parse accepts flags before, between and after the node numbers.
 func parse(args []string) (*command, error) {
 	if len(args) == 0 {
 		return nil, fmt.Errorf("no command given: %w", errUsage)
@@ -166,13 +169,13 @@ func (c *command) check() error {
 		return fmt.Errorf("unknown command %q: %w", c.name, errUsage)
 	}
 	if c.name == "up" && c.nodes != 1 && c.nodes != 3 {
-		return fmt.Errorf("up: -nodes %d: want 1 or 3: %w", c.nodes, errUsage)
+		return fmt.Errorf("up: -nodes must be 1 or 3, got %d: %w", c.nodes, errUsage)
 	}
 	if c.name == "up" && !versionPattern.MatchString(c.version) {
-		return fmt.Errorf("up: -kafka %q: want a version such as %s: %w", c.version, defaultVersion, errUsage)
+		return fmt.Errorf("up: -kafka must be a version such as %[2]s, got %[1]q: %[3]w", c.version, defaultVersion, errUsage)
 	}
 	if c.timeout <= 0 {
-		return fmt.Errorf("%s: -timeout %v: want a positive duration: %w", c.name, c.timeout, errUsage)
+		return fmt.Errorf("%s: -timeout must be greater than 0, got %v: %w", c.name, c.timeout, errUsage)
 	}
 	dir, err := filepath.Abs(c.dir)
 	if err != nil {
@@ -197,9 +200,9 @@ func (c *command) run(ctx context.Context, stdout, stderr io.Writer) error {
 			progress("no cluster in %s", c.dir)
 			return nil
 		}
-		return fmt.Errorf("no cluster in %s: start one with cluster up, or name another folder with -dir", c.dir)
+		return fmt.Errorf("no cluster in %s: start one with cluster up, or set another folder with -dir", c.dir)
 	}
-	if c.name != "status" { // which only reads, and is of use while up is at work
+	if c.name != "status" { // status only reads, and is useful while up runs
 		unlock, err := lock(c.dir)
 		if err != nil {
 			return err
@@ -216,7 +219,7 @@ func (c *command) run(ctx context.Context, stdout, stderr io.Writer) error {
 	case "status":
 		return status(ctx, s, stdout)
 	}
-	nodes, err := s.pick(c.ids)
+	nodes, err := s.nodesByID(c.ids)
 	if err != nil {
 		return err
 	}

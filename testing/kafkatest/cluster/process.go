@@ -24,7 +24,7 @@ const (
 	running
 )
 
-// format makes a node's data folder ready for its first start.
+// format formats the storage of a node before its first start.
 func format(ctx context.Context, java string, s *state, n *node) error {
 	args := []string{
 		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
@@ -45,9 +45,8 @@ func format(ctx context.Context, java string, s *state, n *node) error {
 	return nil
 }
 
-// launch starts a node's process in a session of its own, so that neither this
-// command's end nor an interrupt from the terminal reaches it. The process id
-// is in n when it returns.
+// launch starts the process of a node and sets n.PID. The process has its own session, so
+// it survives the end of this command and gets no interrupt from the terminal.
 func launch(java string, s *state, n *node) error {
 	output, err := os.OpenFile(n.outputPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -69,16 +68,16 @@ func launch(java string, s *state, n *node) error {
 		return fmt.Errorf("start node %d: %w", n.ID, err)
 	}
 	n.PID = cmd.Process.Pid
-	// Nobody waits for it here: it outlives this command. Should it end before
-	// that, process sees a zombie and calls it stopped.
+	// This command does not wait for the process, which outlives it. If the process ends
+	// first, it is a zombie, and n.process returns stopped.
 	_ = cmd.Process.Release()
 	n.awaitCommandLine()
 	return nil
 }
 
-// awaitCommandLine waits until a process that was just made has its command line, or has
-// ended: whoever starts it is told a moment before the system shows that, and process
-// would call it stopped.
+// awaitCommandLine waits until the system shows the command line of a new process, or the
+// process has ended. That can be a moment after Start has returned, and n.process would
+// return stopped until then.
 func (n node) awaitCommandLine() {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if args, stat := inspect(n.PID); args != "" || stat == "" || strings.HasPrefix(stat, "Z") {
@@ -87,8 +86,8 @@ func (n node) awaitCommandLine() {
 	}
 }
 
-// process says how the node's process is. A process id is used again after its
-// process has gone, so it counts only with the node's own command line.
+// process returns the state of the node's process. The system can reuse a process ID, so
+// process also compares the command line.
 func (n node) process() processState {
 	if n.PID == 0 {
 		return stopped
@@ -105,13 +104,14 @@ func (n node) process() processState {
 	return running
 }
 
-// inspect returns a process's command line and state letter, from /proc where
-// there is one. Both are empty when the process has gone.
+// inspect returns the command line and the state letter of a process, from /proc if the
+// system has it and else from ps. Both are empty if the process does not exist.
 func inspect(pid int) (args, stat string) {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	if raw, err := os.ReadFile(filepath.Join(proc, "cmdline")); err == nil {
 		line, _ := os.ReadFile(filepath.Join(proc, "stat"))
-		// The state follows the name, which is in parentheses and may hold any.
+		// The state follows the name. The name is in parentheses and can contain any
+		// character.
 		if i := bytes.LastIndexByte(line, ')'); i >= 0 {
 			stat = strings.TrimSpace(string(line[i+1:]))
 		}
@@ -127,7 +127,7 @@ func inspect(pid int) (args, stat string) {
 	return ps("args"), ps("stat")
 }
 
-// signal sends sig to the node's process; to a stopped one is an error.
+// signal sends sig to the node's process. It returns an error if the node is stopped.
 func (n node) signal(sig syscall.Signal) error {
 	if n.process() == stopped {
 		return fmt.Errorf("node %d is not running: start it with cluster start %d", n.ID, n.ID)
@@ -138,7 +138,7 @@ func (n node) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// awaitStopped waits until no node has a process any more.
+// awaitStopped waits until all nodes are stopped.
 func awaitStopped(ctx context.Context, nodes []*node) error {
 	return poll(ctx, func() error {
 		for _, n := range nodes {
@@ -150,8 +150,8 @@ func awaitStopped(ctx context.Context, nodes []*node) error {
 	})
 }
 
-// poll calls f until it returns nil or ctx ends, and then returns f's last
-// error with the cause.
+// poll calls f until it returns nil or a finalError, or until ctx ends. It then returns
+// the last error of f, with the cause of ctx.
 func poll(ctx context.Context, f func() error) error {
 	const pause = 100 * time.Millisecond
 	for {
@@ -168,21 +168,21 @@ func poll(ctx context.Context, f func() error) error {
 	}
 }
 
-// finalError ends a poll: waiting longer will not help.
+// finalError is an error that ends poll.
 type finalError struct{ error }
 
 func (e finalError) Unwrap() error { return e.error }
 
-// logTail returns the end of what a node has said, for an error message.
+// logTail returns the end of a node's output and log, for an error message.
 func (n node) logTail() string {
-	const most = 1500
+	const maxBytes = 1500
 	var tail []string
 	for _, path := range []string{n.outputPath(), n.logPath()} {
 		raw, err := os.ReadFile(path)
 		if err != nil || len(raw) == 0 {
 			continue
 		}
-		tail = append(tail, fmt.Sprintf("--- end of %s\n%s", path, bytes.TrimSpace(raw[max(0, len(raw)-most):])))
+		tail = append(tail, fmt.Sprintf("--- end of %s\n%s", path, bytes.TrimSpace(raw[max(0, len(raw)-maxBytes):])))
 	}
 	return strings.Join(tail, "\n")
 }

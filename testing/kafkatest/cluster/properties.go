@@ -18,21 +18,20 @@ const (
 	plaintextListener  = "PLAINTEXT"
 )
 
-// A listener is one way into a node. Its settings are written with the prefix
-// that makes them its own (listener.name.<name>.), so listeners of other
-// security protocols can stand beside the plain one.
+// A listener is an address of a node with its own security protocol. Its settings are
+// written with the prefix listener.name.<name>., so they apply to this listener only.
 type listener struct {
 	name     string // unique on the node
 	protocol string // PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL
 	port     int
-	internal bool // not told to clients
+	internal bool // not advertised to clients
 	settings map[string]string
 }
 
 func (l listener) url() string { return fmt.Sprintf("%s://127.0.0.1:%d", l.name, l.port) }
 
-// listeners returns the ways into a node: the plain one, the controllers', and the
-// secured ones when the cluster has them.
+// listeners returns the listeners of a node: the plain-text one, the one for controllers,
+// and the secured ones if the cluster has them.
 func (s *state) listeners(n node) []listener {
 	all := []listener{
 		{name: plaintextListener, protocol: "PLAINTEXT", port: n.Port},
@@ -45,33 +44,34 @@ func (s *state) listeners(n node) []listener {
 		l := listener{name: name, protocol: name, port: n.SecurePorts[name], settings: make(map[string]string)}
 		switch name {
 		case kafkatest.ListenerSSL:
-			s.encrypt(l, "requested")
+			s.addTLS(l, "requested")
 		case kafkatest.ListenerMTLS:
 			l.protocol = "SSL"
-			s.encrypt(l, "required")
+			s.addTLS(l, "required")
 		case kafkatest.ListenerSASLPlaintext:
-			s.authenticate(l)
+			s.addSASL(l)
 		case kafkatest.ListenerSASLSSL:
-			s.encrypt(l, "none")
-			s.authenticate(l)
-			l.settings["plain.connections.max.reauth.ms"] = strconv.Itoa(int(shortSession.Milliseconds()))
+			s.addTLS(l, "none")
+			s.addSASL(l)
+			l.settings["plain.connections.max.reauth.ms"] = strconv.Itoa(int(plainSessionLifetime.Milliseconds()))
 		}
 		all = append(all, l)
 	}
 	return all
 }
 
-// shortSession is how long a login with PLAIN lasts at the SASL_SSL listener: a test
-// sees it renewed.
-const shortSession = 5 * time.Second
+// plainSessionLifetime is how long a login with PLAIN lasts at the SASL_SSL listener. It is
+// short, so that a test can observe the renewal.
+const plainSessionLifetime = 5 * time.Second
 
-// securedListeners are the secured ways into a node, in the order of their ports.
+// securedListeners are the names of the secured listeners, in the order of their ports.
 var securedListeners = []string{
 	kafkatest.ListenerSSL, kafkatest.ListenerMTLS, kafkatest.ListenerSASLPlaintext, kafkatest.ListenerSASLSSL,
 }
 
-// encrypt gives a listener its certificate, and says what it wants of a client's.
-func (s *state) encrypt(l listener, clientAuth string) {
+// addTLS adds the settings for TLS. clientAuth says whether the listener requests or
+// requires a client certificate.
+func (s *state) addTLS(l listener, clientAuth string) {
 	maps.Copy(l.settings, map[string]string{
 		"ssl.keystore.type":       "PEM",
 		"ssl.keystore.location":   s.securePath(serverFile),
@@ -81,9 +81,9 @@ func (s *state) encrypt(l listener, clientAuth string) {
 	})
 }
 
-// authenticate gives a listener all SASL mechanisms. The users of SCRAM are in the
-// nodes' metadata, put there when their storage is formatted.
-func (s *state) authenticate(l listener) {
+// addSASL adds the settings for all SASL mechanisms. The SCRAM credentials are in the
+// nodes' metadata; format puts them there.
+func (s *state) addSASL(l listener) {
 	const (
 		security = "org.apache.kafka.common.security."
 		scram    = security + "scram.ScramLoginModule required;"
@@ -102,10 +102,9 @@ func (s *state) authenticate(l listener) {
 	})
 }
 
-// properties returns the server.properties of a node of the cluster. Whatever
-// keeps a small cluster slow for no gain to a test is turned down: start-up
-// delays, the time until a lost broker is noticed, partitions of the internal
-// topics.
+// properties returns the server.properties of a node. It lowers the settings that would
+// make tests slow: start-up delays, the time until the cluster detects a lost broker, and
+// the number of partitions of the internal topics.
 func properties(n node, s *state) string {
 	nodes := s.Nodes
 	replicas := strconv.Itoa(len(nodes))
@@ -160,7 +159,7 @@ func properties(n node, s *state) string {
 	return b.String()
 }
 
-// escape makes a value safe for Java's properties format.
+// escape escapes a value for Java's properties format.
 var escape = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`)
 
 func voters(nodes []node) string {
@@ -171,7 +170,7 @@ func voters(nodes []node) string {
 	return strings.Join(v, ",")
 }
 
-// logging sends a node's log to the file that -Dtrunkline.log names.
+// logging makes a node write its log to the file that -Dtrunkline.log names.
 const logging = `status=error
 appender.file.type=File
 appender.file.name=file

@@ -25,7 +25,7 @@ func parseProperties(t *testing.T, text string) map[string]string {
 	return p
 }
 
-func TestPropertiesOfOneNode(t *testing.T) {
+func TestPropertiesOfOneNodeNeedNoReplication(t *testing.T) {
 	t.Parallel()
 	n := node{ID: 1, Port: 1001, ControllerPort: 1002, dir: "/d/node-1"}
 	p := parseProperties(t, properties(n, &state{Nodes: []node{n}}))
@@ -40,7 +40,7 @@ func TestPropertiesOfOneNode(t *testing.T) {
 	}
 }
 
-func TestPropertiesOfThreeNodes(t *testing.T) {
+func TestPropertiesOfThreeNodesReplicate(t *testing.T) {
 	t.Parallel()
 	nodes := []node{
 		{ID: 1, Port: 1001, ControllerPort: 1002, dir: "/d/node-1"},
@@ -56,20 +56,19 @@ func TestPropertiesOfThreeNodes(t *testing.T) {
 	}
 }
 
-func TestPropertiesEscapes(t *testing.T) {
+func TestPropertiesEscapeBackslashes(t *testing.T) {
 	t.Parallel()
 	n := node{ID: 1, dir: `/a\b`}
 	require.Contains(t, properties(n, &state{Nodes: []node{n}}), `log.dirs=/a\\b/data`)
 }
 
-// The file for Docker has this command's settings.
-func TestComposeFile(t *testing.T) {
+func TestComposeFileHasTheSameSettings(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(filepath.Join("..", "compose.yaml"))
 	require.NoError(t, err)
 	s, err := newState(t.TempDir(), defaultVersion, "/libs", 3, false)
 	require.NoError(t, err)
-	// What is of one node, or has to do with containers.
+	// These settings differ for each node, or in containers.
 	own := regexp.MustCompile(`^(node\.id|log\.dirs|listeners|advertised\.listeners|controller\.quorum\.voters|listener\.security\.protocol\.map)$`)
 	for key, value := range parseProperties(t, properties(s.Nodes[0], s)) {
 		if !own.MatchString(key) {
@@ -80,7 +79,7 @@ func TestComposeFile(t *testing.T) {
 	require.Contains(t, string(raw), "image: apache/kafka:"+defaultVersion+"\n")
 }
 
-func TestNewState(t *testing.T) {
+func TestNewStateHasDifferentPorts(t *testing.T) {
 	t.Parallel()
 	s, err := newState(t.TempDir(), defaultVersion, "/libs", 3, true)
 	require.NoError(t, err)
@@ -96,9 +95,9 @@ func TestNewState(t *testing.T) {
 	require.Len(t, seen, 3*6)
 	require.Len(t, strings.Split(s.addrs(), ","), 3)
 
-	nodes, err := s.pick([]int{3, 1})
+	nodes, err := s.nodesByID([]int{3, 1})
 	require.NoError(t, err)
 	require.Equal(t, 3, nodes[0].ID)
-	_, err = s.pick([]int{4})
+	_, err = s.nodesByID([]int{4})
 	require.ErrorContains(t, err, "nodes 1 to 3")
 }

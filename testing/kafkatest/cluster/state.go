@@ -21,13 +21,13 @@ const (
 	loggingFile = "log4j2.properties"
 )
 
-// state is what one run of the command leaves for the next: enough to find the
+// state describes a cluster. Each run of the command loads it from a file, to find the
 // processes and to start a node again on its ports.
 type state struct {
 	Kafka     string `json:"kafka"`
 	Libs      string `json:"libs"`
 	ClusterID string `json:"cluster_id"`
-	Password  string `json:"password,omitempty"` // of the secured listeners' one user
+	Password  string `json:"password,omitempty"` // of the only user of the secured listeners
 	Nodes     []node `json:"nodes"`
 
 	dir string
@@ -38,7 +38,7 @@ type node struct {
 	Port           int `json:"port"`
 	ControllerPort int `json:"controller_port"`
 	PID            int `json:"pid"`
-	// SecurePorts are those of the secured listeners, by name; none with -secure=false.
+	// SecurePorts are the ports of the secured listeners, by name; empty with -secure=false.
 	SecurePorts map[string]int `json:"secure_ports,omitempty"`
 
 	dir string
@@ -50,8 +50,8 @@ func (n node) propertiesPath() string { return filepath.Join(n.dir, "server.prop
 func (n node) logPath() string        { return filepath.Join(n.dir, "broker.log") }
 func (n node) outputPath() string     { return filepath.Join(n.dir, "output.log") }
 
-// newClusterID returns 16 random bytes in Kafka's form. They never begin with '-', which
-// Kafka's own tools would take for an option.
+// newClusterID returns 16 random bytes in the format of Kafka's cluster IDs. The ID never
+// begins with '-', because Kafka's tools would read it as an option.
 func newClusterID() string {
 	id := make([]byte, 16)
 	rand.Read(id)
@@ -59,7 +59,7 @@ func newClusterID() string {
 	return base64.RawURLEncoding.EncodeToString(id)
 }
 
-// newState makes the plan of a cluster whose ports are free at this moment.
+// newState returns the state of a new cluster. Its ports are free at this moment.
 func newState(dir, version, libs string, nodes int, secure bool) (*state, error) {
 	s := &state{Kafka: version, Libs: libs, ClusterID: newClusterID(), dir: dir}
 	var secured []string
@@ -67,13 +67,13 @@ func newState(dir, version, libs string, nodes int, secure bool) (*state, error)
 		s.Password = rand.Text()
 		secured = securedListeners
 	}
-	each := 2 + len(secured)
-	ports, err := freePorts(each * nodes)
+	portsPerNode := 2 + len(secured)
+	ports, err := freePorts(portsPerNode * nodes)
 	if err != nil {
 		return nil, err
 	}
 	for i := range nodes {
-		own := ports[each*i : each*(i+1)]
+		own := ports[portsPerNode*i : portsPerNode*(i+1)]
 		n := node{ID: i + 1, Port: own[0], ControllerPort: own[1]}
 		for j, name := range secured {
 			if n.SecurePorts == nil {
@@ -83,18 +83,18 @@ func newState(dir, version, libs string, nodes int, secure bool) (*state, error)
 		}
 		s.Nodes = append(s.Nodes, n)
 	}
-	s.place()
+	s.setDirs()
 	return s, nil
 }
 
-// place tells each node its folder.
-func (s *state) place() {
+// setDirs sets the folder of each node.
+func (s *state) setDirs() {
 	for i := range s.Nodes {
 		s.Nodes[i].dir = filepath.Join(s.dir, fmt.Sprintf("node-%d", s.Nodes[i].ID))
 	}
 }
 
-// freePorts holds all of them open until it has them, so they differ.
+// freePorts returns n different free ports. It keeps all of them open until it has n.
 func freePorts(n int) ([]int, error) {
 	ports := make([]int, n)
 	for i := range ports {
@@ -118,11 +118,11 @@ func load(dir string) (*state, error) {
 	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("read the cluster's state from %s: %w", path, err)
 	}
-	s.place()
+	s.setDirs()
 	return s, nil
 }
 
-// save replaces the state file in one step.
+// save replaces the state file atomically.
 func (s *state) save() error {
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -138,8 +138,8 @@ func (s *state) save() error {
 	return nil
 }
 
-// remove deletes what up made, and the folder itself when nothing else is in
-// it. The folder came from the user and may hold what is not ours.
+// remove deletes the files that up has made. It deletes the folder only if it is empty
+// then, because the user may keep other files in it.
 func (s *state) remove() error {
 	var errs []error
 	for _, n := range s.Nodes {
@@ -151,7 +151,7 @@ func (s *state) remove() error {
 			errs = append(errs, err)
 		}
 	}
-	_ = os.Remove(s.dir) // refused unless empty
+	_ = os.Remove(s.dir) // fails unless it is empty
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove the cluster's data: %w", err)
 	}
@@ -160,11 +160,12 @@ func (s *state) remove() error {
 
 func (s *state) secure() bool { return s.Password != "" }
 
-func (s *state) pick(ids []int) ([]*node, error) {
+// nodesByID returns the nodes with these IDs.
+func (s *state) nodesByID(ids []int) ([]*node, error) {
 	var picked []*node
 	for _, id := range ids {
 		if id > len(s.Nodes) {
-			return nil, fmt.Errorf("no node %d: this cluster has nodes 1 to %d", id, len(s.Nodes))
+			return nil, fmt.Errorf("node %d does not exist: this cluster has nodes 1 to %d", id, len(s.Nodes))
 		}
 		picked = append(picked, &s.Nodes[id-1])
 	}
@@ -179,11 +180,11 @@ func (s *state) addrs() string {
 	return strings.Join(addrs, ",")
 }
 
-// lock keeps a second command away from the same cluster. The operating system
-// lets go of it however this process ends.
+// lock prevents another command from changing the cluster at the same time. The operating
+// system releases the lock when this process ends.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the cluster's folder: %w", err)
+		return nil, fmt.Errorf("create the cluster's folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -191,7 +192,7 @@ func lock(dir string) (unlock func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("another cluster command is at work in %s: wait for it, or name another folder with -dir", dir)
+		return nil, fmt.Errorf("another cluster command is running in %s: wait for it, or set another folder with -dir", dir)
 	}
 	return func() { f.Close() }, nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestClusterIDsAreNoOptions(t *testing.T) {
+func TestClusterIDNeverLooksLikeAnOption(t *testing.T) {
 	t.Parallel()
 	for range 10_000 {
 		require.Regexp(t, regexp.MustCompile(`^[A-Za-f][A-Za-z0-9_-]{21}$`), newClusterID())

@@ -1,5 +1,5 @@
-// Package kafkatb gives a test a Kafka broker: one embedded in the test's own
-// process, or the real cluster that the environment names.
+// Package kafkatb provides a Kafka broker to a test. The broker is embedded in the
+// test's process, or it is the real cluster that the environment names.
 //
 //	func TestOrders(t *testing.T) {
 //		b := kafkatb.New(t)
@@ -7,13 +7,13 @@
 //		... b.Addrs() ...
 //	}
 //
-// The same test then runs against Apache Kafka with
+// To run the same test against Apache Kafka:
 //
 //	TRUNKLINE_KAFKA=127.0.0.1:9092 go test ./...
 //
-// Several tests share a real cluster, and its topics outlive the test run, so
-// a test that is to run on both takes its topics and group names from [Topic]
-// and [Name].
+// Several tests share a real cluster, and its topics can outlive the test run. A test
+// for both kinds of broker therefore uses [Topic] for topics and [Name] for the names
+// of groups.
 package kafkatb
 
 import (
@@ -29,20 +29,19 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-// Env is the environment variable that names a real cluster to test against:
-// host:port addresses with commas between them.
+// Env is the environment variable with the addresses of a real cluster to test
+// against: host:port, separated by commas.
 const Env = "TRUNKLINE_KAFKA"
 
-// EnvSecure is the environment variable that names the file about a real cluster's
-// secured listeners, which the cluster command has written.
+// EnvSecure is the environment variable with the path of the file that describes the
+// secured listeners of the real cluster. The command cluster writes that file.
 const EnvSecure = "TRUNKLINE_KAFKA_SECURE"
 
 const setupLimit = 30 * time.Second
 
-// New returns a broker for tb: the cluster that [Env] names, or an embedded
-// broker with opts that is closed when tb ends. It skips tb, with the reason,
-// when the real cluster is not what opts ask for, and fails it when there is no
-// broker to be had.
+// New returns a broker: the cluster that [Env] names, or else an embedded broker that
+// is closed when tb ends. It skips tb if the real cluster does not meet opts. It fails
+// tb if it cannot start the broker or reach the cluster.
 func New(tb testing.TB, opts ...kafkatest.Option) *kafkatest.Broker {
 	tb.Helper()
 	if IsReal() {
@@ -51,12 +50,11 @@ func New(tb testing.TB, opts ...kafkatest.Option) *kafkatest.Broker {
 	return Embedded(tb, opts...)
 }
 
-// IsReal says whether New returns a broker of the cluster that [Env] names.
+// IsReal reports whether New returns the cluster that [Env] names.
 func IsReal() bool { return len(addresses(os.Getenv(Env))) > 0 }
 
-// Embedded returns an embedded broker whatever the environment says, for tests
-// that need what only it can do, such as a port of their own. It is closed
-// when tb ends.
+// Embedded returns an embedded broker regardless of the environment, for tests that
+// need one, for example on a specific port. It is closed when tb ends.
 func Embedded(tb testing.TB, opts ...kafkatest.Option) *kafkatest.Broker {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), setupLimit)
@@ -69,11 +67,10 @@ func Embedded(tb testing.TB, opts ...kafkatest.Option) *kafkatest.Broker {
 	return b
 }
 
-// Secure returns the secured listeners of the real cluster that [EnvSecure] is about,
-// and what opens them. It skips tb, with the reason, when there is none: the embedded
-// broker knows neither TLS nor SASL. Topics are made through [New], whose broker is
-// the same cluster.
-func Secure(tb testing.TB) *kafkatest.Secure {
+// Secure returns the secured listeners of the real cluster, with the credentials for
+// them. It skips tb if [EnvSecure] is not set, because the embedded broker has neither
+// TLS nor SASL. Use [New] to create topics; it returns the same cluster.
+func Secure(tb testing.TB) *kafkatest.SecureCluster {
 	tb.Helper()
 	file := os.Getenv(EnvSecure)
 	if file == "" {
@@ -84,7 +81,7 @@ func Secure(tb testing.TB) *kafkatest.Secure {
 	}
 	s, err := kafkatest.LoadSecure(file)
 	if err != nil {
-		tb.Fatalf("%v (%s names it; unset it to go without)", err, EnvSecure)
+		tb.Fatalf("%v (%s names this file; unset it to skip the test)", err, EnvSecure)
 	}
 	return s
 }
@@ -94,8 +91,8 @@ func attach(tb testing.TB, addrs []string, opts []kafkatest.Option) *kafkatest.B
 	ctx, cancel := context.WithTimeout(tb.Context(), setupLimit)
 	defer cancel()
 	b, err := kafkatest.Attach(ctx, addrs, opts...)
-	if errors.Is(err, kafkatest.ErrUnfit) {
-		tb.Skipf("needs another broker than the one %s names: %v", Env, err)
+	if errors.Is(err, kafkatest.ErrUnsuitable) {
+		tb.Skipf("cannot use the cluster that %s names: %v", Env, err)
 	}
 	if err != nil {
 		tb.Fatalf("%v (%s names this cluster; unset it to use an embedded broker)", err, Env)
@@ -103,8 +100,8 @@ func attach(tb testing.TB, addrs []string, opts []kafkatest.Option) *kafkatest.B
 	return b
 }
 
-// Topic creates a topic with a name of its own and the given number of
-// partitions, and returns the name. The topic is deleted when tb ends.
+// Topic creates a topic with a unique name and this number of partitions, and returns
+// the name. The topic is deleted when tb ends.
 func Topic(tb testing.TB, b *kafkatest.Broker, partitions int) string {
 	tb.Helper()
 	name := Name(tb)
@@ -125,18 +122,18 @@ func Topic(tb testing.TB, b *kafkatest.Broker, partitions int) string {
 	return name
 }
 
-// Name returns a name made from tb's and a random part, fit for a topic or a
-// consumer group. Each call returns another.
+// Name returns a unique name for a topic or a consumer group. It consists of the name
+// of tb and a random part.
 func Name(tb testing.TB) string {
-	const longest = 100 // of the 249 Kafka allows: room for what a test appends
-	name := unfit.ReplaceAllString(tb.Name(), "-")
+	const longest = 100 // Kafka permits 249 characters; a test can append some
+	name := illegal.ReplaceAllString(tb.Name(), "-")
 	if len(name) > longest {
 		name = name[:longest]
 	}
 	return name + "-" + strings.ToLower(rand.Text()[:10])
 }
 
-var unfit = regexp.MustCompile(`[^a-zA-Z0-9._-]+`)
+var illegal = regexp.MustCompile(`[^a-zA-Z0-9._-]+`)
 
 func addresses(list string) []string {
 	var addrs []string

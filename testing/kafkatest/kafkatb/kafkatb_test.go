@@ -102,7 +102,7 @@ func consume(t *testing.T, addrs []string, c *sarama.Config, group, topic string
 	return got
 }
 
-func TestSarama(t *testing.T) {
+func TestSaramaWorksWithTheBroker(t *testing.T) {
 	t.Parallel()
 	for _, v := range versions {
 		t.Run(v.String(), func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestSarama(t *testing.T) {
 					publish(t, b.Addrs(), c, topic, 20)
 					require.Len(t, consume(t, b.Addrs(), c, group, topic, 20), 20)
 
-					// The next member starts where the commits ended.
+					// The next member starts at the committed offset.
 					publish(t, b.Addrs(), c, topic, 5)
 					require.Len(t, consume(t, b.Addrs(), c, group, topic, 5), 5)
 				})
@@ -157,11 +157,11 @@ func TestSarama(t *testing.T) {
 	}
 }
 
-func TestUnknownTopicStaysUnknown(t *testing.T) {
+func TestUnknownTopicIsNotCreated(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	c := config(sarama.V3_6_0_0)
-	c.Metadata.AllowAutoTopicCreation = true // the client asks; the broker refuses
+	c.Metadata.AllowAutoTopicCreation = true // the broker must ignore it
 	c.Metadata.Retry.Max = 1
 	client, err := sarama.NewClient(b.Addrs(), c)
 	require.NoError(t, err)
@@ -170,7 +170,7 @@ func TestUnknownTopicStaysUnknown(t *testing.T) {
 	require.ErrorIs(t, err, sarama.ErrUnknownTopicOrPartition)
 }
 
-func TestReadCommittedPassesOverAnAbortedTransaction(t *testing.T) {
+func TestReadCommittedSkipsAbortedTransactions(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
@@ -214,7 +214,7 @@ func TestDeletedTopicBecomesUnknown(t *testing.T) {
 	}, limit, 20*time.Millisecond)
 }
 
-func TestTopicLifeCycle(t *testing.T) {
+func TestTopicCanBeCreatedOnceAndGrow(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -231,7 +231,7 @@ func TestTopicLifeCycle(t *testing.T) {
 	require.Len(t, partitions, 5)
 }
 
-func TestCutReachesSarama(t *testing.T) {
+func TestCutFailsSaramaUntilRestore(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
@@ -260,38 +260,38 @@ func TestCutReachesSarama(t *testing.T) {
 	require.Eventually(t, func() bool { return send() == nil }, limit, 20*time.Millisecond)
 }
 
-func TestName(t *testing.T) {
+func TestNameIsUniqueAndLegal(t *testing.T) {
 	t.Parallel()
-	t.Run("unfit für a topic/"+fmt.Sprintf("%0150d", 0), func(t *testing.T) {
+	t.Run("illegal für a topic/"+fmt.Sprintf("%0150d", 0), func(t *testing.T) {
 		a, b := kafkatb.Name(t), kafkatb.Name(t)
 		require.NotEqual(t, a, b)
 		require.Regexp(t, `^[a-zA-Z0-9._-]{1,249}$`, a)
 	})
 }
 
-func TestAttach(t *testing.T) {
+func TestAttachChecksTheCluster(t *testing.T) {
 	t.Parallel()
-	port, err := freeport.Loopback() // not one that another broker is given when this one has gone
+	port, err := freeport.Loopback() // no other broker gets this port after this one has stopped
 	require.NoError(t, err)
-	own := kafkatb.Embedded(t, kafkatest.Port(port), kafkatest.Topics(1, "taken"))
+	own := kafkatb.Embedded(t, kafkatest.WithPort(port), kafkatest.WithTopics(1, "taken"))
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 
-	b, err := kafkatest.Attach(ctx, own.Addrs(), kafkatest.Partitions(3), kafkatest.Topics(0, "mine"))
+	b, err := kafkatest.Attach(ctx, own.Addrs(), kafkatest.WithDefaultPartitions(3), kafkatest.WithTopics(0, "mine"))
 	require.NoError(t, err)
 	require.False(t, b.Embedded())
 	require.NoError(t, b.Close())
 	require.ErrorIs(t, own.CreateTopic(ctx, "mine", 1), sarama.ErrTopicAlreadyExists)
 
-	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.Topics(1, "taken"))
+	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.WithTopics(1, "taken"))
 	require.ErrorIs(t, err, sarama.ErrTopicAlreadyExists)
-	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.Brokers(2))
-	require.ErrorIs(t, err, kafkatest.ErrUnfit)
-	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.AutoCreate())
-	require.ErrorIs(t, err, kafkatest.ErrUnfit)
+	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.WithBrokers(2))
+	require.ErrorIs(t, err, kafkatest.ErrUnsuitable)
+	_, err = kafkatest.Attach(ctx, own.Addrs(), kafkatest.WithAutoCreate())
+	require.ErrorIs(t, err, kafkatest.ErrUnsuitable)
 
 	own.Close()
 	_, err = kafkatest.Attach(ctx, own.Addrs())
 	require.Error(t, err)
-	require.NotErrorIs(t, err, kafkatest.ErrUnfit)
+	require.NotErrorIs(t, err, kafkatest.ErrUnsuitable)
 }

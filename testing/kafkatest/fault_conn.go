@@ -9,32 +9,31 @@ import (
 	"time"
 )
 
-// faultConn is a TCP connection that its Dialer may stall or reset. It goes
-// from open to stalled to gone, and never back.
+// faultConn is a TCP connection that its Dialer can stall or reset. Its state goes
+// from open to stalled to closed, and never back.
 type faultConn struct {
-	net.Conn // the network's
+	net.Conn // the real connection
 	dialer   *Dialer
 
 	stalled atomic.Bool
 	wasCut  atomic.Bool
-	closed  atomic.Bool // by its user
+	closed  atomic.Bool // the user has called Close
 
-	// void is one end of a pipe on which nothing is ever sent: a stalled read
-	// waits there, which gives it deadlines and closing for nothing. far is
-	// kept only so as to be closed.
-	void, far net.Conn
+	// silent is one end of a pipe that carries no data. A stalled read waits on it,
+	// so it supports deadlines and Close. silentPeer is the other end.
+	silent, silentPeer net.Conn
 }
 
 func newFaultConn(d *Dialer, raw net.Conn) *faultConn {
-	void, far := net.Pipe()
-	return &faultConn{Conn: raw, dialer: d, void: void, far: far}
+	silent, peer := net.Pipe()
+	return &faultConn{Conn: raw, dialer: d, silent: silent, silentPeer: peer}
 }
 
-// setStalled is called with the dialer's lock held.
+// setStalled must be called with the dialer's lock held.
 func (c *faultConn) setStalled() { c.stalled.Store(true) }
 
-// reset closes the connection as if the peer had: with a reset, so that what
-// is still buffered does not arrive.
+// reset closes the connection with a TCP reset, as a failing peer does, so that
+// buffered data does not arrive.
 func (c *faultConn) reset() {
 	c.wasCut.Store(true)
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
@@ -45,8 +44,8 @@ func (c *faultConn) reset() {
 
 func (c *faultConn) release() error {
 	err := c.Conn.Close()
-	c.void.Close()
-	c.far.Close()
+	c.silent.Close()
+	c.silentPeer.Close()
 	return err
 }
 
@@ -56,9 +55,9 @@ func (c *faultConn) Read(p []byte) (int, error) {
 		if !c.stalled.Load() || isTimeout(err) {
 			return n, c.failure("read", err)
 		}
-		// What arrived after the stall began is lost, an end of file too.
+		// Data or an end of file that arrives after the stall began is lost.
 	}
-	_, err := c.void.Read(p)
+	_, err := c.silent.Read(p)
 	return 0, c.failure("read", err)
 }
 
@@ -73,8 +72,8 @@ func (c *faultConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close closes the connection. Closing it again is an error, closing it after
-// a reset is not, as on any other.
+// Close closes the connection. As with other connections, a second Close returns an
+// error, and a Close after a reset does not.
 func (c *faultConn) Close() error {
 	if c.closed.Swap(true) {
 		return c.opError("close", net.ErrClosed)
@@ -87,14 +86,14 @@ func (c *faultConn) Close() error {
 }
 
 func (c *faultConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.Conn.SetDeadline(t), c.void.SetDeadline(t))
+	return errors.Join(c.Conn.SetDeadline(t), c.silent.SetDeadline(t))
 }
 
 func (c *faultConn) SetReadDeadline(t time.Time) error {
-	return errors.Join(c.Conn.SetReadDeadline(t), c.void.SetReadDeadline(t))
+	return errors.Join(c.Conn.SetReadDeadline(t), c.silent.SetReadDeadline(t))
 }
 
-// failure names the cause of err as the operating system would.
+// failure returns the error that the operating system would report for err.
 func (c *faultConn) failure(op string, err error) error {
 	switch {
 	case err == nil:

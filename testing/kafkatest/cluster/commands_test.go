@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-func TestParse(t *testing.T) {
+func TestParseAcceptsFlagsAnywhere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, tt := range map[string]struct {
@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 			[]string{"up", "-nodes=1", "-kafka", "3.9.2", "-cache", "/c", "-secure=false", "-timeout", "5s", "-dir", dir},
 			command{name: "up", dir: dir, cache: "/c", version: "3.9.2", nodes: 1, timeout: 5 * time.Second},
 		},
-		"flags among the nodes": {
+		"flags between node numbers": {
 			[]string{"kill", "1", "-dir", dir, "3"},
 			command{name: "kill", dir: dir, timeout: 2 * time.Minute, ids: []int{1, 3}},
 		},
@@ -46,24 +46,24 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestUsageErrors(t *testing.T) {
+func TestWrongUsageIsExplained(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		args []string
 		want string
 	}{
-		"nothing":         {nil, "no command"},
-		"unknown":         {[]string{"restart"}, `unknown command "restart"`},
-		"unknown flag":    {[]string{"down", "-nodes", "3"}, "-nodes"},
-		"two nodes":       {[]string{"up", "-nodes", "2"}, "want 1 or 3"},
-		"a path":          {[]string{"up", "-kafka", "../x"}, "want a version"},
-		"kill nobody":     {[]string{"kill"}, "at least one node"},
-		"stop nobody":     {[]string{"stop"}, "at least one node"},
-		"kill somebody":   {[]string{"kill", "x"}, `"x" is not a node number`},
-		"kill node zero":  {[]string{"kill", "0"}, `"0" is not a node number`},
-		"down one":        {[]string{"down", "1"}, "no node numbers"},
-		"no time":         {[]string{"down", "-timeout", "0s"}, "-timeout"},
-		"pause, by words": {[]string{"pause", "1", "two"}, `"two" is not`},
+		"no command":              {nil, "no command"},
+		"unknown command":         {[]string{"restart"}, `unknown command "restart"`},
+		"flag of another command": {[]string{"down", "-nodes", "3"}, "-nodes"},
+		"two nodes":               {[]string{"up", "-nodes", "2"}, "must be 1 or 3"},
+		"path as version":         {[]string{"up", "-kafka", "../x"}, "must be a version"},
+		"kill without nodes":      {[]string{"kill"}, "at least one node"},
+		"stop without nodes":      {[]string{"stop"}, "at least one node"},
+		"kill a name":             {[]string{"kill", "x"}, `"x" is not a node number`},
+		"kill node zero":          {[]string{"kill", "0"}, `"0" is not a node number`},
+		"down with a node":        {[]string{"down", "1"}, "no node numbers"},
+		"no time-out":             {[]string{"down", "-timeout", "0s"}, "-timeout"},
+		"pause a word":            {[]string{"pause", "1", "two"}, `"two" is not`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +75,7 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-func TestHelp(t *testing.T) {
+func TestHelpIsOnStdout(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"--help"}, {"help"}, {"up", "-h"}, {"kill", "1", "--help"}} {
 		var stdout, stderr bytes.Buffer
@@ -85,7 +85,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestWithoutACluster(t *testing.T) {
+func TestCommandsWithoutAClusterFailExceptDown(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "none")
 	for _, name := range []string{"status", "kill", "start", "pause", "resume"} {
@@ -102,7 +102,7 @@ func TestWithoutACluster(t *testing.T) {
 	require.NoDirExists(t, dir)
 }
 
-func TestMissingTools(t *testing.T) {
+func TestUpNamesMissingTools(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
 	up := []string{"up", "-dir", filepath.Join(dir, "state"), "-cache", filepath.Join(dir, "cache")}
@@ -118,14 +118,14 @@ func TestMissingTools(t *testing.T) {
 	require.Empty(t, stdout.String())
 }
 
-func TestFailedStartLeavesNothing(t *testing.T) {
+func TestFailedUpRemovesItsFiles(t *testing.T) {
 	bin, dir, cache := t.TempDir(), filepath.Join(t.TempDir(), "state"), t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(cache, "9.9.9"), 0o755))
 	up := []string{"up", "-nodes=1", "-kafka=9.9.9", "-dir", dir, "-cache", cache}
 	t.Setenv("PATH", bin+":/bin:/usr/bin")
 
 	for name, tt := range map[string]struct{ java, want string }{
-		"format": {`echo no room; exit 1`, "format the storage of node 1: exit status 1\nno room"},
+		"format": {`echo no space; exit 1`, "format the storage of node 1: exit status 1\nno space"},
 		"start":  {`case "$*" in *StorageTool*) ;; *) echo no heap; exit 1 ;; esac`, "its process has ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 }
 
-// fakeJava puts a shell script called java into dir.
+// fakeJava writes a shell script named java to dir.
 func fakeJava(t *testing.T, dir, script string) string {
 	t.Helper()
 	path := filepath.Join(dir, "java")
@@ -150,8 +150,9 @@ func fakeJava(t *testing.T, dir, script string) string {
 	return path
 }
 
-// hangingJava is a java that ignores SIGTERM. It is not written by the test: a
-// script that some other test's fork still holds open can't be executed.
+// hangingJava returns the path of a java that ignores SIGTERM. It is a file in testdata,
+// because a script that a test has just written cannot be executed while a process that
+// another test has forked holds it open.
 func hangingJava(t *testing.T) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", "hanging-java"))
@@ -159,7 +160,7 @@ func hangingJava(t *testing.T) string {
 	return path
 }
 
-func TestProcessLifeCycle(t *testing.T) {
+func TestSignalsChangeTheStateOfAProcess(t *testing.T) {
 	t.Parallel()
 	java := hangingJava(t)
 	dir := t.TempDir()
@@ -193,8 +194,7 @@ func TestProcessLifeCycle(t *testing.T) {
 	require.Equal(t, stopped, n.process())
 }
 
-// Whoever looks at once sees that it runs.
-func TestLaunchedIsRunning(t *testing.T) {
+func TestLaunchReturnsWhenTheProcessIsRunning(t *testing.T) {
 	t.Parallel()
 	java := hangingJava(t)
 	dir := t.TempDir()
@@ -210,7 +210,7 @@ func TestLaunchedIsRunning(t *testing.T) {
 	}
 }
 
-func TestDownUsesForceAndSparesWhatIsNotOurs(t *testing.T) {
+func TestDownKillsHangingNodesAndKeepsOtherFiles(t *testing.T) {
 	t.Parallel()
 	java := hangingJava(t)
 	dir := t.TempDir()
@@ -229,13 +229,13 @@ func TestDownUsesForceAndSparesWhatIsNotOurs(t *testing.T) {
 	require.FileExists(t, other)
 }
 
-func TestAnotherProcessUnderTheSameID(t *testing.T) {
+func TestReusedProcessIDCountsAsStopped(t *testing.T) {
 	t.Parallel()
 	n := node{ID: 1, PID: os.Getpid(), dir: "/no/such/node-1"}
 	require.Equal(t, stopped, n.process())
 }
 
-func TestLock(t *testing.T) {
+func TestLockExcludesOtherCommands(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	unlock, err := lock(dir)

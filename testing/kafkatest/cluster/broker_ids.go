@@ -9,9 +9,9 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// brokers asks one node, within a few seconds, which brokers are in the
-// cluster.
-func brokers(addr string) (map[int32]bool, error) {
+// brokerIDs returns the IDs of the brokers in the metadata of a node. It takes a few
+// seconds at most.
+func brokerIDs(addr string) (map[int32]bool, error) {
 	conf := sarama.NewConfig()
 	conf.ClientID = "trunkline-cluster"
 	conf.Version = sarama.V2_8_0_0
@@ -30,9 +30,9 @@ func brokers(addr string) (map[int32]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask for metadata: %w", err)
 	}
-	known := make(map[int32]bool, len(answer.Brokers))
+	ids := make(map[int32]bool, len(answer.Brokers))
 	for _, b := range answer.Brokers {
-		known[b.ID()] = true
+		ids[b.ID()] = true
 	}
-	return known, nil
+	return ids, nil
 }

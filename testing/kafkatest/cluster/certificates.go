@@ -26,7 +26,7 @@ import (
 
 const (
 	secureDir  = "secure"
-	secureFile = "secure.json" // what tests read
+	secureFile = "secure.json" // describes the secured listeners to tests
 	caFile     = "ca.pem"
 	serverFile = "server.pem" // the brokers' key, certificate and CA
 	jwksFile   = "jwks.json"
@@ -37,22 +37,22 @@ const (
 	user          = "app"
 )
 
-// validity is how long what is made here lasts: longer than any cluster.
+// validity is the lifetime of the certificates. It is longer than that of any cluster.
 const validity = 30 * 24 * time.Hour
 
 func (s *state) securePath(name string) string { return filepath.Join(s.dir, secureDir, name) }
 
-// jwksURL is where the brokers find the keys of tokens. A JVM reads no file:
-// address that it was not told of at its start.
+// jwksURL returns the URL of the keys that verify tokens. A JVM reads a file: URL only if
+// a system property allows it; see launch.
 func (s *state) jwksURL() string {
 	return (&url.URL{Scheme: "file", Path: s.securePath(jwksFile)}).String()
 }
 
-// makeSecrets makes the certificates, keys and the key set of the secured
-// listeners, and the file that describes them all to a test.
-func makeSecrets(s *state) error {
+// writeCredentials writes the certificates, the keys and the key set of the secured
+// listeners, and the file that describes them to tests.
+func writeCredentials(s *state) error {
 	if err := os.MkdirAll(filepath.Join(s.dir, secureDir), 0o700); err != nil {
-		return fmt.Errorf("make the folder of certificates: %w", err)
+		return fmt.Errorf("create the folder of certificates: %w", err)
 	}
 	ca, err := newAuthority()
 	if err != nil {
@@ -98,8 +98,8 @@ func makeSecrets(s *state) error {
 	return nil
 }
 
-func (s *state) describe() *kafkatest.Secure {
-	d := &kafkatest.Secure{
+func (s *state) describe() *kafkatest.SecureCluster {
+	d := &kafkatest.SecureCluster{
 		Listeners: make(map[string][]string),
 		CAFile:    s.securePath(caFile), CertFile: s.securePath("client.pem"), KeyFile: s.securePath("client-key.pem"),
 		User: user, Password: s.Password,
@@ -113,7 +113,7 @@ func (s *state) describe() *kafkatest.Secure {
 	return d
 }
 
-// authority is a certificate authority that lives as long as one call of up.
+// authority is a certificate authority. Its key exists only while up runs.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -123,7 +123,7 @@ type authority struct {
 func newAuthority() (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a CA: %w", err)
+		return nil, fmt.Errorf("create a CA: %w", err)
 	}
 	ca := &authority{key: key}
 	template := &x509.Certificate{
@@ -133,23 +133,23 @@ func newAuthority() (*authority, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("make a CA: %w", err)
+		return nil, fmt.Errorf("create a CA: %w", err)
 	}
 	if ca.certificate, err = x509.ParseCertificate(der); err != nil {
-		return nil, fmt.Errorf("make a CA: %w", err)
+		return nil, fmt.Errorf("create a CA: %w", err)
 	}
 	ca.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return ca, nil
 }
 
-// issue completes template and returns the certificate and its key, as PEM.
+// issue completes the template and returns the certificate and its key as PEM.
 func (ca *authority) issue(template *x509.Certificate) (certificate, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a key: %w", err)
+		return nil, nil, fmt.Errorf("create a key: %w", err)
 	}
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
-		return nil, nil, fmt.Errorf("make a serial number: %w", err)
+		return nil, nil, fmt.Errorf("create a serial number: %w", err)
 	}
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(validity)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
@@ -165,12 +165,12 @@ func (ca *authority) issue(template *x509.Certificate) (certificate, key []byte,
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }
 
-// newTokenKey returns the key that signs tokens, as PEM, and the key set with its
-// public half.
+// newTokenKey returns the key for signing tokens as PEM, and the key set with its public
+// key.
 func newTokenKey() (key, jwks []byte, err error) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a key for tokens: %w", err)
+		return nil, nil, fmt.Errorf("create a key for tokens: %w", err)
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// adminLimit bounds what a context without a deadline would not.
+// adminLimit limits requests whose context has no deadline.
 const adminLimit = 30 * time.Second
 
-// CreateTopic creates a topic with the given number of partitions and the
-// cluster's own replication factor, and returns once it can be written to. A
-// topic that exists is an error that wraps [sarama.ErrTopicAlreadyExists].
+// CreateTopic creates a topic with this number of partitions and the cluster's default
+// replication factor. It returns when clients can write to the topic. If the topic
+// exists, the error wraps [sarama.ErrTopicAlreadyExists].
 func (b *Broker) CreateTopic(ctx context.Context, name string, partitions int) error {
 	if partitions < 1 {
-		return fmt.Errorf("kafkatest: create topic %q: %d partitions, want at least 1", name, partitions)
+		return fmt.Errorf("kafkatest: create topic %q: must have at least 1 partition, got %d", name, partitions)
 	}
 	err := b.admin(ctx, func(a sarama.ClusterAdmin) error {
 		return a.CreateTopic(name, &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: -1}, false)
@@ -31,8 +31,8 @@ func (b *Broker) CreateTopic(ctx context.Context, name string, partitions int) e
 	return nil
 }
 
-// DeleteTopic deletes a topic and its records. A real cluster does so in the
-// background: for a moment its brokers may still know the topic.
+// DeleteTopic deletes a topic and its records. A real cluster deletes in the
+// background, so its brokers may still know the topic for a moment.
 func (b *Broker) DeleteTopic(ctx context.Context, name string) error {
 	err := b.admin(ctx, func(a sarama.ClusterAdmin) error { return a.DeleteTopic(name) })
 	if err != nil {
@@ -41,8 +41,8 @@ func (b *Broker) DeleteTopic(ctx context.Context, name string) error {
 	return nil
 }
 
-// AddPartitions raises a topic's number of partitions to total, and returns
-// once the new ones can be written to.
+// AddPartitions raises a topic's number of partitions to total. It returns when
+// clients can write to the new partitions.
 func (b *Broker) AddPartitions(ctx context.Context, name string, total int) error {
 	err := b.admin(ctx, func(a sarama.ClusterAdmin) error {
 		return a.CreatePartitions(name, int32(total), nil, false)
@@ -60,14 +60,14 @@ func (b *Broker) checkBrokers(ctx context.Context, want int) error {
 	return b.admin(ctx, func(a sarama.ClusterAdmin) error {
 		brokers, _, err := a.DescribeCluster()
 		if err == nil && len(brokers) < want {
-			err = fmt.Errorf("%w: it has %d brokers, want %d", ErrUnfit, len(brokers), want)
+			err = fmt.Errorf("%w: it has %d brokers, need %d", ErrUnsuitable, len(brokers), want)
 		}
 		return err
 	})
 }
 
-// awaitTopic returns when every broker names a leader for each partition: the
-// controller answers a creation before the brokers have heard of it.
+// awaitTopic waits until every broker names a leader for each partition. The
+// controller confirms a new topic before the brokers know it.
 func (b *Broker) awaitTopic(ctx context.Context, name string, partitions int) error {
 	const pause = 20 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
@@ -99,22 +99,22 @@ func (b *Broker) topicReady(addr, name string, partitions int) error {
 	if err != nil {
 		return err
 	}
-	led := 0
+	leaders := 0
 	for _, t := range meta.Topics {
 		for _, p := range t.Partitions {
 			if p.Err == sarama.ErrNoError && p.Leader >= 0 {
-				led++
+				leaders++
 			}
 		}
 	}
-	if led < partitions {
-		return fmt.Errorf("broker %s knows leaders for %d of %d partitions", addr, led, partitions)
+	if leaders < partitions {
+		return fmt.Errorf("broker %s names leaders for %d of %d partitions", addr, leaders, partitions)
 	}
 	return nil
 }
 
-// admin runs f on a connection of its own and closes that. sarama takes no
-// context, so the time ctx has left becomes its time-outs.
+// admin calls f with a new admin client and closes that. sarama takes no context, so
+// the time left until the deadline of ctx becomes sarama's time-outs.
 func (b *Broker) admin(ctx context.Context, f func(sarama.ClusterAdmin) error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-func TestSecuredListeners(t *testing.T) {
+func TestSecuredListenersMatchTheirDescription(t *testing.T) {
 	t.Parallel()
 	s, err := newState(t.TempDir(), "9.9.9", "/libs", 1, true)
 	require.NoError(t, err)
@@ -32,7 +32,7 @@ func TestSecuredListeners(t *testing.T) {
 	for _, file := range []string{s.Nodes[0].propertiesPath(), s.securePath(secureFile), s.securePath(serverFile)} {
 		info, err := os.Stat(file)
 		require.NoError(t, err)
-		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "%s holds a secret", file)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "%s contains a credential", file)
 	}
 
 	d, err := kafkatest.LoadSecure(s.securePath(secureFile))
@@ -65,7 +65,7 @@ func TestSecuredListeners(t *testing.T) {
 	require.NoDirExists(t, s.dir)
 }
 
-func TestWithoutSecuredListeners(t *testing.T) {
+func TestClusterWithoutSecuredListenersHasNoCertificates(t *testing.T) {
 	t.Parallel()
 	s, err := newState(t.TempDir(), "9.9.9", "/libs", 1, false)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestWithoutSecuredListeners(t *testing.T) {
 	require.Empty(t, s.Nodes[0].SecurePorts)
 }
 
-func TestShellQuote(t *testing.T) {
+func TestShellQuoteMakesOneWord(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, `'/a b'`, shellQuote("/a b"))
 	require.Equal(t, `'it'\''s'`, shellQuote("it's"))

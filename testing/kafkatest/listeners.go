@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// listeners keeps the embedded broker's listeners and the connections they
-// accepted: kfake closes a connection only when it next wakes up, and a test
-// that ends must not leave one behind.
+// listeners tracks the embedded broker's listeners and the connections that they
+// have accepted. kfake closes a connection only when it next handles it, and a test
+// must not end with an open connection.
 type listeners struct {
 	mu     sync.Mutex
 	closed bool
 	lns    []net.Listener
 	conns  map[*acceptedConn]struct{}
-	idle   chan struct{} // non-nil while wait is waiting; closed when conns is empty
+	idle   chan struct{} // set by wait; closed when conns is empty
 }
 
 func (ls *listeners) listen(network, address string) (net.Listener, error) {
@@ -38,8 +38,8 @@ func (ls *listeners) addrs() []string {
 	return addrs
 }
 
-// close ends every listener and the network side of every connection. A
-// connection counts as open until its broker goroutine has closed it too.
+// close closes all listeners and the sockets of all connections. A connection counts
+// as open until the broker has closed it too.
 func (ls *listeners) close() {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
