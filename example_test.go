@@ -40,10 +40,7 @@ func Example() {
 		if err := app.Bus.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
 			return err
 		}
-		if err := app.Server.Listen("greeter"); err != nil {
-			return err
-		}
-		return app.Server.Run(ctx)
+		return app.Server.Serve(ctx, "greeter")
 	}, func(ctx context.Context) error {
 		if err := app.Registry.WaitReady(ctx); err != nil {
 			return err

@@ -12,7 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
+	"github.com/trunkline/trunkline/internal/delivery"
+	"github.com/trunkline/trunkline/internal/seam"
 )
 
 // What waits for admission is not begun, and is left when the subscription is drained.
@@ -26,7 +30,7 @@ func TestAdmission(t *testing.T) {
 		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error {
 			handled.Add(1)
 			return nil
-		}, bus.Group("g"), bus.Unordered(), bus.Window(3), bus.Admission(func(ctx context.Context, r bus.AdmissionRequest) error {
+		}, bus.Group("g"), bus.Unordered(), bus.Window(3), delivery.Admission(func(ctx context.Context, r delivery.AdmissionRequest) error {
 			require.Len(t, r.Records, 1)
 			asked.Add(1)
 			select {
@@ -44,7 +48,7 @@ func TestAdmission(t *testing.T) {
 		require.EqualValues(t, 1, handled.Load())
 		require.EqualValues(t, 4, asked.Load())
 		begun := time.Now()
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.Zero(t, time.Since(begun))
 		require.EqualValues(t, 1, handled.Load())
 		require.NoError(t, b.Close())
@@ -59,7 +63,7 @@ func TestSeveralAdmissions(t *testing.T) {
 		b := s.bus(t)
 		var j journal
 		admission := func(name string, refuses int64) bus.SubscribeOption {
-			return bus.Admission(func(_ context.Context, r bus.AdmissionRequest) error {
+			return delivery.Admission(func(_ context.Context, r delivery.AdmissionRequest) error {
 				j.add("%s %d", name, r.Records[0].Offset)
 				if r.Records[0].Offset == refuses {
 					refuses = -1
@@ -74,7 +78,7 @@ func TestSeveralAdmissions(t *testing.T) {
 		}, bus.Group("g"), admission("first", 0), admission("second", 1))
 		elapse(time.Minute)
 		require.Equal(t, []string{"first 0", "first 0", "second 0", "handler 0", "first 1", "second 1", "first 1", "second 1", "handler 1"}, j.all())
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }
@@ -90,7 +94,7 @@ func TestAdmissionOfBatches(t *testing.T) {
 		sub := consumeBatches(t, s, b, p, func(_ context.Context, ds []*bus.Delivery) error {
 			j.add("%v", offsets(ds))
 			return nil
-		}, bus.Group("g"), bus.BatchSize(3), bus.BatchAge(time.Hour), bus.Admission(func(ctx context.Context, r bus.AdmissionRequest) error {
+		}, bus.Group("g"), bus.BatchSize(3), bus.BatchAge(time.Hour), delivery.Admission(func(ctx context.Context, r delivery.AdmissionRequest) error {
 			require.NoError(t, ctx.Err())
 			select {
 			case <-r.Draining:
@@ -104,7 +108,7 @@ func TestAdmissionOfBatches(t *testing.T) {
 		}))
 		elapse(time.Minute)
 		require.Equal(t, []string{"[0 1 2]"}, j.all())
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.Equal(t, []string{"[0 1 2]", "drain 1", "[3]"}, j.all())
 		require.EqualValues(t, 4, p.last())
 		require.NoError(t, b.Close())
@@ -125,7 +129,7 @@ func TestInFlight(t *testing.T) {
 			defer mu.Unlock()
 			begun[d.Record] = true
 			if fail {
-				return bus.Retry(time.Second, nil)
+				return bus.RetryAfter(time.Second, nil)
 			}
 			return nil
 		}
@@ -141,7 +145,7 @@ func TestInFlight(t *testing.T) {
 		mu.Lock()
 		require.Len(t, begun, 10)
 		mu.Unlock()
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }
@@ -165,17 +169,17 @@ func TestInFlightOfBatches(t *testing.T) {
 		elapse(time.Minute)
 		require.EqualValues(t, 18, handled.Load())
 		require.EqualValues(t, 3, most.Load())
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }
 
 type events struct{ j journal }
 
-func (s *events) OnSession(e bus.SessionEvent)   { s.j.add("session %v %v", e.Assigned, e.Ended) }
-func (s *events) OnDelivery(e bus.DeliveryEvent) { s.j.add("delivery %d", e.Record.Offset) }
-func (s *events) OnCommit(e bus.CommitEvent)     { s.j.add("commit %d", e.Next) }
-func (s *events) OnDeadLetter(e bus.DeadLetterEvent) {
+func (s *events) OnSession(e hook.SessionEvent)   { s.j.add("session %v %v", e.Assigned, e.Ended) }
+func (s *events) OnDelivery(e hook.DeliveryEvent) { s.j.add("delivery %d", e.Record.Offset) }
+func (s *events) OnCommit(e hook.CommitEvent)     { s.j.add("commit %d", e.Next) }
+func (s *events) OnDeadLetter(e hook.DeadLetterEvent) {
 	s.j.add("dead letter %s %v", e.Topic, e.Cause)
 }
 
@@ -191,20 +195,20 @@ func TestSubscriptionHooks(t *testing.T) {
 				return bus.DeadLetter(errors.New("poison"))
 			}
 			return nil
-		}, bus.Group("g"), bus.DeadLetterTopic("dead"), bus.SubscriptionHooks(own))
+		}, bus.Group("g"), bus.DeadLetterTopic("dead"), delivery.WithHooks(own))
 		synctest.Wait() // the hooks know of the assignment
 		p.records <- records(0, 2, nil)
 		synctest.Wait()
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		want := []string{"session true false", "delivery 0", "commit 1", "delivery 1", "dead letter dead poison", "commit 2", "session false true"}
 		require.Equal(t, want, own.j.all())
 		require.Equal(t, want, whole.j.all())
 		other, err := b.Consume(t.Context(), "u", func(context.Context, *bus.Delivery) error { return nil })
 		require.NoError(t, err)
-		require.NoError(t, other.Close(t.Context()))
+		require.NoError(t, other.Shutdown(t.Context()))
 		require.Len(t, own.j.all(), len(want))
 		require.Greater(t, len(whole.j.all()), len(want))
-		_, err = b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.SubscriptionHooks("nothing"))
+		_, err = b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, delivery.WithHooks("nothing"))
 		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 		require.NoError(t, b.Close())
 	})
@@ -214,21 +218,22 @@ func TestWhatCannotBeHeldBack(t *testing.T) {
 	t.Parallel()
 	b := newScript().bus(t)
 	nop := func(context.Context, *bus.Delivery) error { return nil }
-	admit := bus.Admission(func(context.Context, bus.AdmissionRequest) error { return nil })
+	admit := delivery.Admission(func(context.Context, delivery.AdmissionRequest) error { return nil })
 	for name, opts := range map[string][]bus.SubscribeOption{
 		"admission": {bus.AtMostOnce(), admit}, "in flight": {bus.AtMostOnce(), bus.InFlight(1)},
-		"no admission": {bus.Admission(nil)}, "none in flight": {bus.InFlight(0)},
+		"none in flight": {bus.InFlight(0)},
 	} {
 		_, err := b.Consume(t.Context(), "t", nop, opts...)
 		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
 	}
-	_, err := b.CheckConsume("t", bus.Window(0))
+	plumbing := seam.Of(b)
+	_, err := plumbing.Check("t", false, bus.Window(0))
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
-	got, err := b.CheckConsume("t", bus.Group("g"), bus.OrderByKey(), bus.DeadLetterTopic("dead"))
+	got, err := plumbing.Check("t", false, bus.Group("g"), bus.OrderByKey(), bus.DeadLetterTopic("dead"))
 	require.NoError(t, err)
-	require.Equal(t, bus.SubscriptionSettings{Group: "g", DeadLetterTopic: "dead", Window: 64}, got)
+	require.Equal(t, []any{"g", "dead", 64}, []any{got.Group, got.DeadLetterTopic, got.Window})
 	require.NoError(t, b.Close())
-	_, err = b.CheckConsume("t")
+	_, err = plumbing.Check("t", false)
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 }
 
@@ -236,15 +241,15 @@ func TestOrigin(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2020, 1, 2, 3, 4, 5, 6, time.UTC)
 	plain := bus.Record{Topic: "t", Partition: 1, Offset: 2, Headers: []bus.Header{{Key: "a", Value: "1"}}}
-	require.Equal(t, plain, bus.Origin(&plain))
+	require.Equal(t, plain, deadletter.Origin(&plain))
 	copied := bus.Record{Topic: "t.retry.1", Partition: 0, Offset: 9, Key: []byte("k"), Headers: []bus.Header{
-		{Key: bus.RetryTopicHeader, Value: "t"}, {Key: bus.RetryPartitionHeader, Value: "1"}, {Key: "a", Value: "1"},
-		{Key: bus.RetryOffsetHeader, Value: "2"}, {Key: bus.RetryTimestampHeader, Value: at.Format(time.RFC3339Nano)},
-		{Key: bus.RetryDueHeader, Value: "x"}}}
-	require.Equal(t, bus.Record{Topic: "t", Partition: 1, Offset: 2, Key: []byte("k"), Timestamp: at, Headers: []bus.Header{{Key: "a", Value: "1"}}}, bus.Origin(&copied))
+		{Key: deadletter.RetryTopicHeader, Value: "t"}, {Key: deadletter.RetryPartitionHeader, Value: "1"}, {Key: "a", Value: "1"},
+		{Key: deadletter.RetryOffsetHeader, Value: "2"}, {Key: deadletter.RetryTimestampHeader, Value: at.Format(time.RFC3339Nano)},
+		{Key: deadletter.RetryDueHeader, Value: "x"}}}
+	require.Equal(t, bus.Record{Topic: "t", Partition: 1, Offset: 2, Key: []byte("k"), Timestamp: at, Headers: []bus.Header{{Key: "a", Value: "1"}}}, deadletter.Origin(&copied))
 	require.Len(t, copied.Headers, 6, "the record stays what it is")
-	bad := bus.Record{Topic: "t.retry.1", Headers: []bus.Header{{Key: bus.RetryTopicHeader, Value: "t"}, {Key: bus.RetryOffsetHeader, Value: "?"}}}
-	got := bus.Origin(&bad)
+	bad := bus.Record{Topic: "t.retry.1", Headers: []bus.Header{{Key: deadletter.RetryTopicHeader, Value: "t"}, {Key: deadletter.RetryOffsetHeader, Value: "?"}}}
+	got := deadletter.Origin(&bad)
 	require.Equal(t, []any{"t", int32(-1), int64(-1)}, []any{got.Topic, got.Partition, got.Offset})
 }
 
@@ -272,14 +277,14 @@ func TestInFlightIsLeft(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []string{"[0 1]", "[20]"}, j.all())
 		close(release)
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }
 
 type connections struct{ j journal }
 
-func (c *connections) OnConnection(n bus.Connection) { c.j.add("%v", n.State) }
+func (c *connections) OnConnection(n driver.Connection) { c.j.add("%v", n.State) }
 
 // A subscription's own connection hook is told while it lives.
 func TestConnectionHookOfASubscription(t *testing.T) {
@@ -293,11 +298,11 @@ func TestConnectionHookOfASubscription(t *testing.T) {
 		s.mu.Unlock()
 		observe(driver.Connection{State: state})
 	}
-	sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.SubscriptionHooks(own))
+	sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, delivery.WithHooks(own))
 	require.NoError(t, err)
 	tell(driver.Disconnected)
 	tell(driver.Connected)
-	require.NoError(t, sub.Close(t.Context()))
+	require.NoError(t, sub.Shutdown(t.Context()))
 	tell(driver.Refused)
 	require.Equal(t, []string{"disconnected", "connected"}, own.j.all())
 	require.Equal(t, []string{"connected", "disconnected", "connected", "refused"}, whole.j.all(), "each once")

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
@@ -23,7 +24,7 @@ func TestAttachKeepsOneValueForAKey(t *testing.T) {
 	for i := range 40 {
 		all.Go(func() {
 			n := i % len(made)
-			v := b.Attach(key{n}, func() any { made[n]++; return &made[n] })
+			v := seam.Of(b).Attach(key{n}, func() any { made[n]++; return &made[n] })
 			if v != any(&made[n]) {
 				t.Errorf("key %d got another's value", n)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
@@ -23,7 +24,7 @@ func TestTheLastBatch(t *testing.T) {
 		committed int64
 	}{
 		"close": {func(t *testing.T, sub *bus.Subscription, _ *scriptPartition, _ context.CancelFunc) {
-			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, sub.Shutdown(t.Context()))
 		}, []string{"[0 1 2]"}, 3},
 		"revoke": {func(t *testing.T, _ *bus.Subscription, p *scriptPartition, _ context.CancelFunc) {
 			p.revoke(revoked)
@@ -122,7 +123,7 @@ func TestUndecodableRecordsAmongBatches(t *testing.T) {
 			var dead counter
 			s.publish = func(batch []driver.Outgoing) {
 				for i := range batch {
-					require.Equal(t, "undecodable", header(&batch[i], bus.DeadLetterCodeHeader))
+					require.Equal(t, "undecodable", header(&batch[i], deadletter.CodeHeader))
 					dead.add()
 					batch[i].Complete(driver.Outcome{})
 				}

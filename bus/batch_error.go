@@ -1,14 +1,13 @@
 package bus
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 )
 
-// BatchError is how a [BatchHandler] says which messages of a batch were not handled;
-// all others are acknowledged.
+// BatchError is the error by which a [BatchHandler] names the messages of a batch that
+// failed. The subscription acknowledges all others.
 //
 //	var failed bus.BatchError
 //	for i, d := range ds {
@@ -18,26 +17,26 @@ import (
 //	}
 //	return failed.Err()
 //
-// The zero BatchError names none. It is not safe for concurrent use.
+// The zero value names no message. A BatchError is not safe for concurrent use.
 type BatchError struct {
-	// Failed has the error of each message that was not handled, by its place in the
-	// batch. Retry, DeadLetter, Drop and Stop say more, as for one message. A place
-	// that is not in the batch makes it a Nack of the whole batch.
+	// Failed has the error of each message that failed, by its index in the batch.
+	// RetryAfter, DeadLetter, Drop and Stop apply as for one message. With an index that is
+	// not in the batch, the whole batch has failed.
 	Failed map[int]error
 }
 
-// Add says that the message at this place was not handled; a nil err changes nothing.
-func (e *BatchError) Add(place int, err error) {
+// Add records that the message at this index failed. It does nothing if err is nil.
+func (e *BatchError) Add(index int, err error) {
 	if err == nil {
 		return
 	}
 	if e.Failed == nil {
 		e.Failed = map[int]error{}
 	}
-	e.Failed[place] = err
+	e.Failed[index] = err
 }
 
-// Err returns e, or nil when no message failed: what the handler returns.
+// Err returns e, or nil if no message failed. It is what the handler returns.
 func (e *BatchError) Err() error {
 	if len(e.Failed) == 0 {
 		return nil
@@ -45,16 +44,16 @@ func (e *BatchError) Err() error {
 	return e
 }
 
-// Error names how many failed, and the first one's error.
+// Error returns the number of messages that failed, and the first error.
 func (e *BatchError) Error() string {
 	if len(e.Failed) == 0 {
 		return "no message of the batch failed"
 	}
 	first := slices.Min(slices.Collect(maps.Keys(e.Failed)))
-	return fmt.Sprintf("%d messages of the batch failed: the first, at %d: %v", len(e.Failed), first, e.Failed[first])
+	return fmt.Sprintf("%d messages of the batch failed, the first at index %d: %v", len(e.Failed), first, e.Failed[first])
 }
 
-// Unwrap returns the messages' errors, in the order of the batch.
+// Unwrap returns the errors in the order of the batch.
 func (e *BatchError) Unwrap() []error {
 	errs := make([]error, 0, len(e.Failed))
 	for _, i := range slices.Sorted(maps.Keys(e.Failed)) {
@@ -63,33 +62,16 @@ func (e *BatchError) Unwrap() []error {
 	return errs
 }
 
-// BatchErrors returns what err, a BatchHandler's, says of each of a batch's n messages:
-// nil for those that are acknowledged. A wrapper around a BatchHandler decides by it.
-func BatchErrors(err error, n int) []error {
+// Errors returns the error of each of a batch's n messages: nil for those that were handled.
+// It returns false if Failed has an index that is not in the batch. It is for code that wraps
+// a BatchHandler.
+func (e *BatchError) Errors(n int) ([]error, bool) {
 	errs := make([]error, n)
-	if err == nil {
-		return errs
-	}
-	// The outer of the two means what it says: Stop around a BatchError is a Stop.
-	named, ok := errors.AsType[*BatchError](err)
-	if ctl, is := controlOf(err); ok && is {
-		if _, within := errors.AsType[*BatchError](ctl.err); within {
-			ok = false
+	for i, err := range e.Failed {
+		if i < 0 || i >= n {
+			return nil, false
 		}
+		errs[i] = err
 	}
-	if ok {
-		for i, e := range named.Failed {
-			if i < 0 || i >= n {
-				ok = false
-				break
-			}
-			errs[i] = e
-		}
-	}
-	if !ok {
-		for i := range errs {
-			errs[i] = err
-		}
-	}
-	return errs
+	return errs, true
 }

@@ -14,7 +14,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/delivery"
+	"github.com/trunkline/trunkline/internal/seam"
 )
 
 // consumeBatches subscribes h to "t" with one claim of p, in a bubble.
@@ -136,7 +139,7 @@ func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 			mu.Unlock()
 			require.Equal(t, recs[n-1].Offset+1, p.last())
 			require.True(t, slices.IsSorted(p.committed()), "positions never go back")
-			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 		})
 	})
@@ -153,7 +156,7 @@ func TestBatchErrorAnswersForEach(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			for i := range batch {
-				dead = append(dead, fmt.Sprint(batch[i].Topic, " ", batch[i].Payload[0], " ", header(&batch[i], bus.DeadLetterCauseHeader)))
+				dead = append(dead, fmt.Sprint(batch[i].Topic, " ", batch[i].Payload[0], " ", header(&batch[i], deadletter.CauseHeader)))
 				batch[i].Complete(driver.Outcome{})
 			}
 		}
@@ -173,7 +176,7 @@ func TestBatchErrorAnswersForEach(t *testing.T) {
 				case d.Record.Offset == 3:
 					failed.Add(i, bus.Drop(nil))
 				case d.Record.Offset == 4:
-					failed.Add(i, bus.Retry(time.Minute, nil))
+					failed.Add(i, bus.RetryAfter(time.Minute, nil))
 				}
 			}
 			if err := failed.Err(); err != nil {
@@ -200,8 +203,8 @@ func TestAnErrorOfTheWholeBatch(t *testing.T) {
 		dead  int
 	}{
 		"nack":          {errors.New("no"), true, func(d time.Duration) bool { return d >= 50*time.Millisecond && d <= 100*time.Millisecond }, 0},
-		"retry":         {bus.Retry(time.Minute, nil), true, func(d time.Duration) bool { return d == time.Minute }, 0},
-		"retry at once": {bus.Retry(0, nil), true, func(d time.Duration) bool { return d == 0 }, 0},
+		"retry":         {bus.RetryAfter(time.Minute, nil), true, func(d time.Duration) bool { return d == time.Minute }, 0},
+		"retry at once": {bus.RetryAfter(0, nil), true, func(d time.Duration) bool { return d == 0 }, 0},
 		"dead letters":  {bus.DeadLetter(errors.New("poison")), false, nil, 3},
 		"drop":          {bus.Drop(nil), false, nil, 0},
 		"a place that is not in the batch": {&bus.BatchError{Failed: map[int]error{7: errors.New("no")}}, true,
@@ -307,9 +310,9 @@ func TestBatchOptions(t *testing.T) {
 		"size":            {[]bus.SubscribeOption{bus.BatchSize(500)}, 500},
 		"size and window": {[]bus.SubscribeOption{bus.BatchSize(5), bus.Window(50)}, 5},
 	} {
-		got, err := b.CheckConsumeBatches("t", tc.opts...)
+		got, err := seam.Of(b).Check("t", true, plumbed(tc.opts)...)
 		require.NoError(t, err, name)
-		require.Equal(t, tc.want, got.BatchSize, name)
+		require.Equal(t, tc.want, got.Batch.Size, name)
 		require.Equal(t, tc.want, got.Window, name)
 	}
 	require.NoError(t, b.Close())
@@ -319,9 +322,9 @@ func TestBatchOptions(t *testing.T) {
 	b = direct.bus(t)
 	_, err = b.ConsumeBatches(t.Context(), "t", nop, bus.BatchSize(2))
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
-	got, err := b.CheckConsumeBatches("t")
+	got, err := seam.Of(b).Check("t", true)
 	require.NoError(t, err)
-	require.Equal(t, 1, got.BatchSize)
+	require.Equal(t, 1, got.Batch.Size)
 	require.NoError(t, b.Close())
 }
 
@@ -353,11 +356,11 @@ func TestBatchErrorText(t *testing.T) {
 	var some bus.BatchError
 	some.Add(5, two)
 	some.Add(2, one)
-	require.EqualError(t, some.Err(), "2 messages of the batch failed: the first, at 2: one")
+	require.EqualError(t, some.Err(), "2 messages of the batch failed, the first at index 2: one")
 	require.ErrorIs(t, some.Err(), two)
 	require.Equal(t, []error{one, two}, some.Unwrap())
-	require.Equal(t, []error{nil, nil, one}, bus.BatchErrors(&bus.BatchError{Failed: map[int]error{2: one}}, 3))
-	require.Equal(t, []error{nil, nil}, bus.BatchErrors(nil, 2))
+	require.Equal(t, []error{nil, nil, one}, delivery.BatchErrors(&bus.BatchError{Failed: map[int]error{2: one}}, 3))
+	require.Equal(t, []error{nil, nil}, delivery.BatchErrors(nil, 2))
 }
 
 func TestAnswerOf(t *testing.T) {
@@ -365,18 +368,18 @@ func TestAnswerOf(t *testing.T) {
 	cause := errors.New("cause")
 	for _, tc := range []struct {
 		err   error
-		want  bus.Answer
+		want  delivery.Answer
 		text  string
 		cause error
 	}{
-		{nil, bus.Ack, "ack", nil},
-		{cause, bus.Nack, "nack", cause},
-		{bus.Retry(time.Second, cause), bus.AnswerRetry, "retry", cause},
-		{fmt.Errorf("wrapped: %w", bus.DeadLetter(cause)), bus.AnswerDeadLetter, "dead-letter", cause},
-		{bus.Drop(nil), bus.AnswerDrop, "drop", nil},
-		{bus.Stop(cause), bus.AnswerStop, "stop", cause},
+		{nil, delivery.Ack, "ack", nil},
+		{cause, delivery.Nack, "nack", cause},
+		{bus.RetryAfter(time.Second, cause), delivery.Retry, "retry", cause},
+		{fmt.Errorf("wrapped: %w", bus.DeadLetter(cause)), delivery.DeadLetter, "dead-letter", cause},
+		{bus.Drop(nil), delivery.Drop, "drop", nil},
+		{bus.Stop(cause), delivery.Stop, "stop", cause},
 	} {
-		answer, got := bus.AnswerOf(tc.err)
+		answer, got := delivery.AnswerOf(tc.err)
 		require.Equal(t, tc.want, answer)
 		require.Equal(t, tc.text, answer.String())
 		require.Equal(t, tc.cause, got)
@@ -387,4 +390,13 @@ func TestAnswerOf(t *testing.T) {
 func elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// plumbed converts options for the seam.
+func plumbed(opts []bus.SubscribeOption) []delivery.SubscribeOption {
+	var all []delivery.SubscribeOption
+	for _, o := range opts {
+		all = append(all, o)
+	}
+	return all
 }

@@ -5,34 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// Bus publishes and consumes over one transport. It is a watermill Publisher and
-// Subscriber. All methods are safe for concurrent use.
+// Bus publishes and consumes over one transport. It is a watermill Publisher and Subscriber.
+// All methods are safe for concurrent use.
 type Bus struct {
 	t      driver.Transport
-	admin  driver.Admin // nil where topics need no making
+	admin  driver.Admin // nil where topics need no creation
 	caps   Capabilities
 	cfg    config
-	gate   *gate
+	calls  *calls // those that use the transport
 	known  topics
 	expiry expiry
+	hooks  atomic.Pointer[delivery.Hooks] // those of the options, and those that were added
 
 	publications      sync.Pool // of *publication
 	asyncPublications sync.Pool // of *asyncPublication
 
 	attached attachments
-	added    addedHooks
 
-	observing  sync.Mutex // held while hooks are called about the connection
+	observing sync.Mutex // held while connection hooks are called, so that calls do not overlap
+
 	mu         sync.Mutex
 	subs       map[*Subscription]struct{}
+	added      []*addedHook
 	closing    bool
-	connection Connection
+	connection driver.Connection
 	closed     chan struct{} // closed when the first Shutdown is done
 	closeErr   error         // set before closed is closed
 }
@@ -43,19 +47,19 @@ var (
 	_ message.SubscribeInitializer = (*Bus)(nil)
 )
 
-// New makes a bus over t, and owns it from then on, unless it fails. It does not
-// wait for a broker: Ready does.
+// New returns a bus over t. The bus owns t from then on, unless New fails. New does not wait
+// for a broker; Ready does.
 func New(t driver.Transport, opts ...Option) (*Bus, error) {
 	if t == nil {
-		return nil, invalid("the transport is nil")
+		return nil, delivery.Invalid("the transport is nil")
 	}
-	b := &Bus{t: t, caps: t.Capabilities(), cfg: defaults(), gate: newGate(), subs: map[*Subscription]struct{}{}, closed: make(chan struct{})}
+	b := &Bus{t: t, caps: t.Capabilities(), cfg: defaults(), calls: newCalls(), subs: map[*Subscription]struct{}{}, closed: make(chan struct{})}
 	for _, o := range opts {
 		if err := o(&b.cfg); err != nil {
 			return nil, err
 		}
 	}
-	b.cfg.hooks.added = &b.added
+	b.rebuildHooks() // nothing else uses b yet
 	b.expiry.timeout = b.cfg.deliveryTimeout
 	if n := b.caps.MaxMessageBytes; n > 0 {
 		b.cfg.maxMessageBytes = min(b.cfg.maxMessageBytes, n)
@@ -66,7 +70,7 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 	if b.caps.Topics {
 		admin, ok := t.(driver.Admin)
 		if !ok {
-			return nil, &Error{Code: CodeInternal, Op: "open", Transport: b.caps.Name, Reason: "the transport says that topics have to be made and is no driver.Admin"}
+			return nil, &Error{Code: CodeInternal, Op: "open", Transport: b.caps.Name, Reason: "the transport has topics that must be created, but does not implement driver.Admin"}
 		}
 		b.admin = admin
 	}
@@ -74,44 +78,42 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 	return b, nil
 }
 
-func (b *Bus) observe(c Connection) {
+// observe is called by the transport with every change of the connection.
+func (b *Bus) observe(c driver.Connection) {
 	b.observing.Lock()
 	defer b.observing.Unlock()
 	b.mu.Lock()
 	b.connection = c
-	told := make([]*Subscription, 0, len(b.subs))
+	subs := make([]*Subscription, 0, len(b.subs))
 	for s := range b.subs {
-		if len(s.cfg.hooks.connection) > 0 {
-			told = append(told, s)
+		if len(s.settings.Hooks.Connection) > 0 {
+			subs = append(subs, s)
 		}
 	}
 	b.mu.Unlock()
-	b.cfg.hooks.onConnection(c)
-	if a := b.added.load(); a != nil {
-		a.onConnection(c)
-	}
-	for _, s := range told {
-		s.cfg.hooks.onConnection(c)
+	b.hooks.Load().OnConnection(c)
+	for _, s := range subs {
+		s.settings.Hooks.OnConnection(c)
 	}
 }
 
-// Capabilities says what the transport can do.
+// Capabilities returns what the transport supports.
 func (b *Bus) Capabilities() Capabilities { return b.caps }
 
-// Connection returns the state of the connection to the broker, as last seen.
-func (b *Bus) Connection() Connection {
+// Connection returns the last known state of the connection to the broker.
+func (b *Bus) Connection() driver.Connection {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.connection
 }
 
-// Ready waits until the broker can be talked to, or ctx ends: then it says why not.
-// It does not wait for subscriptions; they have a Ready of their own.
+// Ready waits until the broker answers. If ctx ends first, the error says why the broker is
+// not available. Ready does not wait for subscriptions; each has its own Ready.
 func (b *Bus) Ready(ctx context.Context) error {
 	if err := b.enter("wait for the broker", ""); err != nil {
 		return err
 	}
-	defer b.gate.leave()
+	defer b.calls.leave()
 	return b.t.Ready(ctx)
 }
 
@@ -121,24 +123,25 @@ func (b *Bus) Ping(ctx context.Context) error {
 	if err := b.enter("ping", ""); err != nil {
 		return err
 	}
-	defer b.gate.leave()
+	defer b.calls.leave()
 	return b.t.Ping(ctx)
 }
 
-// Close is Shutdown with the close time-out.
+// Close is Shutdown, bounded by the close time-out. See [WithCloseTimeout].
 func (b *Bus) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), b.cfg.closeTimeout)
 	defer cancel()
 	return b.Shutdown(ctx)
 }
 
-// Shutdown drains and closes: no message is taken any more, handlers that run are
-// waited for and what they acknowledged is committed. They may publish until the
-// last has returned; then every call is refused with Closed, those under way end,
-// and the transport is closed. When ctx ends first, what is left is cut off, and the error tells;
-// unacknowledged messages are delivered again where the transport can. It is
-// idempotent: later calls wait for the first and return its result, or their
-// context's error.
+// Shutdown closes the bus gracefully. The subscriptions fetch nothing new; Shutdown waits for
+// the handlers that run, and the subscriptions commit what those acknowledge. Handlers may
+// publish until the last one has returned. Every later call fails with CodeClosed, calls in
+// progress end, and Shutdown closes the transport.
+//
+// If ctx ends first, Shutdown stops waiting and returns an error. Messages that are not
+// acknowledged are delivered again where the transport supports it. Shutdown is idempotent:
+// later calls wait for the first one and return its result, or the error of their context.
 func (b *Bus) Shutdown(ctx context.Context) error {
 	b.mu.Lock()
 	first := !b.closing
@@ -153,7 +156,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		case <-b.closed:
 			return b.closeErr
 		case <-ctx.Done():
-			return &Error{Code: driver.ContextCode(ctx.Err()), Op: "close", Transport: b.caps.Name, Reason: "another Close is still draining", Err: ctx.Err()}
+			return &Error{Code: driver.ContextCode(ctx.Err()), Op: "close", Transport: b.caps.Name, Reason: "an earlier Shutdown is still draining", Err: ctx.Err()}
 		}
 	}
 	b.closeErr = b.shutdown(ctx, subs)
@@ -163,52 +166,54 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 
 func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	errs := make([]error, len(subs), len(subs)+2)
-	draining, cancel := before(ctx) // the transport needs time to flush, too
+	draining, cancel := delivery.Reserve(ctx) // the transport needs time to flush
 	defer cancel()
 	var drained sync.WaitGroup
 	for i, s := range subs {
-		drained.Go(func() { errs[i] = s.Close(draining) })
+		drained.Go(func() { errs[i] = s.Shutdown(draining) })
 	}
 	drained.Wait()
-	b.gate.shut()
-	// The transport comes first: it flushes what it has, and ends publishers that wait
-	// for room, which only the reading of some other bus could give them.
+	b.calls.stop()
+	// The transport comes first: it flushes what it has, and ends publishers that wait for
+	// space, which perhaps only the subscriptions of another bus could make.
 	if err := b.t.Close(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("close the transport: %w", err))
 	}
-	if err := b.gate.wait(ctx); err != nil {
-		errs = append(errs, &Error{Code: driver.ContextCode(err), Op: "close", Transport: b.caps.Name, Reason: "publishing was still under way", Err: err})
+	if err := b.calls.wait(ctx); err != nil {
+		errs = append(errs, &Error{Code: driver.ContextCode(err), Op: "close", Transport: b.caps.Name, Reason: "publishing is still in progress", Err: err})
 	} else {
 		b.expiry.stop()
 	}
 	return errors.Join(errs...)
 }
 
-// enter lets a call in, unless the bus is closed or the topic has no name. While
-// it drains, handlers must still be able to publish: the gate is shut after them.
+// enter begins a call, unless the bus is closed or the topic has no name; the caller ends it
+// with b.calls.leave. During a drain handlers must still be able to publish, so calls stop
+// after them.
 func (b *Bus) enter(op, topic string) error {
 	if topic == "" && (op == "publish" || op == "subscribe") {
-		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the topic's name is empty"}
+		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the name of the topic is empty"}
 	}
-	if !b.gate.enter() {
+	if !b.calls.enter() {
 		return &Error{Code: CodeClosed, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "the bus is closed"}
 	}
 	return nil
 }
 
-// keep starts the subscription, unless the bus is being closed.
-func (b *Bus) keep(s *Subscription) error {
+// start starts the subscription, unless the bus is being closed.
+func (b *Bus) start(s *Subscription) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closing {
 		return &Error{Code: CodeClosed, Op: "subscribe", Transport: b.caps.Name, Topic: s.topic, Reason: "the bus is being closed"}
 	}
 	b.subs[s] = struct{}{}
-	go s.run() // Subscription.Close waits for it
+	go s.run() // Subscription.Shutdown waits for it
 	return nil
 }
 
-func (b *Bus) forget(s *Subscription) {
+// remove removes a subscription that has ended.
+func (b *Bus) remove(s *Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.subs, s)

@@ -14,7 +14,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 type counter struct {
@@ -113,7 +115,7 @@ func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
 			mu.Unlock()
 			require.Equal(t, recs[n-1].Offset+1, p.last())
 			require.True(t, slices.IsSorted(p.committed()), "positions never go back")
-			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 		})
 	})
@@ -151,7 +153,7 @@ func TestBothBoundsOfTheWindowStopThePartition(t *testing.T) {
 				require.Len(t, begun, c.begun)
 				mu.Unlock()
 				require.LessOrEqual(t, p.last(), int64(0), "nothing is committed past the poison")
-				require.NoError(t, sub.Close(t.Context()))
+				require.NoError(t, sub.Shutdown(t.Context()))
 				require.NoError(t, b.Close())
 			})
 		})
@@ -185,7 +187,7 @@ func TestANackHoldsUpItsOwnAndNoOther(t *testing.T) {
 			}
 			require.Equal(t, c.want, got)
 			require.Equal(t, int64(4), p.last())
-			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 		})
 	}
@@ -201,14 +203,14 @@ func TestBackoffDoublesWithJitterAndRetryOverridesIt(t *testing.T) {
 			at = append(at, time.Now())
 			switch d.Attempt {
 			case 5:
-				return bus.Retry(42*time.Second, errors.New("later"))
+				return bus.RetryAfter(42*time.Second, errors.New("later"))
 			case 6:
 				return nil
 			}
 			return errors.New("no")
 		}, bus.Backoff(time.Second, 4*time.Second))
 		time.Sleep(time.Hour)
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.Len(t, at, 6)
 		for i, most := range []time.Duration{1, 2, 4, 4} {
 			d := at[i+1].Sub(at[i])
@@ -278,16 +280,16 @@ func TestDeadLetterKeepsTheMessageAndHoldsUntilAcknowledged(t *testing.T) {
 			require.Equal(t, "k", string(dead[0].Key))
 			require.Equal(t, "p", string(dead[0].Payload))
 			require.Equal(t, "v", header(&dead[0], "h"))
-			require.Equal(t, "t", header(&dead[0], bus.DeadLetterTopicHeader))
-			require.Equal(t, "9", header(&dead[0], bus.DeadLetterOffsetHeader))
-			require.Equal(t, "g", header(&dead[0], bus.DeadLetterGroupHeader))
+			require.Equal(t, "t", header(&dead[0], deadletter.TopicHeader))
+			require.Equal(t, "9", header(&dead[0], deadletter.OffsetHeader))
+			require.Equal(t, "g", header(&dead[0], deadletter.GroupHeader))
 			if undecodable {
-				require.Equal(t, "undecodable", header(&dead[0], bus.DeadLetterCodeHeader))
-				require.Contains(t, header(&dead[0], bus.DeadLetterCauseHeader), "no message")
+				require.Equal(t, "undecodable", header(&dead[0], deadletter.CodeHeader))
+				require.Contains(t, header(&dead[0], deadletter.CauseHeader), "no message")
 			} else {
-				require.Equal(t, "can't", header(&dead[0], bus.DeadLetterCauseHeader))
+				require.Equal(t, "can't", header(&dead[0], deadletter.CauseHeader))
 			}
-			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 		})
 	}
@@ -325,7 +327,7 @@ func TestAPanicIsANack(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Minute)
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 		require.Len(t, seen.events, 2)
 		require.Equal(t, bus.CodeInternal, bus.CodeOf(seen.events[0].Err))
@@ -372,7 +374,7 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 		p2.revoke(taken)
 		<-p2.released
 		<-causes
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }
@@ -414,7 +416,7 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := sub.Close(ctx)
+		err := sub.Shutdown(ctx)
 		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
 		select {
 		case <-sub.Done():
@@ -434,11 +436,11 @@ func TestCloseOfWhatHasEndedIsNil(t *testing.T) {
 		s := newScript()
 		b := s.bus(t)
 		sub := consume(t, s, b, newScriptPartition(), func(context.Context, *bus.Delivery) error { return nil })
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range 50 { // a choice between two that are ready would be made at random
-			require.NoError(t, sub.Close(over))
+			require.NoError(t, sub.Shutdown(over))
 		}
 		require.NoError(t, b.Close())
 	})
@@ -520,7 +522,7 @@ func TestCommitsAreGatheredAndTriedAgain(t *testing.T) {
 		p.mu.Unlock()
 		time.Sleep(2 * time.Second)
 		require.Equal(t, []int64{100}, p.committed(), "one commit for a hundred acknowledgements")
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }
@@ -546,7 +548,7 @@ func TestConcurrencyBoundsTheWholeSubscription(t *testing.T) {
 		}, bus.Unordered(), bus.Concurrency(3))
 		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p2}}
 		time.Sleep(time.Minute)
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 		require.Equal(t, 3, most)
 		require.Equal(t, int64(50), p1.last())
@@ -554,10 +556,10 @@ func TestConcurrencyBoundsTheWholeSubscription(t *testing.T) {
 	})
 }
 
-type deliveries struct{ events []bus.DeliveryEvent }
+type deliveries struct{ events []hook.DeliveryEvent }
 
-func (d *deliveries) OnDelivery(e bus.DeliveryEvent) { d.events = append(d.events, e) }
+func (d *deliveries) OnDelivery(e hook.DeliveryEvent) { d.events = append(d.events, e) }
 
-type sessions struct{ events []bus.SessionEvent }
+type sessions struct{ events []hook.SessionEvent }
 
-func (s *sessions) OnSession(e bus.SessionEvent) { s.events = append(s.events, e) }
+func (s *sessions) OnSession(e hook.SessionEvent) { s.events = append(s.events, e) }

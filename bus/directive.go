@@ -9,10 +9,10 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// SetKey gives the message a key. Messages with the same key land on the same
-// partition of a topic, in the order they are published. It is kept in the metadata
-// under [driver.KeyDirective], so it survives message.Copy, and a message that was
-// delivered with a key and is published again keeps it. An empty key is no key.
+// SetKey sets the key of the message. Messages with the same key go to the same partition of a
+// topic, in the order in which they are published. The key is in the metadata under
+// [driver.KeyDirective], so message.Copy keeps it, and so does publishing a message that was
+// delivered. An empty key is no key.
 func SetKey(m *message.Message, key string) {
 	if key == "" {
 		delete(m.Metadata, driver.KeyDirective)
@@ -21,28 +21,28 @@ func SetKey(m *message.Message, key string) {
 	m.Metadata.Set(driver.KeyDirective, key)
 }
 
-// Key returns the message's key, "" when it has none.
-func Key(m *message.Message) string { return m.Metadata.Get(driver.KeyDirective) }
+// KeyOf returns the key of the message, "" if it has none.
+func KeyOf(m *message.Message) string { return m.Metadata.Get(driver.KeyDirective) }
 
-// SetPartition sends the message to this partition, whatever its key. Publishing
-// fails with CodeUnsupported where topics have no partitions.
+// SetPartition publishes the message to this partition, whatever its key. Where topics have no
+// partitions, publishing returns an error with CodeUnsupported.
 func SetPartition(m *message.Message, partition int32) {
 	m.Metadata.Set(driver.PartitionDirective, strconv.FormatInt(int64(partition), 10))
 }
 
-// SetTimestamp gives the record this time instead of the time it is published.
+// SetTimestamp sets the timestamp of the record, instead of the time of publishing.
 func SetTimestamp(m *message.Message, t time.Time) {
 	m.Metadata.Set(driver.TimestampDirective, t.Format(time.RFC3339Nano))
 }
 
-// read makes out what m is, its directives being what they mean. Headers and key are put
-// at the ends of the given memory, which is returned.
+// read sets out to what m is, and applies the reserved names of its metadata. It appends the
+// headers and the key to the given slices, and returns those.
 func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byte) ([]Header, []byte, error) {
 	out.Partition, out.UUID, out.Payload = driver.AnyPartition, m.UUID, m.Payload
 	var wrong error
 	check := func(ok bool, name, what string) {
 		if !ok {
-			wrong = &Error{Code: CodeInvalidArgument, Op: "publish", Topic: out.Topic, Reason: "metadata " + name + " is not " + what}
+			wrong = &Error{Code: CodeInvalidArgument, Op: "publish", Topic: out.Topic, Reason: "the metadata " + name + " is not " + what}
 		}
 	}
 	first := len(headers)
@@ -60,7 +60,7 @@ func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byt
 		case driver.PartitionDirective:
 			p, err := strconv.ParseInt(v, 10, 32)
 			out.Partition = int32(p)
-			check(err == nil && p >= 0, k, "a partition's number")
+			check(err == nil && p >= 0, k, "a partition number")
 		case driver.TimestampDirective:
 			var err error
 			out.Timestamp, err = time.Parse(time.RFC3339Nano, v)
@@ -71,8 +71,8 @@ func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byt
 	return headers, keys, wrong
 }
 
-// size counts a message as limits do: key, payload, names and values of the headers, and
-// the UUID.
+// size is the size of a message in bytes, as limits count it: the key, the payload, the names
+// and values of the headers, and the UUID.
 func size(out *driver.Outgoing) int {
 	n := len(out.UUID) + len(out.Key) + len(out.Payload)
 	for i := range out.Headers {

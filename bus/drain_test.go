@@ -14,6 +14,8 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/delivery"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/transport/gochannel"
 	"github.com/trunkline/trunkline/transport/memory"
 )
@@ -45,8 +47,8 @@ func TestHandOutOnDrain(t *testing.T) {
 		want int64
 	}{
 		"left":          {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3)}, 1},
-		"group":         {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3), bus.HandOutOnDrain()}, 3},
-		"without group": {[]bus.SubscribeOption{bus.StartAt(bus.Oldest()), bus.Window(3), bus.HandOutOnDrain()}, 6},
+		"group":         {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3), delivery.DrainFetched()}, 3},
+		"without group": {[]bus.SubscribeOption{bus.FromOldest(), bus.Window(3), delivery.DrainFetched()}, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +65,7 @@ func TestHandOutOnDrain(t *testing.T) {
 				require.NoError(t, err)
 				synctest.Wait()
 				closed := make(chan error, 1)
-				go func() { closed <- sub.Close(context.Background()) }()
+				go func() { closed <- sub.Shutdown(context.Background()) }()
 				synctest.Wait()
 				close(release)
 				require.NoError(t, <-closed)
@@ -110,7 +112,7 @@ func TestAtMostOnce(t *testing.T) {
 		mu.Unlock()
 		close(release)
 		time.Sleep(time.Minute) // of the test's clock: time for a redelivery
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.ElementsMatch(t, []string{"0", "1", "2", "3", "4", "5"}, order)
 		next, _, _ := log.Committed("g", "t", 0)
 		require.EqualValues(t, 6, next)
@@ -139,7 +141,7 @@ func TestAtMostOnceIsNotHandledWithoutItsCommit(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		require.EqualValues(t, 2, handled.Load(), "each is handled once, by whichever claim committed it")
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 	})
 }
 
@@ -152,30 +154,30 @@ func TestListening(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, chans.Close()) })
 	for _, b := range []*bus.Bus{b, chans} {
-		listening, err := b.Listening("t")
+		listening, err := seam.Of(b).Listening("t")
 		require.NoError(t, err)
 		require.False(t, listening)
 		sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil })
 		require.NoError(t, err)
 		require.NoError(t, sub.Ready(t.Context()))
-		listening, err = b.Listening("t")
+		listening, err = seam.Of(b).Listening("t")
 		require.NoError(t, err)
 		require.True(t, listening)
 		if b.Capabilities().Topics {
 			log.Disconnect(nil)
-			listening, err = b.Listening("t")
+			listening, err = seam.Of(b).Listening("t")
 			require.NoError(t, err)
 			require.True(t, listening, "who is away for a moment will be back")
 			log.Connect()
-			_, err = b.Listening("none")
+			_, err = seam.Of(b).Listening("none")
 			require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 		}
-		require.NoError(t, sub.Close(t.Context()))
-		listening, err = b.Listening("t")
+		require.NoError(t, sub.Shutdown(t.Context()))
+		listening, err = seam.Of(b).Listening("t")
 		require.NoError(t, err)
 		require.False(t, listening)
 	}
-	_, err = newScript().bus(t).Listening("t")
+	_, err = seam.Of(newScript().bus(t)).Listening("t")
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 }
 
@@ -230,13 +232,13 @@ func TestHandOutOnDrainIsOfAllThatThereIs(t *testing.T) {
 					<-release
 					handled.Add(1)
 					return nil
-				}, bus.OrderByPartition(), bus.HandOutOnDrain())
+				}, bus.OrderByPartition(), delivery.DrainFetched())
 				require.NoError(t, err)
 				publish(t, b, "")
 				<-begun
 				publish(t, b, make([]string, tc.messages)...)
 				closed := make(chan error, 1)
-				go func() { closed <- sub.Close(context.Background()) }()
+				go func() { closed <- sub.Shutdown(context.Background()) }()
 				synctest.Wait()
 				close(release)
 				require.NoError(t, <-closed)

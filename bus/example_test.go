@@ -43,7 +43,7 @@ func Example() {
 	fmt.Println(<-handled)
 	fmt.Println(<-handled)
 
-	if err := sub.Close(ctx); err != nil { // drains
+	if err := sub.Shutdown(ctx); err != nil { // drains
 		log.Fatal(err)
 	}
 	if err := b.Close(); err != nil {

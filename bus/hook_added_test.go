@@ -11,7 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/internal/busseam"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
@@ -35,13 +37,13 @@ func (h *lateHook) take() []string {
 	return lines
 }
 
-func (h *lateHook) OnPublish(e bus.PublishEvent) {
+func (h *lateHook) OnPublish(e hook.PublishEvent) {
 	h.note("published %s: %v", e.Message.UUID, e.Outcome.Err)
 }
-func (h *lateHook) OnDelivery(e bus.DeliveryEvent) { h.note("delivered %s: %v", e.Record.UUID, e.Err) }
-func (h *lateHook) OnCommit(e bus.CommitEvent)     { h.note("committed %d: %v", e.Next, e.Err) }
-func (h *lateHook) OnConnection(c bus.Connection)  { h.note("connection %s", c.State) }
-func (h *lateHook) OnSession(e bus.SessionEvent) {
+func (h *lateHook) OnDelivery(e hook.DeliveryEvent)  { h.note("delivered %s: %v", e.Record.UUID, e.Err) }
+func (h *lateHook) OnCommit(e hook.CommitEvent)      { h.note("committed %d: %v", e.Next, e.Err) }
+func (h *lateHook) OnConnection(c driver.Connection) { h.note("connection %s", c.State) }
+func (h *lateHook) OnSession(e hook.SessionEvent) {
 	h.note("session %s assigned %v ended %v", e.Subscription.Topic(), e.Assigned, e.Ended)
 }
 
@@ -60,8 +62,8 @@ func TestHookAddedToABusObservesWhatFollows(t *testing.T) {
 		synctest.Wait()
 
 		one, two := &lateHook{}, &lateHook{}
-		removeOne := busseam.AddHook(b, one)
-		removeTwo := busseam.AddHook(b, two)
+		removeOne := seam.Of(b).AddHook(one)
+		removeTwo := seam.Of(b).AddHook(two)
 		present := []string{"connection connected", "session orders assigned true ended false"}
 		require.Equal(t, present, one.take())
 		require.Equal(t, present, two.take())
@@ -77,7 +79,7 @@ func TestHookAddedToABusObservesWhatFollows(t *testing.T) {
 		require.Empty(t, one.take())
 		require.Contains(t, two.take(), "connection disconnected")
 		transport.Connect()
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.Contains(t, two.take(), "session orders assigned false ended true")
 		removeTwo()
 		require.NoError(t, b.Publish("orders", message.NewMessage("unobserved", nil)))
@@ -103,7 +105,7 @@ func TestHookAddedWhileTheBusIsInUse(t *testing.T) {
 		})
 	}
 	for range 200 {
-		busseam.AddHook(b, &lateHook{})()
+		seam.Of(b).AddHook(&lateHook{})()
 	}
 	using.Wait()
 	require.NoError(t, b.Close())

@@ -112,7 +112,7 @@ func TestLagWhileFetching(t *testing.T) {
 		p.give <- struct{}{}
 		synctest.Wait()
 		require.Equal(t, []bus.PartitionLag{{Position: 3, End: 3}}, sub.Lag())
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
 // Handlers that settle now, later, or before they return, with every answer there is, are
@@ -26,7 +28,7 @@ func TestSettleLater(t *testing.T) {
 	for name, opts := range map[string][]bus.SubscribeOption{
 		"commits gathered": {bus.CommitInterval(5 * time.Millisecond)},
 		"commits at once":  {bus.CommitInterval(0)},
-		"reused":           {bus.CommitInterval(5 * time.Millisecond), bus.ReuseDeliveries()},
+		"reused":           {bus.CommitInterval(5 * time.Millisecond), delivery.Reuse()},
 		"unordered":        {bus.Unordered()},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -44,9 +46,10 @@ func TestSettleLater(t *testing.T) {
 			var current, most, acked atomic.Int64
 			done := make(chan struct{})
 			var others sync.WaitGroup
-			opts := append([]bus.SubscribeOption{bus.OrderByKey(), bus.Group("g"), bus.Window(64), bus.InFlight(inFlight), bus.SettleLater(),
-				bus.Backoff(time.Microsecond, 50*time.Microsecond), bus.DeadLetterTopic("dead"), bus.SubscriptionHooks(told)}, opts...)
-			sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
+			opts := append([]bus.SubscribeOption{bus.OrderByKey(), bus.Group("g"), bus.Window(64), bus.InFlight(inFlight),
+				bus.Backoff(time.Microsecond, 50*time.Microsecond), bus.DeadLetterTopic("dead"), delivery.WithHooks(told)}, opts...)
+			handler := func(_ context.Context, it *delivery.Item) error {
+				d := it.Delivery()
 				if n := current.Add(1); n > most.Load() {
 					most.Store(n)
 				}
@@ -56,8 +59,8 @@ func TestSettleLater(t *testing.T) {
 					if before, ok := last[key]; name != "unordered" && ok && before >= offset && d.Attempt == 1 {
 						t.Errorf("key %s: %d came after %d", key, offset, before)
 					}
-					switch a, _ := bus.AnswerOf(answer); a {
-					case bus.Ack, bus.AnswerDrop, bus.AnswerDeadLetter:
+					switch a, _ := delivery.AnswerOf(answer); a {
+					case delivery.Ack, delivery.Drop, delivery.DeadLetter:
 						last[key] = offset
 						if acked.Add(1) == count {
 							close(done)
@@ -72,21 +75,22 @@ func TestSettleLater(t *testing.T) {
 					return answer
 				case 1:
 					end()
-					d.Settle(answer)
+					it.Settle(answer)
 				default:
 					others.Go(func() {
 						for range rand.IntN(50) { // others go first, or don't
 							runtime.Gosched()
 						}
 						end()
-						d.Settle(answer)
+						it.Settle(answer)
 					})
 				}
-				return bus.Later
-			}, opts...)
+				return delivery.ErrLater
+			}
+			sub, err := b.Consume(t.Context(), "t", nil, append(opts, delivery.SettleLater(handler))...)
 			require.NoError(t, err)
 			<-done
-			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, sub.Shutdown(t.Context()))
 			others.Wait()
 			require.LessOrEqual(t, most.Load(), int64(inFlight))
 			next, _, _ := log.Committed("g", "t", 0)
@@ -104,7 +108,7 @@ func random(attempt int) error {
 	case attempt > 4 || n > 6:
 		return nil
 	case n > 4:
-		return bus.Retry(0, errors.New("soon"))
+		return bus.RetryAfter(0, errors.New("soon"))
 	case n > 2:
 		return errors.New("again")
 	case n > 1:
@@ -117,12 +121,12 @@ func random(attempt int) error {
 // tally counts what deliveries came to.
 type tally struct{ good, later atomic.Int64 }
 
-func (o *tally) OnDelivery(e bus.DeliveryEvent) {
-	if errors.Is(e.Err, bus.Later) {
+func (o *tally) OnDelivery(e hook.DeliveryEvent) {
+	if errors.Is(e.Err, delivery.ErrLater) {
 		o.later.Add(1)
 	}
-	switch a, _ := bus.AnswerOf(e.Err); a {
-	case bus.Ack, bus.AnswerDrop, bus.AnswerDeadLetter:
+	switch a, _ := delivery.AnswerOf(e.Err); a {
+	case delivery.Ack, delivery.Drop, delivery.DeadLetter:
 		o.good.Add(1)
 	}
 }
@@ -137,14 +141,13 @@ func TestCloseWaitsForWhatIsSettledLater(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, log := onMemory(t)
 				publish(t, b, "a", "a", "b")
-				handed := make(chan *bus.Delivery, 3)
-				sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error { handed <- d; return bus.Later },
-					bus.Group("g"), bus.OrderByKey(), bus.SettleLater())
+				handled := make(chan *delivery.Item, 3)
+				sub, err := b.Consume(t.Context(), "t", nil, bus.Group("g"), bus.OrderByKey(), delivery.SettleLater(deferTo(handled)))
 				require.NoError(t, err)
 				synctest.Wait()
-				require.Len(t, handed, 2, "one of each key")
+				require.Len(t, handled, 2, "one of each key")
 				closed := make(chan error)
-				go func() { closed <- sub.Close(t.Context()) }()
+				go func() { closed <- sub.Shutdown(t.Context()) }()
 				synctest.Wait()
 				select {
 				case <-closed:
@@ -152,15 +155,15 @@ func TestCloseWaitsForWhatIsSettledLater(t *testing.T) {
 				default:
 				}
 				for range 2 {
-					if d := <-handed; string(d.Record.Key) == "a" {
-						d.Settle(outcome)
+					if it := <-handled; string(it.Delivery().Key) == "a" {
+						it.Settle(outcome)
 					} else {
-						d.Settle(nil)
+						it.Settle(nil)
 					}
 					synctest.Wait()
 				}
 				require.NoError(t, <-closed)
-				require.Empty(t, handed, "nothing is begun any more")
+				require.Empty(t, handled, "nothing is begun any more")
 				next, _, _ := log.Committed("g", "t", 0)
 				require.EqualValues(t, map[string]int64{"acknowledged": 1, "refused": 0}[name], next)
 				require.NoError(t, b.Close())
@@ -176,11 +179,10 @@ func TestRevokeWaitsForWhatIsSettledLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, func(i int) string { return fmt.Sprint(i) })...)
 		b := s.bus(t)
-		handed := make(chan *bus.Delivery, 3)
-		sub := consume(t, s, b, p, func(_ context.Context, d *bus.Delivery) error { handed <- d; return bus.Later },
-			bus.Group("g"), bus.OrderByKey(), bus.CommitInterval(time.Hour), bus.SettleLater())
+		handled := make(chan *delivery.Item, 3)
+		sub := consume(t, s, b, p, nil, bus.Group("g"), bus.OrderByKey(), bus.CommitInterval(time.Hour), delivery.SettleLater(deferTo(handled)))
 		synctest.Wait()
-		require.Len(t, handed, 3)
+		require.Len(t, handled, 3)
 		p.revoke(&bus.Error{Code: bus.CodeRevoked, Op: "consume", Topic: "t"})
 		for range 3 {
 			synctest.Wait()
@@ -189,17 +191,17 @@ func TestRevokeWaitsForWhatIsSettledLater(t *testing.T) {
 				t.Fatal("it is let go before all is settled")
 			default:
 			}
-			d := <-handed
-			require.Error(t, d.Context().Err(), "who is to settle it can see that it is time")
-			if d.Record.Offset == 2 {
-				d.Settle(errors.New("not this one"))
+			it := <-handled
+			require.Error(t, it.Delivery().Context.Err(), "the context says that it is time to settle")
+			if it.Delivery().Offset == 2 {
+				it.Settle(errors.New("not this one"))
 			} else {
-				d.Settle(nil)
+				it.Settle(nil)
 			}
 		}
 		<-p.released
 		require.Equal(t, []int64{2}, p.committed())
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }
@@ -211,10 +213,10 @@ func TestStopLater(t *testing.T) {
 		b, _ := onMemory(t)
 		publish(t, b, "a")
 		stop := errors.New("enough")
-		sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
-			go func() { time.Sleep(time.Second); d.Settle(bus.Stop(stop)) }()
-			return bus.Later
-		}, bus.Group("g"), bus.Unordered(), bus.SettleLater())
+		sub, err := b.Consume(t.Context(), "t", nil, bus.Group("g"), bus.Unordered(), delivery.SettleLater(func(_ context.Context, it *delivery.Item) error {
+			go func() { time.Sleep(time.Second); it.Settle(bus.Stop(stop)) }()
+			return delivery.ErrLater
+		}))
 		require.NoError(t, err)
 		<-sub.Done()
 		require.ErrorIs(t, sub.Err(), stop)
@@ -222,30 +224,33 @@ func TestStopLater(t *testing.T) {
 	})
 }
 
-// Where it was not asked for Later is an error, and Settle a mistake; where nothing would
-// come of it it can't be asked for.
-func TestLaterHasToBeAskedFor(t *testing.T) {
+// deferTo returns a handler that sends its items to c and returns ErrLater.
+func deferTo(c chan<- *delivery.Item) delivery.ItemHandler {
+	return func(_ context.Context, it *delivery.Item) error { c <- it; return delivery.ErrLater }
+}
+
+func TestErrLaterWithoutSettleLaterIsAnOrdinaryError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := onMemory(t)
 		publish(t, b, "a")
 		var attempts atomic.Int64
 		sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
-			require.Panics(t, func() { d.Settle(nil) })
 			if attempts.Add(1) == 1 {
-				return bus.Later
+				return delivery.ErrLater
 			}
 			return nil
 		}, bus.Group("g"))
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		require.EqualValues(t, 2, attempts.Load())
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
+		later := delivery.SettleLater(func(context.Context, *delivery.Item) error { return nil })
 		for _, opt := range []bus.SubscribeOption{bus.OrderByPartition(), bus.AtMostOnce()} {
-			_, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), opt, bus.SettleLater())
+			_, err := b.Consume(t.Context(), "t", nil, bus.Group("g"), opt, later)
 			require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 		}
-		_, err = b.ConsumeBatches(t.Context(), "t", func(context.Context, []*bus.Delivery) error { return nil }, bus.Group("g"), bus.SettleLater())
+		_, err = b.ConsumeBatches(t.Context(), "t", func(context.Context, []*bus.Delivery) error { return nil }, bus.Group("g"), later)
 		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 		require.NoError(t, b.Close())
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/delivery"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
@@ -28,9 +29,9 @@ func TestWhatATransportLacksIsUnsupported(t *testing.T) {
 		"order by partition": {func(c *driver.Capabilities) { c.Ordered = false }, bus.OrderByPartition()},
 		"order by key":       {func(c *driver.Capabilities) { c.Ordered = false }, bus.OrderByKey()},
 		"keys":               {func(c *driver.Capabilities) { c.Keys = false }, bus.OrderByKey()},
-		"oldest":             {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.Oldest())},
-		"offset":             {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.AtOffset(3))},
-		"time":               {func(c *driver.Capabilities) { c.Replay = false }, bus.StartAt(bus.AtTime(time.Unix(0, 0)))},
+		"oldest":             {func(c *driver.Capabilities) { c.Replay = false }, bus.FromOldest()},
+		"offset":             {func(c *driver.Capabilities) { c.Replay = false }, bus.FromOffset(3)},
+		"time":               {func(c *driver.Capabilities) { c.Replay = false }, bus.FromTime(time.Unix(0, 0))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -39,7 +40,7 @@ func TestWhatATransportLacksIsUnsupported(t *testing.T) {
 			b := full.bus(t)
 			sub, err := b.Consume(t.Context(), "t", nop, c.opt)
 			require.NoError(t, err, "with the capability it is taken")
-			require.NoError(t, sub.Close(t.Context()))
+			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 
 			lacking := newScript()
@@ -84,26 +85,28 @@ func TestBadOptionsAreRefused(t *testing.T) {
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 }
 
-// A handler that reads records need not pay for the metadata; one that is traced has it.
-func TestNoMetadata(t *testing.T) {
+func TestDeliveryMessageHasPayloadHeadersAndKey(t *testing.T) {
 	t.Parallel()
-	for name, opts := range map[string][]bus.Option{"plain": nil, "traced": {bus.WithHooks(&tracer{})}} {
-		transport, err := memory.New()
-		require.NoError(t, err)
-		b, err := bus.New(transport, append(opts, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}))...)
-		require.NoError(t, err)
-		got := make(chan *bus.Delivery, 1)
-		sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error { got <- d; return nil }, bus.NoMetadata())
-		require.NoError(t, err)
-		require.NoError(t, sub.Ready(t.Context()))
-		m := message.NewMessage("id", nil)
-		m.Metadata.Set("colour", "blue")
-		require.NoError(t, b.Publish("t", m))
-		d := <-got
-		require.Contains(t, d.Record.Headers, bus.Header{Key: "colour", Value: "blue"})
-		require.Equal(t, name == "traced", d.Metadata != nil)
-		require.NoError(t, b.Close())
-	}
+	transport, err := memory.New()
+	require.NoError(t, err)
+	b, err := bus.New(transport, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}))
+	require.NoError(t, err)
+	got := make(chan *bus.Delivery, 1)
+	sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error { got <- d; return nil })
+	require.NoError(t, err)
+	require.NoError(t, sub.Ready(t.Context()))
+	sent := message.NewMessage("id", []byte("payload"))
+	sent.Metadata.Set("colour", "blue")
+	bus.SetKey(sent, "ada")
+	require.NoError(t, b.Publish("t", sent))
+	d := <-got
+	require.Contains(t, d.Headers, bus.Header{Key: "colour", Value: "blue"})
+	m := d.Message()
+	require.Equal(t, []string{"id", "payload", "blue", "ada"}, []string{m.UUID, string(m.Payload), m.Metadata.Get("colour"), bus.KeyOf(m)})
+	require.Equal(t, d.Context, m.Context())
+	m.Metadata.Set("colour", "red")
+	require.Equal(t, "blue", d.Message().Metadata.Get("colour"), "each call makes a message of its own")
+	require.NoError(t, b.Close())
 }
 
 // Deliveries are used again, none before its handler has returned, and what handlers may
@@ -116,10 +119,10 @@ func TestReuseDeliveries(t *testing.T) {
 		reuse bool
 	}{
 		"kept":         {[]bus.SubscribeOption{bus.OrderByKey()}, false},
-		"by key":       {[]bus.SubscribeOption{bus.OrderByKey(), bus.ReuseDeliveries()}, true},
-		"by partition": {[]bus.SubscribeOption{bus.OrderByPartition(), bus.ReuseDeliveries()}, true},
-		"unordered":    {[]bus.SubscribeOption{bus.Unordered(), bus.ReuseDeliveries()}, true},
-		"once":         {[]bus.SubscribeOption{bus.OrderByKey(), bus.ReuseDeliveries(), bus.AtMostOnce()}, false},
+		"by key":       {[]bus.SubscribeOption{bus.OrderByKey(), delivery.Reuse()}, true},
+		"by partition": {[]bus.SubscribeOption{bus.OrderByPartition(), delivery.Reuse()}, true},
+		"unordered":    {[]bus.SubscribeOption{bus.Unordered(), delivery.Reuse()}, true},
+		"once":         {[]bus.SubscribeOption{bus.OrderByKey(), delivery.Reuse(), bus.AtMostOnce()}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +136,7 @@ func TestReuseDeliveries(t *testing.T) {
 			deliveries := map[*bus.Record]*bus.Delivery{}
 			payloads := map[int64][]byte{}
 			done := make(chan struct{})
-			opts := append(tc.opts, bus.Group("g"), bus.StartAt(bus.Oldest()), bus.Window(8), bus.Backoff(time.Microsecond, time.Microsecond))
+			opts := append(tc.opts, bus.Group("g"), bus.FromOldest(), bus.Window(8), bus.Backoff(time.Microsecond, time.Microsecond))
 			_, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
 				offset := d.Record.Offset
 				for range 3 { // others are at work meanwhile

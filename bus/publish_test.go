@@ -13,6 +13,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 func msg(payload string) *message.Message { return message.NewMessage("id-"+payload, []byte(payload)) }
@@ -142,7 +143,7 @@ func TestPublishRecord(t *testing.T) {
 // published keeps the messages that were published, one after the other.
 type published struct{ messages []*message.Message }
 
-func (p *published) OnPublish(e bus.PublishEvent) { p.messages = append(p.messages, e.Message) }
+func (p *published) OnPublish(e hook.PublishEvent) { p.messages = append(p.messages, e.Message) }
 
 func TestPublishRecordAsksForNothingThatIsLacking(t *testing.T) {
 	t.Parallel()
@@ -189,7 +190,7 @@ func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 			require.Equal(t, bus.CodeOutcomeUnknown, bus.CodeOf(pe.Outcomes[i].Err))
 			require.ErrorIs(t, pe.Outcomes[i].Err, context.DeadlineExceeded)
 		}
-		require.Contains(t, err.Error(), "of 2 the outcome is unknown")
+		require.Contains(t, err.Error(), "the outcome of 2 is unknown")
 		// The truth comes later, for the hooks; the caller's answer does not change.
 		for i := range kept {
 			kept[i].Complete(driver.Outcome{Offset: 2})
@@ -246,4 +247,4 @@ type outcomes struct {
 	counter
 }
 
-func (o *outcomes) OnPublish(bus.PublishEvent) { o.add() }
+func (o *outcomes) OnPublish(hook.PublishEvent) { o.add() }

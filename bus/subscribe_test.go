@@ -19,9 +19,9 @@ func TestSubscribeIsConsumeThroughAChannel(t *testing.T) {
 		b := s.bus(t, bus.WithSubscribeDefaults(bus.Group("g")))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 		msgs, err := b.Subscribe(ctx, "t")
 		require.NoError(t, err)
-		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 
 		first := <-msgs
 		synctest.Wait()
@@ -33,7 +33,7 @@ func TestSubscribeIsConsumeThroughAChannel(t *testing.T) {
 		rec, ok := bus.RecordFromContext(first.Context())
 		require.True(t, ok)
 		require.Equal(t, int64(0), rec.Offset)
-		require.Equal(t, "k", bus.Key(first))
+		require.Equal(t, "k", bus.KeyOf(first))
 		require.NoError(t, first.Context().Err())
 		first.Nack()
 		again := <-msgs
@@ -58,9 +58,9 @@ func TestSubscribeClosesWhileItsChannelIsUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
 		b := s.bus(t)
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 		msgs, err := b.Subscribe(t.Context(), "t")
 		require.NoError(t, err)
-		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 		synctest.Wait()
 		begun := time.Now()
 		require.NoError(t, b.Close())
@@ -75,9 +75,9 @@ func TestSubscribeClosesWhileBlockedOnAnAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
 		b := s.bus(t, bus.WithCloseTimeout(3*time.Second))
+		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 		msgs, err := b.Subscribe(t.Context(), "t")
 		require.NoError(t, err)
-		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 		m := <-msgs
 		begun := time.Now()
 		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(b.Close()), "it says that a message was not acknowledged")
@@ -87,5 +87,23 @@ func TestSubscribeClosesWhileBlockedOnAnAck(t *testing.T) {
 		require.Empty(t, p.committed())
 		_, open := <-msgs
 		require.False(t, open)
+	})
+}
+
+func TestSubscribeFailsWhenItIsNotPositionedInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript() // never assigns anything
+		b := s.bus(t, bus.WithDeliveryTimeout(3*time.Second))
+		begun := time.Now()
+		_, err := b.Subscribe(t.Context(), "t")
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
+		require.Equal(t, 3*time.Second, time.Since(begun))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { time.Sleep(time.Second); cancel() }()
+		_, err = b.Subscribe(ctx, "t")
+		require.Error(t, err)
+		require.Equal(t, 4*time.Second, time.Since(begun))
+		require.NoError(t, b.Close())
 	})
 }

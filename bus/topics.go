@@ -5,30 +5,22 @@ import (
 	"sync"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// topics remembers which topics were seen to exist, for WithCreateTopics. A topic
-// that is deleted behind the bus's back stays remembered: using it then fails with
-// CodeNotFound, it is not made again by accident.
+// topics has the names of topics that are known to exist, for WithCreateTopics. A topic that
+// is deleted by others stays in it: using the topic then fails with CodeNotFound, and the bus
+// does not create it again by accident.
 type topics struct {
 	m sync.Map // topic → struct{}
 }
 
-type existingTopicKey struct{}
-
-// ExistingTopic returns a context under which publishing creates no topic, whatever
-// WithCreateTopics says: who answers to a topic that somebody else made must not bring
-// it back after it was deleted. Give it to PublishAsync, or to a message's SetContext.
-func ExistingTopic(ctx context.Context) context.Context {
-	return context.WithValue(ctx, existingTopicKey{}, true)
-}
-
-// create sees to it that the topic exists, when the bus is to create topics.
+// create creates the topic, if the bus is configured to.
 func (b *Bus) create(ctx context.Context, topic string) error {
 	if b.cfg.create == nil || b.admin == nil {
 		return nil
 	}
-	if _, ok := b.known.m.Load(topic); ok || ctx.Value(existingTopicKey{}) != nil {
+	if _, ok := b.known.m.Load(topic); ok || delivery.MustExist(ctx) {
 		return nil
 	}
 	spec := *b.cfg.create
@@ -48,15 +40,15 @@ func (b *Bus) ensure(ctx context.Context, spec TopicSpec) error {
 	return err
 }
 
-// CreateTopic makes a topic and waits until it can be used. CodeAlreadyExists when it
-// is there. CodeUnsupported where topics need no making: see EnsureTopic.
+// CreateTopic creates a topic and waits until it can be used. The error has CodeAlreadyExists if
+// the topic exists, and CodeUnsupported where topics need no creation: see [Bus.EnsureTopic].
 func (b *Bus) CreateTopic(ctx context.Context, spec TopicSpec) error {
 	return b.administer("create topic", spec.Name, func() error { return b.admin.CreateTopic(ctx, spec) })
 }
 
-// EnsureTopic makes a topic unless it is there, whatever its configuration. Where
-// topics need no making it returns nil at once, so a program can call it on every
-// transport. An unreachable broker is Unavailable, or the end of ctx.
+// EnsureTopic creates a topic unless it exists, whatever its configuration. It returns nil at
+// once where topics need no creation, so a program can call it on every transport. If the broker
+// is not available, the error has CodeUnavailable or the code of ctx.
 func (b *Bus) EnsureTopic(ctx context.Context, spec TopicSpec) error {
 	if b.admin == nil && spec.Name != "" {
 		return nil
@@ -64,7 +56,8 @@ func (b *Bus) EnsureTopic(ctx context.Context, spec TopicSpec) error {
 	return b.administer("create topic", spec.Name, func() error { return b.ensure(ctx, spec) })
 }
 
-// DeleteTopic removes a topic and what is in it; CodeNotFound when it isn't there.
+// DeleteTopic deletes a topic with all of its records. The error has CodeNotFound if there is no
+// such topic.
 func (b *Bus) DeleteTopic(ctx context.Context, topic string) error {
 	return b.administer("delete topic", topic, func() error {
 		b.known.m.Delete(topic)
@@ -72,7 +65,7 @@ func (b *Bus) DeleteTopic(ctx context.Context, topic string) error {
 	})
 }
 
-// DescribeTopic returns what a topic is like; CodeNotFound when it isn't there.
+// DescribeTopic describes a topic. The error has CodeNotFound if there is no such topic.
 func (b *Bus) DescribeTopic(ctx context.Context, topic string) (info TopicInfo, err error) {
 	err = b.administer("describe topic", topic, func() (err error) {
 		info, err = b.admin.DescribeTopic(ctx, topic)
@@ -92,21 +85,20 @@ func (b *Bus) ListTopics(ctx context.Context) (names []string, err error) {
 
 func (b *Bus) administer(op, topic string, do func() error) error {
 	if topic == "" {
-		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the topic's name is empty"}
+		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the name of the topic is empty"}
 	}
 	if err := b.enter(op, topic); err != nil {
 		return err
 	}
-	defer b.gate.leave()
+	defer b.calls.leave()
 	if b.admin == nil {
-		return &Error{Code: CodeUnsupported, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "this transport's topics are not made: any name is one"}
+		return &Error{Code: CodeUnsupported, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "the topics of this transport need no creation: every name is a topic"}
 	}
 	return do()
 }
 
-// SubscribeInitialize is watermill's way to create a topic before anything is
-// subscribed to it, with the template of WithCreateTopics or the transport's
-// defaults.
+// SubscribeInitialize is watermill's way to create a topic before a subscription to it, from the
+// template of [WithCreateTopics] or with the defaults of the transport.
 func (b *Bus) SubscribeInitialize(topic string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), b.cfg.deliveryTimeout)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/delivery"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
@@ -33,7 +34,7 @@ func TestTopicsAreCreatedOnlyWhenAsked(t *testing.T) {
 
 	creating := open(bus.WithCreateTopics(bus.TopicSpec{Partitions: 3}))
 	m := msg("a")
-	m.SetContext(bus.ExistingTopic(t.Context()))
+	m.SetContext(delivery.ExistingTopic(t.Context()))
 	require.Equal(t, bus.CodeNotFound, bus.CodeOf(creating.Publish("t", m)), "an exception")
 	require.NoError(t, creating.Publish("t", msg("b")))
 	info, err := creating.DescribeTopic(t.Context(), "t")

@@ -7,15 +7,16 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// tracedSink tells the tracers the outcome before the caller is told.
+// tracedSink reports an outcome to the tracers, and then to the caller.
 type tracedSink struct {
 	driver.Sink
 	ends []func(Outcome)
 }
 
-// Published is the transport's call.
+// Published is called by the transport.
 func (s *tracedSink) Published(o *driver.Outgoing, r Outcome) {
 	for i := len(s.ends) - 1; i >= 0; i-- {
 		s.ends[i](r)
@@ -23,15 +24,15 @@ func (s *tracedSink) Published(o *driver.Outgoing, r Outcome) {
 	s.Sink.Published(o, r)
 }
 
-// tracePublish tells the tracers that the message is about to be handed over. Headers
-// they have for it take the place of the message's own of these names.
-func (b *Bus) tracePublish(ctx context.Context, out *driver.Outgoing, m *message.Message) {
-	if len(b.cfg.hooks.publishes) == 0 {
+// tracePublish calls the tracers before out is passed to the transport. Their headers replace
+// headers of the message with the same names.
+func (b *Bus) tracePublish(ctx context.Context, hooks *delivery.Hooks, out *driver.Outgoing, m *message.Message) {
+	if len(hooks.PublishTracers) == 0 {
 		return
 	}
 	sink := &tracedSink{Sink: out.Sink}
 	var added []Header
-	for _, t := range b.cfg.hooks.publishes {
+	for _, t := range hooks.PublishTracers {
 		headers, end := t.StartPublish(ctx, b.caps.Name, out.Topic, m)
 		if end != nil {
 			sink.ends = append(sink.ends, end)
@@ -50,10 +51,15 @@ func (b *Bus) tracePublish(ctx context.Context, out *driver.Outgoing, m *message
 	}
 }
 
+// withHeader appends h to all, without the headers that have its name.
+func withHeader(all []Header, h Header) []Header {
+	return append(slices.DeleteFunc(all, func(x Header) bool { return x.Key == h.Key }), h)
+}
+
 // tracedContext returns the context that tracers get for an asynchronous publish: the
 // caller's, and the message's for values that the caller's context does not have.
-func (b *Bus) tracedContext(ctx context.Context, m *message.Message) context.Context {
-	if len(b.cfg.hooks.publishes) == 0 || m.Context() == context.Background() {
+func tracedContext(ctx context.Context, hooks *delivery.Hooks, m *message.Message) context.Context {
+	if len(hooks.PublishTracers) == 0 || m.Context() == context.Background() {
 		return ctx
 	}
 	return mergedValues{ctx, m.Context()}
@@ -70,30 +76,4 @@ func (c mergedValues) Value(key any) any {
 		return v
 	}
 	return c.message.Value(key)
-}
-
-// withHeader appends h to all, of which those of its name are taken out.
-func withHeader(all []Header, h Header) []Header {
-	return append(slices.DeleteFunc(all, func(x Header) bool { return x.Key == h.Key }), h)
-}
-
-// traceDelivery tells the tracers that the handler is about to be called, and returns
-// the handler's context and what is to be told its result.
-func (h *hooks) traceDelivery(ctx context.Context, transport, group string, d *Delivery) (context.Context, func(error)) {
-	if len(h.deliveries) == 0 {
-		return ctx, func(error) {}
-	}
-	var ends []func(error)
-	for _, t := range h.deliveries {
-		inner, end := t.StartDelivery(ctx, transport, group, d)
-		ctx = inner
-		if end != nil {
-			ends = append(ends, end)
-		}
-	}
-	return ctx, func(err error) {
-		for i := len(ends) - 1; i >= 0; i-- {
-			ends[i](err)
-		}
-	}
 }

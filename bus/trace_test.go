@@ -7,10 +7,17 @@ import (
 	"testing/synctest"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
+)
+
+var (
+	_ hook.PublishTracer  = (*tracer)(nil)
+	_ hook.DeliveryTracer = (*tracer)(nil)
 )
 
 type tracerKey struct{}
@@ -25,8 +32,8 @@ func (tr *tracer) StartPublish(_ context.Context, transport, topic string, m *me
 	return map[string]string{"trace": "1-" + string(m.Payload)}, func(o bus.Outcome) { tr.add("published %d %v", o.Offset, o.Err) }
 }
 
-func (tr *tracer) StartDelivery(ctx context.Context, _, group string, d *bus.Delivery) (context.Context, func(error)) {
-	tr.add("deliver %s %d", group, d.Record.Offset)
+func (tr *tracer) StartDelivery(ctx context.Context, d hook.DeliveryStart) (context.Context, func(error)) {
+	tr.add("deliver %s %d", d.Group, d.Record.Offset)
 	return context.WithValue(ctx, tracerKey{}, "in"), func(err error) { tr.add("delivered %v", err) }
 }
 
@@ -51,14 +58,14 @@ func TestTracersGoAroundPublishAndDelivery(t *testing.T) {
 		require.Error(t, b.Publish("t", nil), "what is not handed over is not traced")
 		bad := errors.New("bad")
 		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
-			require.Equal(t, "in", ctx.Value(tracerKey{}))
-			require.Equal(t, "in", d.Context().Value(tracerKey{}))
+			assert.Equal(t, "in", ctx.Value(tracerKey{}))
+			assert.Equal(t, "in", d.Context.Value(tracerKey{}))
 			return bus.Drop(bad)
 		}, bus.Group("g"))
 		synctest.Wait()
 		require.Equal(t, []string{"publish script t a", "published 5 <nil>", "publish script t b", "published 5 <nil>", "told",
 			"deliver g 0", "delivered drop: bad"}, tr.all())
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})
 }

@@ -1,36 +1,28 @@
 package bus
 
-import (
-	"time"
+import "github.com/trunkline/trunkline/bus/driver"
 
-	"github.com/trunkline/trunkline/bus/driver"
-)
-
-// What a transport and its users both speak of is defined once, in package driver.
+// What transports and users share is defined in package driver.
 type (
-	// Error is what every operation fails with; decide by its Code.
+	// Error is the error of every operation. Decide by its Code, never by its text.
 	Error = driver.Error
-	// Code says what kind of error it is.
+	// Code is the kind of an error.
 	Code = driver.Code
-	// Capabilities says what a transport can do.
+	// Capabilities says what a transport supports.
 	Capabilities = driver.Capabilities
-	// Record says where a message stands in the log.
+	// Record is a message and its place in the log.
 	Record = driver.Record
 	// Header is one name and value of a record.
 	Header = driver.Header
-	// Outcome is what became of one published message.
+	// Outcome is the result of publishing one message.
 	Outcome = driver.Outcome
-	// Start says where reading begins.
-	Start = driver.Start
-	// TopicSpec describes a topic that is to be made.
+	// TopicSpec describes a topic to create.
 	TopicSpec = driver.TopicSpec
 	// TopicInfo describes a topic that exists.
 	TopicInfo = driver.TopicInfo
-	// Connection is the state of the connection to the broker.
-	Connection = driver.Connection
 )
 
-// The error codes; their comments are at [driver.Code].
+// The error codes. Package driver documents each one at [driver.Code].
 const (
 	CodeUnknown           = driver.CodeUnknown
 	CodeInvalidArgument   = driver.CodeInvalidArgument
@@ -52,28 +44,9 @@ const (
 	CodeInternal          = driver.CodeInternal
 )
 
-// The states of a connection.
-const (
-	Connecting   = driver.Connecting
-	Connected    = driver.Connected
-	Disconnected = driver.Disconnected
-	Refused      = driver.Refused
-)
-
-// AnyPartition leaves the choice of a record's partition to the transport.
+// AnyPartition leaves the choice of a record's partition to the transport: by key, or any
+// partition for a record without a key.
 const AnyPartition = driver.AnyPartition
 
 // CodeOf returns the code of the first *Error in err's chain; see [driver.CodeOf].
 func CodeOf(err error) Code { return driver.CodeOf(err) }
-
-// Oldest starts at the oldest record that is still there.
-func Oldest() Start { return Start{Kind: driver.StartOldest} }
-
-// Newest starts after the last record at the time the subscription gets ready.
-func Newest() Start { return Start{Kind: driver.StartNewest} }
-
-// AtOffset starts at this offset of each partition.
-func AtOffset(offset int64) Start { return Start{Kind: driver.StartAtOffset, Offset: offset} }
-
-// AtTime starts at the first record of each partition that is not older than t.
-func AtTime(t time.Time) Start { return Start{Kind: driver.StartAtTime, Time: t} }

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	bus.Register("script", func(_ context.Context, u *driver.URL) (driver.Transport, error) {
+	driver.Register("script", func(_ context.Context, u *driver.URL) (driver.Transport, error) {
 		s := newScript()
 		s.caps.MaxMessageBytes = u.Int("max", 0, 1)
 		s.caps.Groups = u.Bool("groups", true)
@@ -54,7 +54,7 @@ func TestOpenRefusesBadURLs(t *testing.T) {
 	_, err = bus.Open(t.Context(), "script://user:hunter2@x?max=1")
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	require.NotContains(t, err.Error(), "hunter2", "a secret is not repeated")
-	require.Panics(t, func() { bus.Register("script", nil) })
+	require.Panics(t, func() { driver.Register("script", nil) })
 }
 
 func FuzzParseURL(f *testing.F) {

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/internal/busseam"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
@@ -26,7 +27,7 @@ import (
 type Checker struct {
 	bus  *bus.Bus
 	reg  *probe.Registry
-	spec bus.CheckSpec
+	spec driver.CheckSpec
 	cfg  checkerConfig
 
 	ctx  context.Context // ends with Shutdown
@@ -41,7 +42,7 @@ type Checker struct {
 
 // Check is the result of one check.
 type Check struct {
-	bus.Health
+	driver.Health
 	// At is when the check ended.
 	At time.Time
 	// Duration is how long the check took.
@@ -56,7 +57,7 @@ type Check struct {
 // It does not wait for the broker: the service is Prepared until the first check has
 // ended. /detailz shows the last result. AttachChecker returns an error if b or reg is
 // nil, or if spec or an option is invalid.
-func AttachChecker(b *bus.Bus, reg *probe.Registry, spec bus.CheckSpec, opts ...CheckerOption) (*Checker, error) {
+func AttachChecker(b *bus.Bus, reg *probe.Registry, spec driver.CheckSpec, opts ...CheckerOption) (*Checker, error) {
 	c, err := NewChecker(b, reg, spec, opts...)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func AttachChecker(b *bus.Bus, reg *probe.Registry, spec bus.CheckSpec, opts ...
 // NewChecker is AttachChecker for a program that runs the checker itself, with
 // [Checker.Run]. The service is Preparing until then. A checker that is not run must be
 // closed.
-func NewChecker(b *bus.Bus, reg *probe.Registry, spec bus.CheckSpec, opts ...CheckerOption) (*Checker, error) {
+func NewChecker(b *bus.Bus, reg *probe.Registry, spec driver.CheckSpec, opts ...CheckerOption) (*Checker, error) {
 	switch {
 	case b == nil:
 		return nil, invalid("the bus is nil")
@@ -85,7 +86,7 @@ func NewChecker(b *bus.Bus, reg *probe.Registry, spec bus.CheckSpec, opts ...Che
 		return nil, err
 	}
 	if cfg.logger == nil {
-		cfg.logger = busseam.Logger(b)
+		cfg.logger = seam.Of(b).Logger()
 	}
 	c := &Checker{bus: b, reg: reg, spec: spec, cfg: cfg, done: make(chan struct{})}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -193,7 +194,7 @@ func (c *Checker) check(ctx context.Context) (found Check) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			found.Health = bus.Health{Status: bus.HealthCritical, Message: fmt.Sprintf("the check panicked: %v", p)}
+			found.Health = driver.Health{Status: driver.HealthCritical, Message: fmt.Sprintf("the check panicked: %v", p)}
 		}
 		found.At = time.Now()
 		found.Duration = found.At.Sub(began)
@@ -206,11 +207,11 @@ func (c *Checker) judge(found Check) (status probe.Status, pause time.Duration, 
 	switch {
 	case found.Err != nil:
 		return probe.Running, c.cfg.interval, found.Err
-	case found.Status == bus.HealthOK:
+	case found.Status == driver.HealthOK:
 		return probe.Running, c.cfg.interval, nil
 	}
 	cause = errors.New(found.Status.String() + ": " + found.Message)
-	if found.Status == bus.HealthWarning {
+	if found.Status == driver.HealthWarning {
 		return probe.Running, c.cfg.interval, cause
 	}
 	return probe.NotReady, min(c.cfg.retry, c.cfg.interval), &bus.Error{Code: bus.CodeUnavailable, Op: "check", Reason: cause.Error()}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
 )
 
 type brokerDetail struct {
@@ -51,7 +51,7 @@ func (c *Checker) details(context.Context) map[string]any {
 	return d
 }
 
-func topicOf(t bus.TopicHealth) topicDetail {
+func topicOf(t driver.TopicHealth) topicDetail {
 	d := topicDetail{Name: t.Name, Status: t.Status.String(), Message: t.Message, Partitions: len(t.Partitions)}
 	for _, p := range t.Partitions {
 		if p.Leader < 0 {

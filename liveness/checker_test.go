@@ -60,7 +60,7 @@ var (
 		Brokers: []driver.BrokerHealth{{ID: 1, Addr: "a:1"}, {ID: 2, Err: errGone}, {ID: 3, Err: errGone}}}
 )
 
-func newChecker(t *testing.T, transport driver.Transport, spec bus.CheckSpec, opts ...liveness.CheckerOption) (*liveness.Checker, *probe.Registry, *bus.Bus) {
+func newChecker(t *testing.T, transport driver.Transport, spec driver.CheckSpec, opts ...liveness.CheckerOption) (*liveness.Checker, *probe.Registry, *bus.Bus) {
 	t.Helper()
 	b, err := bus.New(transport)
 	require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport := &checked{fake: newFake()}
 		transport.find(allWell)
-		spec := bus.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2}
+		spec := driver.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2}
 		c, reg, b := newChecker(t, transport, spec)
 		require.Equal(t, probe.Preparing, serviceOf(t, reg, c.ServiceName()).Status)
 		running := run(t, c)
@@ -136,7 +136,7 @@ func TestCheckerDetails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport := &checked{fake: newFake()}
 		transport.find(oneAway)
-		c, reg, b := newChecker(t, transport, bus.CheckSpec{Topics: []string{"orders"}}, liveness.WithServiceName("kafka"))
+		c, reg, b := newChecker(t, transport, driver.CheckSpec{Topics: []string{"orders"}}, liveness.WithServiceName("kafka"))
 		running := run(t, c)
 		synctest.Wait()
 		w := httptest.NewRecorder()
@@ -180,7 +180,7 @@ func TestCheckerDetails(t *testing.T) {
 func TestCheckerOfABusWithoutBrokers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, reg, b := newChecker(t, newFake(), bus.CheckSpec{MinBrokers: 2})
+		c, reg, b := newChecker(t, newFake(), driver.CheckSpec{MinBrokers: 2})
 		running := run(t, c)
 		synctest.Wait()
 		s := serviceOf(t, reg, c.ServiceName())
@@ -201,7 +201,7 @@ func TestACheckThatHangsIsBounded(t *testing.T) {
 			<-ctx.Done()
 			return tooFew
 		}}
-		c, reg, b := newChecker(t, transport, bus.CheckSpec{BrokerTimeout: 100 * time.Millisecond})
+		c, reg, b := newChecker(t, transport, driver.CheckSpec{BrokerTimeout: 100 * time.Millisecond})
 		ctx, cancel := context.WithCancel(t.Context())
 		ran := make(chan error, 1)
 		go func() { ran <- c.Run(ctx) }()
@@ -225,17 +225,19 @@ func TestCheckerRefusesMistakes(t *testing.T) {
 	require.NoError(t, err)
 	reg := probe.New()
 	for name, make := range map[string]func() (*liveness.Checker, error){
-		"no bus":         func() (*liveness.Checker, error) { return liveness.NewChecker(nil, reg, bus.CheckSpec{}) },
-		"no registry":    func() (*liveness.Checker, error) { return liveness.NewChecker(b, nil, bus.CheckSpec{}) },
-		"negative bound": func() (*liveness.Checker, error) { return liveness.NewChecker(b, reg, bus.CheckSpec{MinBrokers: -1}) },
+		"no bus":      func() (*liveness.Checker, error) { return liveness.NewChecker(nil, reg, driver.CheckSpec{}) },
+		"no registry": func() (*liveness.Checker, error) { return liveness.NewChecker(b, nil, driver.CheckSpec{}) },
+		"negative bound": func() (*liveness.Checker, error) {
+			return liveness.NewChecker(b, reg, driver.CheckSpec{MinBrokers: -1})
+		},
 		"no name": func() (*liveness.Checker, error) {
-			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithServiceName(""))
+			return liveness.NewChecker(b, reg, driver.CheckSpec{}, liveness.WithServiceName(""))
 		},
 		"no interval": func() (*liveness.Checker, error) {
-			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithCheckInterval(0))
+			return liveness.NewChecker(b, reg, driver.CheckSpec{}, liveness.WithCheckInterval(0))
 		},
 		"no retry": func() (*liveness.Checker, error) {
-			return liveness.NewChecker(b, reg, bus.CheckSpec{}, liveness.WithCheckRetry(-1))
+			return liveness.NewChecker(b, reg, driver.CheckSpec{}, liveness.WithCheckRetry(-1))
 		},
 	} {
 		_, err := make()

@@ -39,7 +39,7 @@
 //	                           required subscription ended with an error
 //	Stopped    no     no       the monitor or the bus is closed             -             closed
 //
-// The column connection has the states of [bus.Connection], which is what the transport
+// The column connection has the states of [driver.Connection], which is what the transport
 // reports. The monitor may differ from it: open connections to a broker that does not
 // answer are connected, and NotReady. The column consumer has the states of a managed
 // consumer (package bus/consumer), whose service reports these statuses. A checker is

@@ -1,12 +1,12 @@
 package liveness
 
-import "github.com/trunkline/trunkline/bus"
+import "github.com/trunkline/trunkline/bus/hook"
 
 // Hook is what a monitor adds to its bus.
 type Hook interface {
-	bus.PublishHook
-	bus.DeliveryHook
-	bus.CommitHook
+	hook.Publish
+	hook.Delivery
+	hook.Commit
 }
 
 // HookOf returns the hook of m, for tests that make events of the past.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/internal/busseam"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
@@ -67,7 +67,7 @@ func New(b *bus.Bus, reg *probe.Registry, opts ...Option) (*Monitor, error) {
 		return nil, err
 	}
 	if cfg.logger == nil {
-		cfg.logger = busseam.Logger(b)
+		cfg.logger = seam.Of(b).Logger()
 	}
 	m := &Monitor{bus: b, watcher: newWatcher(!cfg.onlyRequired), reg: reg, cfg: cfg, board: newBoard(cfg.history), done: make(chan struct{})}
 	if m.cfg.ping == nil {
@@ -75,7 +75,7 @@ func New(b *bus.Bus, reg *probe.Registry, opts ...Option) (*Monitor, error) {
 	}
 	m.machine.times = cfg.times
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	m.detach = busseam.AddHook(b, m.watcher)
+	m.detach = seam.Of(b).AddHook(m.watcher)
 	reg.Register(cfg.service, probe.WithDetails(m.details))
 	m.decide()
 	return m, nil

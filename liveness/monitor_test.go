@@ -12,6 +12,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
@@ -153,15 +154,15 @@ func TestAcknowledgementsOfBeforeTheLoss(t *testing.T) {
 		r.until(probe.NotReady)
 		time.Sleep(10 * time.Millisecond)
 
-		hook := liveness.HookOf(r.monitor)
-		hook.OnPublish(bus.PublishEvent{Duration: 50 * time.Millisecond}) // was on its way
-		hook.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now().Add(-time.Minute)}})
-		hook.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{}}) // of no known time
-		hook.OnCommit(bus.CommitEvent{})
+		h := liveness.HookOf(r.monitor)
+		h.OnPublish(hook.PublishEvent{Duration: 50 * time.Millisecond}) // was on its way
+		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now().Add(-time.Minute)}})
+		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{}}) // of no known time
+		h.OnCommit(hook.CommitEvent{})
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, r.status())
 
-		hook.OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now()}, Err: errors.New("the handler's affair")})
+		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now()}, Err: errors.New("the handler's affair")})
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 	})
@@ -177,7 +178,7 @@ func TestDeliveriesFromTheBacklog(t *testing.T) {
 		published := time.Now()
 		for range 14 {
 			time.Sleep(100 * time.Millisecond)
-			liveness.HookOf(r.monitor).OnDelivery(bus.DeliveryEvent{Record: &bus.Record{Timestamp: published}})
+			liveness.HookOf(r.monitor).OnDelivery(hook.DeliveryEvent{Record: &bus.Record{Timestamp: published}})
 		}
 		require.Equal(t, 100*time.Millisecond, r.until(probe.NotReady))
 	})

@@ -47,7 +47,7 @@ func TestRequiredSubscription(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 
-		require.NoError(t, sub.Close(t.Context()))
+		require.NoError(t, sub.Shutdown(t.Context()))
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, r.status(), "nobody reads what has to be read")
 		r.monitor.Ignore(sub)

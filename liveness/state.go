@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
@@ -53,7 +54,7 @@ type facts struct {
 	proven  time.Time // the latest time at which the broker certainly worked
 	doubted time.Time // the last failure that may mean that the broker is lost
 
-	connection bus.Connection
+	connection driver.Connection
 	connAt     time.Time
 	loss       error
 	lossAt     time.Time
@@ -265,7 +266,7 @@ func (v *verdict) wakeBy(t time.Time) {
 // why.
 func (f *facts) refused() (bool, error) {
 	switch {
-	case f.connection.State == bus.Refused && !f.proven.After(f.connAt):
+	case f.connection.State == driver.Refused && !f.proven.After(f.connAt):
 		if f.connection.Cause == nil {
 			return true, errRefused
 		}
@@ -280,7 +281,7 @@ func (f *facts) refused() (bool, error) {
 // disconnected reports whether the transport has lost every connection, and no operation
 // that began later has succeeded.
 func (f *facts) disconnected() bool {
-	return f.connection.State == bus.Disconnected && !f.proven.After(f.connAt)
+	return f.connection.State == driver.Disconnected && !f.proven.After(f.connAt)
 }
 
 func latest(ts ...time.Time) (last time.Time) {

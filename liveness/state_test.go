@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
@@ -45,9 +46,9 @@ func (s *script) heard(ms int) *script {
 	return s
 }
 
-func (s *script) connection(ms int, state bus.Connection) *script {
+func (s *script) connection(ms int, state driver.Connection) *script {
 	s.f.connection, s.f.connAt = state, at(ms)
-	if state.State == bus.Connected {
+	if state.State == driver.Connected {
 		s.heard(ms)
 	}
 	return s
@@ -89,7 +90,7 @@ func TestBeforeItStarts(t *testing.T) {
 
 func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
 	t.Parallel()
-	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	s.step(0)
 	s.is(probe.Running, true)
 	require.False(t, s.v.ping)
@@ -115,7 +116,7 @@ func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
 
 func TestRefusedConnectionsAreKnownSooner(t *testing.T) {
 	t.Parallel()
-	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	require.True(t, s.step(500).ping)
 	s.pinged(501, errGone)
 	require.False(t, s.v.ping)
@@ -139,7 +140,7 @@ func TestSignsOfLifeVoidMisses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+			s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 			require.True(t, s.step(500).ping)
 			hear := func(until int) {
 				if c.heard < until && s.f.heard.Before(at(c.heard)) {
@@ -162,9 +163,9 @@ func TestSignsOfLifeVoidMisses(t *testing.T) {
 
 func TestHardLoss(t *testing.T) {
 	t.Parallel()
-	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	s.step(0)
-	s.connection(100, bus.Connection{State: bus.Disconnected, Cause: errGone})
+	s.connection(100, driver.Connection{State: driver.Disconnected, Cause: errGone})
 	s.step(100)
 	s.is(probe.NotReady, false)
 	require.Equal(t, errGone, s.v.cause)
@@ -177,11 +178,11 @@ func TestHardLoss(t *testing.T) {
 	s.step(130)
 	s.is(probe.Running, true)
 
-	s.connection(200, bus.Connection{State: bus.Disconnected})
+	s.connection(200, driver.Connection{State: driver.Disconnected})
 	s.step(200)
 	s.is(probe.NotReady, false)
 	require.Equal(t, bus.CodeUnavailable, bus.CodeOf(s.v.cause))
-	s.connection(300, bus.Connection{State: bus.Connected})
+	s.connection(300, driver.Connection{State: driver.Connected})
 	s.step(300)
 	s.is(probe.Running, true)
 }
@@ -205,12 +206,12 @@ func TestRefusedCredentials(t *testing.T) {
 		name   string
 		refuse func(s *script)
 	}{
-		{"told by the transport", func(s *script) { s.connection(100, bus.Connection{State: bus.Refused, Cause: denied}) }},
+		{"told by the transport", func(s *script) { s.connection(100, driver.Connection{State: driver.Refused, Cause: denied}) }},
 		{"told by an outcome", func(s *script) { s.f.refusal, s.f.refusedAt = denied, at(100) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+			s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 			s.step(0)
 			c.refuse(s)
 			s.step(100)
@@ -230,7 +231,7 @@ func TestRefusedCredentials(t *testing.T) {
 
 func TestDoubtIsProbedAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	s.step(0)
 	s.f.doubted = at(100)
 	require.True(t, s.step(100).ping)
@@ -246,7 +247,7 @@ func TestDoubtIsProbedAtOnce(t *testing.T) {
 
 func TestProberThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
-	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	require.True(t, s.step(500).ping)
 	s.step(1624)
 	require.Zero(t, s.m.misses)
@@ -301,7 +302,7 @@ func TestWithoutProbes(t *testing.T) {
 
 func TestOrdinaryTrafficNeedsNoProbes(t *testing.T) {
 	t.Parallel()
-	s := newScript(t).connection(0, bus.Connection{State: bus.Connected})
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	for ms := 0; ms < 60_000; ms += 100 {
 		require.False(t, s.heard(ms).step(ms).ping)
 		s.is(probe.Running, true)
@@ -310,7 +311,7 @@ func TestOrdinaryTrafficNeedsNoProbes(t *testing.T) {
 
 func TestSubscriptions(t *testing.T) {
 	t.Parallel()
-	connected := bus.Connection{State: bus.Connected}
+	connected := driver.Connection{State: driver.Connected}
 	sub := func(assigned bool, cause error) []subFact {
 		return []subFact{{sub: 1, topic: "orders", assigned: assigned, cause: cause}}
 	}
@@ -351,13 +352,13 @@ func TestSubscriptions(t *testing.T) {
 		"no grace for what was lost with the connection": {
 			{0, set(sub(true, nil)), probe.Running},
 			{100, set(sub(false, nil)), probe.Running},
-			{200, func(s *script) { s.connection(200, bus.Connection{State: bus.Disconnected}) }, probe.NotReady},
+			{200, func(s *script) { s.connection(200, driver.Connection{State: driver.Disconnected}) }, probe.NotReady},
 			{300, func(s *script) { s.connection(300, connected) }, probe.NotReady},
 			{400, set(sub(true, nil)), probe.Running},
 		},
 		"lost while not live": {
 			{0, set(sub(true, nil)), probe.Running},
-			{200, func(s *script) { s.connection(200, bus.Connection{State: bus.Disconnected}) }, probe.NotReady},
+			{200, func(s *script) { s.connection(200, driver.Connection{State: driver.Disconnected}) }, probe.NotReady},
 			{300, func(s *script) { s.connection(300, connected).f.subs = sub(false, nil) }, probe.NotReady},
 			{400, set(sub(true, nil)), probe.Running},
 		},
@@ -382,7 +383,7 @@ func TestSubscriptions(t *testing.T) {
 				if r.change != nil {
 					r.change(s)
 				}
-				if s.f.connection.State == bus.Connected {
+				if s.f.connection.State == driver.Connected {
 					s.heard(r.ms)
 				}
 				s.step(r.ms)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // subscriptions are the subscriptions of a bus that live, and those that have ended and
@@ -57,16 +58,17 @@ func (s *subscriptions) living() []*bus.Subscription {
 }
 
 // follow takes over an event of a subscription.
-func (s *subscriptions) follow(e bus.SessionEvent) {
-	i := s.find(e.Subscription)
+func (s *subscriptions) follow(e hook.SessionEvent) {
+	sub := e.Subscription.(*bus.Subscription)
+	i := s.find(sub)
 	if i < 0 && !e.Ended {
-		s.records = append(s.records, &subRecord{sub: e.Subscription})
+		s.records = append(s.records, &subRecord{sub: sub})
 		i = len(s.records) - 1
 	}
 	if e.Assigned {
 		// It replaces those on its topic and group that failed.
 		s.records = slices.DeleteFunc(s.records, func(r *subRecord) bool {
-			return r.ended && r.role == unspecified && r.sub.Topic() == e.Subscription.Topic() && r.sub.Group() == e.Subscription.Group()
+			return r.ended && r.role == unspecified && r.sub.Topic() == sub.Topic() && r.sub.Group() == sub.Group()
 		})
 	}
 	if !e.Ended || i < 0 {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // watcher is a hook that records what happens on one bus. Its methods keep the latest
@@ -27,7 +29,7 @@ type watcher struct {
 	wake     chan struct{} // holds one token when there is something to look at
 
 	mu         sync.Mutex
-	connection bus.Connection
+	connection driver.Connection
 	connAt     time.Time // when it was reported; zero for never
 	loss       error
 	lossAt     time.Time
@@ -37,19 +39,19 @@ type watcher struct {
 }
 
 var (
-	_ bus.PublishHook    = (*watcher)(nil)
-	_ bus.DeliveryHook   = (*watcher)(nil)
-	_ bus.SessionHook    = (*watcher)(nil)
-	_ bus.ConnectionHook = (*watcher)(nil)
-	_ bus.CommitHook     = (*watcher)(nil)
+	_ hook.Publish    = (*watcher)(nil)
+	_ hook.Delivery   = (*watcher)(nil)
+	_ hook.Session    = (*watcher)(nil)
+	_ hook.Connection = (*watcher)(nil)
+	_ hook.Commit     = (*watcher)(nil)
 )
 
 func newWatcher(allRequired bool) *watcher {
 	return &watcher{epoch: time.Now().Add(-time.Nanosecond), wake: make(chan struct{}, 1), subs: subscriptions{allRequired: allRequired}}
 }
 
-// OnPublish implements bus.PublishHook.
-func (w *watcher) OnPublish(e bus.PublishEvent) {
+// OnPublish implements hook.Publish.
+func (w *watcher) OnPublish(e hook.PublishEvent) {
 	if e.Outcome.Err != nil {
 		w.failed(e.Outcome.Err)
 		return
@@ -58,10 +60,10 @@ func (w *watcher) OnPublish(e bus.PublishEvent) {
 	w.alive(now, now-int64(e.Duration))
 }
 
-// OnDelivery implements bus.DeliveryHook. The result of the handler does not matter. The
+// OnDelivery implements hook.Delivery. The result of the handler does not matter. The
 // delivery proves that the broker worked when the record was published, and no more: the
 // record may have waited in a buffer of this process since.
-func (w *watcher) OnDelivery(e bus.DeliveryEvent) {
+func (w *watcher) OnDelivery(e hook.DeliveryEvent) {
 	if e.Record == nil || e.Record.Timestamp.IsZero() {
 		return
 	}
@@ -71,8 +73,8 @@ func (w *watcher) OnDelivery(e bus.DeliveryEvent) {
 	w.alive(at, at)
 }
 
-// OnCommit implements bus.CommitHook.
-func (w *watcher) OnCommit(e bus.CommitEvent) {
+// OnCommit implements hook.Commit.
+func (w *watcher) OnCommit(e hook.CommitEvent) {
 	if e.Err != nil {
 		w.failed(e.Err)
 		return
@@ -80,20 +82,20 @@ func (w *watcher) OnCommit(e bus.CommitEvent) {
 	w.alive(w.now(), 0) // the commit may have begun long ago
 }
 
-// OnConnection implements bus.ConnectionHook.
-func (w *watcher) OnConnection(c bus.Connection) {
+// OnConnection implements hook.Connection.
+func (w *watcher) OnConnection(c driver.Connection) {
 	now := w.now()
 	w.mu.Lock()
 	w.connection, w.connAt = c, w.at(now)
 	w.mu.Unlock()
-	if c.State == bus.Connected {
+	if c.State == driver.Connected {
 		w.alive(now, now)
 	}
 	w.signal()
 }
 
-// OnSession implements bus.SessionHook.
-func (w *watcher) OnSession(e bus.SessionEvent) {
+// OnSession implements hook.Session.
+func (w *watcher) OnSession(e hook.SessionEvent) {
 	w.mu.Lock()
 	w.subs.follow(e)
 	w.mu.Unlock()

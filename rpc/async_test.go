@@ -14,7 +14,6 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
-	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 func TestAsyncCallsOfAKeyAreSentInOrder(t *testing.T) {
@@ -60,7 +59,7 @@ func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
 			return true
 		})
 		topic := w.topic("manual", 1)
-		c := w.client(rpc.WithWaitForServer())
+		c := w.client(rpc.WaitForServer())
 		short := func() context.Context {
 			ctx, cancel := context.WithTimeout(w.ctx, time.Second)
 			t.Cleanup(cancel)
@@ -107,10 +106,10 @@ func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
 	})
 }
 
-func frameOf(t testing.TB, o *driver.Outgoing) frame.Frame {
+func frameOf(t testing.TB, o *driver.Outgoing) rpc.Frame {
 	t.Helper()
-	var f frame.Frame
-	require.NoError(t, frame.HeaderWire{}.Decode(&bus.Record{Key: o.Key, Headers: o.Headers, Payload: o.Payload}, &f))
+	var f rpc.Frame
+	require.NoError(t, rpc.HeaderWire{}.Decode(&bus.Record{Key: o.Key, Headers: o.Headers, Payload: o.Payload}, &f))
 	return f
 }
 

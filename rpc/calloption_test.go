@@ -17,7 +17,6 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
-	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 func TestCallsWithOneIdempotencyKeyAreOne(t *testing.T) {
@@ -76,7 +75,7 @@ func TestPartitionOption(t *testing.T) {
 			return nil
 		})
 		require.NoError(w, err)
-		defer sub.Close(w.ctx)
+		defer sub.Shutdown(w.ctx)
 		require.NoError(w, sub.Ready(w.ctx))
 		c := w.client()
 		for p := range int32(4) {
@@ -99,10 +98,10 @@ func TestCallOptionsThatMakeNoSense(t *testing.T) {
 	topic, c := w.topic("t", 1), w.client()
 	for name, o := range map[string]rpc.CallOption{
 		"partition": rpc.Partition(-1), "empty key": rpc.IdempotencyKey(""), "long key": rpc.IdempotencyKey(strings.Repeat("k", 129)),
-		"codec": rpc.Codec(nil), "timeout": rpc.Timeout(0),
+		"codec": rpc.WithCodec(nil), "timeout": rpc.Timeout(0),
 	} {
 		requireError(t, rpc.Send(w.ctx, c, topic, "m", 1, o), codes.InvalidArgument, false)
-		_, err := rpc.NewClient(w.bus, rpc.WithCallDefaults(o))
+		_, err := rpc.NewClient(w.bus, rpc.CallDefaults(o))
 		requireError(t, err, codes.InvalidArgument, false)
 		require.Error(t, err, name)
 	}
@@ -153,8 +152,8 @@ func TestAttemptsGoToOnePartition(t *testing.T) {
 	topic := w.topic("manual", 16)
 	partitions := make(chan int32, 20)
 	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
-		var f frame.Frame
-		err := frame.HeaderWire{}.Decode(d.Record, &f)
+		var f rpc.Frame
+		err := rpc.HeaderWire{}.Decode(d.Record, &f)
 		partitions <- d.Record.Partition
 		no := reply(f, "")
 		no.Status = status.New(codes.Unavailable, "no")
@@ -162,7 +161,7 @@ func TestAttemptsGoToOnePartition(t *testing.T) {
 		return err
 	})
 	require.NoError(t, err)
-	defer sub.Close(w.ctx)
+	defer sub.Shutdown(w.ctx)
 	require.NoError(t, sub.Ready(w.ctx))
 	_, err = rpc.Call[number](w.ctx, w.client(), topic, "m", 1, rpc.Retry(rpc.RetryPolicy{Max: 9, MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond}))
 	requireError(t, err, codes.Unavailable, true)
@@ -176,7 +175,7 @@ func TestSnapshotOfPendingCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
-		topic, c := w.topic("deserted", 1), w.client(rpc.WithWaitForServer())
+		topic, c := w.topic("deserted", 1), w.client(rpc.WaitForServer())
 		begun := time.Now()
 		a := rpc.CallAsync[number](w.ctx, c, topic, "first", 1, rpc.Key("k"), rpc.Timeout(10*time.Second),
 			rpc.Retry(rpc.RetryPolicy{Max: 1, AttemptTimeout: 4 * time.Second}))

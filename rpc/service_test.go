@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/rpc"
 )
 
@@ -74,7 +75,7 @@ func TestServicesThatCanNotBeRegistered(t *testing.T) {
 		handle(w, s, "mine", double)
 		err := s.Register(svc)
 		requireError(t, err, codes.FailedPrecondition, false)
-		again := s.Listen(topic)
+		_, again := s.Start(w.ctx, topic)
 		require.ErrorIs(t, again, err, name)
 		require.Len(t, s.MethodStats(), 1, "all or none")
 	}
@@ -91,12 +92,12 @@ func TestUndecodableBodyIsADeadLetter(t *testing.T) {
 		type letter struct{ key, body, cause string }
 		letters := make(chan letter, 10)
 		sub, err := w.bus.Consume(w.ctx, dead, func(_ context.Context, d *bus.Delivery) error {
-			letters <- letter{bus.Key(d.Message), string(d.Payload), d.Metadata.Get(bus.DeadLetterCauseHeader)}
+			letters <- letter{string(d.Key), string(d.Payload), d.Message().Metadata.Get(deadletter.CauseHeader)}
 			return nil
 		})
 		require.NoError(w, err)
 		require.NoError(w, sub.Ready(w.ctx))
-		w.Cleanup(func() { require.NoError(w, sub.Close(w.ctx)) })
+		w.Cleanup(func() { require.NoError(w, sub.Shutdown(w.ctx)) })
 		s := w.server(rpc.DeadLetterTopic(dead))
 		handle(w, s, "double", double)
 		handle(w, s, "refuse", func(context.Context, *number) (*number, error) {
@@ -111,7 +112,7 @@ func TestUndecodableBodyIsADeadLetter(t *testing.T) {
 		got := <-letters
 		require.Equal(w, `"a string"`, got.body)
 		require.Equal(w, "k", got.key)
-		require.Contains(w, got.cause, "decode the request")
+		require.Contains(w, got.cause, "can't be decoded")
 		n, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1}, rpc.Key("k"))
 		require.NoError(w, err)
 		require.Equal(w, 2, n.N)

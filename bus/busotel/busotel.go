@@ -37,6 +37,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 const scope = "github.com/trunkline/trunkline/bus/busotel"
@@ -49,8 +50,8 @@ type Tracing struct {
 }
 
 var (
-	_ bus.PublishTracer  = (*Tracing)(nil)
-	_ bus.DeliveryTracer = (*Tracing)(nil)
+	_ hook.PublishTracer  = (*Tracing)(nil)
+	_ hook.DeliveryTracer = (*Tracing)(nil)
 )
 
 // Option configures a Tracing.
@@ -87,7 +88,7 @@ func New(opts ...Option) *Tracing {
 	return &Tracing{tracer: o.provider.Tracer(scope), propagator: o.propagator, linkOnly: o.linkOnly}
 }
 
-// StartPublish implements bus.PublishTracer.
+// StartPublish implements hook.PublishTracer.
 func (t *Tracing) StartPublish(ctx context.Context, transport, topic string, m *message.Message) (map[string]string, func(bus.Outcome)) {
 	ctx, span := t.tracer.Start(ctx, "send "+topic, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
 		attribute.String("messaging.system", transport),
@@ -110,23 +111,23 @@ func (t *Tracing) StartPublish(ctx context.Context, transport, topic string, m *
 	}
 }
 
-// StartDelivery implements bus.DeliveryTracer.
-func (t *Tracing) StartDelivery(ctx context.Context, transport, group string, d *bus.Delivery) (context.Context, func(error)) {
-	remote := t.propagator.Extract(ctx, propagation.MapCarrier(d.Metadata))
+// StartDelivery implements hook.DeliveryTracer.
+func (t *Tracing) StartDelivery(ctx context.Context, d hook.DeliveryStart) (context.Context, func(error)) {
+	remote := t.propagator.Extract(ctx, headers{d.Record})
 	producer := trace.SpanContextFromContext(remote)
 	attrs := []attribute.KeyValue{
-		attribute.String("messaging.system", transport),
+		attribute.String("messaging.system", d.Transport),
 		attribute.String("messaging.destination.name", d.Record.Topic),
 		attribute.String("messaging.destination.partition.id", strconv.Itoa(int(d.Record.Partition))),
 		attribute.String("messaging.operation.type", "process"),
 		attribute.String("messaging.operation.name", "process"),
-		attribute.String("messaging.message.id", d.UUID),
-		attribute.Int("messaging.message.body.size", len(d.Payload)),
+		attribute.String("messaging.message.id", d.Record.UUID),
+		attribute.Int("messaging.message.body.size", len(d.Record.Payload)),
 		attribute.Int64("messaging.kafka.offset", d.Record.Offset),
 		attribute.Int("trunkline.delivery.attempt", d.Attempt),
 	}
-	if group != "" {
-		attrs = append(attrs, attribute.String("messaging.consumer.group.name", group))
+	if d.Group != "" {
+		attrs = append(attrs, attribute.String("messaging.consumer.group.name", d.Group))
 	}
 	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...)}
 	if producer.IsValid() && producer.IsRemote() {
@@ -148,3 +149,24 @@ func end(span trace.Span, err error) {
 	}
 	span.End()
 }
+
+// headers are the headers of a record, as the propagator reads them.
+type headers struct{ r *bus.Record }
+
+// Get returns the first header of that name.
+func (h headers) Get(name string) string {
+	v, _ := h.r.Header(name)
+	return v
+}
+
+// Keys returns the names of the headers.
+func (h headers) Keys() []string {
+	names := make([]string, len(h.r.Headers))
+	for i := range h.r.Headers {
+		names[i] = h.r.Headers[i].Key
+	}
+	return names
+}
+
+// Set does nothing: a record that was read does not change.
+func (headers) Set(string, string) {}

@@ -34,7 +34,7 @@ func publishAndHandle(t *testing.T, b *bus.Bus, rec *tracetest.SpanRecorder, tra
 	handled := make(chan trace.SpanContext, 1)
 	sub, err := b.Consume(ctx, "t", func(ctx context.Context, d *bus.Delivery) error {
 		if d.Attempt == 1 {
-			return bus.Retry(time.Millisecond, errors.New("not yet"))
+			return bus.RetryAfter(time.Millisecond, errors.New("not yet"))
 		}
 		handled <- trace.SpanContextFromContext(ctx)
 		return nil
@@ -162,7 +162,7 @@ func TestWithoutAProviderNoHeaderIsAdded(t *testing.T) {
 	require.NoError(t, err)
 	got := make(chan message.Metadata, 1)
 	sub, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
-		got <- d.Metadata
+		got <- d.Message().Metadata
 		return nil
 	})
 	require.NoError(t, err)

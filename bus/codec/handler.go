@@ -22,7 +22,7 @@ func Handler[T any](c Codec, h func(ctx context.Context, v T, d *bus.Delivery) e
 		return nil
 	}
 	return func(ctx context.Context, d *bus.Delivery) error {
-		v, err := decode[T](c, d.Metadata.Get(ContentTypeHeader), d.Payload)
+		v, err := decode[T](c, d.Message().Metadata.Get(ContentTypeHeader), d.Payload)
 		if err != nil {
 			return bus.DeadLetter(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/codec"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	_ "github.com/trunkline/trunkline/transport/memory" // for memory://
 )
 
@@ -24,15 +25,15 @@ func TestHandlerDecodesOrDeadLetters(t *testing.T) {
 	defer b.Close()
 
 	handled, dead := make(chan string, 4), make(chan *bus.Delivery, 4)
-	_, err = b.Consume(ctx, "dead", func(_ context.Context, d *bus.Delivery) error { dead <- d; return nil }, bus.StartAt(bus.Oldest()))
+	_, err = b.Consume(ctx, "dead", func(_ context.Context, d *bus.Delivery) error { dead <- d; return nil }, bus.FromOldest())
 	require.NoError(t, err)
 	retried := false
 	_, err = b.Consume(ctx, "orders", codec.Handler(codec.JSON, func(_ context.Context, o order, d *bus.Delivery) error {
 		if o.ID == "retried" && !retried {
 			retried = true
-			return bus.Retry(0, errors.New("not yet"))
+			return bus.RetryAfter(0, errors.New("not yet"))
 		}
-		handled <- fmt.Sprintf("%s for %s, attempt %d", o.ID, bus.Key(d.Message), d.Attempt)
+		handled <- fmt.Sprintf("%s for %s, attempt %d", o.ID, string(d.Key), d.Attempt)
 		return nil
 	}), bus.Group("g"), bus.DeadLetterTopic("dead"))
 	require.NoError(t, err)
@@ -50,9 +51,9 @@ func TestHandlerDecodesOrDeadLetters(t *testing.T) {
 	require.Equal(t, "retried for ada, attempt 2", receive(ctx, t, handled), "the error of the function applies")
 	for _, cause := range []string{"cannot decode the payload into codec_test.order as application/json", `the content type is "application/octet-stream", expected "application/json"`} {
 		d := receive(ctx, t, dead)
-		require.Contains(t, d.Metadata.Get(bus.DeadLetterCauseHeader), cause)
-		require.Equal(t, "undecodable", d.Metadata.Get(bus.DeadLetterCodeHeader))
-		require.Equal(t, "ada", bus.Key(d.Message))
+		require.Contains(t, d.Message().Metadata.Get(deadletter.CauseHeader), cause)
+		require.Equal(t, "undecodable", d.Message().Metadata.Get(deadletter.CodeHeader))
+		require.Equal(t, "ada", string(d.Key))
 	}
 
 	_, err = b.Consume(ctx, "orders", codec.Handler[order](nil, nil))

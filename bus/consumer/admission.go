@@ -4,13 +4,13 @@ import (
 	"context"
 	"time"
 
-	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
 // admission is asked before each delivery of a subscription: it waits until copies in a
 // retry topic are due, the consumer is not paused, and the rate allows it.
-func (c *Consumer) admission(hop int) func(context.Context, bus.AdmissionRequest) error {
-	return func(ctx context.Context, r bus.AdmissionRequest) error {
+func (c *Consumer) admission(hop int) func(context.Context, delivery.AdmissionRequest) error {
+	return func(ctx context.Context, r delivery.AdmissionRequest) error {
 		if hop > 0 {
 			if err := c.untilDue(ctx, r); err != nil {
 				return err
@@ -34,7 +34,7 @@ func (c *Consumer) admission(hop int) func(context.Context, bus.AdmissionRequest
 }
 
 // untilDue waits for the last of the records to be due.
-func (c *Consumer) untilDue(ctx context.Context, r bus.AdmissionRequest) error {
+func (c *Consumer) untilDue(ctx context.Context, r delivery.AdmissionRequest) error {
 	var due time.Time
 	for _, rec := range r.Records {
 		if c.foreign(rec) {

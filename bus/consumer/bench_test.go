@@ -20,7 +20,7 @@ func BenchmarkConsume(b *testing.B) {
 	for name, begin := range map[string]func(*bus.Bus, bus.Handler) (func(), error){
 		"bus": func(on *bus.Bus, h bus.Handler) (func(), error) {
 			s, err := on.Consume(context.Background(), "t", h, bus.Group("g"), bus.OrderByKey(), bus.Window(256))
-			return func() { _ = s.Close(context.Background()) }, err
+			return func() { _ = s.Shutdown(context.Background()) }, err
 		},
 		"consumer": func(on *bus.Bus, h bus.Handler) (func(), error) {
 			c, err := consumer.New(on, "t", h, consumer.Subscribe(bus.Group("g"), bus.OrderByKey()), consumer.WithWorkers(256))

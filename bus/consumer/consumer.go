@@ -223,7 +223,7 @@ func (c *Consumer) begin() *run {
 // trouble returns what is known to be wrong with the connection, nil for nothing.
 func (c *Consumer) trouble() error {
 	now := c.bus.Connection()
-	if now.State != bus.Disconnected && now.State != bus.Refused {
+	if now.State != driver.Disconnected && now.State != driver.Refused {
 		return nil
 	}
 	code := bus.CodeUnavailable

@@ -49,7 +49,7 @@
 //
 //	nil                      handled
 //	an error                 failed: see below
-//	bus.Retry(after, err)    handle it again, after this time; counts for no limit
+//	bus.RetryAfter(after, err)    handle it again, after this time; counts for no limit
 //	bus.DeadLetter(err)      to the dead-letter topic, at once; fails where there is none
 //	bus.Drop(err)            acknowledged, not handled
 //	bus.Stop(err)            the consumer stops, with this error; the message is not acknowledged

@@ -201,7 +201,7 @@ func ExampleWatermillPublisher() {
 	if _, err := b.Consume(context.Background(), "invoices", func(_ context.Context, d *bus.Delivery) error {
 		got <- string(d.Payload)
 		return nil
-	}, bus.StartAt(bus.Oldest())); err != nil {
+	}, bus.FromOldest()); err != nil {
 		panic(err)
 	}
 	fmt.Println(<-got)

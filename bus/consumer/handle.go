@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
 // oneHandler is what the bus is given for one topic: the user's handler, and the failure
@@ -19,7 +20,7 @@ func (c *Consumer) oneHandler(hop int) bus.Handler {
 		}
 		call := c.tally.begin(1)
 		err := c.guard(ctx, d.Record, func(ctx context.Context) error {
-			d.SetContext(ctx)
+			d.Context = ctx
 			return c.handler(ctx, d)
 		})
 		c.observe(call, d.Record, d.Attempt, 1, err)
@@ -51,7 +52,7 @@ func (c *Consumer) batchHandler(hop int) bus.BatchHandler {
 		err := c.guard(ctx, first.Record, func(ctx context.Context) error { return c.batch(ctx, given) })
 		c.observe(call, first.Record, first.Attempt, len(places), err)
 		var failed bus.BatchError
-		for i, e := range bus.BatchErrors(err, len(places)) {
+		for i, e := range delivery.BatchErrors(err, len(places)) {
 			failed.Add(places[i], c.decide(ctx, ds[places[i]], hop, e))
 		}
 		return failed.Err()
@@ -67,7 +68,7 @@ func (c *Consumer) guard(ctx context.Context, first *bus.Record, handle func(con
 		ctx, cancel = context.WithTimeoutCause(ctx, d, tooLate)
 		defer cancel()
 		defer func() {
-			if a, _ := bus.AnswerOf(err); a == bus.Nack && ctx.Err() != nil && outer.Err() == nil {
+			if a, _ := delivery.AnswerOf(err); a == delivery.Nack && ctx.Err() != nil && outer.Err() == nil {
 				err = fmt.Errorf("%w: %w", tooLate, err)
 			}
 		}()
@@ -85,27 +86,27 @@ func (c *Consumer) guard(ctx context.Context, first *bus.Record, handle func(con
 // decide applies the failure policy to what the handler said of a message, counts it,
 // and returns what the bus is to do.
 func (c *Consumer) decide(ctx context.Context, d *bus.Delivery, hop int, err error) error {
-	answer, cause := bus.AnswerOf(err)
+	answer, cause := delivery.AnswerOf(err)
 	switch answer {
-	case bus.Ack:
+	case delivery.Ack:
 		c.tally.handled.Add(1)
 		c.blocked.unblock(d.Record)
 		return nil
-	case bus.AnswerDrop:
+	case delivery.Drop:
 		c.tally.dropped.Add(1)
 		c.blocked.unblock(d.Record)
 		return err
-	case bus.AnswerRetry:
+	case delivery.Retry:
 		c.tally.retried.Add(1)
 		return err
-	case bus.AnswerStop:
+	case delivery.Stop:
 		return err
-	case bus.AnswerDeadLetter:
+	case delivery.DeadLetter:
 		c.tally.failed.Add(1)
 		if c.cfg.deadLetter != "" {
 			return err
 		}
-	case bus.Nack:
+	case delivery.Nack:
 		if ctx.Err() != nil { // it was taken away; whoever gets it next tries from the start
 			c.tally.interrupted.Add(1)
 			return err

@@ -34,7 +34,7 @@ func TestTwoConsumersOnKafka(t *testing.T) {
 	handle := func(_ context.Context, d *bus.Delivery) error {
 		i := number(d)
 		if i%19 == 4 && d.Attempt == 1 {
-			return bus.Retry(0, errPlease)
+			return bus.RetryAfter(0, errPlease)
 		}
 		mu.Lock()
 		defer mu.Unlock()

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/delivery"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
@@ -237,11 +239,11 @@ func (c *Consumer) resolve() error {
 		c.limiter = rate.NewLimiter(k.rate, k.burst)
 	}
 	for hop := range 1 + len(k.delays) {
-		check := c.bus.CheckConsume
-		if c.batch != nil {
-			check = c.bus.CheckConsumeBatches
+		opts := make([]delivery.SubscribeOption, 0, 8)
+		for _, o := range c.subscribeOptions(hop) {
+			opts = append(opts, o)
 		}
-		s, err := check(c.topicOf(hop), c.subscribeOptions(hop)...)
+		s, err := seam.Of(c.bus).Check(c.topicOf(hop), c.batch != nil, opts...)
 		if err != nil {
 			return err
 		}
@@ -278,12 +280,12 @@ func (c *Consumer) subscribeOptions(hop int) []bus.SubscribeOption {
 		opts = append(opts, bus.DeadLetterTopic(k.deadLetter))
 	}
 	if c.handOut {
-		opts = append(opts, bus.HandOutOnDrain())
+		opts = append(opts, delivery.DrainFetched())
 	}
 	if hop > 0 { // what waits there already was this group's before the subscription was
-		opts = append(opts, bus.StartAt(bus.Oldest()))
+		opts = append(opts, bus.FromOldest())
 	}
-	return append(opts, bus.Admission(c.admission(hop)))
+	return append(opts, delivery.Admission(c.admission(hop)))
 }
 
 // RetryTopic returns the name of a topic's n-th retry topic; the first is 1.

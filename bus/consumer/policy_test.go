@@ -16,6 +16,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
@@ -67,7 +68,7 @@ func (r *rig) letters(t *testing.T, topic string) *letters {
 	t.Helper()
 	l := &letters{}
 	require.NoError(t, r.EnsureTopic(t.Context(), bus.TopicSpec{Name: topic, Partitions: 1}))
-	_, err := r.Consume(context.Background(), topic, l.handle, bus.StartAt(bus.Oldest()))
+	_, err := r.Consume(context.Background(), topic, l.handle, bus.FromOldest())
 	require.NoError(t, err)
 	return l
 }
@@ -103,13 +104,13 @@ func TestDeadLetters(t *testing.T) {
 		require.Len(t, dead.all, 2)
 		first := dead.all[0]
 		require.Equal(t, "the-id", first.UUID)
-		require.Equal(t, "k", bus.Key(first.Message))
-		require.Equal(t, "blue", first.Metadata.Get("colour"))
+		require.Equal(t, "k", string(first.Key))
+		require.Equal(t, "blue", first.Message().Metadata.Get("colour"))
 		require.True(t, at.Equal(first.Record.Timestamp))
 		require.Equal(t, []string{"t", "0", "0", "g", errPlease.Error()}, []string{
-			first.Metadata.Get(bus.DeadLetterTopicHeader), first.Metadata.Get(bus.DeadLetterPartitionHeader),
-			first.Metadata.Get(bus.DeadLetterOffsetHeader), first.Metadata.Get(bus.DeadLetterGroupHeader), first.Metadata.Get(bus.DeadLetterCauseHeader)})
-		require.Equal(t, "poison", dead.all[1].Metadata.Get(bus.DeadLetterCauseHeader))
+			first.Message().Metadata.Get(deadletter.TopicHeader), first.Message().Metadata.Get(deadletter.PartitionHeader),
+			first.Message().Metadata.Get(deadletter.OffsetHeader), first.Message().Metadata.Get(deadletter.GroupHeader), first.Message().Metadata.Get(deadletter.CauseHeader)})
+		require.Equal(t, "poison", dead.all[1].Message().Metadata.Get(deadletter.CauseHeader))
 		s := c.Stats()
 		require.Equal(t, []uint64{1, 4, 2, 2}, []uint64{s.Handled, s.Failed, s.Retried, s.DeadLettered})
 		require.EqualValues(t, 3, r.committed(0))
@@ -188,7 +189,7 @@ func TestAnswers(t *testing.T) {
 			j.add("%v %d", time.Since(begun), number(d))
 			switch {
 			case number(d) == 0 && d.Attempt < 8:
-				return bus.Retry(time.Minute, nil) // more often than there are attempts
+				return bus.RetryAfter(time.Minute, nil) // more often than there are attempts
 			case number(d) == 1:
 				return bus.Drop(errPlease)
 			case number(d) == 2:
@@ -217,7 +218,7 @@ func TestTheHandlerTimeout(t *testing.T) {
 		dead := r.letters(t, "dead")
 		r.publish(t, 0, 1, nil)
 		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
-			<-d.Context().Done()
+			<-d.Context.Done()
 			require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(context.Cause(ctx)))
 			return ctx.Err()
 		}, consumer.WithHandlerTimeout(time.Second), consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 2}))
@@ -232,7 +233,7 @@ func TestTheHandlerTimeout(t *testing.T) {
 		elapse(time.Minute)
 		remove()
 		require.Len(t, dead.all, 1)
-		require.Equal(t, "deadline_exceeded", dead.all[0].Metadata.Get(bus.DeadLetterCodeHeader))
+		require.Equal(t, "deadline_exceeded", dead.all[0].Message().Metadata.Get(deadletter.CodeHeader))
 		require.Len(t, called, 2)
 		require.Equal(t, time.Second, called[1].Duration)
 		require.Equal(t, []any{"t", int32(0), 1, 2}, []any{called[1].Topic, called[1].Partition, called[1].Messages, called[1].Attempt})
@@ -260,7 +261,7 @@ func TestPanics(t *testing.T) {
 		elapse(time.Minute)
 		require.Equal(t, []string{"1"}, j.all())
 		require.Len(t, dead.all, 1)
-		require.Contains(t, dead.all[0].Metadata.Get(bus.DeadLetterCauseHeader), "the handler panicked: boom")
+		require.Contains(t, dead.all[0].Message().Metadata.Get(deadletter.CauseHeader), "the handler panicked: boom")
 		stop(t, c)
 		require.Contains(t, text.String(), "policy_test.go")
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/bus/deadletter"
 )
 
 // Whatever handlers answer and however the policy is set: each message is handled,
@@ -48,7 +49,7 @@ func TestEveryMessageComesToAnEnd(t *testing.T) {
 				case answers[i] == 1:
 					return bus.DeadLetter(errPlease)
 				case answers[i] == 2 && calls[i] <= failures[i]+2:
-					return bus.Retry(time.Second, nil)
+					return bus.RetryAfter(time.Second, nil)
 				}
 				handled[i]++
 				return nil
@@ -80,7 +81,7 @@ func TestEveryMessageComesToAnEnd(t *testing.T) {
 			letters := map[int]int{}
 			for _, d := range dead.all {
 				letters[number(d)]++
-				require.Equal(t, "t", d.Metadata.Get(bus.DeadLetterTopicHeader))
+				require.Equal(t, "t", d.Message().Metadata.Get(deadletter.TopicHeader))
 			}
 			for i := range n {
 				ends := handled[i] + dropped[i] + letters[i]

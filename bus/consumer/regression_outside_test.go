@@ -206,7 +206,7 @@ func TestFault17TracingIsNotWired(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, d := range ds {
-				seen[inner(d.Context()).SpanID()] = true
+				seen[inner(d.Context).SpanID()] = true
 			}
 			return nil
 		}, consumer.Subscribe(bus.Group("batches")))
@@ -299,7 +299,7 @@ func TestFault19NoSASL(t *testing.T) {
 		c, err := consumer.New(b, "t", func(_ context.Context, d *bus.Delivery) error {
 			got <- string(d.Payload)
 			return nil
-		}, consumer.Subscribe(bus.Group(name), bus.StartAt(bus.Newest())))
+		}, consumer.Subscribe(bus.Group(name), bus.FromNewest()))
 		require.NoError(t, err)
 		require.NoError(t, c.Start())
 		_, err = c.Wait(ctx, consumer.Consuming)

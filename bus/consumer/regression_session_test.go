@@ -101,7 +101,7 @@ func TestFault12TheHandlersContextOutlivesTheSession(t *testing.T) {
 				causes := make(chan error, 10)
 				c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
 					<-ctx.Done()
-					require.Error(t, d.Context().Err(), "the message's context has ended with it")
+					require.Error(t, d.Context.Err(), "the message's context has ended with it")
 					causes <- context.Cause(ctx)
 					return ctx.Err()
 				})
@@ -206,8 +206,8 @@ func TestFault20NothingButThePayload(t *testing.T) {
 		keep := func(d *bus.Delivery) {
 			mu.Lock()
 			defer mu.Unlock()
-			require.Equal(t, "the-key", bus.Key(d.Message))
-			require.Equal(t, "blue", d.Metadata.Get("colour"))
+			require.Equal(t, "the-key", string(d.Key))
+			require.Equal(t, "blue", d.Message().Metadata.Get("colour"))
 			require.Equal(t, m.UUID, d.UUID)
 			got = append(got, *d.Record)
 		}

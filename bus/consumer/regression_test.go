@@ -230,9 +230,9 @@ func TestFault08AHandlerErrorCommits(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"plain":   errPlease,
-		"retry":   bus.Retry(time.Second, nil),
-		"wrapped": fmt.Errorf("twice: %w", fmt.Errorf("once: %w", bus.Retry(time.Second, errPlease))),
-		"joined":  errors.Join(errPlease, bus.Retry(time.Second, nil)),
+		"retry":   bus.RetryAfter(time.Second, nil),
+		"wrapped": fmt.Errorf("twice: %w", fmt.Errorf("once: %w", bus.RetryAfter(time.Second, errPlease))),
+		"joined":  errors.Join(errPlease, bus.RetryAfter(time.Second, nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
@@ -33,9 +34,9 @@ func TestRetryTopics(t *testing.T) {
 		var j journal
 		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
 			j.add("%v %s %d attempts %d", time.Since(begun), d.Record.Topic, number(d), consumer.Attempts(d))
-			origin := bus.Origin(d.Record)
+			origin := deadletter.Origin(d.Record)
 			require.Equal(t, "t", origin.Topic)
-			require.Equal(t, "k", bus.Key(d.Message))
+			require.Equal(t, "k", string(d.Key))
 			switch number(d) {
 			case 0:
 				require.Zero(t, origin.Offset)
@@ -56,11 +57,11 @@ func TestRetryTopics(t *testing.T) {
 		}, j.all())
 		require.Len(t, dead.all, 1)
 		d := dead.all[0]
-		require.Equal(t, []string{"the-id", "k", "blue", "t", "0", "0"}, []string{d.UUID, bus.Key(d.Message), d.Metadata.Get("colour"),
-			d.Metadata.Get(bus.DeadLetterTopicHeader), d.Metadata.Get(bus.DeadLetterPartitionHeader), d.Metadata.Get(bus.DeadLetterOffsetHeader)})
+		require.Equal(t, []string{"the-id", "k", "blue", "t", "0", "0"}, []string{d.UUID, string(d.Key), d.Message().Metadata.Get("colour"),
+			d.Message().Metadata.Get(deadletter.TopicHeader), d.Message().Metadata.Get(deadletter.PartitionHeader), d.Message().Metadata.Get(deadletter.OffsetHeader)})
 		require.True(t, at.Equal(d.Record.Timestamp))
-		for name := range d.Metadata {
-			require.False(t, strings.HasPrefix(name, bus.RetryHeaderPrefix), name)
+		for name := range d.Message().Metadata {
+			require.False(t, strings.HasPrefix(name, deadletter.RetryPrefix), name)
 		}
 		s := c.Stats()
 		require.Equal(t, []uint64{3, 4, 0, 3, 1}, []uint64{s.Handled, s.Failed, s.Retried, s.Postponed, s.DeadLettered})

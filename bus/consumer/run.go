@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
 // run is one period from a start to a stop: the subscriptions, and what they need. Its
@@ -123,7 +126,7 @@ func (r *run) open() ([]*bus.Subscription, error) {
 	c.mu.Unlock()
 	subs := make([]*bus.Subscription, 0, 1+len(c.cfg.delays))
 	for hop := range 1 + len(c.cfg.delays) {
-		opts := append(c.subscribeOptions(hop), bus.SubscriptionHooks(&observer{r, hop}))
+		opts := append(c.subscribeOptions(hop), delivery.WithHooks(&observer{r, hop}))
 		var sub *bus.Subscription
 		var err error
 		if c.batch != nil {
@@ -169,7 +172,7 @@ func (r *run) drain(subs []*bus.Subscription) error {
 	var closing sync.WaitGroup
 	for i, s := range subs {
 		closing.Go(func() {
-			errs[i] = s.Close(ctx)
+			errs[i] = s.Shutdown(ctx)
 			<-s.Done()
 		})
 	}
@@ -201,13 +204,13 @@ type observer struct {
 }
 
 var (
-	_ bus.SessionHook    = (*observer)(nil)
-	_ bus.ConnectionHook = (*observer)(nil)
-	_ bus.DeadLetterHook = (*observer)(nil)
+	_ hook.Session    = (*observer)(nil)
+	_ hook.Connection = (*observer)(nil)
+	_ hook.DeadLetter = (*observer)(nil)
 )
 
 // OnSession follows the assignment: the run is Consuming while every topic is assigned.
-func (o *observer) OnSession(e bus.SessionEvent) {
+func (o *observer) OnSession(e hook.SessionEvent) {
 	r, c := o.run, o.run.c
 	c.mu.Lock()
 	r.parts[o.hop] = part{e.Assigned, e.Cause}
@@ -223,7 +226,7 @@ func (o *observer) OnSession(e bus.SessionEvent) {
 }
 
 // OnConnection says why the run is not consuming yet, before the subscription knows.
-func (o *observer) OnConnection(bus.Connection) { o.run.troubled() }
+func (o *observer) OnConnection(driver.Connection) { o.run.troubled() }
 
 func (r *run) troubled() {
 	c := r.c
@@ -250,7 +253,7 @@ func (r *run) state() (State, error) {
 }
 
 // OnDeadLetter counts.
-func (o *observer) OnDeadLetter(e bus.DeadLetterEvent) {
+func (o *observer) OnDeadLetter(e hook.DeadLetterEvent) {
 	if e.Err == nil {
 		o.run.c.tally.deadLettered.Add(1)
 		o.run.c.blocked.unblock(e.Record)

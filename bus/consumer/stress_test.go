@@ -40,7 +40,7 @@ func wishes(t *testing.T, seed uint64) {
 	var faults []string
 	last := map[string]int{}
 	c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
-		key, n := bus.Key(d.Message), number(d)
+		key, n := string(d.Key), number(d)
 		mu.Lock()
 		running[key]++
 		if running[key] > 1 {

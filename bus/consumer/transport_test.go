@@ -71,7 +71,7 @@ func TestWhatATransportLacks(t *testing.T) {
 	defer b.Close()
 	_, err = consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("g")))
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
-	_, err = consumer.NewBatch(b, "t", new(journal).handleBatch, consumer.Subscribe(bus.StartAt(bus.Oldest())))
+	_, err = consumer.NewBatch(b, "t", new(journal).handleBatch, consumer.Subscribe(bus.FromOldest()))
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 	_, err = consumer.New(b, "t", nop, consumer.WithRetryTopics(time.Second))
 	require.Error(t, err, "retry topics are a group's, and there are none")

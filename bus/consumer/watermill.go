@@ -47,7 +47,7 @@ func watermillHandler(h message.HandlerFunc, middleware []message.HandlerMiddlew
 		h = middleware[i](h)
 	}
 	return func(ctx context.Context, d *bus.Delivery) error {
-		m := d.Message.Copy()
+		m := d.Message()
 		m.SetContext(ctx)
 		produced, err := h(m)
 		if err == nil && len(produced) > 0 {

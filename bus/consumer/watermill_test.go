@@ -59,7 +59,7 @@ func TestWatermillHandler(t *testing.T) {
 		require.Equal(t, []string{"outer", "inner"}, order.all()[:2])
 		require.Len(t, out.all, 2)
 		require.Equal(t, "made-of-id-0", out.all[0].UUID)
-		require.Equal(t, "corr", out.all[0].Metadata.Get("correlation_id"))
+		require.Equal(t, "corr", out.all[0].Message().Metadata.Get("correlation_id"))
 		require.Equal(t, "made-of-id-1", out.all[1].UUID)
 		require.EqualValues(t, 1, c.Stats().Failed)
 		require.EqualValues(t, 2, r.committed(0))
@@ -92,9 +92,8 @@ func TestWatermillAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := message.NewMessage("id", nil)
 			ctx := context.WithValue(t.Context(), ctxKey{}, true)
-			err := tc.h(ctx, &bus.Delivery{Message: m, Record: &bus.Record{Topic: "t"}, Attempt: 1})
+			err := tc.h(ctx, &bus.Delivery{Record: &bus.Record{Topic: "t", UUID: "id"}, Attempt: 1, Context: ctx})
 			require.Equal(t, tc.handled, err == nil, "%v", err)
 		})
 	}

@@ -137,7 +137,7 @@ func CodeOf(err error) Code {
 }
 
 // ContextCode returns CodeDeadlineExceeded or CodeCanceled for a context's error, and
-// Unknown for any other.
+// CodeUnknown for any other.
 func ContextCode(err error) Code {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -146,5 +146,19 @@ func ContextCode(err error) Code {
 		return CodeCanceled
 	default:
 		return CodeUnknown
+	}
+}
+
+// Temporary reports whether an operation that failed with err can succeed when it is
+// repeated later. It returns false for nil.
+func Temporary(err error) bool {
+	if err == nil {
+		return false
+	}
+	switch CodeOf(err) {
+	case CodeUnavailable, CodeDeadlineExceeded, CodeOutcomeUnknown, CodeResourceExhausted:
+		return true
+	default:
+		return false
 	}
 }

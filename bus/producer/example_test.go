@@ -73,12 +73,12 @@ func ExampleTyped() {
 	}
 	done := make(chan struct{})
 	_, err = b.Consume(ctx, "orders", codec.Handler(codec.JSON, func(_ context.Context, o Order, d *bus.Delivery) error {
-		schema, _ := d.Record.Header(codec.SchemaIDHeader)
-		tenant, _ := d.Record.Header("tenant")
+		schema, _ := d.Header(codec.SchemaIDHeader)
+		tenant, _ := d.Header("tenant")
 		fmt.Println(o.ID, string(d.Record.Key), schema, tenant)
 		close(done)
 		return nil
-	}), bus.StartAt(bus.Oldest()))
+	}), bus.FromOldest())
 	if err != nil {
 		log.Fatal(err)
 	}

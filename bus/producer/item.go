@@ -49,7 +49,7 @@ const (
 type orderKey struct{ key, partition string }
 
 func orderKeyOf(m *message.Message) orderKey {
-	if k := bus.Key(m); k != "" {
+	if k := bus.KeyOf(m); k != "" {
 		return orderKey{key: k}
 	}
 	return orderKey{partition: m.Metadata[driver.PartitionDirective]}

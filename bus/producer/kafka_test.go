@@ -139,13 +139,13 @@ func readBack(ctx context.Context, t *testing.T, b *bus.Bus, topic string) map[s
 		assert.Less(t, last[key], text, "in order")
 		at[text], last[key] = place{d.Record.Partition, d.Record.Offset}, text
 		return nil
-	}, bus.StartAt(bus.Oldest()))
+	}, bus.FromOldest())
 	require.NoError(t, err)
 	select {
 	case <-done:
 	case <-ctx.Done():
 		t.Fatal("did not reach the end of the log")
 	}
-	require.NoError(t, sub.Close(ctx))
+	require.NoError(t, sub.Shutdown(ctx))
 	return at
 }

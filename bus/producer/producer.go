@@ -191,9 +191,9 @@ func (p *Producer) enqueue(it *item) {
 func (p *Producer) connectionError() error {
 	c := p.bus.Connection()
 	switch c.State {
-	case bus.Disconnected:
+	case driver.Disconnected:
 		return sendError(bus.CodeUnavailable, p.topic, "the broker is unavailable; nothing was sent", c.Cause)
-	case bus.Refused:
+	case driver.Refused:
 		return sendError(bus.CodeOf(c.Cause), p.topic, "the broker rejects the credentials; nothing was sent", c.Cause)
 	default:
 		return nil

@@ -73,14 +73,14 @@ func (w *world) log() map[int32][]*bus.Record {
 			close(done)
 		}
 		return nil
-	}, bus.StartAt(bus.Oldest()), bus.OrderByPartition())
+	}, bus.FromOldest(), bus.OrderByPartition())
 	require.NoError(w.t, err)
 	select {
 	case <-done:
 	case <-ctx.Done():
 		w.t.Fatal("did not reach the end of the log")
 	}
-	require.NoError(w.t, sub.Close(ctx))
+	require.NoError(w.t, sub.Shutdown(ctx))
 	return found
 }
 

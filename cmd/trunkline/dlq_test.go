@@ -75,7 +75,7 @@ func newMorgue(t *testing.T, url string) *morgue {
 	for range 6 {
 		<-refused
 	}
-	require.NoError(t, sub.Close(ctx))
+	require.NoError(t, sub.Shutdown(ctx))
 	return m
 }
 
@@ -248,7 +248,7 @@ func TestDLQBesideAnotherRun(t *testing.T) {
 	require.Empty(t, m.published(m.orders, 6))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	_ = other.Close(ctx) // cuts the handler off
+	_ = other.Shutdown(ctx) // cuts the handler off
 	<-other.Done()
 	require.Len(t, m.left(), 6)
 }

@@ -39,10 +39,10 @@ func sends(t *testing.T, k *exampletest.Kafka) {
 	sub, err := k.Bus.Consume(t.Context(), topic, func(_ context.Context, d *bus.Delivery) error {
 		read <- string(d.Payload)
 		return nil
-	}, bus.StartAt(bus.Oldest()))
+	}, bus.FromOldest())
 	require.NoError(t, err)
 	require.Equal(t, []string{"one", "two", "three"}, []string{<-read, <-read, <-read})
-	require.NoError(t, sub.Close(t.Context()))
+	require.NoError(t, sub.Shutdown(t.Context()))
 }
 
 func TestProducerInterrupted(t *testing.T) {

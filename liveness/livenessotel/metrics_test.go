@@ -73,7 +73,7 @@ func newRig(t *testing.T) *rig {
 	require.NoError(t, err)
 	r.monitor, err = liveness.Attach(r.bus, reg, liveness.WithServiceName("orders-bus"))
 	require.NoError(t, err)
-	checker, err := liveness.AttachChecker(r.bus, reg, bus.CheckSpec{})
+	checker, err := liveness.AttachChecker(r.bus, reg, driver.CheckSpec{})
 	require.NoError(t, err)
 	r.metrics, err = livenessotel.New(r.monitor, livenessotel.WithChecker(checker),
 		livenessotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(r.reader))))

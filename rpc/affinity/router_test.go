@@ -30,9 +30,9 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 		b, err := bus.New(tr)
 		require.NoError(t, err)
 		defer b.Close()
-		w, err := presence.NewWatcher(b)
+		w, err := presence.Watch(b)
 		require.NoError(t, err)
-		defer w.Close()
+		defer w.Close(context.WithoutCancel(ctx))
 		require.NoError(t, w.Ready(ctx))
 		router, err := affinity.NewRouter(w, "core")
 		require.NoError(t, err)
@@ -42,12 +42,13 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 		replica := func(id string) *rpc.Server {
 			topic := affinity.Topic("core", id)
 			require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
-			s, err := rpc.NewServer(b, rpc.WithInstance(id), rpc.WithDiscovery())
+			s, err := rpc.NewServer(b, rpc.Instance(id), rpc.Discoverable())
 			require.NoError(t, err)
 			require.NoError(t, s.Register(rpc.Service{Name: "core", Methods: []rpc.Method{
 				rpc.NewMethod("Who", func(context.Context, *text) (*text, error) { return &text{id}, nil }),
 			}}))
-			require.NoError(t, s.Listen(topic))
+			_, err = s.Start(ctx, topic)
+			require.NoError(t, err)
 			return s
 		}
 		servers := map[string]*rpc.Server{}
@@ -56,9 +57,9 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 			servers[id] = replica(id)
 		}
 		// Of the service, and without a topic of its own: not routed to.
-		shared, err := presence.NewAnnouncer(b, presence.Instance{Service: "core", ID: "shared", Topics: []string{"core"}})
+		shared, err := presence.Announce(b, presence.Instance{Service: "core", ID: "shared", Topics: []string{"core"}})
 		require.NoError(t, err)
-		defer shared.Close()
+		defer shared.Close(context.WithoutCancel(ctx))
 		time.Sleep(5 * time.Second) // of the test's clock
 		require.Equal(t, members(4), router.Table().Members())
 

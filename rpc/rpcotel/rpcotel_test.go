@@ -60,7 +60,8 @@ func TestTraceAndMeasure(t *testing.T) {
 		return nil, status.Error(codes.NotFound, "a secret")
 	}))
 	require.NoError(t, rpc.Handle(s, "broken", func(context.Context, *text) (*text, error) { panic("broken") }))
-	require.NoError(t, s.Listen("greeter"))
+	_, err = s.Start(ctx, "greeter")
+	require.NoError(t, err)
 	defer s.Shutdown(ctx)
 
 	parent, span := tracers.Tracer("test").Start(ctx, "caller")

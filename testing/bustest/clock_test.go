@@ -21,7 +21,7 @@ func TestBackoffOfAnHourTakesNoTimeInABubble(t *testing.T) {
 		begun := k.Now()
 		k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
 			if d.Attempt == 1 {
-				return bus.Retry(time.Hour, errors.New("not yet"))
+				return bus.RetryAfter(time.Hour, errors.New("not yet"))
 			}
 			return nil
 		}, bus.Group("g"))

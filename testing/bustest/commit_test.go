@@ -41,7 +41,7 @@ func TestFailuresOfCommittedAndLag(t *testing.T) {
 		k := bustest.New(t, bustest.WithTopics("t"), bustest.WithTimeout(30*time.Millisecond))
 		k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
 			if string(d.Payload) == "bad" {
-				return bus.Retry(time.Hour, errors.New("it is bad"))
+				return bus.RetryAfter(time.Hour, errors.New("it is bad"))
 			}
 			return nil
 		}, bus.Group("g"))
@@ -95,7 +95,7 @@ func TestWaitIdleWithoutSubscriptions(t *testing.T) {
 	k := bustest.New(t, bustest.WithTopics("t"))
 	k.Publish("t")
 	k.WaitIdle()
-	k.Consume("t", echo(k.Bus(), "t"), bus.Group("g"), bus.StartAt(bus.Newest()))
+	k.Consume("t", echo(k.Bus(), "t"), bus.Group("g"), bus.FromNewest())
 	k.WaitIdle()
 	k.Faults().Disconnect(nil)
 	k.WaitIdle()

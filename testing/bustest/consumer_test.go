@@ -10,6 +10,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/internal/delivery"
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
@@ -27,9 +28,9 @@ func TestKitWithAManagedConsumer(t *testing.T) {
 	require.NoError(t, c.Start())
 	k.Publish("orders", bustest.Payload("good"))
 	k.Publish("orders", bustest.Payload("bad"))
-	k.ExpectDelivered("orders", bustest.Payload("good"), bustest.Answered(bus.Ack))
-	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Answered(bus.Nack))
-	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Redelivered(), bustest.Answered(bus.AnswerDeadLetter))
+	k.ExpectDelivered("orders", bustest.Payload("good"), bustest.Answered(delivery.Ack))
+	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Answered(delivery.Nack))
+	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Redelivered(), bustest.Answered(delivery.DeadLetter))
 	k.Expect("orders.dead", bustest.Payload("bad"), bustest.DeadLetterFrom("orders"), bustest.DeadLetterCode(bus.CodeUnknown))
 	k.ExpectLag("g", "orders", 0)
 	require.NoError(t, c.StopAndWait(t.Context()))
@@ -47,7 +48,7 @@ func TestEachMessageOfABatchIsADelivery(t *testing.T) {
 	s, err := k.Bus().ConsumeBatches(t.Context(), "t", func(_ context.Context, ds []*bus.Delivery) error {
 		var failed bus.BatchError
 		if ds[0].Attempt == 1 {
-			failed.Add(0, bus.Retry(0, nil))
+			failed.Add(0, bus.RetryAfter(0, nil))
 		}
 		return failed.Err()
 	}, bus.Group("g"), bus.BatchSize(2), bus.BatchAge(time.Hour))
@@ -56,7 +57,7 @@ func TestEachMessageOfABatchIsADelivery(t *testing.T) {
 	k.Publish("t", bustest.Payload("a"))
 	k.Publish("t", bustest.Payload("b"))
 	k.ExpectDelivered("t", bustest.Payload("b"), bustest.Acknowledged())
-	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Answered(bus.AnswerRetry))
+	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Answered(delivery.Retry))
 	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Acknowledged())
 	k.ExpectCommitted("g", "t", 0, 2)
 }

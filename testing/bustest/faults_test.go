@@ -16,6 +16,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/testing/bustest"
 	"github.com/trunkline/trunkline/transport/gochannel"
 	"github.com/trunkline/trunkline/transport/memory"
@@ -178,7 +179,7 @@ type connections struct {
 	states []string
 }
 
-func (c *connections) OnConnection(x bus.Connection) {
+func (c *connections) OnConnection(x driver.Connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.states = append(c.states, x.State.String())
@@ -206,12 +207,12 @@ func TestDisconnectWithADurationReconnects(t *testing.T) {
 			require.False(t, assigned)
 			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(why))
 		}
-		require.Equal(t, bus.Disconnected, b.Connection().State)
+		require.Equal(t, driver.Disconnected, b.Connection().State)
 		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(b.Ping(t.Context())))
 		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(b.CreateTopic(t.Context(), bus.TopicSpec{Name: "v"})))
 		_, err = b.ListTopics(t.Context())
 		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(err))
-		listening, err := b.Listening("t")
+		listening, err := seam.Of(b).Listening("t")
 		require.NoError(t, err)
 		require.True(t, listening, "a disconnected subscription counts")
 
@@ -248,7 +249,7 @@ func TestSubscribeWhileDisconnected(t *testing.T) {
 	require.NoError(t, err)
 	waits, err := r.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
 	require.NoError(t, err)
-	require.NoError(t, waits.Close(ctx), "Close while disconnected")
+	require.NoError(t, waits.Shutdown(ctx), "Close while disconnected")
 	r.faults.Connect()
 	require.Equal(t, bus.CodeNotFound, bus.CodeOf(nowhere.Ready(ctx)))
 }
@@ -297,7 +298,7 @@ func TestRebalanceRevokesAndRedelivers(t *testing.T) {
 	}
 	require.Equal(t, make([]string, 4), r.outcomes("t", rest...))
 	require.ElementsMatch(t, []string{"1", "2", "3", "4"}, take(t, acked, 4), "a message acknowledged after the revocation is not delivered again")
-	require.NoError(t, s.Close(t.Context()))
+	require.NoError(t, s.Shutdown(t.Context()))
 
 	ch, err := gochannel.New()
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
@@ -129,7 +130,7 @@ func (k *Kit) PublishMessages(topic string, messages ...*message.Message) []Mess
 		own := m.Copy()
 		own.SetContext(context.WithValue(m.Context(), byTestKey{}, true))
 		k.first.bus.PublishAsync(w.ctx, topic, own, func(o bus.Outcome) {
-			published[i] = messageOfPublish(bus.PublishEvent{Topic: topic, Message: own, Outcome: o})
+			published[i] = messageOfPublish(hook.PublishEvent{Topic: topic, Message: own, Outcome: o})
 			close(done[i])
 		})
 	}

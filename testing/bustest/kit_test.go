@@ -18,7 +18,7 @@ import (
 // echo publishes each message to another topic.
 func echo(b *bus.Bus, to string) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
-		m := d.Message.Copy()
+		m := d.Message()
 		m.SetContext(ctx)
 		return b.Publish(to, m)
 	}
@@ -191,7 +191,7 @@ func TestFailureListsDeliveries(t *testing.T) {
 		k := bustest.New(t, bustest.WithTopics("t"), bustest.WithTimeout(50*time.Millisecond))
 		k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
 			if d.Attempt == 1 {
-				return bus.Retry(time.Millisecond, errors.New("not now"))
+				return bus.RetryAfter(time.Millisecond, errors.New("not now"))
 			}
 			return nil
 		}, bus.Group("g"))
@@ -208,7 +208,7 @@ func TestFailureListsDeliveries(t *testing.T) {
 	got = runInBubble(t, func(t testing.TB) {
 		k := bustest.New(t, bustest.WithTopics("t", "other"), bustest.WithTimeout(50*time.Millisecond))
 		for _, topic := range []string{"t", "other"} {
-			k.Consume(topic, func(context.Context, *bus.Delivery) error { return bus.Retry(time.Hour, errors.New("not now")) }, bus.Group("g"))
+			k.Consume(topic, func(context.Context, *bus.Delivery) error { return bus.RetryAfter(time.Hour, errors.New("not now")) }, bus.Group("g"))
 			k.Publish(topic, bustest.Payload("x"))
 			k.ExpectDelivered(topic)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // Message is a published message as a [Recorder] recorded it. It shares the payload with the
@@ -137,7 +138,7 @@ func excerpt(s string, n int) string {
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-func messageOfPublish(e bus.PublishEvent) Message {
+func messageOfPublish(e hook.PublishEvent) Message {
 	m := Message{Topic: e.Topic, Partition: e.Outcome.Partition, Offset: e.Outcome.Offset, Headers: map[string]string{}, Err: e.Outcome.Err}
 	if m.Err != nil {
 		m.Partition, m.Offset = -1, -1
@@ -145,7 +146,7 @@ func messageOfPublish(e bus.PublishEvent) Message {
 	if e.Message == nil {
 		return m
 	}
-	m.UUID, m.Key, m.Payload = e.Message.UUID, bus.Key(e.Message), slices.Clone(e.Message.Payload)
+	m.UUID, m.Key, m.Payload = e.Message.UUID, bus.KeyOf(e.Message), slices.Clone(e.Message.Payload)
 	for name, value := range e.Message.Metadata {
 		if !driver.IsDirective(name) {
 			m.Headers[name] = value
@@ -155,7 +156,7 @@ func messageOfPublish(e bus.PublishEvent) Message {
 	return m
 }
 
-func deliveryOf(e bus.DeliveryEvent) Delivery {
+func deliveryOf(e hook.DeliveryEvent) Delivery {
 	r := e.Record
 	d := Delivery{Group: e.Group, Attempt: e.Attempt, Duration: e.Duration, Message: Message{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, UUID: r.UUID, Key: string(r.Key),

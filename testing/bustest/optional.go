@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/seam"
 )
 
 // The optional interfaces of package driver. Faults implements all of them, because a wrapper
@@ -97,7 +98,7 @@ func (f *Faults) Listening(topic string) (bool, error) {
 	if !ok {
 		return false, f.failure(driver.CodeUnsupported, "ask for listeners", topic, "the transport does not report its subscribers", nil)
 	}
-	listening, err := inner.Listening(topic)
+	listening, err := seam.Of(inner).Listening(topic)
 	if listening || err != nil {
 		return listening, err
 	}

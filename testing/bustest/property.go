@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
 // Property is a property of a message, such as its key or its payload. [Kit.Publish] sets the
@@ -160,14 +162,14 @@ func Matching(description string, match func(Message) bool) Property {
 
 // DeadLetterFrom is a dead letter of a message of this topic. It can only be expected.
 func DeadLetterFrom(topic string) Property {
-	p := Header(bus.DeadLetterTopicHeader, topic)
+	p := Header(deadletter.TopicHeader, topic)
 	p.name, p.set = "a dead letter from "+strconv.Quote(topic), nil
 	return p
 }
 
 // DeadLetterCode is a dead letter whose cause has this code. It can only be expected.
 func DeadLetterCode(code bus.Code) Property {
-	p := Header(bus.DeadLetterCodeHeader, code.String())
+	p := Header(deadletter.CodeHeader, code.String())
 	p.name, p.set = "a dead letter with code "+code.String(), nil
 	return p
 }
@@ -197,11 +199,11 @@ func FailedWith(code bus.Code) Property {
 	})
 }
 
-// Answered is a delivery whose handler asked for this: bus.AnswerDrop is that of a message
+// Answered is a delivery whose handler asked for this: delivery.Drop is that of a message
 // that was dropped, for one. It is for deliveries.
-func Answered(answer bus.Answer) Property {
+func Answered(answer delivery.Answer) Property {
 	return deliveryProperty("answered "+answer.String(), func(d *Delivery) string {
-		if got, _ := bus.AnswerOf(d.Err); got != answer {
+		if got, _ := delivery.AnswerOf(d.Err); got != answer {
 			return "it was answered " + got.String()
 		}
 		return ""

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
@@ -47,9 +48,9 @@ func TestPropertiesMatchWhatWasPublished(t *testing.T) {
 		"other partition":     {bustest.Partition(0), bustest.Partition(1), "it is in partition 0"},
 		"function":            {bustest.Key("a"), bustest.Matching("a short key", func(m bustest.Message) bool { return len(m.Key) == 1 }), ""},
 		"function says no":    {bustest.Key("ab"), bustest.Matching("a short key", func(m bustest.Message) bool { return len(m.Key) == 1 }), "it does not match: a short key"},
-		"dead letter":         {bustest.Header(bus.DeadLetterTopicHeader, "t"), bustest.DeadLetterFrom("t"), ""},
-		"other dead letter":   {bustest.Header(bus.DeadLetterTopicHeader, "t"), bustest.DeadLetterFrom("u"), "its header trunkline-dead-letter-topic is t"},
-		"dead letter's code":  {bustest.Header(bus.DeadLetterCodeHeader, "unavailable"), bustest.DeadLetterCode(bus.CodeUnavailable), ""},
+		"dead letter":         {bustest.Header(deadletter.TopicHeader, "t"), bustest.DeadLetterFrom("t"), ""},
+		"other dead letter":   {bustest.Header(deadletter.TopicHeader, "t"), bustest.DeadLetterFrom("u"), "its header trunkline-dead-letter-topic is t"},
+		"dead letter's code":  {bustest.Header(deadletter.CodeHeader, "unavailable"), bustest.DeadLetterCode(bus.CodeUnavailable), ""},
 		"Protobuf":            {bustest.Payload(wire), bustest.Proto(five), ""},
 		"other Protobuf":      {bustest.Proto(wrapperspb.String("a")), bustest.Proto(wrapperspb.String("b")), `its payload is {value:`},
 		"no Protobuf":         {bustest.Payload("\xff"), bustest.Proto(wrapperspb.String("b")), "its payload does not decode: proto:"},

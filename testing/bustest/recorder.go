@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // Recorder is a hook that records every message that is published, delivered or committed on the
@@ -37,9 +37,9 @@ type groupOffset struct {
 }
 
 var (
-	_ bus.PublishHook  = (*Recorder)(nil)
-	_ bus.DeliveryHook = (*Recorder)(nil)
-	_ bus.CommitHook   = (*Recorder)(nil)
+	_ hook.Publish  = (*Recorder)(nil)
+	_ hook.Delivery = (*Recorder)(nil)
+	_ hook.Commit   = (*Recorder)(nil)
 )
 
 // NewRecorder returns an empty recorder.
@@ -47,8 +47,8 @@ func NewRecorder() *Recorder {
 	return &Recorder{counts: map[groupOffset]int{}, committed: map[groupOffset]int64{}, changed: make(chan struct{})}
 }
 
-// OnPublish implements [bus.PublishHook].
-func (r *Recorder) OnPublish(e bus.PublishEvent) {
+// OnPublish implements [hook.Publish].
+func (r *Recorder) OnPublish(e hook.PublishEvent) {
 	m := messageOfPublish(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,8 +56,8 @@ func (r *Recorder) OnPublish(e bus.PublishEvent) {
 	r.published = append(r.published, m)
 }
 
-// OnDelivery implements [bus.DeliveryHook].
-func (r *Recorder) OnDelivery(e bus.DeliveryEvent) {
+// OnDelivery implements [hook.Delivery].
+func (r *Recorder) OnDelivery(e hook.DeliveryEvent) {
 	d := deliveryOf(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,8 +70,8 @@ func (r *Recorder) OnDelivery(e bus.DeliveryEvent) {
 	r.deliveries = append(r.deliveries, d)
 }
 
-// OnCommit implements [bus.CommitHook].
-func (r *Recorder) OnCommit(e bus.CommitEvent) {
+// OnCommit implements [hook.Commit].
+func (r *Recorder) OnCommit(e hook.CommitEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.recordChange()

@@ -33,7 +33,7 @@ func TestRecorderIsAHookForAnyBus(t *testing.T) {
 	m.Payload[0], m.Metadata["a"] = 'y', "c" // the recorder has a copy
 	require.Error(t, b.Publish("t", nil))
 	<-got
-	require.NoError(t, s.Close(t.Context()))
+	require.NoError(t, s.Shutdown(t.Context()))
 
 	published := rec.Published("t")
 	require.Len(t, published, 1)

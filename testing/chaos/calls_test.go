@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
 	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/testing/chaos"
@@ -153,8 +154,8 @@ func (h *handlers) summary() (requests, repeated int, wrong error) {
 // partitionCounts counts the requests on each partition.
 type partitionCounts [partitions]atomic.Int64
 
-// OnPublish implements [bus.PublishHook].
-func (s *partitionCounts) OnPublish(e bus.PublishEvent) {
+// OnPublish implements [hook.Publish].
+func (s *partitionCounts) OnPublish(e hook.PublishEvent) {
 	if p := e.Outcome.Partition; e.Outcome.Err == nil && p >= 0 && int(p) < len(s) {
 		s[p].Add(1)
 	}
@@ -193,7 +194,8 @@ func newExchange(t *testing.T) *exchange {
 		require.NoError(t, x.server.Shutdown(ctx))
 	})
 	require.NoError(t, rpc.Handle(x.server, "reply", x.handlers.handle))
-	require.NoError(t, x.server.Listen(x.topic))
+	_, err = x.server.Start(ctx, x.topic)
+	require.NoError(t, err)
 	require.NoError(t, x.server.Ready(ctx))
 	x.client, err = rpc.NewClient(newBus("client", bus.WithHooks(x.requests)), rpc.WithLogger(logger))
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // member is one member of a group, with its own bus.
@@ -97,8 +98,8 @@ func (c *claims) number(ctx context.Context) int {
 // commitHook records the commits of the members.
 type commitHook struct{ run *Run }
 
-// OnCommit implements [bus.CommitHook].
-func (h commitHook) OnCommit(e bus.CommitEvent) {
+// OnCommit implements [hook.Commit].
+func (h commitHook) OnCommit(e hook.CommitEvent) {
 	kind := Committed
 	if e.Err != nil {
 		kind = CommitFailed

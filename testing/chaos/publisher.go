@@ -7,6 +7,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // publish publishes batches until ctx ends. The messages have contexts that never end, so each Publish
@@ -63,8 +64,8 @@ func (r *Run) recordFailures(names []Message, err error) {
 // publishHook records the messages that were acknowledged.
 type publishHook struct{ run *Run }
 
-// OnPublish implements [bus.PublishHook].
-func (h publishHook) OnPublish(e bus.PublishEvent) {
+// OnPublish implements [hook.Publish].
+func (h publishHook) OnPublish(e hook.PublishEvent) {
 	if e.Outcome.Err != nil {
 		return // recordFailures records it
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
@@ -99,13 +100,13 @@ func newScene(t *testing.T) *scene {
 // check looks at all three brokers and the topic all the time; two have to be there.
 func (s *scene) check(b *bus.Bus) {
 	var err error
-	s.checker, err = liveness.AttachChecker(b, s.checks, bus.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
+	s.checker, err = liveness.AttachChecker(b, s.checks, driver.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { assert.NoError(s.t, s.checker.Close()) })
 }
 
 // checked waits until the check finds this, and the registry says so.
-func (s *scene) checked(t *testing.T, want bus.HealthStatus, status probe.Status) {
+func (s *scene) checked(t *testing.T, want driver.HealthStatus, status probe.Status) {
 	t.Helper()
 	for snap := range s.checks.Watch(s.bounded()) {
 		last, ok := s.checker.Last()
@@ -309,11 +310,11 @@ func (s *scene) oneKilled(t *testing.T) {
 		s.stays(t, "one of three killed, and back", func() {
 			require.NoError(t, s.cluster.Kill(s.bounded(), node))
 			killed := time.Now()
-			s.checked(t, bus.HealthWarning, probe.Running)
+			s.checked(t, driver.HealthWarning, probe.Running)
 			pause(t.Context(), 6*time.Second-time.Since(killed))
 			require.NoError(t, s.cluster.Start(s.bounded(), node))
 			require.NoError(t, s.brokers.WaitInSync(s.bounded()))
-			s.checked(t, bus.HealthOK, probe.Running)
+			s.checked(t, driver.HealthOK, probe.Running)
 		})
 	}
 }
@@ -325,7 +326,7 @@ func (s *scene) allKilled(t *testing.T) {
 		began := time.Now()
 		require.NoError(t, s.cluster.Kill(s.bounded(), nodes...))
 		s.measure(t, "all brokers killed: not ready", false, began, dead(), hardTarget)
-		s.checked(t, bus.HealthCritical, probe.NotReady)
+		s.checked(t, driver.HealthCritical, probe.NotReady)
 
 		back := time.Now()
 		produced := make(chan time.Time, 1)
@@ -345,7 +346,7 @@ func (s *scene) allKilled(t *testing.T) {
 		s.measure(t, "all brokers back: ready after a produce", true, back, first, backTarget)
 	}
 	s.settled(t)
-	s.checked(t, bus.HealthOK, probe.Running)
+	s.checked(t, driver.HealthOK, probe.Running)
 }
 
 // fullLoad keeps every core busy, beside the brokers and the publishing.

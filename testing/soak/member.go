@@ -10,6 +10,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // member is one program of the group: a bus and a consumer.
@@ -77,13 +78,13 @@ func (m *member) handle(ctx context.Context, d *bus.Delivery) error {
 // witness is the hook of a member's bus.
 type witness struct{ m *member }
 
-// OnCommit implements [bus.CommitHook].
-func (w witness) OnCommit(e bus.CommitEvent) {
+// OnCommit implements [hook.Commit].
+func (w witness) OnCommit(e hook.CommitEvent) {
 	w.m.run.tally.commit(w.m.name, e.Partition, e.Next, e.Err)
 }
 
-// OnDeadLetter implements [bus.DeadLetterHook].
-func (w witness) OnDeadLetter(e bus.DeadLetterEvent) {
+// OnDeadLetter implements [hook.DeadLetter].
+func (w witness) OnDeadLetter(e hook.DeadLetterEvent) {
 	if e.Err != nil {
 		return // it is tried again
 	}

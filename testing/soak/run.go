@@ -216,7 +216,7 @@ func (r *run) readDeadLetters(ctx context.Context) (map[int]int, error) {
 			}
 		}
 		return nil
-	}, bus.StartAt(bus.Oldest()))
+	}, bus.FromOldest())
 	if err != nil {
 		return found, fmt.Errorf("soak: read the dead letters: %w", err)
 	}
@@ -226,7 +226,7 @@ func (r *run) readDeadLetters(ctx context.Context) (map[int]int, error) {
 		err = fmt.Errorf("soak: read the dead letters: %w", sub.Err())
 	case <-ctx.Done(): // the report says which are lost
 	}
-	return found, errors.Join(err, sub.Close(context.WithoutCancel(ctx)))
+	return found, errors.Join(err, sub.Shutdown(context.WithoutCancel(ctx)))
 }
 
 // close closes every bus. What killed members say to it is of no interest: they can't leave

@@ -83,7 +83,7 @@ func control(t *testing.T, e *env) {
 			return bus.Drop(cause)
 		case 1:
 			if d.Attempt == 1 {
-				return bus.Retry(pause, cause)
+				return bus.RetryAfter(pause, cause)
 			}
 			return nil
 		default:
@@ -124,7 +124,7 @@ func prefix(t *testing.T, e *env) {
 	acked.distinct(t, e, n-1)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	requireCode(t, bus.CodeDeadlineExceeded, s.Close(ctx), "a drain that a handler holds up")
+	requireCode(t, bus.CodeDeadlineExceeded, s.Shutdown(ctx), "a drain that a handler holds up")
 	e.awaits(t, s.Done(), "the handler's context ends")
 
 	again := newLog()

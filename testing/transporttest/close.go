@@ -44,7 +44,7 @@ func closeWaits(t *testing.T, e *env) {
 	go func() {
 		ctx, cancel := e.patience(t)
 		defer cancel()
-		err := s.Close(ctx)
+		err := s.Shutdown(ctx)
 		if !ended.Load() {
 			panic("Close returned while a handler ran")
 		}
@@ -79,7 +79,7 @@ func closeBounded(t *testing.T, e *env) {
 	e.awaits(t, begun, "the handler begins")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	requireCode(t, bus.CodeDeadlineExceeded, s.Close(ctx), "a drain that a handler holds up")
+	requireCode(t, bus.CodeDeadlineExceeded, s.Shutdown(ctx), "a drain that a handler holds up")
 	e.awaits(t, s.Done(), "the handler's context ends")
 	require.NoError(t, b.Close())
 }
@@ -95,7 +95,7 @@ func publishWhileDraining(t *testing.T, e *env) {
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		begun <- struct{}{}
 		<-release
-		published <- b.Publish(other, d.Copy())
+		published <- b.Publish(other, d.Message())
 		return nil
 	})
 	e.publishing(t, b, topic, numbered(7, 1, nil)...)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 )
 
 var deadLetterScenarios = []scenario{
@@ -57,13 +58,13 @@ func deadLetter(t *testing.T, e *env) {
 		}
 	}
 	require.Equal(t, "abc", headers["trace"])
-	require.Equal(t, topic, headers[bus.DeadLetterTopicHeader])
-	require.Equal(t, "0", headers[bus.DeadLetterPartitionHeader])
-	require.Equal(t, strconv.FormatInt(original.record.Offset, 10), headers[bus.DeadLetterOffsetHeader])
-	require.Equal(t, cause.Error(), headers[bus.DeadLetterCauseHeader])
-	require.Equal(t, "invalid_argument", headers[bus.DeadLetterCodeHeader])
+	require.Equal(t, topic, headers[deadletter.TopicHeader])
+	require.Equal(t, "0", headers[deadletter.PartitionHeader])
+	require.Equal(t, strconv.FormatInt(original.record.Offset, 10), headers[deadletter.OffsetHeader])
+	require.Equal(t, cause.Error(), headers[deadletter.CauseHeader])
+	require.Equal(t, "invalid_argument", headers[deadletter.CodeHeader])
 	if e.caps.Groups {
-		require.Equal(t, e.name("group"), headers[bus.DeadLetterGroupHeader])
+		require.Equal(t, e.name("group"), headers[deadletter.GroupHeader])
 	}
 	if !e.h.NoTimestamps {
 		require.True(t, original.record.Timestamp.Equal(letter.record.Timestamp), "it keeps the original's time")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // env is one scenario's broker and what it takes to use it.
@@ -84,7 +85,7 @@ func (e *env) watchedBus(t *testing.T, opts ...bus.Option) (*bus.Bus, <-chan str
 
 type watch chan struct{}
 
-func (w watch) OnSession(ev bus.SessionEvent) {
+func (w watch) OnSession(ev hook.SessionEvent) {
 	if ev.Assigned {
 		select {
 		case w <- struct{}{}:
@@ -148,7 +149,7 @@ func (e *env) close(t *testing.T, s *bus.Subscription) {
 	t.Helper()
 	ctx, cancel := e.patience(t)
 	defer cancel()
-	require.NoError(t, s.Close(ctx))
+	require.NoError(t, s.Shutdown(ctx))
 }
 
 // publish publishes and waits for the outcomes.

@@ -103,7 +103,7 @@ func refusesHeaderTwice(t *testing.T, _ *env, b *bus.Bus, topic string) {
 }
 
 func refusesReplay(t *testing.T, e *env, b *bus.Bus, topic string) {
-	refusesOption(bus.StartAt(bus.Oldest()), bus.StartAt(bus.AtOffset(0)), bus.StartAt(bus.AtTime(time.Now())))(t, e, b, topic)
+	refusesOption(bus.FromOldest(), bus.FromOffset(0), bus.FromTime(time.Now()))(t, e, b, topic)
 }
 
 func refusesAdmin(t *testing.T, e *env, b *bus.Bus, _ string) {

@@ -92,7 +92,7 @@ func orderByKey(t *testing.T, e *env) {
 	running, overlaps := map[string]bool{}, 0
 	deliveries, acknowledged := newLog(), newLog()
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
-		key := bus.Key(d.Message)
+		key := string(d.Key)
 		mu.Lock()
 		if running[key] {
 			overlaps++
@@ -136,7 +136,7 @@ func nackHoldsKey(t *testing.T, e *env) {
 	heal := make(chan struct{})
 	poisoned, healthy := newLog(), newLog()
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
-		if bus.Key(d.Message) != "poisoned" {
+		if string(d.Key) != "poisoned" {
 			healthy.add(d)
 			return nil
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 )
 
 var outageScenarios = []scenario{
@@ -21,15 +22,15 @@ var outageScenarios = []scenario{
 type outage struct {
 	*bus.Bus
 	tr          driver.Transport
-	sessions    chan bus.SessionEvent
-	connections chan bus.Connection
+	sessions    chan hook.SessionEvent
+	connections chan driver.Connection
 }
 
-func (o *outage) OnSession(ev bus.SessionEvent) { o.sessions <- ev }
-func (o *outage) OnConnection(c bus.Connection) { o.connections <- c }
+func (o *outage) OnSession(ev hook.SessionEvent)   { o.sessions <- ev }
+func (o *outage) OnConnection(c driver.Connection) { o.connections <- c }
 func newOutage(t *testing.T, e *env) *outage {
 	t.Helper()
-	o := &outage{tr: e.transport(t), sessions: make(chan bus.SessionEvent, 1000), connections: make(chan bus.Connection, 1000)}
+	o := &outage{tr: e.transport(t), sessions: make(chan hook.SessionEvent, 1000), connections: make(chan driver.Connection, 1000)}
 	o.Bus = e.busOver(t, o.tr, bus.WithHooks(o))
 	return o
 }
@@ -52,7 +53,7 @@ func (o *outage) assigned(t *testing.T, e *env, want bool) {
 }
 
 // state waits until the connection is told to be in it.
-func (o *outage) state(t *testing.T, e *env, want driver.ConnectionState) bus.Connection {
+func (o *outage) state(t *testing.T, e *env, want driver.ConnectionState) driver.Connection {
 	t.Helper()
 	ctx, cancel := e.patience(t)
 	defer cancel()
@@ -73,12 +74,12 @@ func outageTold(t *testing.T, e *env) {
 	topic := e.topic(t, watcher, 1)
 	got := newLog()
 	e.consume(t, watcher, topic, got.handler)
-	b.state(t, e, bus.Connected)
+	b.state(t, e, driver.Connected)
 	e.publish(t, b.Bus, topic, numbered(0, 1, nil)...)
 
 	connect := e.h.Disconnect(t, b.tr)
-	require.Error(t, b.state(t, e, bus.Disconnected).Cause)
-	require.Equal(t, bus.Disconnected, b.Connection().State)
+	require.Error(t, b.state(t, e, driver.Disconnected).Cause)
+	require.Equal(t, driver.Disconnected, b.Connection().State)
 	ctx, cancel := e.patience(t)
 	defer cancel()
 	if err := b.Ping(ctx); bus.CodeOf(err) != bus.CodeUnsupported {
@@ -91,7 +92,7 @@ func outageTold(t *testing.T, e *env) {
 
 	connect()
 	require.NoError(t, b.Ready(ctx))
-	b.state(t, e, bus.Connected)
+	b.state(t, e, driver.Connected)
 	e.publish(t, b.Bus, topic, numbered(2, 1, nil)...)
 	got.distinct(t, e, 2)
 	require.ElementsMatch(t, []int{0, 2}, got.numbers(), "what is Unavailable was not sent")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
@@ -126,7 +127,7 @@ func (p *program) do(t *testing.T, s step) {
 		if m := p.pick(s.n); m != nil {
 			ctx, cancel := p.e.patience(t)
 			defer cancel()
-			require.NoError(t, m.sub.Close(ctx))
+			require.NoError(t, m.sub.Shutdown(ctx))
 		}
 	case "crash":
 		if m := p.pick(s.n); m != nil {
@@ -206,7 +207,7 @@ type programHook struct {
 	m *programMember
 }
 
-func (h *programHook) OnCommit(c bus.CommitEvent) {
+func (h *programHook) OnCommit(c hook.CommitEvent) {
 	p := h.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -265,7 +266,7 @@ func (p *program) seek(t *testing.T, partition int32, from int) {
 	from = min(from, len(all))
 	got := newLog()
 	b := p.e.bus(t)
-	s := p.e.consume(t, b, p.topic, got.handler, bus.OnlyPartitions(partition), bus.StartAt(bus.AtOffset(int64(from))))
+	s := p.e.consume(t, b, p.topic, got.handler, bus.OnlyPartitions(partition), bus.FromOffset(int64(from)))
 	want := all[from:]
 	got.count(t, p.e, len(want))
 	p.e.close(t, s)

@@ -89,10 +89,10 @@ func unsupportedOptions(t *testing.T, e *env) {
 		{"OnlyPartitions", e.caps.Partitions, bus.OnlyPartitions(0)},
 		{"OrderByPartition", e.caps.Ordered, bus.OrderByPartition()},
 		{"OrderByKey", e.caps.Ordered && e.caps.Keys, bus.OrderByKey()},
-		{"StartAt oldest", e.caps.Replay, bus.StartAt(bus.Oldest())},
-		{"StartAt offset", e.caps.Replay, bus.StartAt(bus.AtOffset(0))},
-		{"StartAt time", e.caps.Replay, bus.StartAt(bus.AtTime(time.Now()))},
-		{"StartAt newest", true, bus.StartAt(bus.Newest())},
+		{"StartAt oldest", e.caps.Replay, bus.FromOldest()},
+		{"StartAt offset", e.caps.Replay, bus.FromOffset(0)},
+		{"StartAt time", e.caps.Replay, bus.FromTime(time.Now())},
+		{"StartAt newest", true, bus.FromNewest()},
 	} {
 		s, err := b.Consume(t.Context(), topic, handler, c.opt)
 		if !c.has {

@@ -42,7 +42,7 @@ func revokeEndsBackoff(t *testing.T, e *env) {
 	nacked, acked := newLog(), newLog()
 	s := e.consume(t, one, topic, func(_ context.Context, d *bus.Delivery) error {
 		nacked.add(d)
-		return bus.Retry(1000*e.h.Patience, errPlease)
+		return bus.RetryAfter(1000*e.h.Patience, errPlease)
 	}, bus.Group(e.name("group")))
 	nacked.count(t, e, partitions)
 	e.consume(t, two, topic, acked.handler, bus.Group(e.name("group")))
@@ -63,10 +63,10 @@ func revokeCancels(t *testing.T, e *env) {
 		begun.add(d)
 		select {
 		case <-ctx.Done():
-			if d.Context().Err() == nil {
+			if d.Context.Err() == nil {
 				panic("the context of the message outlives the handler's")
 			}
-			causes <- context.Cause(d.Context())
+			causes <- context.Cause(d.Context)
 			return ctx.Err()
 		case <-enough:
 			acked.add(d)
@@ -262,7 +262,7 @@ func (l *load) leave(t *testing.T, m *groupMember) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), l.e.h.Patience)
 		defer cancel()
-		left <- m.sub.Close(ctx)
+		left <- m.sub.Shutdown(ctx)
 	}()
 	t.Cleanup(func() { require.NoError(t, <-left, "a member leaves") })
 }

@@ -36,7 +36,7 @@ func missesNothing(t *testing.T, e *env, opts ...bus.SubscribeOption) {
 	}
 	const n = 1000
 	got := newLog()
-	s, err := subscriber.Consume(t.Context(), topic, got.handler, append(opts, bus.StartAt(bus.Newest()), bus.Unordered())...)
+	s, err := subscriber.Consume(t.Context(), topic, got.handler, append(opts, bus.FromNewest(), bus.Unordered())...)
 	require.NoError(t, err)
 	e.ready(t, s)
 	e.publish(t, publisher, topic, numbered(0, n, nil)...)
@@ -49,7 +49,7 @@ func missesNothing(t *testing.T, e *env, opts ...bus.SubscribeOption) {
 func subscribedMissesNothing(t *testing.T, e *env) {
 	publisher := e.bus(t)
 	topic := e.topic(t, publisher, partitions)
-	subscriber, assigned := e.watchedBus(t, bus.WithSubscribeDefaults(bus.StartAt(bus.Newest())))
+	subscriber, assigned := e.watchedBus(t, bus.WithSubscribeDefaults(bus.FromNewest()))
 	channel, err := subscriber.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
 	e.awaits(t, assigned, "the subscription is assigned")
@@ -75,7 +75,7 @@ func newestByDefault(t *testing.T, e *env) {
 	require.Equal(t, sequence(5, 5), got.numbers())
 
 	replayed := newLog()
-	e.consume(t, b, topic, replayed.handler, bus.StartAt(bus.Oldest()))
+	e.consume(t, b, topic, replayed.handler, bus.FromOldest())
 	replayed.count(t, e, 10)
 	require.Equal(t, sequence(0, 10), replayed.numbers())
 }
@@ -95,9 +95,9 @@ func newestOfGroup(t *testing.T, e *env) {
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 5, nil)...)
 	nothing, got := newLog(), newLog()
-	e.close(t, e.consume(t, b, topic, nothing.handler, bus.Group(e.name("group")), bus.StartAt(bus.Newest())))
+	e.close(t, e.consume(t, b, topic, nothing.handler, bus.Group(e.name("group")), bus.FromNewest()))
 	e.publish(t, b, topic, numbered(5, 5, nil)...) // while nobody is there
-	e.consume(t, b, topic, got.handler, bus.Group(e.name("group")), bus.StartAt(bus.Newest()))
+	e.consume(t, b, topic, got.handler, bus.Group(e.name("group")), bus.FromNewest())
 	got.count(t, e, 5)
 	require.Equal(t, sequence(5, 5), got.numbers(), "the start was fixed when the first subscription got ready")
 	require.Empty(t, nothing.snapshot())
@@ -112,7 +112,7 @@ func committedFirst(t *testing.T, e *env) {
 	first.count(t, e, 3)
 	e.close(t, s)
 	e.publish(t, b, topic, numbered(3, 3, nil)...)
-	e.consume(t, b, topic, second.handler, bus.Group(e.name("group")), bus.StartAt(bus.Oldest()))
+	e.consume(t, b, topic, second.handler, bus.Group(e.name("group")), bus.FromOldest())
 	second.count(t, e, 3)
 	require.Equal(t, sequence(3, 3), second.numbers())
 }
@@ -122,11 +122,11 @@ func startAtOffset(t *testing.T, e *env) {
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 10, nil)...)
 	got := newLog()
-	e.consume(t, b, topic, got.handler, bus.StartAt(bus.AtOffset(7)))
+	e.consume(t, b, topic, got.handler, bus.FromOffset(7))
 	got.count(t, e, 3)
 	require.Equal(t, sequence(7, 3), got.numbers())
 
-	s, err := b.Consume(t.Context(), topic, got.handler, bus.StartAt(bus.AtOffset(1_000_000)))
+	s, err := b.Consume(t.Context(), topic, got.handler, bus.FromOffset(1_000_000))
 	if err == nil {
 		ctx, cancel := e.patience(t)
 		defer cancel()
@@ -145,8 +145,8 @@ func startAtTime(t *testing.T, e *env) {
 	}
 	e.publish(t, b, topic, ms...)
 	between, exact := newLog(), newLog()
-	e.consume(t, b, topic, between.handler, bus.StartAt(bus.AtTime(begin.Add(6*time.Minute+time.Second))))
-	e.consume(t, b, topic, exact.handler, bus.StartAt(bus.AtTime(begin.Add(6*time.Minute))))
+	e.consume(t, b, topic, between.handler, bus.FromTime(begin.Add(6*time.Minute+time.Second)))
+	e.consume(t, b, topic, exact.handler, bus.FromTime(begin.Add(6*time.Minute)))
 	between.count(t, e, 3)
 	exact.count(t, e, 4)
 	require.Equal(t, sequence(7, 3), between.numbers())

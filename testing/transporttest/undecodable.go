@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
@@ -66,15 +67,15 @@ func undecodableLetter(t *testing.T, e *env) {
 	}
 	require.NotContains(t, alive.numbers(), letter.number, "a record that is no message reaches no handler")
 	require.Equal(t, "abc", headers["trace"])
-	require.Equal(t, b.topic, headers[bus.DeadLetterTopicHeader])
-	require.Equal(t, "undecodable", headers[bus.DeadLetterCodeHeader])
-	require.NotEmpty(t, headers[bus.DeadLetterCauseHeader])
+	require.Equal(t, b.topic, headers[deadletter.TopicHeader])
+	require.Equal(t, "undecodable", headers[deadletter.CodeHeader])
+	require.NotEmpty(t, headers[deadletter.CauseHeader])
 	if e.caps.Keys {
 		require.Equal(t, "device-7", string(letter.record.Key))
 	}
 	if e.caps.Ordered {
 		require.Equal(t, 1, letter.number)
-		require.Equal(t, "1", headers[bus.DeadLetterOffsetHeader])
+		require.Equal(t, "1", headers[deadletter.OffsetHeader])
 	}
 	e.close(t, s)
 }

@@ -64,7 +64,7 @@ func (w *watermillRun) pubSub(t *testing.T) (message.Publisher, message.Subscrib
 	if w.env.caps.Groups {
 		return w.groupPubSub(t, "conformance-"+strings.ReplaceAll(t.Name(), "/", "-"))
 	}
-	b := w.bus(t, bus.StartAt(bus.Oldest()))
+	b := w.bus(t, bus.FromOldest())
 	return b, b
 }
 

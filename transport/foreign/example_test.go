@@ -25,7 +25,7 @@ func Example() {
 	defer b.Close()
 	ctx := context.Background()
 	sub, err := b.Consume(ctx, "orders", func(_ context.Context, d *bus.Delivery) error {
-		fmt.Println(bus.Key(d.Message), string(d.Payload))
+		fmt.Println(string(d.Key), string(d.Payload))
 		return nil
 	})
 	if err != nil {

@@ -4,11 +4,10 @@ import (
 	"context"
 	"sync"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func init() { bus.Register(name, open) }
+func init() { driver.Register(name, open) }
 
 // namedHubs holds the hubs of chan://name URLs. A hub stays here as long as a transport uses
 // it. The registry is global, because these names are shared by the whole process.

@@ -12,7 +12,7 @@ import (
 
 func openURL(t *testing.T, url string) driver.Transport {
 	t.Helper()
-	tr, err := bus.OpenTransport(t.Context(), url)
+	tr, err := driver.Open(t.Context(), url)
 	require.NoError(t, err)
 	return tr
 }
@@ -42,7 +42,7 @@ func TestOpenRejectsInvalidURL(t *testing.T) {
 	for _, url := range []string{
 		"chan://name?buffer=0", "chan://name?buffer=many", "chan://name?buffers=2", "chan://name/path", "chan://a,b", "chan://me:secret@name",
 	} {
-		_, err := bus.OpenTransport(t.Context(), url)
+		_, err := driver.Open(t.Context(), url)
 		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), url)
 		require.NotContains(t, err.Error(), "secret")
 	}

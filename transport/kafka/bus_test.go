@@ -31,7 +31,7 @@ func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	open := func(t *testing.T, closeTime time.Duration, opts ...bus.SubscribeOption) forgiving {
 		k, err := kafka.New(b.Addrs())
 		require.NoError(t, err)
-		opts = append(opts, bus.StartAt(bus.Oldest()), bus.Backoff(time.Millisecond, 10*time.Millisecond))
+		opts = append(opts, bus.FromOldest(), bus.Backoff(time.Millisecond, 10*time.Millisecond))
 		x, err := bus.New(k, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}),
 			bus.WithSubscribeDefaults(opts...), bus.WithCloseTimeout(closeTime))
 		require.NoError(t, err)

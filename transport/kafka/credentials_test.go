@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/transport/kafka"
 )
@@ -145,7 +144,7 @@ func TestURLConfiguresTLSAndSASL(t *testing.T) {
 		"tls=1&sasl=oauthbearer&token_file=" + password:                         "kafka transport on 127.0.0.1:1, TLS, SASL/OAUTHBEARER",
 		"sasl=oauthbearer&token_env=KAFKA_TEST_PASSWORD&insecure_sasl=true":     "kafka transport on 127.0.0.1:1, SASL/OAUTHBEARER",
 	} {
-		k, err := bus.OpenTransport(t.Context(), base+query)
+		k, err := driver.Open(t.Context(), base+query)
 		require.NoError(t, err, query)
 		require.Equal(t, want, k.(*kafka.Transport).String())
 		noSecret(t, "hunter2", k)
@@ -171,7 +170,7 @@ func TestURLConfiguresTLSAndSASL(t *testing.T) {
 		"sasl=scram-sha-256&user=me&password_env=hunter2":                                           "must consist of A to Z",
 		"sasl=scram-sha-256&user=me&password_file=" + password + "&password_file=" + password + "2": "more than once",
 	} {
-		_, err := bus.OpenTransport(t.Context(), base+query)
+		_, err := driver.Open(t.Context(), base+query)
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), query)
 		require.ErrorContains(t, err, want, query)
 		require.NotContains(t, err.Error(), "\n", query)

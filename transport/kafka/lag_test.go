@@ -41,7 +41,7 @@ func TestLag(t *testing.T) {
 				case <-ctx.Done():
 				}
 				return ctx.Err()
-			}, option, bus.StartAt(bus.Oldest()), bus.OrderByPartition())
+			}, option, bus.FromOldest(), bus.OrderByPartition())
 			require.NoError(t, err)
 			require.NoError(t, sub.Ready(ctx))
 			lag := func() int64 {

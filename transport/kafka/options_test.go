@@ -8,7 +8,6 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/transport/kafka"
 )
@@ -51,7 +50,7 @@ func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
 
 func TestURL(t *testing.T) {
 	t.Parallel()
-	k, err := bus.OpenTransport(t.Context(), "kafka://127.0.0.1:1,127.0.0.1:2?client_id=me&version=3.6.0&request_timeout=5s"+
+	k, err := driver.Open(t.Context(), "kafka://127.0.0.1:1,127.0.0.1:2?client_id=me&version=3.6.0&request_timeout=5s"+
 		"&compression=zstd&linger=5ms&max_message_bytes=2000000&delivery_timeout=1m&balance=sticky&instance_id=pod-0&rack=eu-1a"+
 		"&read_committed=true&fetch_min_bytes=1&fetch_bytes=65536&fetch_wait=100ms")
 	require.NoError(t, err)
@@ -71,7 +70,7 @@ func TestURL(t *testing.T) {
 		"instance":   "kafka://127.0.0.1:1?instance_id=no%20spaces",
 		"fetch":      "kafka://127.0.0.1:1?fetch_bytes=4294967296",
 	} {
-		_, err := bus.OpenTransport(t.Context(), url)
+		_, err := driver.Open(t.Context(), url)
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 		require.NotContains(t, err.Error(), "hunter2", name)
 	}

@@ -6,11 +6,10 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func init() { bus.Register("kafka", openURL) }
+func init() { driver.Register("kafka", openURL) }
 
 // openURL opens a URL such as kafka://h1:9092,h2:9092?client_id=orders. The package comment
 // lists the parameters.

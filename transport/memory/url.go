@@ -6,11 +6,10 @@ import (
 	"math"
 	"sync"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func init() { bus.Register(name, open) }
+func init() { driver.Register(name, open) }
 
 // namedLogs holds the logs of memory://name URLs. A log stays here as long as a
 // transport uses it. The registry is global, because these names are shared by the

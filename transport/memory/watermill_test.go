@@ -31,7 +31,7 @@ func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	open := func(t *testing.T, opts ...bus.SubscribeOption) lenientBus {
 		tr, err := memory.New(memory.WithLog(l))
 		require.NoError(t, err)
-		opts = append(opts, bus.StartAt(bus.Oldest()), bus.Backoff(time.Millisecond, 10*time.Millisecond))
+		opts = append(opts, bus.FromOldest(), bus.Backoff(time.Millisecond, 10*time.Millisecond))
 		b, err := bus.New(tr, bus.WithCreateTopics(bus.TopicSpec{}), bus.WithSubscribeDefaults(opts...),
 			bus.WithCloseTimeout(100*time.Millisecond))
 		require.NoError(t, err)

@@ -71,7 +71,7 @@ func openMemory(_ context.Context, url string) *network {
 	return &network{
 		what: "the in-memory log " + url,
 		open: func(ctx context.Context) (driver.Transport, error) {
-			t, err := bus.OpenTransport(ctx, url)
+			t, err := driver.Open(ctx, url)
 			if err != nil {
 				return nil, err
 			}
@@ -91,7 +91,7 @@ func openMemory(_ context.Context, url string) *network {
 func openChannels(url string) *network {
 	return &network{
 		what:  "Go channels " + url,
-		open:  func(ctx context.Context) (driver.Transport, error) { return bus.OpenTransport(ctx, url) },
+		open:  func(ctx context.Context) (driver.Transport, error) { return driver.Open(ctx, url) },
 		whole: "a Go channel has no connection that could be cut: readiness has nothing to lose here, so no cut is made",
 		close: func() {},
 	}

@@ -27,7 +27,7 @@ func Get(ctx context.Context, b *bus.Bus, topic string, at Place, quiet time.Dur
 		}
 		found <- l // the first only: Stop is the end
 		return bus.Stop(ErrEnough)
-	}, bus.NoGroup(), bus.OnlyPartitions(at.Partition), bus.StartAt(bus.AtOffset(at.Offset)), bus.OrderByPartition())
+	}, bus.NoGroup(), bus.OnlyPartitions(at.Partition), bus.FromOffset(at.Offset), bus.OrderByPartition())
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 )
 
 // Place is where a record stands.
@@ -55,21 +56,21 @@ func Read(r *bus.Record) *Letter {
 	l := &Letter{Place: Place{r.Partition, r.Offset}, From: Place{-1, -1}, Time: r.Timestamp, Key: string(r.Key), UUID: r.UUID, Payload: r.Payload}
 	for _, h := range r.Headers {
 		switch h.Key {
-		case bus.DeadLetterTopicHeader:
+		case deadletter.TopicHeader:
 			l.Origin = h.Value
-		case bus.DeadLetterPartitionHeader:
+		case deadletter.PartitionHeader:
 			if p, err := strconv.ParseInt(h.Value, 10, 32); err == nil {
 				l.From.Partition = int32(p)
 			}
-		case bus.DeadLetterOffsetHeader:
+		case deadletter.OffsetHeader:
 			if o, err := strconv.ParseInt(h.Value, 10, 64); err == nil {
 				l.From.Offset = o
 			}
-		case bus.DeadLetterGroupHeader:
+		case deadletter.GroupHeader:
 			l.Group = h.Value
-		case bus.DeadLetterCodeHeader:
+		case deadletter.CodeHeader:
 			l.Code = h.Value
-		case bus.DeadLetterCauseHeader:
+		case deadletter.CauseHeader:
 			l.Cause = h.Value
 		default:
 			if !strings.HasPrefix(h.Key, prefix) {

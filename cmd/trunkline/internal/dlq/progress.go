@@ -37,7 +37,7 @@ var errLeft = errors.New("it is not dealt with yet")
 func join(ctx context.Context, b *bus.Bus, topic, group string) (*progress, error) {
 	p := &progress{leaving: make(chan struct{}), changed: make(chan struct{}), partitions: map[int32]*claimed{}, done: map[Place]bool{}}
 	// Only leave ends it, which commits, also when the caller's time is over.
-	sub, err := b.Consume(context.WithoutCancel(ctx), topic, p.hold, bus.Group(group), bus.StartAt(bus.Oldest()), bus.OrderByPartition(), bus.CommitInterval(200*time.Millisecond))
+	sub, err := b.Consume(context.WithoutCancel(ctx), topic, p.hold, bus.Group(group), bus.FromOldest(), bus.OrderByPartition(), bus.CommitInterval(200*time.Millisecond))
 	p.sub = sub
 	return p, err
 }
@@ -59,7 +59,7 @@ func (p *progress) hold(ctx context.Context, d *bus.Delivery) error {
 		select {
 		case <-changed:
 		case <-p.leaving:
-			return bus.Retry(time.Hour, errLeft)
+			return bus.RetryAfter(time.Hour, errLeft)
 		case <-ctx.Done():
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -179,5 +179,5 @@ func (p *progress) settle(ctx context.Context, ends map[int32]int64) error {
 // leave commits, and leaves the group.
 func (p *progress) leave(ctx context.Context) error {
 	close(p.leaving)
-	return p.sub.Close(ctx)
+	return p.sub.Shutdown(ctx)
 }

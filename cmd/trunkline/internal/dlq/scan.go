@@ -75,7 +75,7 @@ func read(ctx context.Context, b *bus.Bus, topic string, each func(*bus.Record) 
 		}
 		seen[d.Record.Partition], last = d.Record.Offset+1, time.Now()
 		return nil
-	}, bus.NoGroup(), bus.StartAt(bus.Oldest()), bus.OrderByPartition())
+	}, bus.NoGroup(), bus.FromOldest(), bus.OrderByPartition())
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/cmd/trunkline/internal/dlq"
 	"github.com/trunkline/trunkline/testing/bustest"
 	"github.com/trunkline/trunkline/transport/memory"
@@ -37,7 +38,7 @@ func newBus(t testing.TB, letters int, rules ...bustest.Rule) *bus.Bus {
 	}
 	for i := range letters {
 		m := message.NewMessage("", fmt.Append(nil, i))
-		m.Metadata.Set(bus.DeadLetterTopicHeader, []string{"orders", "payments"}[i%2])
+		m.Metadata.Set(deadletter.TopicHeader, []string{"orders", "payments"}[i%2])
 		bus.SetPartition(m, int32(i/2%2))
 		require.NoError(t, b.Publish(dead, m))
 	}

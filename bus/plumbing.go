@@ -1,0 +1,119 @@
+package bus
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
+	"github.com/trunkline/trunkline/internal/delivery"
+	"github.com/trunkline/trunkline/internal/seam"
+)
+
+func init() { seam.Of = func(b any) seam.Bus { return plumbing{b.(*Bus)} } }
+
+// plumbing implements seam.Bus.
+type plumbing struct{ *Bus }
+
+// addedHook is a hook of AddHook.
+type addedHook struct{ hook hook.Hook }
+
+// attachments are the values of Attach.
+type attachments struct {
+	mu sync.Mutex
+	m  map[any]any
+}
+
+// Attach is documented in seam.Bus.
+func (p plumbing) Attach(key any, make func() any) any {
+	a := &p.attached
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if v, ok := a.m[key]; ok {
+		return v
+	}
+	v := make()
+	if a.m == nil {
+		a.m = map[any]any{}
+	}
+	a.m[key] = v
+	return v
+}
+
+// Listening is documented in seam.Bus.
+func (p plumbing) Listening(topic string) (bool, error) {
+	fail := func(code Code, reason string) error {
+		return &Error{Code: code, Op: "ask for listeners", Transport: p.caps.Name, Topic: topic, Reason: reason}
+	}
+	if topic == "" {
+		return false, fail(CodeInvalidArgument, "the name of the topic is empty")
+	}
+	l, ok := p.t.(driver.Listeners)
+	if !ok {
+		return false, fail(CodeUnsupported, "this transport does not know its subscribers")
+	}
+	return l.Listening(topic)
+}
+
+// Check is documented in seam.Bus.
+func (p plumbing) Check(topic string, batches bool, opts ...delivery.SubscribeOption) (*delivery.Settings, error) {
+	if err := p.enter("subscribe", topic); err != nil {
+		return nil, err
+	}
+	defer p.calls.leave()
+	all := make([]SubscribeOption, 0, len(opts)+1)
+	if batches {
+		all = append(all, inBatches)
+	}
+	for _, o := range opts {
+		all = append(all, o)
+	}
+	return p.resolve(topic, all)
+}
+
+// Logger is documented in seam.Bus.
+func (p plumbing) Logger() *slog.Logger { return p.cfg.logger }
+
+// AddHook is documented in seam.Bus.
+func (p plumbing) AddHook(h hook.Hook) (remove func()) {
+	b := p.Bus
+	b.observing.Lock() // no change of the connection overtakes the state that h gets here
+	defer b.observing.Unlock()
+	b.mu.Lock()
+	a := &addedHook{h}
+	b.added = append(b.added, a)
+	b.rebuildHooks()
+	connection := b.connection
+	b.mu.Unlock()
+	if c, ok := h.(hook.Connection); ok {
+		c.OnConnection(connection)
+	}
+	if x, ok := h.(hook.Session); ok {
+		// A subscription leaves subs before it reports its end, so mu keeps that report
+		// behind this one.
+		b.mu.Lock()
+		for s := range b.subs {
+			if assigned, cause := s.Assigned(); assigned || cause != nil {
+				x.OnSession(hook.SessionEvent{Transport: b.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
+			}
+		}
+		b.mu.Unlock()
+	}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.added = slices.DeleteFunc(slices.Clone(b.added), func(x *addedHook) bool { return x == a })
+		b.rebuildHooks()
+	}
+}
+
+// rebuildHooks replaces the hooks by those of the options and those that were added. The
+// caller holds b.mu.
+func (b *Bus) rebuildHooks() {
+	hooks := b.cfg.hooks.Clone()
+	for _, a := range b.added {
+		hooks.Add(a.hook)
+	}
+	b.hooks.Store(&hooks)
+}

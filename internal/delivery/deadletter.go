@@ -1,0 +1,83 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/trunkline/trunkline/bus/deadletter"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
+)
+
+// maxCause bounds the text of the cause in a header, in bytes.
+const maxCause = 1024
+
+// deadLetter publishes a copy of the record to the dead-letter topic. It returns nil once
+// the transport's log has the copy: the original may then be acknowledged.
+func (c *claim) deadLetter(ctx context.Context, it *Item, cause error) error {
+	cfg := &c.engine.cfg
+	err := cfg.Publish(ctx, c.letter(&it.record, cause))
+	cfg.Observers.onDeadLetter(hook.DeadLetterEvent{Transport: cfg.Caps.Name, Group: cfg.Group, Topic: cfg.DeadLetterTopic,
+		Record: &it.record, Cause: cause, Err: err})
+	if err != nil {
+		cfg.Logger.Warn("dead letter not published: the message is tried again", "topic", it.record.Topic, "partition", it.record.Partition,
+			"offset", it.record.Offset, "dead-letter topic", cfg.DeadLetterTopic, "error", err)
+		return fmt.Errorf("dead-letter: %w", err)
+	}
+	return nil
+}
+
+// letter returns the copy: the record as it was published first, with headers that say
+// where it was and why it could not be handled.
+func (c *claim) letter(r *driver.Record, cause error) *driver.Record {
+	cfg := &c.engine.cfg
+	origin := deadletter.Origin(r)
+	code, text := driver.CodeUnknown, "no cause was given"
+	if cause != nil {
+		code, text = driver.CodeOf(cause), cause.Error()
+	}
+	notes := []driver.Header{
+		{Key: deadletter.TopicHeader, Value: origin.Topic},
+		{Key: deadletter.PartitionHeader, Value: strconv.Itoa(int(origin.Partition))},
+		{Key: deadletter.OffsetHeader, Value: strconv.FormatInt(origin.Offset, 10)},
+		{Key: deadletter.CodeHeader, Value: code.String()},
+		{Key: deadletter.CauseHeader, Value: Shorten(text, maxCause)},
+	}
+	if cfg.Group != "" {
+		notes = append(notes, driver.Header{Key: deadletter.GroupHeader, Value: cfg.Group})
+	}
+	headers := slices.DeleteFunc(slices.Clone(origin.Headers), func(h driver.Header) bool {
+		return driver.IsDirective(h.Key) || deadletter.IsNote(h.Key)
+	})
+	if !cfg.Caps.HeaderOrder {
+		headers = firstOfEach(headers)
+	}
+	return &driver.Record{Topic: cfg.DeadLetterTopic, Partition: driver.AnyPartition, Key: origin.Key, Timestamp: origin.Timestamp,
+		UUID: origin.UUID, Headers: append(headers, notes...), Payload: origin.Payload}
+}
+
+// firstOfEach keeps the first header of each name, for transports that carry a name once.
+func firstOfEach(headers []driver.Header) []driver.Header {
+	seen := make(map[string]bool, len(headers))
+	return slices.DeleteFunc(headers, func(h driver.Header) bool {
+		again := seen[h.Key]
+		seen[h.Key] = true
+		return again
+	})
+}
+
+// Shorten returns s as valid UTF-8 of at most n bytes, cut between characters.
+func Shorten(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

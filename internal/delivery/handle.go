@@ -1,0 +1,237 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/bus/hook"
+)
+
+// handleKey handles the record, and those of its key behind it, until none is left or one
+// is released: nothing of its key is handled then, because it must not be overtaken.
+func (c *claim) handleKey(it *Item) {
+	for more := true; it != nil && more; {
+		it, more = c.handle(it)
+	}
+}
+
+// handle does what the state says about the item, until another event continues with it.
+// It returns the next record of the key, and false if the item was released.
+func (c *claim) handle(it *Item) (next *Item, more bool) {
+	if !c.takePlace(it) {
+		return nil, false
+	}
+	for e := (event{kind: begin, mayStart: c.mayStart()}); ; {
+		a := c.step(it, e)
+		switch a.do {
+		case doDeliver:
+			e = event{kind: returned, err: c.deliver(it)}
+		case doResume:
+			c.report(it, a.cause)
+			e = event{kind: returned, err: a.cause}
+		case doCommit:
+			e = event{kind: committed, err: c.commitFirst(it)}
+		case doDeadLetter:
+			e = event{kind: lettered, err: c.deadLetter(c.ctx, it, a.cause)}
+		case doPause:
+			elapsed := c.pause(a.pause)
+			e = event{kind: paused, mayStart: elapsed && c.mayStart()}
+		case doStop:
+			c.engine.stop(a.cause)
+			c.givePlace(it)
+			return nil, false
+		case doRelease:
+			c.givePlace(it)
+			return nil, false
+		case doDone:
+			if a.moved {
+				c.commit.moved()
+			}
+			return a.next, true
+		case doNothing: // Settle continues
+			return nil, true
+		}
+	}
+}
+
+// step gives the event to the state. After doDone the item may be another record's, so what
+// it held is given back here.
+func (c *claim) step(it *Item, e event) action {
+	c.mu.Lock()
+	counted := it.counted
+	a := c.state.step(it, e)
+	if a.do == doNothing && e.kind == returned {
+		c.workers.deferred++
+	}
+	c.mu.Unlock()
+	if a.do == doDone {
+		if counted {
+			c.engine.inFlight.Release(1)
+		}
+		c.signalSpace()
+	}
+	return a
+}
+
+// takePlace waits for a place of InFlight, which the item holds until it is done.
+func (c *claim) takePlace(it *Item) bool {
+	f := c.engine.inFlight
+	if f == nil || it.counted {
+		return true
+	}
+	ctx := c.starting()
+	if err := f.Acquire(ctx, 1); err != nil {
+		return false
+	}
+	if ctx.Err() != nil { // both were there
+		f.Release(1)
+		return false
+	}
+	it.counted = true
+	return true
+}
+
+func (c *claim) givePlace(it *Item) {
+	if it.counted {
+		it.counted = false
+		c.engine.inFlight.Release(1)
+	}
+}
+
+// deliver calls the handler for the current attempt, and reports the result to hooks and
+// tracers, unless Settle will provide it. It returns the result.
+func (c *claim) deliver(it *Item) error {
+	if it.record.DecodeErr != nil {
+		return c.undecodable(it)
+	}
+	release, err := c.admitted(it)
+	if err != nil {
+		return err
+	}
+	defer release()
+	cfg := &c.engine.cfg
+	ctx, end := cfg.Observers.traceDelivery(c.ctx, hook.DeliveryStart{Transport: cfg.Caps.Name, Group: cfg.Group, Record: &it.record, Attempt: it.attempt})
+	it.deliver(ctx)
+	it.begun, it.end = time.Time{}, end
+	if cfg.Observers.observesDeliveries() {
+		it.begun = time.Now()
+	}
+	err = c.call(ctx, it)
+	if k, _ := controlOf(err); k == nil || k.Answer != Later || cfg.Settle == nil {
+		c.report(it, err)
+	}
+	return err
+}
+
+// admitted waits for the admission function, and for a place of Concurrency. It returns
+// what frees the place.
+func (c *claim) admitted(it *Item) (release func(), err error) {
+	wait := c.starting()
+	if admit := c.engine.cfg.Admit; admit != nil {
+		it.asked[0] = &it.record
+		if err := admit(wait, AdmissionRequest{Records: it.asked[:], Draining: c.engine.draining}); err != nil {
+			return nil, err
+		}
+	}
+	s := c.engine.slots
+	if s == nil {
+		return func() {}, nil
+	}
+	if it.once { // it is acknowledged: it is handled in any case
+		wait = context.WithoutCancel(wait)
+	}
+	select {
+	case s <- struct{}{}:
+		if wait.Err() != nil { // both were there
+			<-s
+			return nil, context.Cause(wait)
+		}
+		return func() { <-s }, nil
+	case <-wait.Done():
+		return nil, context.Cause(wait)
+	}
+}
+
+// report calls the tracers and hooks with the result of a delivery.
+func (c *claim) report(it *Item, err error) {
+	it.end(err)
+	if cfg := &c.engine.cfg; cfg.Observers.observesDeliveries() {
+		cfg.Observers.onDelivery(hook.DeliveryEvent{Transport: cfg.Caps.Name, Group: cfg.Group, Record: &it.record, Attempt: it.attempt,
+			Err: err, Duration: time.Since(it.begun)})
+	}
+}
+
+// call calls the handler, and turns a panic into an error.
+func (c *claim) call(ctx context.Context, it *Item) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.panicked(&it.record, 1, p)
+		}
+	}()
+	return c.engine.cfg.Handle(ctx, it)
+}
+
+// panicked logs the panic of a handler, and returns it as an error.
+func (c *claim) panicked(r *driver.Record, records int, p any) error {
+	c.engine.cfg.Logger.Error("handler panicked", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset,
+		"records", records, "panic", p, "stack", string(debug.Stack()))
+	return &driver.Error{Code: driver.CodeInternal, Op: "handle", Topic: r.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
+}
+
+// undecodable applies the policy for records that are not messages: to the dead-letter
+// topic, or the end of the subscription.
+func (c *claim) undecodable(it *Item) error {
+	cfg := &c.engine.cfg
+	err := &driver.Error{Code: driver.CodeUndecodable, Op: "consume", Transport: cfg.Caps.Name, Topic: it.record.Topic, Err: it.record.DecodeErr,
+		Reason: fmt.Sprintf("the record at partition %d, offset %d is not a message; set DeadLetterTopic to skip such records", it.record.Partition, it.record.Offset)}
+	if cfg.DeadLetterTopic == "" {
+		c.engine.stop(err)
+		return err
+	}
+	return &Control{Answer: DeadLetter, Err: err}
+}
+
+// commitFirst commits an item of AtMostOnce before its handler is called.
+func (c *claim) commitFirst(it *Item) error {
+	err := c.commit.through(it.record.Offset)
+	if err != nil {
+		c.engine.cfg.Logger.Warn("message not handled: it could not be committed first, and may be lost", "topic", it.record.Topic,
+			"partition", it.record.Partition, "offset", it.record.Offset, "error", err)
+	}
+	return err
+}
+
+// Settle provides the result for a handler that returned, or will return, [ErrLater]. It is
+// called exactly once for each such delivery, from any goroutine. It does not block.
+func (it *Item) Settle(err error) {
+	c := it.claim
+	c.mu.Lock()
+	a := c.state.step(it, event{kind: settled, err: err})
+	c.mu.Unlock()
+	if a.do != doResume {
+		return // the handler has not returned yet
+	}
+	c.report(it, err)
+	c.mu.Lock()
+	counted := it.counted
+	a = c.state.step(it, event{kind: resumed, err: err})
+	if a.next != nil {
+		c.state.ready.push(a.next)
+	}
+	next, idle := c.workers.returnDeferred()
+	c.mu.Unlock()
+	if a.do == doDone {
+		if counted {
+			c.engine.inFlight.Release(1)
+		}
+		c.signalSpace()
+		if a.moved {
+			c.commit.moved()
+		}
+	}
+	next.call()
+	callAll(idle)
+}

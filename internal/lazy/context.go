@@ -1,0 +1,94 @@
+// Package lazy has a context with a time-out that costs nothing until something waits for it.
+package lazy
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Context is a context whose time-out begins when Done or Deadline is first called. Most
+// operations are complete before anything waits for them: those pay neither for a timer nor
+// for reading the clock.
+type Context struct {
+	context.Context               // the parent
+	timeout         time.Duration // 0: the parent's own deadline holds
+
+	mu     sync.Mutex
+	timed  context.Context // made by the first Done or Deadline
+	cancel context.CancelFunc
+}
+
+// Bounded returns ctx bounded by d, unless ctx has a deadline.
+func Bounded(ctx context.Context, d time.Duration) *Context {
+	c := &Context{}
+	c.Bound(ctx, d)
+	return c
+}
+
+// WithTimeout returns ctx bounded by d.
+func WithTimeout(ctx context.Context, d time.Duration) *Context {
+	return &Context{Context: ctx, timeout: d}
+}
+
+// Bound makes c the context ctx, bounded by d unless ctx has a deadline. It is called before
+// any other method, or again after Release returned true.
+func (c *Context) Bound(ctx context.Context, d time.Duration) {
+	c.Context, c.timeout = ctx, 0
+	if _, ok := ctx.Deadline(); !ok {
+		c.timeout = d
+	}
+}
+
+// Timeout returns the time-out; 0 if the parent's deadline holds.
+func (c *Context) Timeout() time.Duration { return c.timeout }
+
+// Deadline begins the time-out.
+func (c *Context) Deadline() (time.Time, bool) { return c.Start().Deadline() }
+
+// Done begins the time-out.
+func (c *Context) Done() <-chan struct{} { return c.Start().Done() }
+
+// Start begins the time-out, and returns an ordinary context that has it.
+func (c *Context) Start() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.timed != nil:
+	case c.timeout == 0:
+		c.timed = c.Context
+	default:
+		c.timed, c.cancel = context.WithTimeout(c.Context, c.timeout)
+	}
+	return c.timed
+}
+
+// Err returns nil until the time-out began, unless the parent has ended.
+func (c *Context) Err() error {
+	c.mu.Lock()
+	timed := c.timed
+	c.mu.Unlock()
+	if timed != nil {
+		return timed.Err()
+	}
+	return c.Context.Err()
+}
+
+// Release stops the timer. The context must not be used afterwards. Release returns true if
+// the time-out never began: Bound may then be called again.
+func (c *Context) Release() bool {
+	c.mu.Lock()
+	timed, cancel := c.timed, c.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	return timed == nil
+}
+
+// Started reports whether the time-out has begun.
+func (c *Context) Started() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timed != nil
+}
