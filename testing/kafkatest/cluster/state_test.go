@@ -1,7 +1,8 @@
+//go:build unix
+
 package main
 
 import (
-	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +11,6 @@ import (
 func TestClusterIDNeverLooksLikeAnOption(t *testing.T) {
 	t.Parallel()
 	for range 10_000 {
-		require.Regexp(t, regexp.MustCompile(`^[A-Za-f][A-Za-z0-9_-]{21}$`), newClusterID())
+		require.Regexp(t, `^[A-Za-f][A-Za-z0-9_-]{21}$`, newClusterID())
 	}
 }
