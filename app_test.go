@@ -88,7 +88,7 @@ func TestAppRunsAndShutsDown(t *testing.T) {
 	var partEnded atomic.Bool
 	go func() {
 		ended <- app.Run(ctx, func(ctx context.Context) error {
-			if _, err := app.Server.Start(context.WithoutCancel(ctx), "doubler"); err != nil {
+			if err := app.Server.Listen("doubler"); err != nil {
 				return err
 			}
 			close(serving)

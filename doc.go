@@ -8,7 +8,9 @@
 //	...
 //	defer cleanup()
 //	rpc.Handle(app.Server, "Greet", greet)
-//	err = app.Run(ctx, func(ctx context.Context) error { return app.Server.Serve(ctx, "greeter") })
+//	err = app.Server.Listen("greeter")
+//	...
+//	err = app.Run(ctx, app.Server.Run)
 //
 // The injector is a line for google/wire; the packages the transports are in make
 // their URL schemes known, so a program imports those it wants:

@@ -40,7 +40,10 @@ func Example() {
 		if err := app.Bus.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
 			return err
 		}
-		return app.Server.Serve(ctx, "greeter")
+		if err := app.Server.Listen("greeter"); err != nil {
+			return err
+		}
+		return app.Server.Run(ctx)
 	}, func(ctx context.Context) error {
 		if err := app.Registry.WaitReady(ctx); err != nil {
 			return err

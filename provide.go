@@ -47,7 +47,7 @@ func NewBusOn(t driver.Transport, c Config, l *slog.Logger) (*bus.Bus, func(), e
 
 // NewClient makes the RPC client, named Config.Service. The cleanup closes it.
 func NewClient(c Config, b *bus.Bus, l *slog.Logger) (*rpc.Client, func(), error) {
-	client, err := rpc.NewClient(b, rpc.Name(c.Service), rpc.WithLogger(l))
+	client, err := rpc.NewClient(b, rpc.WithName(c.Service), rpc.WithLogger(l))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,7 +57,7 @@ func NewClient(c Config, b *bus.Bus, l *slog.Logger) (*rpc.Client, func(), error
 // NewServer makes the RPC server. The cleanup shuts it down, for
 // Config.ShutdownTimeout at most.
 func NewServer(c Config, b *bus.Bus, l *slog.Logger) (*rpc.Server, func(), error) {
-	server, err := rpc.NewServer(b, rpc.WithLogger(l))
+	server, err := rpc.NewServer(b, rpc.WithLogger(l), rpc.WithCloseTimeout(c.ShutdownTimeout))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 func TestAsyncCallsOfAKeyAreSentInOrder(t *testing.T) {
@@ -59,7 +60,7 @@ func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
 			return true
 		})
 		topic := w.topic("manual", 1)
-		c := w.client(rpc.WaitForServer())
+		c := w.client(rpc.WithWaitForServer())
 		short := func() context.Context {
 			ctx, cancel := context.WithTimeout(w.ctx, time.Second)
 			t.Cleanup(cancel)
@@ -106,10 +107,10 @@ func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
 	})
 }
 
-func frameOf(t testing.TB, o *driver.Outgoing) rpc.Frame {
+func frameOf(t testing.TB, o *driver.Outgoing) frame.Frame {
 	t.Helper()
-	var f rpc.Frame
-	require.NoError(t, rpc.HeaderWire{}.Decode(&bus.Record{Key: o.Key, Headers: o.Headers, Payload: o.Payload}, &f))
+	var f frame.Frame
+	require.NoError(t, frame.HeaderWire{}.Decode(&bus.Record{Key: o.Key, Headers: o.Headers, Payload: o.Payload}, &f))
 	return f
 }
 

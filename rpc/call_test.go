@@ -138,7 +138,7 @@ func TestCodecs(t *testing.T) {
 	got, err := rpc.Call[wrapperspb.StringValue](w.ctx, c, topic, "proto", wrapperspb.String("a"))
 	require.NoError(t, err)
 	require.Equal(t, "a!", got.GetValue())
-	got, err = rpc.Call[wrapperspb.StringValue](w.ctx, c, topic, "proto", wrapperspb.String("b"), rpc.WithCodec(codec.JSON))
+	got, err = rpc.Call[wrapperspb.StringValue](w.ctx, c, topic, "proto", wrapperspb.String("b"), rpc.Codec(codec.JSON))
 	require.NoError(t, err)
 	require.Equal(t, "b!", got.GetValue())
 	raw, err := rpc.Call[[]byte](w.ctx, c, topic, "raw", []byte("bytes"))
@@ -230,7 +230,7 @@ func TestCallInfoTravels(t *testing.T) {
 			return n, nil
 		})
 		w.start(s, topic)
-		c := w.client(rpc.Name("shell"), rpc.CallDefaults(rpc.Header("tenant", "a"), rpc.Header("trace", "1")))
+		c := w.client(rpc.WithName("shell"), rpc.WithCallDefaults(rpc.Header("tenant", "a"), rpc.Header("trace", "1")))
 		ctx, cancel := context.WithTimeout(w.ctx, 31*time.Second)
 		defer cancel()
 		want, _ := ctx.Deadline()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 func TestCallsWithOneIdempotencyKeyAreOne(t *testing.T) {
@@ -98,10 +99,10 @@ func TestCallOptionsThatMakeNoSense(t *testing.T) {
 	topic, c := w.topic("t", 1), w.client()
 	for name, o := range map[string]rpc.CallOption{
 		"partition": rpc.Partition(-1), "empty key": rpc.IdempotencyKey(""), "long key": rpc.IdempotencyKey(strings.Repeat("k", 129)),
-		"codec": rpc.WithCodec(nil), "timeout": rpc.Timeout(0),
+		"codec": rpc.Codec(nil), "timeout": rpc.Timeout(0),
 	} {
 		requireError(t, rpc.Send(w.ctx, c, topic, "m", 1, o), codes.InvalidArgument, false)
-		_, err := rpc.NewClient(w.bus, rpc.CallDefaults(o))
+		_, err := rpc.NewClient(w.bus, rpc.WithCallDefaults(o))
 		requireError(t, err, codes.InvalidArgument, false)
 		require.Error(t, err, name)
 	}
@@ -152,8 +153,8 @@ func TestAttemptsGoToOnePartition(t *testing.T) {
 	topic := w.topic("manual", 16)
 	partitions := make(chan int32, 20)
 	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
-		var f rpc.Frame
-		err := rpc.HeaderWire{}.Decode(d.Record, &f)
+		var f frame.Frame
+		err := frame.HeaderWire{}.Decode(d.Record, &f)
 		partitions <- d.Record.Partition
 		no := reply(f, "")
 		no.Status = status.New(codes.Unavailable, "no")
@@ -175,7 +176,7 @@ func TestSnapshotOfPendingCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
-		topic, c := w.topic("deserted", 1), w.client(rpc.WaitForServer())
+		topic, c := w.topic("deserted", 1), w.client(rpc.WithWaitForServer())
 		begun := time.Now()
 		a := rpc.CallAsync[number](w.ctx, c, topic, "first", 1, rpc.Key("k"), rpc.Timeout(10*time.Second),
 			rpc.Retry(rpc.RetryPolicy{Max: 1, AttemptTimeout: 4 * time.Second}))

@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 // Cancelling a call ends it at once, and the handler of its request soon, though a
@@ -72,7 +73,7 @@ func TestNoCancelNotice(t *testing.T) {
 			}
 			return false
 		})
-		topic, c := w.topic("deserted", 1), w.client(rpc.WaitForServer())
+		topic, c := w.topic("deserted", 1), w.client(rpc.WithWaitForServer())
 		_, err := rpc.Call[number](w.ctx, c, topic, "m", 1, rpc.Timeout(time.Second))
 		requireError(t, err, codes.DeadlineExceeded, false)
 		a := rpc.CallAsync[number](w.ctx, c, topic, "m", 1, rpc.IdempotencyKey("i"))
@@ -111,7 +112,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 			}
 			return false
 		})
-		topic, c := w.topic("deserted", 4), w.client(rpc.WaitForServer())
+		topic, c := w.topic("deserted", 4), w.client(rpc.WithWaitForServer())
 		a := rpc.CallAsync[number](w.ctx, c, topic, "m", 1, rpc.Key("k"))
 		a.Cancel()
 		_, err := a.Reply(w.ctx)
@@ -124,7 +125,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		require.EqualValues(t, 3, notice.Load().Partition)
 		require.Empty(t, notice.Load().Key)
 		f := frameOf(t, notice.Load())
-		require.Equal(t, rpc.KindCancel, f.Kind)
+		require.Equal(t, frame.KindCancel, f.Kind)
 		require.Equal(t, id, f.ID)
 		require.Equal(t, c.ID(), f.Caller)
 
@@ -160,7 +161,7 @@ func TestCancellationIsNeverTakenForADeadline(t *testing.T) {
 		}
 	}
 	w := inMemory(t)
-	topic, c := w.topic("deserted", 1), w.client(rpc.WaitForServer(), rpc.WithInterceptors(watch))
+	topic, c := w.topic("deserted", 1), w.client(rpc.WithWaitForServer(), rpc.WithInterceptors(watch))
 	var all sync.WaitGroup
 	errs := make([]error, 2000)
 	for i := range errs {

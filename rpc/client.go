@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"maps"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,48 +12,49 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/bus/codec"
 )
 
-// closeTimeout bounds Client.Close.
-const closeTimeout = 10 * time.Second
-
-// Client makes calls. All methods, and Call and its like, are safe for concurrent use.
+// Client makes calls, with [Call], [CallAsync], [Send], [Gather] and Invoke. All of them,
+// and all methods, are safe for concurrent use.
 //
-// The clients of one bus share one reply topic and one reader of it, so that many
-// clients in a process cost neither connections nor topics; the last one that is
-// closed deletes the topic. See [ReplyTopic] and [SharedReplies] for other addresses.
+// The clients of one bus share one reply topic and one reader of it, so that many clients
+// in a process need no further connections or topics. The last client that is closed
+// deletes the topic. [WithReplyTopic] and [WithSharedReplies] select another topic.
 type Client struct {
 	bus      *bus.Bus
 	cfg      clientConfig
-	id       string // "<name>.<instance>", unique
-	prefix   string // of the ids of its calls
-	keyed    bool   // keys pick partitions
-	invoke   Func
-	calls    *calls
+	id       string // "<name>.<random>", unique
+	idPrefix string // of the ids of its calls
+	keyed    bool   // keys select partitions
+	invoke   Func   // send, wrapped in the interceptors
+	pending  *pendingCalls
 	reader   *replyReader
-	seq      atomic.Uint64
+	seq      atomic.Uint64 // counts the ids of calls
 	counters clientCounters
 
-	// What calls use again; the client's own, so that a test's clock owns the timers.
-	timers sync.Pool // of *time.Timer
-	idle   sync.Pool // of *pending
+	// Pools belong to the client, because a timer that was made under a test's fake clock
+	// must not be used outside it.
+	timers   sync.Pool // of *time.Timer
+	reusable sync.Pool // of *pendingCall
 
-	watching watching // of servers' announcements, for FailFast
+	watching serverWatch // the announcements of servers, for WithFailFast
 
-	// closing ends with the client: nobody waits for room or back-off any more.
-	closing    context.Context
+	closing    context.Context // ends when the client is closed
+	stop       context.CancelCauseFunc
 	background background
-	close      func() error
+	closeOnce  sync.Once
+	closed     chan struct{} // closed when closeErr is set
+	closeErr   error
 }
 
-// NewClient returns a client on b, which it does not take over: close the client
-// first. It does not wait for a broker: the reply topic is created, and its reader
-// made ready, in the background, again and again until it works; a call waits for
-// that within its own context.
+// NewClient returns a client on b. The client does not own b: close the client first.
+//
+// NewClient does not wait for a broker. The client creates its reply topic and opens the
+// reader of it in the background, and repeats that until it succeeds. A call waits for the
+// reader within its own context.
 func NewClient(b *bus.Bus, opts ...ClientOption) (*Client, error) {
 	if b == nil {
-		return nil, invalidOption("the bus is nil")
+		return nil, invalidOption("NewClient: the bus must not be nil")
 	}
 	cfg := clientConfig{config: defaultConfig(), name: "client", timeout: 30 * time.Second, maxPending: 65536}
 	for _, o := range opts {
@@ -74,36 +73,28 @@ func NewClient(b *bus.Bus, opts ...ClientOption) (*Client, error) {
 		return nil, err
 	}
 	instance := newInstance()
-	c := &Client{bus: b, cfg: cfg, id: cfg.name + "." + instance, prefix: instance + "-", calls: newCalls(cfg.maxPending)}
+	c := &Client{bus: b, cfg: cfg, id: cfg.name + "." + instance, idPrefix: instance + "-", closed: make(chan struct{})}
+	c.pending = newPendingCalls(cfg.maxPending)
 	c.keyed = caps.Keys && caps.Partitions
 	c.invoke = chain(c.send, cfg.interceptors)
-	closing, cancel := context.WithCancelCause(context.Background())
-	c.closing = closing
+	c.closing, c.stop = context.WithCancelCause(context.Background())
 	c.reader = acquireReader(c)
-	c.close = sync.OnceValue(func() error {
-		c.calls.close(errClosed)
-		cancel(errClosed)
-		c.background.close()
-		ctx, stop := context.WithTimeout(context.Background(), closeTimeout)
-		defer stop()
-		return errors.Join(c.watching.close(ctx), c.reader.release(ctx, c))
-	})
 	return c, nil
 }
 
-// newInstance returns a name that nobody else has.
+// newInstance returns the random part of an instance id.
 func newInstance() string { return strings.ToLower(rand.Text()) }
 
-var errClosed = &Error{st: newError(codes.Unavailable, "the client is closed", nil).st, terminal: true}
+var errClosed = permanentError(codes.Unavailable, "the client is closed")
 
-// ID returns the id of this instance, which servers know as the caller.
+// ID returns the id of this client. Servers see it as CallInfo.Caller.
 func (c *Client) ID() string { return c.id }
 
-// ReplyTopic returns the topic that replies to this client go to.
+// ReplyTopic returns the topic on which this client receives replies.
 func (c *Client) ReplyTopic() string { return c.reader.topic }
 
-// Ready waits until replies can be received, or ctx ends: then it says why not yet.
-// Calls do that by themselves.
+// Ready waits until the client can receive replies. If ctx ends first the error says what
+// prevents it. Ready is optional: a call waits by itself.
 func (c *Client) Ready(ctx context.Context) error {
 	if c.closing.Err() != nil {
 		return errClosed
@@ -114,249 +105,33 @@ func (c *Client) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Close ends every pending call with codes.Unavailable at once, and every later one.
-// The last client of a reply topic stops its reader too, and deletes the topic where
-// topics are created. Servers are not told that the calls have ended.
-// It is idempotent, takes at most about ten seconds, and fails with what it could not
-// do: then the reply topic may be left behind.
-func (c *Client) Close() error { return c.close() }
-
-// Invoke makes a call with an encoded body; [Call] is the typed form. The options'
-// Key, and their headers, are added to req, which is not changed. Every error is an
-// *Error.
-func (c *Client) Invoke(ctx context.Context, req *Request, opts ...CallOption) (*Response, error) {
-	if req == nil {
-		return nil, invalidOption("the request is nil")
-	}
-	x := &outgoingCall{settings: newSettings(), req: *req}
-	if err := c.configure(x, opts); err != nil {
-		return nil, err.of(req.Method, req.Topic)
-	}
-	return c.call(ctx, x)
-}
-
-// outgoingCall is what one call needs on its way out, in one allocation.
-type outgoingCall struct {
-	settings callSettings
-	ctx      lazyContext
-	req      Request
-}
-
-// outgoing prepares a typed call.
-func (c *Client) outgoing(topic, method string, req any, opts []CallOption) (*outgoingCall, error) {
-	x := &outgoingCall{settings: newSettings()}
-	if err := c.configure(x, opts); err != nil {
-		return nil, err.of(method, topic)
-	}
-	enc := x.settings.codec
-	if enc == nil {
-		enc = codec.For(req)
-	}
-	body, err := enc.Marshal(req)
-	if err != nil {
-		return nil, newError(codes.InvalidArgument, "the request can't be encoded: "+err.Error(), err).of(method, topic)
-	}
-	x.req = Request{Topic: topic, Method: method, ContentType: enc.ContentType(), Body: body}
-	return x, nil
-}
-
-func (c *Client) configure(x *outgoingCall, opts []CallOption) *Error {
-	s := &x.settings
-	for _, o := range c.cfg.calls {
-		o(s)
-	}
-	for _, o := range opts {
-		o(s)
-	}
-	if s.err == nil && s.partition >= 0 && !c.bus.Capabilities().Partitions {
-		return invalidOption("this transport's topics have no partitions: leave Partition out")
-	}
-	return s.err
-}
-
-// call runs the interceptors under the call's deadline.
-func (c *Client) call(parent context.Context, x *outgoingCall) (*Response, error) {
-	c.counters.calls.Add(1)
-	req, s, ctx := &x.req, &x.settings, &x.ctx
-	req.settings = s
-	if s.key != "" {
-		req.Key = s.key
-	}
-	if req.Key == "" {
-		req.Key = s.idempotency
-	}
-	if len(s.metadata) > 0 {
-		all := make(Metadata, len(req.Metadata)+len(s.metadata))
-		maps.Copy(all, req.Metadata)
-		maps.Copy(all, s.metadata)
-		req.Metadata = all
-	}
-	s.begun = time.Now()
-	ctx.Context, ctx.also = parent, c.closing
-	switch _, bounded := parent.Deadline(); {
-	case s.timeout > 0:
-		ctx.deadline = s.begun.Add(s.timeout)
-	case !bounded:
-		ctx.deadline = s.begun.Add(c.cfg.timeout)
-	}
-	defer ctx.end()
-	resp, err := c.invoke(ctx, req)
-	if err == nil && resp != nil {
-		return resp, nil
-	}
-	c.counters.failed.Add(1)
-	if err == nil {
-		return nil, newError(codes.Internal, "an interceptor returned neither response nor error", nil).of(req.Method, req.Topic)
-	}
-	if e, ok := err.(*Error); ok {
-		return nil, e.of(req.Method, req.Topic)
-	}
-	return nil, (&Error{st: statusOf(err), cause: err}).of(req.Method, req.Topic)
-}
-
-// send is what the interceptors are around: attempts until one succeeds, or is not
-// to be followed by another.
-func (c *Client) send(ctx context.Context, req *Request) (*Response, error) {
-	if req.settings == nil {
-		s := newSettings()
-		s.begun = time.Now()
-		req.settings = &s
-	}
-	policy := req.settings.retry
-	id := c.newID()
-	for attempt := 1; ; attempt++ {
-		resp, again, err := c.attempt(ctx, req, id, attempt)
-		if err == nil {
-			resp.Attempts = attempt
-			return resp, nil
-		}
-		if !again && !policy.wants(attempt, err) || ctx.Err() != nil {
-			return nil, err
-		}
-		pause := time.Duration(0)
-		if !again {
-			pause = policy.pause(attempt)
-		}
-		if d, ok := ctx.Deadline(); ok && time.Until(d) <= pause {
-			return nil, err // what failed tells more than that the time ran out
-		}
-		c.counters.retries.Add(1)
-		if policy.OnRetry != nil {
-			policy.OnRetry(RetryEvent{Topic: req.Topic, Method: req.Method, Attempt: attempt, Err: err.of(req.Method, req.Topic), Pause: pause})
-		}
-		if !sleep(ctx, pause) {
-			return nil, c.ended(ctx, "the call ended before it was tried again")
+// Shutdown closes the client. It ends all calls in progress, and all later calls, with
+// codes.Unavailable; it sends no cancel messages for them. The last client of a reply
+// topic also closes the reader and deletes the topic, if it is not shared. If ctx ends
+// before that, Shutdown returns an error and the topic may remain. Further calls of
+// Shutdown and Close wait for the first and return the same error.
+func (c *Client) Shutdown(ctx context.Context) error {
+	first := false
+	c.closeOnce.Do(func() { first = true })
+	if !first {
+		select {
+		case <-c.closed:
+			return c.closeErr
+		case <-ctx.Done():
+			return contextError(ctx, "the client did not close in time")
 		}
 	}
+	c.pending.close(errClosed)
+	c.stop(errClosed)
+	c.background.close()
+	c.closeErr = errors.Join(c.watching.close(ctx), c.reader.release(ctx, c))
+	close(c.closed)
+	return c.closeErr
 }
 
-func (c *Client) newID() string {
-	var buf [64]byte
-	return string(strconv.AppendUint(append(buf[:0], c.prefix...), c.seq.Add(1), 36))
-}
-
-// attempt sends the request once and waits for what the call waits for. again says
-// that it took longer than the retry policy lets this attempt take.
-func (c *Client) attempt(ctx context.Context, req *Request, id string, attempt int) (resp *Response, again bool, failure *Error) {
-	s := req.settings
-	if s.kind != forOutcome {
-		if err := c.reader.wait(ctx, c.closing); err != nil {
-			return nil, false, err
-		}
-	}
-	p := c.newPending(id, attempt, s)
-	defer p.release()
-	err := c.encode(ctx, req, p)
-	if err == nil && s.kind != forOutcome {
-		err = c.served(ctx, req.Topic)
-	}
-	if err == nil {
-		err = c.calls.add(p)
-	}
-	if err != nil {
-		p.release() // nothing is published
-		return nil, false, err
-	}
-	bounded := ctx
-	if limit := s.retry.limit(attempt); limit > 0 && s.kind == forReply {
-		short, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		bounded = short
-	}
-	c.bus.PublishRecord(bounded, p.record, p.published)
-	if p.progress != nil {
-		p.progress.isHanded()
-	}
-	if p.gather != nil {
-		resp, err := c.gather(ctx, p)
-		return resp, false, err
-	}
-	end, ok := c.await(bounded, p)
-	if !ok && c.calls.abandon(p) {
-		end.err = c.ended(bounded, "no reply came before the call ended")
-		if end.err.Code() == codes.Canceled {
-			p.cancel()
-		}
-	} else if !ok {
-		end = <-p.done // it was being ended while ctx was
-	}
-	again = bounded != ctx && bounded.Err() != nil && ctx.Err() == nil
-	return end.resp, again && end.err != nil && !end.err.remote, end.err
-}
-
-// encode makes p's request and its record.
-func (c *Client) encode(ctx context.Context, req *Request, p *pending) *Error {
-	s := req.settings
-	deadline, _ := ctx.Deadline()
-	p.request = Frame{
-		Kind: KindRequest, ID: p.id, Method: req.Method, Caller: c.id, ReplyPartition: AnyPartition,
-		Topic: req.Topic, Key: req.Key, Deadline: deadline, Attempt: p.attempt, IdempotencyKey: s.idempotency,
-		ContentType: req.ContentType, Metadata: req.Metadata, Body: req.Body,
-	}
-	f := &p.request
-	if s.kind != forOutcome {
-		f.ReplyTo, f.ReplyPartition = c.reader.topic, c.reader.partition.Load()
-	}
-	if s.kind == forReplies {
-		f.Server = AnyServer
-	}
-	if f.Key == "" && s.retry != nil && c.keyed {
-		f.Key = p.id // all attempts to one partition
-	}
-	if err := c.cfg.wire.Encode(f, p.record); err != nil {
-		return newError(codes.InvalidArgument, "the request can't be encoded: "+statusOf(err).Message(), err)
-	}
-	p.record.Topic, p.record.Partition = req.Topic, s.partition
-	return nil
-}
-
-// complete ends the call that f answers; err is what was wrong with it.
-func (c *Client) complete(f *Frame, err error) {
-	if f.Kind != KindReply && f.Kind != 0 || !strings.HasPrefix(f.ID, c.prefix) {
-		c.counters.foreign.Add(1)
-		return
-	}
-	r := reply{server: f.Server, contentType: f.ContentType, body: f.Body}
-	if err != nil {
-		c.counters.undecodable.Add(1)
-		f.Status = nil
-		r.err = newError(codes.Internal, "the reply can't be decoded: "+statusOf(err).Message(), err)
-	} else if f.Status != nil {
-		r.err = &Error{st: f.Status, remote: true}
-	}
-	switch p, g, late := c.calls.match(f); {
-	case g != nil:
-		if !g.add(r) {
-			c.counters.duplicate.Add(1)
-		}
-	case p != nil && r.err != nil:
-		p.done <- ending{err: r.err}
-	case p != nil:
-		p.done <- ending{resp: &Response{ContentType: f.ContentType, Metadata: f.Metadata, Body: f.Body}}
-	case err != nil:
-	case late:
-		c.counters.late.Add(1)
-	default:
-		c.counters.duplicate.Add(1)
-	}
+// Close is Shutdown with the bound of [WithCloseTimeout].
+func (c *Client) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.closeTimeout)
+	defer cancel()
+	return c.Shutdown(ctx)
 }

@@ -24,7 +24,7 @@ func TestCallToNobodyEndsAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
 		topic := w.topic("deserted", 1)
-		c := w.client(rpc.WaitForServer())
+		c := w.client(rpc.WithWaitForServer())
 		for name, opts := range map[string][]rpc.CallOption{"default": nil, "option": {rpc.Timeout(30 * time.Second)}} {
 			begun := time.Now()
 			_, err := rpc.Call[number](context.Background(), c, topic, "m", &number{}, opts...)
@@ -147,7 +147,7 @@ func TestMaxPending(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("slow", 1)
-	c := w.client(rpc.MaxPending(1), rpc.WaitForServer())
+	c := w.client(rpc.WithMaxPending(1), rpc.WithWaitForServer())
 	ctx, cancel := context.WithCancel(w.ctx)
 	first := make(chan error, 1)
 	go func() { _, err := rpc.Call[number](ctx, c, topic, "m", &number{}); first <- err }()

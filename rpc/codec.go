@@ -2,22 +2,23 @@ package rpc
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/trunkline/trunkline/bus/codec"
 )
 
-// codecs finds a codec by content type. It does not change once it is in use.
+// codecs finds a codec by content type. It must not be changed once it is in use.
 type codecs map[string]codec.Codec
 
-func defaultCodecs() codecs {
-	c := codecs{}
-	for _, k := range []codec.Codec{codec.Protobuf, codec.JSON, codec.Raw} {
-		c[k.ContentType()] = k
-	}
-	return c
+var builtinCodecs = codecs{
+	codec.Protobuf.ContentType(): codec.Protobuf,
+	codec.JSON.ContentType():     codec.JSON,
+	codec.Raw.ContentType():      codec.Raw,
 }
 
-// of returns the codec for a content type; an empty one stands for v's default.
+func defaultCodecs() codecs { return maps.Clone(builtinCodecs) }
+
+// of returns the codec for a content type. For "" it returns the default codec of v.
 func (c codecs) of(contentType string, v any) (codec.Codec, error) {
 	if contentType == "" {
 		return codec.For(v), nil
@@ -25,5 +26,5 @@ func (c codecs) of(contentType string, v any) (codec.Codec, error) {
 	if k, ok := c[contentType]; ok {
 		return k, nil
 	}
-	return nil, fmt.Errorf("no codec for content type %q", contentType)
+	return nil, fmt.Errorf("content type %q has no codec: see WithCodecs", contentType)
 }

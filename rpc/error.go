@@ -11,47 +11,53 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Error is what every call fails with: a gRPC status, and where it was made.
-// It is immutable. status.FromError, status.Code and errors.As see the status;
-// errors.Is and errors.As see the local cause, such as context.DeadlineExceeded
-// or a *bus.Error. A cause never travels: a remote error has none.
+// Error is the error of every failed call: a gRPC status, and whether a server sent it. It
+// is immutable.
+//
+// Use [CodeOf], status.Code or the Code method to get the status code. errors.Is and
+// errors.As find the local cause, such as context.DeadlineExceeded or a *bus.Error; they
+// do not compare codes. Causes do not travel: a remote error has none.
 type Error struct {
-	st       *status.Status
-	method   string
-	topic    string
-	remote   bool
-	terminal bool // trying again can't help, whatever the code says
-	// undecodable: a server could not read the body of a request.
-	undecodable bool
+	st          *status.Status
+	method      string
+	topic       string
+	remote      bool
+	permanent   bool // another attempt fails too, whatever the code
+	undecodable bool // a server could not decode the body of the request
 	cause       error
 }
 
-// NewError returns a local error with this code and cause, for handlers and
-// interceptors. The cause's text becomes the status message and travels to the
-// caller. To send details along return status.Error's kind instead. A nil cause
-// leaves the message empty; codes.OK is replaced by codes.Unknown.
+// NewError returns a local error with this code and cause, for handlers and interceptors.
+// The text of the cause is the status message, which travels to the caller. To send
+// details return the error of a status.Status instead. A nil cause leaves the message
+// empty. codes.OK is replaced by codes.Unknown.
 func NewError(code codes.Code, cause error) *Error {
 	text := ""
 	if cause != nil {
 		text = cause.Error()
 	}
-	return &Error{st: status.New(failing(code), text), cause: cause}
+	return &Error{st: status.New(notOK(code), text), cause: cause}
 }
 
-// newError is a local error with a text of its own. cause may be nil.
+// newError returns a local error whose message is not that of its cause. cause may be nil.
 func newError(code codes.Code, text string, cause error) *Error {
 	return &Error{st: status.New(code, text), cause: cause}
 }
 
-func failing(c codes.Code) codes.Code {
+// permanentError returns a local error that is not retried.
+func permanentError(code codes.Code, text string) *Error {
+	return &Error{st: status.New(code, text), permanent: true}
+}
+
+func notOK(c codes.Code) codes.Code {
 	if c == codes.OK {
 		return codes.Unknown
 	}
 	return c
 }
 
-// Error returns one line: the method and topic, the code, the message, and
-// whether the other side said so.
+// Error returns one line: method and topic, the code, the message, and "(remote)" if a
+// server sent the error.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("rpc: ")
@@ -74,32 +80,31 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the local cause, nil when there is none.
+// Unwrap returns the local cause, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// GRPCStatus returns the status: code, message and details.
+// GRPCStatus returns the status: code, message and details. Package status uses it.
 func (e *Error) GRPCStatus() *status.Status { return e.st }
 
-// Code returns the status code; never codes.OK.
+// Code returns the status code. It is never codes.OK.
 func (e *Error) Code() codes.Code { return e.st.Code() }
 
 // Message returns the status message, without method, code and origin.
 func (e *Error) Message() string { return e.st.Message() }
 
-// Details returns the decoded details; one that can't be decoded is an error in
-// its place.
+// Details returns the decoded details of the status. A detail that cannot be decoded is
+// replaced by an error.
 func (e *Error) Details() []any { return e.st.Details() }
 
-// Remote says that the error came over the wire: the server, or its handler,
-// answered with it. Otherwise it was made on this side, and whether a server ran
-// the request may be unknown.
+// Remote reports whether a server sent the error. A local error was made by this client:
+// whether a server ran the request may be unknown.
 func (e *Error) Remote() bool { return e.remote }
 
-// Retryable says that the same call may succeed when it is made again:
-// Unavailable, ResourceExhausted and Aborted are, unless it is known that another
-// attempt meets the same fate (a client that is closed, a message that is too large).
+// Retryable reports whether the same call may succeed if it is repeated. It returns true
+// for Unavailable, ResourceExhausted and Aborted, except for errors that every attempt
+// repeats: a closed client, or a message that is too large.
 func (e *Error) Retryable() bool {
-	if e.terminal {
+	if e.permanent {
 		return false
 	}
 	switch e.st.Code() {
@@ -117,12 +122,12 @@ func (e *Error) of(method, topic string) *Error {
 	return &c
 }
 
-// CodeOf returns the status code of err: codes.OK for nil, that of the first
-// error in its chain with a status, that of a context's error, and codes.Unknown
-// for any other.
+// CodeOf returns the status code of err: codes.OK for nil, the code of the first error in
+// the chain that has a status, codes.DeadlineExceeded or codes.Canceled for the error of a
+// context, and codes.Unknown for any other error.
 func CodeOf(err error) codes.Code { return statusOf(err).Code() }
 
-// statusOf makes the status that travels for what a handler returned.
+// statusOf returns the status to send for an error that a handler returned.
 func statusOf(err error) *status.Status {
 	if err == nil {
 		return status.New(codes.OK, "")
@@ -143,9 +148,9 @@ func statusOf(err error) *status.Status {
 	}
 }
 
-// contextError is the local error of a context that has ended, or whose timer is
-// about to end it.
-func contextError(ctx context.Context, doing string) *Error {
+// contextError returns the local error of a context that has ended, or whose deadline has
+// passed and whose timer has not fired yet.
+func contextError(ctx context.Context, what string) *Error {
 	err := ctx.Err()
 	if err == nil {
 		err = context.DeadlineExceeded
@@ -157,28 +162,31 @@ func contextError(ctx context.Context, doing string) *Error {
 	if cause := context.Cause(ctx); cause != nil && cause != err {
 		err = errors.Join(err, cause)
 	}
-	return newError(code, doing, err)
+	return newError(code, what, err)
 }
 
-// publishError is the local error of a request that was not sent.
-func publishError(err error) *Error {
-	e := newError(codes.Unknown, "the request was not sent: "+err.Error(), err)
-	code := codes.Unknown
+// publishError returns the local error of a request that was not published.
+func publishError(err error) *Error { return busError("the request was not sent: ", err) }
+
+// busError returns a local error with the cause err, an error of package bus. Its message
+// is the text of err after prefix.
+func busError(prefix string, err error) *Error {
+	code, permanent := codes.Unknown, false
 	switch bus.CodeOf(err) {
 	case bus.CodeNotFound:
-		// Not codes.NotFound: callers take that for the answer that the thing they
-		// asked for does not exist.
+		// Not codes.NotFound: a caller would read that as the server's answer that the
+		// requested object does not exist.
 		code = codes.Unimplemented
 	case bus.CodeUnsupported:
 		code = codes.Unimplemented
 	case bus.CodeTooLarge:
-		code, e.terminal = codes.ResourceExhausted, true
+		code, permanent = codes.ResourceExhausted, true
 	case bus.CodeResourceExhausted:
 		code = codes.ResourceExhausted
 	case bus.CodeUnavailable:
 		code = codes.Unavailable
 	case bus.CodeClosed:
-		code, e.terminal = codes.Unavailable, true
+		code, permanent = codes.Unavailable, true
 	case bus.CodeInvalidArgument:
 		code = codes.InvalidArgument
 	case bus.CodeDeadlineExceeded:
@@ -192,6 +200,5 @@ func publishError(err error) *Error {
 	case bus.CodeInternal:
 		code = codes.Internal
 	}
-	e.st = status.New(code, e.st.Message())
-	return e
+	return &Error{st: status.New(code, prefix+err.Error()), permanent: permanent, cause: err}
 }

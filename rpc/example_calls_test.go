@@ -20,14 +20,14 @@ func greeters(ctx context.Context, n int) (c *rpc.Client, topic string, done fun
 		panic(err)
 	}
 	for i := range n {
-		s, err := rpc.NewServer(b, rpc.Broadcast(), rpc.Instance(fmt.Sprint("greeter-", i)))
+		s, err := rpc.NewServer(b, rpc.WithBroadcast(), rpc.WithInstance(fmt.Sprint("greeter-", i)))
 		if err != nil {
 			panic(err)
 		}
 		rpc.Handle(s, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
 			return &Greeting{Text: "hello " + req.Name}, nil
 		})
-		if _, err := s.Start(ctx, "greeter"); err != nil {
+		if err := s.Listen("greeter"); err != nil {
 			panic(err)
 		}
 		if err := s.Ready(ctx); err != nil {

@@ -39,7 +39,7 @@ func Example() {
 	rpc.Handle(s, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
 		return &Greeting{Text: "hello " + req.Name}, nil
 	})
-	if _, err := s.Start(ctx, "greeter"); err != nil {
+	if err := s.Listen("greeter"); err != nil {
 		panic(err)
 	}
 	defer s.Shutdown(ctx)
@@ -74,7 +74,7 @@ func ExampleError() {
 	rpc.Handle(s, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
 		return nil, status.Errorf(codes.NotFound, "nobody is called %s", req.Name)
 	})
-	if _, err := s.Start(ctx, "greeter"); err != nil {
+	if err := s.Listen("greeter"); err != nil {
 		panic(err)
 	}
 	defer s.Shutdown(ctx)
@@ -117,7 +117,7 @@ func ExampleRetry() {
 		}
 		return &Greeting{Text: "hello " + req.Name}, nil
 	})
-	if _, err := s.Start(ctx, "greeter"); err != nil {
+	if err := s.Listen("greeter"); err != nil {
 		panic(err)
 	}
 	defer s.Shutdown(ctx)

@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,11 +11,25 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
+// encode makes a record of f.
+func encode(f *frame.Frame) (*bus.Record, error) {
+	r := &bus.Record{}
+	err := frame.HeaderWire{}.Encode(f, r)
+	return r, err
+}
+
+// setHeader sets a header of r, and replaces one with the same name.
+func setHeader(r *bus.Record, name, value string) {
+	r.Headers = slices.DeleteFunc(r.Headers, func(h bus.Header) bool { return h.Key == name })
+	r.Headers = append(r.Headers, bus.Header{Key: name, Value: value})
+}
+
 // publish sends a frame past the client and the server.
-func (w *world) publish(topic string, f *rpc.Frame) {
+func (w *world) publish(topic string, f *frame.Frame) {
 	w.Helper()
 	r, err := encode(f)
 	require.NoError(w, err)
@@ -31,13 +46,13 @@ func (w *world) publishTo(topic string, partition int32, r *bus.Record) {
 }
 
 // capture subscribes a server that lets the test answer: it returns requests as frames.
-func (w *world) capture(topic string) <-chan rpc.Frame {
+func (w *world) capture(topic string) <-chan frame.Frame {
 	w.Helper()
-	frames := make(chan rpc.Frame, 100)
+	frames := make(chan frame.Frame, 100)
 	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
-		var f rpc.Frame
-		err := rpc.HeaderWire{}.Decode(d.Record, &f)
-		if f.Kind != rpc.KindCancel {
+		var f frame.Frame
+		err := frame.HeaderWire{}.Decode(d.Record, &f)
+		if f.Kind != frame.KindCancel {
 			frames <- f
 		}
 		return err
@@ -62,8 +77,8 @@ func (w *world) call(ctx context.Context, c *rpc.Client, topic, method string, o
 	return r
 }
 
-func reply(f rpc.Frame, body string) *rpc.Frame {
-	return &rpc.Frame{Kind: rpc.KindReply, ID: f.ID, Caller: f.Caller, ReplyPartition: rpc.AnyPartition, Attempt: f.Attempt,
+func reply(f frame.Frame, body string) *frame.Frame {
+	return &frame.Frame{Kind: frame.KindReply, ID: f.ID, Caller: f.Caller, ReplyPartition: bus.AnyPartition, Attempt: f.Attempt,
 		ContentType: "application/json", Body: []byte(body)}
 }
 
@@ -92,7 +107,7 @@ func tappedMemory(t *testing.T, tap func(o *driver.Outgoing) bool) *world {
 
 // kindOf returns the value of the header that says what kind of frame o is.
 func kindOf(o *driver.Outgoing) string {
-	kind, _ := (&driver.Record{Headers: o.Headers}).Header(rpc.HeaderFrame)
+	kind, _ := (&driver.Record{Headers: o.Headers}).Header(frame.HeaderFrame)
 	return kind
 }
 

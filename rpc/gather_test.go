@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 // instances starts servers that all get every request.
@@ -22,7 +23,7 @@ func (w *world) instances(topic string, n int, h func(ctx context.Context, i int
 	w.Helper()
 	servers := make([]*rpc.Server, n)
 	for i := range servers {
-		servers[i] = w.server(rpc.Broadcast(), rpc.Instance(fmt.Sprint("s", i)))
+		servers[i] = w.server(rpc.WithBroadcast(), rpc.WithInstance(fmt.Sprint("s", i)))
 		handle(w, servers[i], "ask", func(ctx context.Context, _ *number) (*number, error) { return h(ctx, i) })
 		w.start(servers[i], topic)
 	}
@@ -146,13 +147,13 @@ func TestGatherTakesOneAnswerOfEach(t *testing.T) {
 			done <- result{a, err}
 		}()
 		f := <-requests
-		require.Equal(w, rpc.AnyServer, f.Server)
-		from := func(server, body string) *rpc.Frame {
+		require.Equal(w, frame.AnyServer, f.Server)
+		from := func(server, body string) *frame.Frame {
 			r := reply(f, body)
 			r.Server = server
 			return r
 		}
-		for _, r := range []*rpc.Frame{from("a", `{"N":1}`), from("a", `{"N":2}`), from("b", `{`), from("b", `{"N":3}`), from("c", `{"N":4}`)} {
+		for _, r := range []*frame.Frame{from("a", `{"N":1}`), from("a", `{"N":2}`), from("b", `{`), from("b", `{"N":3}`), from("c", `{"N":4}`)} {
 			w.publish(f.ReplyTo, r)
 		}
 		got := <-done

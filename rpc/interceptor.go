@@ -10,13 +10,14 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Logging returns an interceptor, for clients and servers alike, that logs each call
-// when it has ended: topic, method, key, code, duration, on a server also caller and
-// attempt, and the error. It logs neither bodies nor metadata, which may hold secrets.
-// A call that went well is logged at Debug, one that failed for reasons the caller has
-// to know at Info, and one that failed for reasons somebody should look at (Unknown,
-// Internal, DataLoss, Unavailable, Unimplemented, DeadlineExceeded, ResourceExhausted)
-// at Warn. A nil logger is slog.Default().
+// Logging returns an interceptor for clients and servers that logs each call when it has
+// ended: topic, method, key, code, duration and error, on a server also caller and attempt.
+// It logs neither bodies nor metadata, because they may hold secrets.
+//
+// The level is Debug for success. It is Info for errors that concern the caller only
+// (Canceled, InvalidArgument, NotFound, AlreadyExists, PermissionDenied, Unauthenticated,
+// FailedPrecondition, Aborted, OutOfRange), and Warn for all others. A nil logger means
+// slog.Default().
 func Logging(l *slog.Logger) Interceptor {
 	if l == nil {
 		l = slog.Default()
@@ -59,22 +60,24 @@ func levelOf(c codes.Code) slog.Level {
 	}
 }
 
-// Panic is a panic that Recovery caught.
+// Panic describes a panic that [Recovery] recovered.
 type Panic struct {
 	Topic, Method string
-	// Value is what was panicked with.
+	// Value is the argument of panic.
 	Value any
-	// Stack is the goroutine's, as debug.Stack formats it.
+	// Stack is the stack of the goroutine, in the format of debug.Stack.
 	Stack []byte
 }
 
-// Recovery returns an interceptor that turns a panic below it into the error that
-// recovered returns, and codes.Internal with a text that says nothing of the program
-// when that is nil, or recovered is. A server does the latter by itself, outside of all
-// interceptors, and logs the stack (see WithLogger); Recovery is for those who want to
-// see panics inside of other interceptors, to tell somebody, or to answer otherwise.
-// What recovered returns is the answer: don't put the value or the stack into it. It
-// may run on many goroutines at once.
+// Recovery returns an interceptor that recovers a panic below it and answers with the
+// error that recovered returns. If recovered is nil or returns nil, the answer is
+// codes.Internal with a text that reveals nothing of the program. Do not put the value or
+// the stack into the error: it travels to the caller. recovered must be safe for
+// concurrent use.
+//
+// A server recovers panics by itself, outside of all interceptors, and logs the stack (see
+// [WithLogger]). Use Recovery to observe panics inside of other interceptors, or to answer
+// with another error.
 func Recovery(recovered func(ctx context.Context, p Panic) error) Interceptor {
 	return func(next Func) Func {
 		return func(ctx context.Context, req *Request) (resp *Response, err error) {
@@ -88,7 +91,7 @@ func Recovery(recovered func(ctx context.Context, p Panic) error) Interceptor {
 					err = recovered(ctx, Panic{Topic: req.Topic, Method: req.Method, Value: v, Stack: debug.Stack()})
 				}
 				if err == nil {
-					err = &Error{st: errPanicked.st, cause: panicked{v}}
+					err = &Error{st: errPanicked.st, cause: panicError{v}}
 				}
 			}()
 			return next(ctx, req)
@@ -98,7 +101,7 @@ func Recovery(recovered func(ctx context.Context, p Panic) error) Interceptor {
 
 var errPanicked = newError(codes.Internal, "the handler panicked", nil)
 
-// panicked is the local cause; it does not travel.
-type panicked struct{ value any }
+// panicError is the local cause of the error of a panic. It does not travel.
+type panicError struct{ value any }
 
-func (p panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+func (p panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }

@@ -66,7 +66,7 @@ func TestCloseEndsEveryWait(t *testing.T) {
 		for _, topic := range []string{"deserted", "full"} {
 			require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
 		}
-		c, err := rpc.NewClient(b, rpc.WaitForServer())
+		c, err := rpc.NewClient(b, rpc.WithWaitForServer())
 		require.NoError(t, err)
 		require.NoError(t, c.Ready(ctx))
 		// Somebody who reads nothing more keeps "full" full.
@@ -96,7 +96,7 @@ func TestCloseEndsEveryWait(t *testing.T) {
 
 		// And for a reader that never gets ready.
 		tr.Disconnect(nil)
-		c, err = rpc.NewClient(b, rpc.WaitForServer())
+		c, err = rpc.NewClient(b, rpc.WithWaitForServer())
 		require.NoError(t, err)
 		call = func(topic string, _ ...rpc.CallOption) {
 			go func() { _, err := rpc.Call[number](ctx, c, topic, "m", 1); results <- err }()
@@ -123,7 +123,7 @@ func TestBusIsClosedUnderACall(t *testing.T) {
 	tr := w.open()
 	b, err := bus.New(tr)
 	require.NoError(t, err)
-	c, err := rpc.NewClient(b, rpc.WaitForServer())
+	c, err := rpc.NewClient(b, rpc.WithWaitForServer())
 	require.NoError(t, err)
 	r := w.call(w.ctx, c, topic, "m")
 	w.eventually("it waits", func() bool { return c.Stats().Pending == 1 })
@@ -131,7 +131,7 @@ func TestBusIsClosedUnderACall(t *testing.T) {
 	requireError(t, (<-r).err, codes.Unavailable, false)
 	_, err = rpc.Call[number](w.ctx, c, topic, "m", 1)
 	requireError(t, err, codes.Unavailable, false)
-	require.ErrorContains(t, c.Close(), "left behind")
+	require.ErrorContains(t, c.Close(), "not deleted")
 }
 
 // Every call that ends well got its own answer; none hangs; what the first server
@@ -140,7 +140,7 @@ func TestServerIsStoppedUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 8)
-	servers := [2]*rpc.Server{w.server(rpc.LeaveOnStop()), w.server()}
+	servers := [2]*rpc.Server{w.server(rpc.WithLeaveOnShutdown()), w.server()}
 	for _, s := range servers {
 		handle(w, s, "double", double)
 		w.start(s, topic)
@@ -171,7 +171,7 @@ func TestServerIsStoppedUnderLoad(t *testing.T) {
 	cancel()
 	all.Wait()
 	require.Equal(t, handled, servers[0].Stats().Handled)
-	_, err := servers[0].Start(w.ctx, topic)
+	err := servers[0].Listen(topic)
 	requireError(t, err, codes.Unavailable, false)
 }
 
@@ -190,7 +190,7 @@ func TestShutdownWaitsForHandlersAndTheirReplies(t *testing.T) {
 		<-started
 		down := make(chan error, 1)
 		go func() { down <- s.Shutdown(w.ctx) }()
-		w.eventually("it is shut", func() bool { _, err := s.Start(w.ctx, ""); return rpc.CodeOf(err) == codes.Unavailable })
+		w.eventually("it is shut", func() bool { err := s.Listen(""); return rpc.CodeOf(err) == codes.Unavailable })
 		close(finish)
 		require.NoError(w, <-down)
 		require.NoError(w, (<-r).err)
@@ -202,7 +202,7 @@ func TestShutdownThatRunsOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
 		topic := w.topic("slow", 1)
-		s, err := rpc.NewServer(w.bus, rpc.LeaveOnStop())
+		s, err := rpc.NewServer(w.bus, rpc.WithLeaveOnShutdown())
 		require.NoError(t, err)
 		causes := make(chan error, 1)
 		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {
@@ -258,33 +258,76 @@ func TestRevokedRequestIsRunElsewhere(t *testing.T) {
 	require.EqualValues(t, 2, runs.Load())
 }
 
-func TestServeEndsWithItsContext(t *testing.T) {
+func TestRunServesUntilItsContextEnds(t *testing.T) {
 	everywhere(t, func(w *world) {
-		topic := w.topic("calc", 1)
+		topics := []string{w.topic("calc", 1), w.topic("other", 1)}
 		s := w.server()
 		handle(w, s, "double", double)
+		for _, topic := range topics {
+			require.NoError(w, s.Listen(topic))
+		}
 		ctx, cancel := context.WithCancel(w.ctx)
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(ctx, topic) }()
-		w.eventually("it is ready", func() bool { return s.Ready(w.ctx) == nil })
-		_, err := rpc.Call[number](w.ctx, w.client(), topic, "double", &number{1})
-		require.NoError(w, err)
+		ran := make(chan error, 1)
+		go func() { ran <- s.Run(ctx) }()
+		require.NoError(w, s.Ready(w.ctx))
+		for _, topic := range topics {
+			_, err := rpc.Call[number](w.ctx, w.client(), topic, "double", &number{1})
+			require.NoError(w, err)
+		}
 		cancel()
-		require.NoError(w, <-served)
+		require.NoError(w, <-ran)
+		require.NoError(w, s.Run(w.ctx), "it is shut down")
+		requireError(w, s.Listen(topics[0]), codes.Unavailable, false)
 	})
 }
 
-func TestServeTellsWhyItEnded(t *testing.T) {
+func TestRunReturnsWhenTheServerIsShutDown(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	s := w.server()
-	err := s.Serve(w.ctx, "nowhere")
-	requireError(t, err, codes.Unimplemented, false)
+	require.NoError(t, s.Listen(w.topic("calc", 1)))
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(w.ctx) }()
+	require.NoError(t, s.Close())
+	require.NoError(t, <-ran)
+}
+
+func TestRunReturnsWhenTheBusIsClosed(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	s := w.server()
+	require.NoError(t, s.Listen(w.topic("calc", 1)))
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(w.ctx) }()
+	require.NoError(t, s.Ready(w.ctx))
+	require.NoError(t, w.bus.Close())
+	require.NoError(t, <-ran)
+}
+
+func TestRunReturnsWhyASubscriptionEnded(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	s := w.server()
+	require.NoError(t, s.Listen(w.topic("calc", 1)))
+	require.NoError(t, s.Listen("nowhere"))
+	err := s.Run(w.ctx)
+	require.ErrorContains(t, err, "nowhere")
+	require.Equal(t, codes.Unimplemented, rpc.CodeOf(err))
 	require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
-	_, err = w.server(rpc.Group("g")).Start(w.ctx, "nowhere")
-	require.NoError(t, err)
-	chans := newWorld(t, onGochannel(t))
-	_, err = chans.server(rpc.Group("g")).Start(w.ctx, "t")
+	requireError(t, s.Listen("calc"), codes.Unavailable, false)
+}
+
+func TestRunWithoutListenFails(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	requireError(t, w.server().Run(w.ctx), codes.FailedPrecondition, false)
+	requireError(t, w.server().Ready(w.ctx), codes.FailedPrecondition, false)
+}
+
+func TestListenRejectsWhatTheTransportDoesNotSupport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onGochannel(t))
+	err := w.server(rpc.Group("g")).Listen("t")
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 }
 

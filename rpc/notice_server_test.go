@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 // A cancel notice ends the context of the handler that runs, and nobody is answered;
@@ -30,10 +31,10 @@ func TestCancelNotice(t *testing.T) {
 		handle(w, s, "double", double)
 		w.start(s, topic)
 		request := func(id string) {
-			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: "x", Method: "wait", Key: "k" + id, ReplyTo: "trunkline.reply.nobody", ReplyPartition: -1, Body: []byte(`{}`)})
+			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: id, Caller: "x", Method: "wait", Key: "k" + id, ReplyTo: "trunkline.reply.nobody", ReplyPartition: -1, Body: []byte(`{}`)})
 		}
 		cancel := func(id string) {
-			w.publish(topic, &rpc.Frame{Kind: rpc.KindCancel, ID: id, Caller: "x", ReplyPartition: -1})
+			w.publish(topic, &frame.Frame{Kind: frame.KindCancel, ID: id, Caller: "x", ReplyPartition: -1})
 		}
 		request("1")
 		require.Equal(w, "1", <-begun)
@@ -61,11 +62,11 @@ func TestCancelNoticesAreBounded(t *testing.T) {
 	handle(w, s, "double", double)
 	w.start(s, topic)
 	for i := range 3000 {
-		w.publish(topic, &rpc.Frame{Kind: rpc.KindCancel, ID: fmt.Sprint(i), Caller: "x", ReplyPartition: -1})
+		w.publish(topic, &frame.Frame{Kind: frame.KindCancel, ID: fmt.Sprint(i), Caller: "x", ReplyPartition: -1})
 	}
 	w.eventually("all are read", func() bool { return s.Stats().CancelNotices == 3000 })
 	for i := range 3000 {
-		w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`), Deadline: w.deadline()})
+		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`), Deadline: w.deadline()})
 	}
 	w.eventually("all are over", func() bool { n := s.Stats(); return n.Handled+n.Canceled == 3000 })
 	require.EqualValues(t, 1024, s.Stats().Canceled)
@@ -91,8 +92,8 @@ func TestIdempotencyKey(t *testing.T) {
 		})
 		handle(w, s, "other", func(context.Context, *number) (*number, error) { return &number{-1}, nil })
 		w.start(s, topic)
-		send := func(caller, id, method, key string) rpc.Frame {
-			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: caller, Method: method, Key: "k", IdempotencyKey: key, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
+		send := func(caller, id, method, key string) frame.Frame {
+			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: id, Caller: caller, Method: method, Key: "k", IdempotencyKey: key, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
 			return <-replies
 		}
 		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message())
@@ -115,15 +116,15 @@ func TestBroadcastServers(t *testing.T) {
 		require.NoError(w, c.Ready(w.ctx))
 		replies := w.capture(c.ReplyTopic())
 		for i := range 3 {
-			s := w.server(rpc.Broadcast(), rpc.Instance(fmt.Sprint("i", i)))
+			s := w.server(rpc.WithBroadcast(), rpc.WithInstance(fmt.Sprint("i", i)))
 			require.Equal(w, fmt.Sprint("i", i), s.ID())
 			handle(w, s, "double", double)
 			w.start(s, topic)
 		}
 		send := func(id, server string) {
-			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: "x", Method: "double", Server: server, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
+			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: id, Caller: "x", Method: "double", Server: server, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
 		}
-		send("1", rpc.AnyServer)
+		send("1", frame.AnyServer)
 		who := []string{(<-replies).Server, (<-replies).Server, (<-replies).Server}
 		require.ElementsMatch(w, []string{"i0", "i1", "i2"}, who)
 		send("2", "")
@@ -133,6 +134,6 @@ func TestBroadcastServers(t *testing.T) {
 			require.Empty(w, f.Server)
 		}
 	})
-	_, err := rpc.NewServer(inMemory(t).bus, rpc.Broadcast(), rpc.Group("g"))
+	_, err := rpc.NewServer(inMemory(t).bus, rpc.WithBroadcast(), rpc.Group("g"))
 	require.Error(t, err)
 }

@@ -50,14 +50,14 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	for _, o := range []rpc.ClientOption{
-		rpc.Name(""), rpc.Name("a b"), rpc.DefaultTimeout(0), rpc.MaxPending(0), rpc.WithWire(nil), rpc.WithLogger(nil),
-		rpc.WithInterceptors(nil), rpc.WithCodecs(nil), rpc.ReplyTopic(bus.TopicSpec{Name: "x"}), rpc.CallDefaults(rpc.Timeout(-1)),
+		rpc.WithName(""), rpc.WithName("a b"), rpc.WithDefaultTimeout(0), rpc.WithMaxPending(0), rpc.WithWire(nil), rpc.WithLogger(nil),
+		rpc.WithInterceptors(nil), rpc.WithCodecs(nil), rpc.WithReplyTopic(bus.TopicSpec{Name: "x"}), rpc.WithCallDefaults(rpc.Timeout(-1)),
 	} {
 		_, err := rpc.NewClient(w.bus, o)
 		requireError(t, err, codes.InvalidArgument, false)
 	}
 	for _, o := range []rpc.ServerOption{
-		rpc.Group(""), rpc.Concurrency(0), rpc.Window(0), rpc.ReplayCache(-1, 0), rpc.ClockSkew(-1), rpc.DeadLetterTopic(""), rpc.ReplyTopics(nil),
+		rpc.Group(""), rpc.Concurrency(0), rpc.Window(0), rpc.WithReplayCache(-1, 0), rpc.WithClockSkew(-1), rpc.DeadLetterTopic(""), rpc.WithAllowedReplyTopics(nil),
 	} {
 		_, err := rpc.NewServer(w.bus, o)
 		requireError(t, err, codes.InvalidArgument, false)
@@ -91,7 +91,7 @@ func TestRegistration(t *testing.T) {
 		handle(w, s, "double", double)
 		err := register(s)
 		requireError(t, err, codes.FailedPrecondition, false)
-		_, again := s.Start(w.ctx, topic)
+		again := s.Listen(topic)
 		require.ErrorIs(t, again, err, "Start tells what a registration failed with")
 	}
 	requireError(t, w.server().Ready(w.ctx), codes.FailedPrecondition, false)

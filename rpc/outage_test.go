@@ -40,7 +40,7 @@ func TestPendingCallsSurviveAnOutage(t *testing.T) {
 			return double(ctx, n)
 		})
 		w.start(s, topic)
-		for _, opts := range [][]rpc.ClientOption{nil, {rpc.SharedReplies(bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 3})}} {
+		for _, opts := range [][]rpc.ClientOption{nil, {rpc.WithSharedReplies(bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 3})}} {
 			tr, err := memory.New(memory.WithLog(log))
 			require.NoError(t, err)
 			b, err := bus.New(tr)

@@ -49,8 +49,7 @@ func TestPythonClientOfTheDocumentation(t *testing.T) {
 		call, _ := rpc.FromContext(ctx)
 		return &greeting{"hello " + req.Name, call.Key}, nil
 	}))
-	_, err = s.Start(context.WithoutCancel(ctx), topic)
-	require.NoError(t, err)
+	require.NoError(t, s.Listen(topic))
 	t.Cleanup(func() { require.NoError(t, s.Shutdown(context.WithoutCancel(ctx))) })
 	require.NoError(t, s.Ready(ctx))
 
@@ -99,7 +98,7 @@ print(time.time() < gone)
 	require.Equal(t, "{'Text': 'hello Ada', 'Key': 'Ada'}", lines[0])
 	require.Equal(t, "True rpc error 5: nobody — is called that", lines[1])
 	require.True(t, strings.HasPrefix(lines[2], "True rpc error 12: "), lines[2])
-	require.True(t, strings.HasPrefix(lines[3], "rpc error 3: the request can't be decoded"), lines[3])
+	require.True(t, strings.HasPrefix(lines[3], "rpc error 3: decode the request"), lines[3])
 	require.Equal(t, "True", lines[4], "the reply topic is gone")
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
@@ -68,7 +69,7 @@ func TestUndecodableReplyEndsItsCall(t *testing.T) {
 		f := <-requests
 		m, err := encode(reply(f, `{}`))
 		require.NoError(w, err)
-		setHeader(m, rpc.HeaderFrame, "2 reply")
+		setHeader(m, frame.HeaderFrame, "2 reply")
 		w.publishTo(f.ReplyTo, bus.AnyPartition, m)
 		requireError(w, (<-headers).err, codes.Internal, false)
 
@@ -173,7 +174,7 @@ func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
 				synctest.Wait()
 				require.Equal(t, 1, c.Stats().Pending)
 				// The server's answer, made by hand: the request's id is the client's first.
-				w.publish(c.ReplyTopic(), reply(rpc.Frame{ID: c.ID()[len("client."):] + "-1", Caller: c.ID(), Attempt: 1}, `{"N":1}`))
+				w.publish(c.ReplyTopic(), reply(frame.Frame{ID: c.ID()[len("client."):] + "-1", Caller: c.ID(), Attempt: 1}, `{"N":1}`))
 				got := <-r
 				require.NoError(t, got.err)
 				if o := held.Load(); o != nil {

@@ -18,7 +18,7 @@ func TestSharedReplyTopic(t *testing.T) {
 	everywhere(t, func(w *world) {
 		spec := bus.TopicSpec{Name: "trunkline.reply." + w.name("shared"), Partitions: 2}
 		if caps := w.bus.Capabilities(); !caps.Partitions {
-			_, err := rpc.NewClient(w.bus, rpc.SharedReplies(spec))
+			_, err := rpc.NewClient(w.bus, rpc.WithSharedReplies(spec))
 			require.ErrorContains(w, requireError(w, err, codes.Unimplemented, false), caps.Name)
 			return
 		}
@@ -28,7 +28,7 @@ func TestSharedReplyTopic(t *testing.T) {
 		w.start(s, topic)
 		var clients []*rpc.Client // more than there are partitions
 		for range 5 {
-			c, err := rpc.NewClient(w.newBus(), rpc.SharedReplies(spec))
+			c, err := rpc.NewClient(w.newBus(), rpc.WithSharedReplies(spec))
 			require.NoError(w, err)
 			w.Cleanup(func() { require.NoError(w, c.Close()) })
 			clients = append(clients, c)
@@ -69,7 +69,7 @@ func TestSharedReplyGoesToThePartitionItsClientReads(t *testing.T) {
 	w := inMemory(t)
 	topic := w.topic("manual", 1)
 	requests := w.capture(topic)
-	c := w.client(rpc.SharedReplies(bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 7}))
+	c := w.client(rpc.WithSharedReplies(bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 7}))
 	r := w.call(w.ctx, c, topic, "m")
 	f := <-requests
 	require.Equal(t, "trunkline.reply.shared", f.ReplyTo)
@@ -89,10 +89,10 @@ func TestReplyAddressesThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	for name, opts := range map[string][]rpc.ClientOption{
-		"no name":  {rpc.SharedReplies(bus.TopicSpec{Partitions: 2})},
-		"instance": {rpc.SharedReplies(bus.TopicSpec{Name: w.client().ReplyTopic()})},
-		"both":     {rpc.SharedReplies(bus.TopicSpec{Name: "shared"}), rpc.ReplyTopic(bus.TopicSpec{})},
-		"both too": {rpc.ReplyTopic(bus.TopicSpec{}), rpc.SharedReplies(bus.TopicSpec{Name: "shared"})},
+		"no name":  {rpc.WithSharedReplies(bus.TopicSpec{Partitions: 2})},
+		"instance": {rpc.WithSharedReplies(bus.TopicSpec{Name: w.client().ReplyTopic()})},
+		"both":     {rpc.WithSharedReplies(bus.TopicSpec{Name: "shared"}), rpc.WithReplyTopic(bus.TopicSpec{})},
+		"both too": {rpc.WithReplyTopic(bus.TopicSpec{}), rpc.WithSharedReplies(bus.TopicSpec{Name: "shared"})},
 	} {
 		_, err := rpc.NewClient(w.bus, opts...)
 		requireError(t, err, codes.InvalidArgument, false)
@@ -108,7 +108,7 @@ func TestClientsOfABusShareTheirReplyTopic(t *testing.T) {
 	s := w.server()
 	handle(w, s, "double", double)
 	w.start(s, topic)
-	a, b, own := w.client(), w.client(), w.client(rpc.ReplyTopic(bus.TopicSpec{}))
+	a, b, own := w.client(), w.client(), w.client(rpc.WithReplyTopic(bus.TopicSpec{}))
 	require.Equal(t, a.ReplyTopic(), b.ReplyTopic())
 	require.NotEqual(t, a.ReplyTopic(), own.ReplyTopic())
 	require.NotEqual(t, a.ID(), b.ID())

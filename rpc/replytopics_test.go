@@ -11,6 +11,7 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/replytopics"
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
@@ -19,7 +20,7 @@ func (w *world) crash(name string) string {
 	w.Helper()
 	b, err := bus.New(w.open())
 	require.NoError(w, err)
-	c, err := rpc.NewClient(b, rpc.Name(name))
+	c, err := rpc.NewClient(b, rpc.WithName(name))
 	require.NoError(w, err)
 	require.NoError(w, c.Ready(w.ctx))
 	require.NoError(w, b.Close())
@@ -31,18 +32,18 @@ func TestReplyTopicsOfTheDeadAreCleaned(t *testing.T) {
 	t.Parallel()
 	clean := func(w *world) {
 		shared := "trunkline.reply." + w.name("shared")
-		w.client(rpc.SharedReplies(bus.TopicSpec{Name: shared, Partitions: 1}))
-		alive := w.client(rpc.Name("alive"))
+		w.client(rpc.WithSharedReplies(bus.TopicSpec{Name: shared, Partitions: 1}))
+		alive := w.client(rpc.WithName("alive"))
 		require.NoError(w, alive.Ready(w.ctx))
 		dead := []string{w.crash("dead"), w.crash("dead")}
 		other := "trunkline.reply." + w.name("somebody-elses")
 		require.NoError(w, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: other, Partitions: 1}))
 
-		found, err := rpc.FindReplyTopics(w.ctx, w.newBus(), 10*time.Second)
+		found, err := replytopics.Find(w.ctx, w.newBus(), 10*time.Second)
 		require.NoError(w, err)
-		states := map[string]rpc.InstanceReplyTopic{}
+		states := map[string]replytopics.Topic{}
 		for _, f := range found {
-			states[f.Topic] = f
+			states[f.Name] = f
 		}
 		require.True(w, states[alive.ReplyTopic()].Alive)
 		require.Equal(w, "alive", states[alive.ReplyTopic()].Client)
@@ -55,7 +56,7 @@ func TestReplyTopicsOfTheDeadAreCleaned(t *testing.T) {
 		if !testsOwnBroker(w) {
 			return // cleaning would take others' topics along
 		}
-		deleted, err := rpc.CleanReplyTopics(w.ctx, w.newBus(), 10*time.Second)
+		deleted, err := replytopics.Clean(w.ctx, w.newBus(), 10*time.Second)
 		require.NoError(w, err)
 		require.Len(w, deleted, 2)
 		topics, err := w.bus.ListTopics(w.ctx)
@@ -97,7 +98,7 @@ func TestReplyTopicsOfTheLivingAreKept(t *testing.T) {
 
 		far.Disconnect(errors.New("pulled"))
 		time.AfterFunc(9*time.Second, far.Connect)
-		deleted, err := rpc.CleanReplyTopics(w.ctx, w.bus, 10*time.Second)
+		deleted, err := replytopics.Clean(w.ctx, w.bus, 10*time.Second)
 		require.NoError(t, err)
 		require.Empty(t, deleted)
 
@@ -108,8 +109,8 @@ func TestReplyTopicsOfTheLivingAreKept(t *testing.T) {
 		defer cleaner.Close()
 		far.Disconnect(errors.New("pulled"))
 		time.AfterFunc(2*time.Second, func() { near.Disconnect(errors.New("pulled")); far.Connect() })
-		_, err = rpc.CleanReplyTopics(w.ctx, cleaner, 5*time.Second)
-		require.ErrorContains(t, requireError(t, err, codes.Unavailable, false), "can't be known")
+		_, err = replytopics.Clean(w.ctx, cleaner, 5*time.Second)
+		require.ErrorContains(t, requireError(t, err, codes.Unavailable, false), "cannot find out")
 		_, err = w.bus.DescribeTopic(w.ctx, c.ReplyTopic())
 		require.NoError(t, err)
 		near.Connect()
@@ -119,6 +120,6 @@ func TestReplyTopicsOfTheLivingAreKept(t *testing.T) {
 func TestReplyTopicsThatCantBeListed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, onGochannel(t))
-	_, err := rpc.FindReplyTopics(w.ctx, w.bus, time.Second)
-	requireError(t, err, codes.Unimplemented, false)
+	_, err := replytopics.Find(w.ctx, w.bus, time.Second)
+	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 func TestUnreadableRequests(t *testing.T) {
@@ -41,9 +42,9 @@ func TestUnreadableRequests(t *testing.T) {
 		// A later version's client is told, since it can be.
 		require.NoError(w, c.Ready(w.ctx))
 		replies := w.capture(c.ReplyTopic())
-		m, err := encode(&rpc.Frame{Kind: rpc.KindRequest, ID: "1", Caller: "later.1", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Method: "double"})
+		m, err := encode(&frame.Frame{Kind: frame.KindRequest, ID: "1", Caller: "later.1", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Method: "double"})
 		require.NoError(w, err)
-		setHeader(m, rpc.HeaderFrame, "9 request")
+		setHeader(m, frame.HeaderFrame, "9 request")
 		w.publishTo(topic, bus.AnyPartition, m)
 		f := <-replies
 		require.Equal(w, "1", f.ID)
@@ -51,9 +52,9 @@ func TestUnreadableRequests(t *testing.T) {
 		require.Empty(w, <-letters)
 
 		// Frames that are not for a server do no harm.
-		w.publish(topic, &rpc.Frame{Kind: rpc.KindReply, ID: "2", Caller: "x", Attempt: 1})
-		w.publish(topic, &rpc.Frame{Kind: rpc.KindCancel, ID: "3", Caller: "x", Attempt: 1})
-		w.publish(topic, &rpc.Frame{Kind: rpc.KindMessage, ID: "4", Caller: "x", Method: "double", ReplyTo: c.ReplyTopic(), ReplyPartition: -1})
+		w.publish(topic, &frame.Frame{Kind: frame.KindReply, ID: "2", Caller: "x", Attempt: 1})
+		w.publish(topic, &frame.Frame{Kind: frame.KindCancel, ID: "3", Caller: "x", Attempt: 1})
+		w.publish(topic, &frame.Frame{Kind: frame.KindMessage, ID: "4", Caller: "x", Method: "double", ReplyTo: c.ReplyTopic(), ReplyPartition: -1})
 		require.Equal(w, codes.Unimplemented, (<-replies).Status.Code())
 		_, err = rpc.Call[number](w.ctx, c, topic, "double", "a string")
 		requireError(w, err, codes.InvalidArgument, true)
@@ -73,33 +74,33 @@ func TestServerAnswersOnlyToReplyTopics(t *testing.T) {
 	s := w.server()
 	handle(w, s, "double", double)
 	w.start(s, topic)
-	w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "1", Caller: "x", Method: "double", ReplyTo: victim, ReplyPartition: -1, Body: []byte(`{}`)})
+	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "1", Caller: "x", Method: "double", ReplyTo: victim, ReplyPartition: -1, Body: []byte(`{}`)})
 	w.eventually("refused", func() bool { return s.Stats().RepliesRefused == 1 })
 	require.Zero(t, s.Stats().Handled)
 
 	// A topic that is gone is not made again, and holds nothing up.
 	gone := "trunkline.reply.gone"
-	w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "2", Caller: "x", Method: "double", ReplyTo: gone, ReplyPartition: -1, Body: []byte(`{}`)})
+	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "2", Caller: "x", Method: "double", ReplyTo: gone, ReplyPartition: -1, Body: []byte(`{}`)})
 	w.eventually("dropped", func() bool { return s.Stats().RepliesDropped == 1 })
 	topics, err := w.bus.ListTopics(w.ctx)
 	require.NoError(t, err)
 	require.NotContains(t, topics, gone)
 
 	// Nor is an answer that nobody wants.
-	w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "3", Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`)})
+	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "3", Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`)})
 	w.eventually("handled", func() bool { return s.Stats().Handled == 2 && s.Stats().InFlight == 0 })
 }
 
 func TestExpiredRequestIsNotRun(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
-		s, c := w.server(rpc.ClockSkew(time.Minute)), w.client()
+		s, c := w.server(rpc.WithClockSkew(time.Minute)), w.client()
 		require.NoError(w, c.Ready(w.ctx))
 		var ran atomic.Int64
 		handle(w, s, "run", func(ctx context.Context, n *number) (*number, error) { ran.Add(1); return n, nil })
 		w.start(s, topic)
 		for i, ago := range []time.Duration{2 * time.Minute, 30 * time.Second} {
-			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "run", ReplyTo: c.ReplyTopic(), ReplyPartition: -1,
+			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "run", ReplyTo: c.ReplyTopic(), ReplyPartition: -1,
 				Deadline: time.Now().Add(-ago), Body: []byte(`{}`)})
 		}
 		w.eventually("the second, within the skew, is run", func() bool { return s.Stats().Handled == 1 })
@@ -157,7 +158,7 @@ func TestOrderByKey(t *testing.T) {
 		replyTo := c.ReplyTopic()
 		for i := range each {
 			for k := range keys {
-				f := &rpc.Frame{Kind: rpc.KindRequest, ID: fmt.Sprintf("%d-%d", k, i), Caller: "x", Method: "step", Key: fmt.Sprint("dev", k),
+				f := &frame.Frame{Kind: frame.KindRequest, ID: fmt.Sprintf("%d-%d", k, i), Caller: "x", Method: "step", Key: fmt.Sprint("dev", k),
 					ReplyTo: replyTo, ReplyPartition: -1, Body: fmt.Appendf(nil, `{"N":%d}`, i)}
 				w.publish(topic, f)
 			}
@@ -221,7 +222,7 @@ func TestReplyThatIsNotPublishedIsPublishedAgainWithoutRunningTwice(t *testing.T
 func TestRepeatedRequestIsAnsweredWithItsFirstAnswer(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
-		s := w.server(rpc.ReplayCache(2, 1<<20))
+		s := w.server(rpc.WithReplayCache(2, 1<<20))
 		var runs atomic.Int64
 		release := make(chan struct{})
 		handle(w, s, "count", func(context.Context, *number) (*number, error) {
@@ -237,7 +238,7 @@ func TestRepeatedRequestIsAnsweredWithItsFirstAnswer(t *testing.T) {
 		require.NoError(w, c.Ready(w.ctx))
 		replies := w.capture(c.ReplyTopic())
 		send := func(id, method string, attempt int) {
-			w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: id, Caller: "x.1", Method: method, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Attempt: attempt, Body: []byte(`{}`)})
+			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: id, Caller: "x.1", Method: method, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Attempt: attempt, Body: []byte(`{}`)})
 		}
 		// In flight: joined, where the transport lets two run at once.
 		send("a", "count", 1)
@@ -264,7 +265,7 @@ func TestRepeatedRequestIsAnsweredWithItsFirstAnswer(t *testing.T) {
 		send("a", "count", 1)
 		require.Equal(w, `{"N":5}`, string((<-replies).Body))
 		// Another caller's request of the same id is another request.
-		w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: "a", Caller: "x.2", Method: "count", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
+		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "a", Caller: "x.2", Method: "count", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
 		require.Equal(w, `{"N":6}`, string((<-replies).Body))
 	})
 }
@@ -273,7 +274,7 @@ func TestReplayCacheIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
-	s := w.server(rpc.ReplayCache(100, 3000))
+	s := w.server(rpc.WithReplayCache(100, 3000))
 	var runs atomic.Int64
 	handle(w, s, "grow", func(_ context.Context, n *number) (*[]byte, error) {
 		runs.Add(1)
@@ -293,7 +294,7 @@ func TestReplayCacheIsBoundedInBytes(t *testing.T) {
 		{"third", 1000, 3}, {"small", 1000, 4}, // the third made it go
 		{"huge", 5000, 5}, {"huge", 5000, 6}, {"small", 1000, 6}, // never kept, and nobody else's loss
 	} {
-		w.publish(topic, &rpc.Frame{Kind: rpc.KindRequest, ID: step.id, Caller: "x", Method: "grow", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: fmt.Appendf(nil, `{"N":%d}`, step.size)})
+		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: step.id, Caller: "x", Method: "grow", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: fmt.Appendf(nil, `{"N":%d}`, step.size)})
 		require.Len(t, (<-replies).Body, step.size)
 		require.Equal(t, step.runs, runs.Load(), step.id)
 	}

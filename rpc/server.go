@@ -2,9 +2,7 @@ package rpc
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,82 +10,87 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/internal/delivery"
+	"github.com/trunkline/trunkline/rpc/internal/replay"
 )
 
-// Server answers calls. Make it, register methods with [Handle], start it. All
-// methods are safe for concurrent use.
+// Server answers calls. Make it with [NewServer], register methods with [Handle] or
+// Register, and call Listen for each topic to serve. Then call Run, or Shutdown when the
+// server is no longer needed. All methods are safe for concurrent use.
 type Server struct {
 	bus      *bus.Bus
 	cfg      serverConfig
-	id       string // "<name>.<instance>", unique unless Instance says otherwise
+	id       string // see WithInstance
 	made     time.Time
-	cache    *replayCache
+	cache    *replay.Cache
 	counters serverCounters
-	replies  sync.Pool // of *outgoingReply
-	waiting  waitingReplies
-	later    bool // outcomes of replies are waited for without a goroutine
+	reusable sync.Pool // of *pendingReply
+	pending  pendingReplies
+	// settleLater means that no goroutine waits for the outcome of a reply.
+	settleLater bool
 
-	// stopping is closed when nothing is begun any more.
+	// stopping is closed when no further handler may start.
 	stopping chan struct{}
 
-	// replying ends when replies are not waited for any more. Under it no topic is created:
-	// a late reply must not bring a deleted one back.
+	// replying ends when the server stops waiting for the outcomes of replies. Its context
+	// forbids creating topics, so a late reply does not recreate a deleted reply topic.
 	replying    context.Context
 	stopReplies context.CancelCauseFunc
 
+	// ended is closed when a subscription has ended that Shutdown did not end. endErr is
+	// the reason, nil if the bus is closing.
+	ended   chan struct{}
+	endOnce sync.Once
+	endErr  error
+
 	mu        sync.Mutex
-	service   Service            // as registered; does not change once started
-	methods   map[string]*method // does not change once started
-	invalid   error              // of registrations, for Start
-	started   bool
+	service   Service            // as registered; fixed after the first Listen
+	methods   map[string]*method // fixed after the first Listen
+	invalid   error              // of registrations; Listen returns it
+	listening bool
 	closed    bool
 	subs      []*bus.Subscription
-	discovery *discovery // nil unless Discoverable
+	discovery *discovery // nil without WithDiscovery
 }
 
-// NewServer returns a server on b, which it does not take over: shut the server
-// down first.
+// NewServer returns a server on b. The server does not own b: shut the server down first.
+// NewServer does not wait for a broker.
 func NewServer(b *bus.Bus, opts ...ServerOption) (*Server, error) {
 	if b == nil {
-		return nil, invalidOption("the bus is nil")
+		return nil, invalidOption("NewServer: the bus must not be nil")
 	}
-	cfg := serverConfig{config: defaultConfig(), concurrency: 64, replay: 4096, replayBytes: 64 << 20, replyTo: isReplyTopic}
+	cfg := defaultServerConfig()
 	for _, o := range opts {
 		if err := o.applyServer(&cfg); err != nil {
 			return nil, err
 		}
 	}
-	if cfg.broadcast && cfg.group != "" {
-		return nil, invalidOption("Broadcast and Group contradict each other: leave one out")
+	if err := cfg.complete(); err != nil {
+		return nil, err
 	}
-	if cfg.window == 0 {
-		cfg.window = 64 + cfg.concurrency
-	}
-	if cfg.instance == "" {
-		cfg.instance = "server." + strings.ToLower(rand.Text())
-	}
-	s := &Server{bus: b, cfg: cfg, id: cfg.instance, made: time.Now(), cache: newReplayCache(cfg.replay, cfg.replayBytes),
-		methods: map[string]*method{}, stopping: make(chan struct{})}
+	s := &Server{bus: b, cfg: cfg, id: cfg.instance, made: time.Now(), cache: replay.New(cfg.replay, cfg.replayBytes),
+		methods: map[string]*method{}, stopping: make(chan struct{}), ended: make(chan struct{})}
 	s.replying, s.stopReplies = context.WithCancelCause(delivery.ExistingTopic(context.Background()))
-	context.AfterFunc(s.replying, s.giveUp)
-	s.later = !cfg.atMostOnce && !s.byPartition()
+	context.AfterFunc(s.replying, s.abandonReplies)
+	s.settleLater = !cfg.atMostOnce && !s.byPartition()
 	return s, nil
 }
 
-// ID returns the id of this instance, see [Instance].
+// ID returns the id of this server; see [WithInstance].
 func (s *Server) ID() string { return s.id }
 
-func isReplyTopic(topic string) bool {
-	return len(topic) > len(replyPrefix) && topic[:len(replyPrefix)] == replyPrefix
+// Listen starts to answer the calls on topic. It returns at once: it does not wait for a
+// broker, and does not create the topic (see bus.EnsureTopic). Ready waits until the server
+// reads the topic. Call Listen once for each topic; the server serves all its methods on
+// each. Listen returns an error if a registration has failed, if the server is shut down,
+// or if the transport does not support an option.
+func (s *Server) Listen(topic string) error {
+	_, err := s.listen(context.Background(), topic)
+	return err
 }
 
-// Start begins to answer the calls that come on topic, and returns the subscription,
-// whose Ready waits until it does. It does not wait for a broker, and does not create
-// the topic. It may be called for several topics; all methods are served on each.
-//
-// The subscription lives until Shutdown, which is graceful, until ctx ends, which
-// ends the handlers' contexts too, or until a final error, which its Err tells.
-func (s *Server) Start(ctx context.Context, topic string) (*bus.Subscription, error) {
+// listen is Listen with a context whose end ends the subscription and the contexts of its
+// handlers.
+func (s *Server) listen(ctx context.Context, topic string) (*bus.Subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -96,38 +99,55 @@ func (s *Server) Start(ctx context.Context, topic string) (*bus.Subscription, er
 	case s.invalid != nil:
 		return nil, s.invalid
 	}
-	if err := s.discover(topic); err != nil {
+	if err := s.startDiscovery(topic); err != nil {
 		return nil, err
 	}
 	slots := make(chan struct{}, s.cfg.concurrency)
 	deliver := func(ctx context.Context, d *bus.Delivery) error { return s.deliver(ctx, d, nil, slots) }
 	opts := s.subscribeOptions(topic)
-	if s.later {
+	if s.settleLater {
 		opts = append(opts, delivery.SettleLater(func(ctx context.Context, it *delivery.Item) error {
 			return s.deliver(ctx, (*bus.Delivery)(it.Delivery()), it, slots)
 		}))
 	}
 	sub, err := s.bus.Consume(ctx, topic, deliver, opts...)
 	if err != nil {
-		return nil, newError(publishError(err).Code(), "can't serve "+topic+": "+err.Error(), err)
+		return nil, busError("listen on "+topic+": ", err)
 	}
-	s.started = true
+	s.listening = true
 	s.subs = append(s.subs, sub)
 	if s.discovery != nil {
-		s.discovery.serves(topic, sub)
+		s.discovery.announceTopic(topic, sub)
 	}
+	go s.watch(topic, sub) // ends with sub
 	return sub, nil
 }
 
-var errShutdown = &Error{st: newError(codes.Unavailable, "the server is shut down", nil).st, terminal: true}
+var errShutdown = permanentError(codes.Unavailable, "the server is shut down")
 
-// subscribeOptions are what the transport can do of what the server wants.
+// watch waits for the end of sub, and reports it to Run.
+func (s *Server) watch(topic string, sub *bus.Subscription) {
+	<-sub.Done()
+	if s.isStopping() {
+		return
+	}
+	s.endOnce.Do(func() {
+		if err := sub.Err(); err != nil {
+			s.endErr = busError("the server stopped listening on "+topic+": ", err)
+		}
+		close(s.ended)
+	})
+}
+
+// subscribeOptions returns the options of the subscription to topic, as far as the
+// transport supports them.
 func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
 	caps := s.bus.Capabilities()
 	opts := []bus.SubscribeOption{bus.Window(s.cfg.window), delivery.Reuse(),
-		// What fails is the publishing of a reply, which is in the cache: try again soon.
+		// A delivery fails when its reply is not published. The reply is in the cache, so
+		// a new attempt is cheap and follows soon.
 		bus.Backoff(50*time.Millisecond, time.Second)}
-	if !s.cfg.leaveOnStop || !s.redelivered() {
+	if !s.cfg.leaveOnShutdown || !s.canRedeliver() {
 		opts = append(opts, delivery.DrainFetched())
 	}
 	if s.cfg.atMostOnce {
@@ -155,58 +175,72 @@ func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
 	return opts
 }
 
-// byPartition says whether requests are answered in the order of their partition: where a
-// transport keeps that order and knows no keys.
+// byPartition reports whether requests are handled in the order of their partition. That
+// is so on a transport that keeps order and has no keys.
 func (s *Server) byPartition() bool {
 	caps := s.bus.Capabilities()
 	return !s.cfg.unordered && caps.Ordered && !caps.Keys
 }
 
-// Serve is Start, followed by Shutdown with ten seconds when ctx ends: then it
-// returns nil, or what Shutdown failed with. It also returns when the subscription
-// ends by itself, with the reason. Other topics of this server are shut down too.
-func (s *Server) Serve(ctx context.Context, topic string) error {
-	sub, err := s.Start(context.WithoutCancel(ctx), topic)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		return s.Shutdown(bounded)
-	case <-sub.Done():
-		if err := sub.Err(); err != nil {
-			return newError(publishError(err).Code(), "serving "+topic+" ended: "+err.Error(), err)
-		}
-		return nil
-	}
+// canRedeliver reports whether an unacknowledged request is delivered to another server.
+func (s *Server) canRedeliver() bool {
+	caps := s.bus.Capabilities()
+	return caps.Redelivery && caps.Groups && !s.cfg.broadcast
 }
 
-// Ready waits until every topic that was started is being read, or ctx ends: then it
-// says why not. A request that is sent after Ready is read.
+// Ready waits until the server reads every topic that it listens on. A request that is
+// sent after that is read. If ctx ends first the error says what prevents it. Ready
+// returns an error with codes.FailedPrecondition if Listen was not called.
 func (s *Server) Ready(ctx context.Context) error {
 	s.mu.Lock()
 	subs := s.subs
 	s.mu.Unlock()
 	if len(subs) == 0 {
-		return newError(codes.FailedPrecondition, "the server has not been started", nil)
+		return errNotListening
 	}
 	for _, sub := range subs {
 		if err := sub.Ready(ctx); err != nil {
-			return newError(publishError(err).Code(), "not ready: "+err.Error(), err)
+			return busError("the server is not ready: ", err)
 		}
 	}
 	return nil
 }
 
-// Shutdown is graceful: it takes no more requests, and waits for the handlers that
-// run and for their replies to be acknowledged. What was fetched and not begun is
-// answered Unavailable, which says that it did not run, and so is what is cut off when
-// ctx is about to end: then the handlers' contexts end, and the error says so.
-// Requests that want no reply, and with [LeaveOnStop] all that are left, stay
-// unacknowledged: they are delivered again, where the transport does that. It is
-// idempotent: a later call waits as the first does.
+var errNotListening = newError(codes.FailedPrecondition, "the server listens on no topic: call Listen first", nil)
+
+// Run serves the topics of Listen until ctx ends, and then shuts the server down as Close
+// does. It returns nil after a graceful end. Run also shuts down and returns when Shutdown
+// was called, when the bus is closed, and when a subscription has failed permanently; then
+// it returns the reason of the failure. It returns an error with codes.FailedPrecondition
+// if Listen was not called.
+func (s *Server) Run(ctx context.Context) error {
+	s.mu.Lock()
+	idle := !s.listening && !s.closed
+	s.mu.Unlock()
+	if idle {
+		return errNotListening
+	}
+	var ended error
+	select {
+	case <-ctx.Done():
+	case <-s.stopping:
+	case <-s.ended:
+		ended = s.endErr
+	}
+	return errors.Join(ended, s.Close())
+}
+
+// Shutdown stops the server gracefully. The server reads no further requests, waits for
+// the running handlers, and waits until the transport's log has their replies. It answers
+// the requests that it has fetched and not started with codes.Unavailable, which tells
+// their callers that they were not run.
+//
+// When ctx ends, Shutdown ends the contexts of the running handlers, answers their
+// requests with codes.Unavailable as well, and returns an error.
+//
+// One-way requests that were not run, and with [WithLeaveOnShutdown] all requests that were
+// not finished, stay unacknowledged: the transport delivers them again, if it can. Further
+// calls of Shutdown wait as the first one does.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
@@ -222,17 +256,33 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for i, sub := range subs {
 		all.Go(func() { errs[i] = sub.Shutdown(ctx) })
 	}
-	var told error
+	var discoveryErr error
 	if discovery != nil {
-		all.Go(func() { told = discovery.close(ctx) })
+		all.Go(func() { discoveryErr = discovery.close(ctx) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return newError(codes.DeadlineExceeded, "the server did not end in time: "+err.Error(), err)
+		return newError(codes.DeadlineExceeded, "the server did not shut down in time: "+err.Error(), err)
 	}
 	s.stopReplies(errShutdown)
-	if told != nil {
-		return newError(codes.DeadlineExceeded, "the server ended, and could not take back its announcement: "+told.Error(), told)
+	if discoveryErr != nil {
+		return newError(codes.DeadlineExceeded, "the server is shut down, but its announcement remains until it expires: "+discoveryErr.Error(), discoveryErr)
 	}
 	return nil
+}
+
+// Close is Shutdown with the bound of [WithCloseTimeout].
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.closeTimeout)
+	defer cancel()
+	return s.Shutdown(ctx)
+}
+
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
 }

@@ -75,7 +75,7 @@ func TestServicesThatCanNotBeRegistered(t *testing.T) {
 		handle(w, s, "mine", double)
 		err := s.Register(svc)
 		requireError(t, err, codes.FailedPrecondition, false)
-		_, again := s.Start(w.ctx, topic)
+		again := s.Listen(topic)
 		require.ErrorIs(t, again, err, name)
 		require.Len(t, s.MethodStats(), 1, "all or none")
 	}
@@ -112,7 +112,7 @@ func TestUndecodableBodyIsADeadLetter(t *testing.T) {
 		got := <-letters
 		require.Equal(w, `"a string"`, got.body)
 		require.Equal(w, "k", got.key)
-		require.Contains(w, got.cause, "can't be decoded")
+		require.Contains(w, got.cause, "decode the request")
 		n, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1}, rpc.Key("k"))
 		require.NoError(w, err)
 		require.Equal(w, 2, n.N)

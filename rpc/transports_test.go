@@ -171,12 +171,10 @@ func (w *world) server(opts ...rpc.ServerOption) *rpc.Server {
 	return s
 }
 
-func (w *world) start(s *rpc.Server, topic string) *bus.Subscription {
+func (w *world) start(s *rpc.Server, topic string) {
 	w.Helper()
-	sub, err := s.Start(w.ctx, topic)
-	require.NoError(w, err)
+	require.NoError(w, s.Listen(topic))
 	require.NoError(w, s.Ready(w.ctx))
-	return sub
 }
 
 func (w *world) client(opts ...rpc.ClientOption) *rpc.Client {

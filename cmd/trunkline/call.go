@@ -68,9 +68,9 @@ EXIT CODES
 			for _, h := range headers {
 				opts = append(opts, rpc.Header(h.name, h.value))
 			}
-			client := []rpc.ClientOption{rpc.Name("trunkline-call")}
+			client := []rpc.ClientOption{rpc.WithName("trunkline-call")}
 			if *failFast != 0 {
-				client = append(client, rpc.FailFast(*failFast))
+				client = append(client, rpc.WithFailFast(*failFast))
 			}
 			bounded, cancel := context.WithTimeout(ctx, *timeout)
 			defer cancel()

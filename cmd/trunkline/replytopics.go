@@ -12,17 +12,17 @@ import (
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/replytopics"
 )
 
 func replyTopicsCommand(stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline reply-topics", flag.ContinueOnError)
 	list := replyTopicsVerb("list", "List the reply topics of RPC clients, and who still reads its own.",
 		`trunkline reply-topics list -bus kafka://127.0.0.1:9092
-  trunkline reply-topics list -bus kafka://h1:9092,h2:9092 -patience 10s -json`, rpc.FindReplyTopics, stdout)
+  trunkline reply-topics list -bus kafka://h1:9092,h2:9092 -patience 10s -json`, replytopics.Find, stdout)
 	clean := replyTopicsVerb("clean", "Delete the reply topics of RPC clients that have crashed.",
 		`trunkline reply-topics clean -bus kafka://127.0.0.1:9092
-  trunkline reply-topics clean -bus kafka://h1:9092,h2:9092 -patience 5m`, rpc.CleanReplyTopics, stdout)
+  trunkline reply-topics clean -bus kafka://h1:9092,h2:9092 -patience 5m`, replytopics.Clean, stdout)
 	return &ffcli.Command{
 		Name:       "reply-topics",
 		ShortUsage: "trunkline reply-topics <list|clean> [flags]",
@@ -48,7 +48,7 @@ EXAMPLES
 	}
 }
 
-func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.Bus, time.Duration) ([]rpc.InstanceReplyTopic, error), stdout io.Writer) *ffcli.Command {
+func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.Bus, time.Duration) ([]replytopics.Topic, error), stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline reply-topics "+name, flag.ContinueOnError)
 	url := fs.String("bus", "", "`URL` of the bus: kafka://host:port,host:port")
 	patience := fs.Duration("patience", time.Minute, "how long a reader has to answer before it is taken for dead")
@@ -69,7 +69,7 @@ func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.
 			case *patience <= 0:
 				return usageError("-patience is not over zero")
 			}
-			topics, err := onBus(ctx, *url, func(b *bus.Bus) ([]rpc.InstanceReplyTopic, error) { return do(ctx, b, *patience) })
+			topics, err := onBus(ctx, *url, func(b *bus.Bus) ([]replytopics.Topic, error) { return do(ctx, b, *patience) })
 			// What was deleted before it failed is told all the same.
 			if printErr := printReplyTopics(stdout, topics, *asJSON); err == nil && printErr != nil {
 				return fmt.Errorf("write the topics: %w", printErr)
@@ -85,7 +85,7 @@ func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.
 	}
 }
 
-func onBus(ctx context.Context, url string, do func(*bus.Bus) ([]rpc.InstanceReplyTopic, error)) (topics []rpc.InstanceReplyTopic, err error) {
+func onBus(ctx context.Context, url string, do func(*bus.Bus) ([]replytopics.Topic, error)) (topics []replytopics.Topic, err error) {
 	b, err := bus.Open(ctx, url)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func onBus(ctx context.Context, url string, do func(*bus.Bus) ([]rpc.InstanceRep
 	return do(b)
 }
 
-func printReplyTopics(w io.Writer, topics []rpc.InstanceReplyTopic, asJSON bool) error {
+func printReplyTopics(w io.Writer, topics []replytopics.Topic, asJSON bool) error {
 	type line struct {
 		Topic  string `json:"topic"`
 		Client string `json:"client"`
@@ -111,7 +111,7 @@ func printReplyTopics(w io.Writer, topics []rpc.InstanceReplyTopic, asJSON bool)
 	}
 	lines := make([]line, len(topics))
 	for i, t := range topics {
-		lines[i] = line{t.Topic, t.Client, t.Alive}
+		lines[i] = line{t.Name, t.Client, t.Alive}
 	}
 	if asJSON {
 		return json.NewEncoder(w).Encode(lines)

@@ -24,7 +24,7 @@ func TestReplyTopicsCommand(t *testing.T) {
 		b, err := bus.Open(t.Context(), url)
 		require.NoError(t, err)
 		t.Cleanup(func() { b.Close() })
-		c, err := rpc.NewClient(b, rpc.Name(name))
+		c, err := rpc.NewClient(b, rpc.WithName(name))
 		require.NoError(t, err)
 		require.NoError(t, c.Ready(t.Context()))
 		return c, b

@@ -33,7 +33,7 @@ func servicesCommand(stdout io.Writer) *ffcli.Command {
 		Name:       "services",
 		ShortUsage: "trunkline services [flags]",
 		ShortHelp:  "List the services on a bus: instances, and how their methods do.",
-		LongHelp: `Lists what servers announce (rpc.Discoverable), and what they answer when they are
+		LongHelp: `Lists what servers announce (rpc.WithDiscovery), and what they answer when they are
 asked for their counts. An instance that announces itself and does not answer within
 -wait has the state "silent"; it may have died moments ago.
 
@@ -94,12 +94,12 @@ func listServices(ctx context.Context, url, service string, wait time.Duration) 
 	if err := b.Ready(ctx); err != nil {
 		return nil, err
 	}
-	w, err := presence.Watch(b)
+	w, err := presence.NewWatcher(b)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = w.Close(context.WithoutCancel(ctx)) }() // bounded by the bus's end
-	c, err := rpc.NewClient(b, rpc.Name("trunkline-services"))
+	defer func() { _ = w.Close() }()
+	c, err := rpc.NewClient(b, rpc.WithName("trunkline-services"))
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func writeJSON(w io.Writer, v any) error {
 
 func writeServices(w io.Writer, list []listed) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "no service announces itself (see rpc.Discoverable)")
+		_, err := fmt.Fprintln(w, "no service announces itself (see rpc.WithDiscovery)")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -31,7 +31,7 @@ func serveGreeter(t *testing.T, url string) *bus.Bus {
 	require.NoError(t, err)
 	t.Cleanup(func() { b.Close() })
 	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter", Partitions: 1}))
-	s, err := rpc.NewServer(b, rpc.Discoverable(), rpc.Instance("greeter-0"))
+	s, err := rpc.NewServer(b, rpc.WithDiscovery(), rpc.WithInstance("greeter-0"))
 	require.NoError(t, err)
 	require.NoError(t, s.Register(rpc.Service{Name: "greeter", Version: "1.2.3", Methods: []rpc.Method{
 		rpc.NewMethod("Greet", func(ctx context.Context, req *struct{ Name string }) (*greeting, error) {
@@ -46,8 +46,7 @@ func serveGreeter(t *testing.T, url string) *bus.Bus {
 		}),
 		rpc.NewMethod("Hang", func(ctx context.Context, _ *struct{}) (*greeting, error) { <-ctx.Done(); return nil, ctx.Err() }),
 	}}))
-	_, err = s.Start(context.Background(), "greeter")
-	require.NoError(t, err)
+	require.NoError(t, s.Listen("greeter"))
 	require.NoError(t, s.Ready(ctx))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -131,7 +130,7 @@ func TestCallToNobody(t *testing.T) {
 	}
 	code, _, stderr := command(t, "call", "-bus", memory, "-timeout", "50s", "deserted", "m")
 	require.Equal(t, exitUnavailable, code)
-	require.Contains(t, stderr, "Unavailable: nobody listens")
+	require.Contains(t, stderr, "Unavailable: no server serves")
 	code, _, stderr = command(t, "call", "-bus", kafka, "-timeout", "90s", "-fail-fast", "10s", "deserted", "m") // it has to hear first
 	require.Equal(t, exitUnavailable, code)
 	require.Contains(t, stderr, "Unavailable: nobody has announced")

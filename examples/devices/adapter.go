@@ -94,11 +94,8 @@ func (a *Adapter) Ledger() *Ledger { return &a.ledger }
 // ends; then it returns nil. Calls that are being handled at that time are waited
 // for by the server's Shutdown.
 func (a *Adapter) Run(ctx context.Context) error {
-	sub, err := serve(ctx, a.bus, a.server, bus.TopicSpec{Name: a.cfg.Topic, Partitions: a.cfg.Partitions})
+	served, err := serve(ctx, a.bus, a.server, bus.TopicSpec{Name: a.cfg.Topic, Partitions: a.cfg.Partitions})
 	if err != nil {
-		return orNil(ctx, err)
-	}
-	if err := sub.Ready(ctx); err != nil {
 		return orNil(ctx, err)
 	}
 	if err := a.register(ctx); err != nil {
@@ -107,8 +104,8 @@ func (a *Adapter) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-sub.Done():
-		return fmt.Errorf("devices: the adapter no longer serves %s: %w", a.cfg.Topic, sub.Err())
+	case err := <-served:
+		return ended(ctx, a.cfg.Topic, err)
 	}
 }
 

@@ -146,11 +146,8 @@ func (c *Core) Progress() Progress {
 // serving until ctx ends; then it returns nil. An answer that is wrong, or an error
 // that calling again can't mend, ends it with that error.
 func (c *Core) Run(ctx context.Context) error {
-	sub, err := serve(ctx, c.bus, c.server, bus.TopicSpec{Name: c.cfg.Topic, Partitions: 1})
+	served, err := serve(ctx, c.bus, c.server, bus.TopicSpec{Name: c.cfg.Topic, Partitions: 1})
 	if err != nil {
-		return orNil(ctx, err)
-	}
-	if err := sub.Ready(ctx); err != nil {
 		return orNil(ctx, err)
 	}
 	close(c.started)
@@ -161,16 +158,16 @@ func (c *Core) Run(ctx context.Context) error {
 		}
 	case <-ctx.Done():
 		return nil
-	case <-sub.Done():
-		return fmt.Errorf("devices: the core no longer serves %s: %w", c.cfg.Topic, sub.Err())
+	case err := <-served:
+		return ended(ctx, c.cfg.Topic, err)
 	}
 	close(c.enabled)
 	c.cfg.Logger.InfoContext(ctx, "every device is enabled", "devices", c.cfg.Devices, "failed calls", c.failed.Load())
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-sub.Done():
-		return fmt.Errorf("devices: the core no longer serves %s: %w", c.cfg.Topic, sub.Err())
+	case err := <-served:
+		return ended(ctx, c.cfg.Topic, err)
 	}
 }
 

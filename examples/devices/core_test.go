@@ -149,12 +149,11 @@ func TestCoreChecksTheAnswers(t *testing.T) {
 				return tc.answer(r)
 			}))
 			require.NoError(t, a.bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "fake"}))
-			_, err := a.server.Start(t.Context(), "fake")
-			require.NoError(t, err)
+			require.NoError(t, a.server.Listen("fake"))
 			core := newCore(t, l, ready(), devices.CoreConfig{Devices: 3, InFlight: 1})
 			failed := background(t, core.Run)
 			await(t, core.Started(), failed)
-			_, err = rpc.Call[devices.RegisterResponse](t.Context(), a.client, "devices.core", devices.MethodRegister,
+			_, err := rpc.Call[devices.RegisterResponse](t.Context(), a.client, "devices.core", devices.MethodRegister,
 				devices.RegisterRequest{Adapter: "fake", Topic: "fake"})
 			require.NoError(t, err)
 			require.ErrorContains(t, <-failed, tc.want)

@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -11,16 +12,16 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// serve creates the topic, waiting for a broker if there is none yet, and starts the
-// server on it. The subscription outlives ctx: the server's Shutdown ends it, after
-// its handlers.
-func serve(ctx context.Context, b *bus.Bus, server *rpc.Server, topic bus.TopicSpec) (*bus.Subscription, error) {
+// serve creates the topic, waiting for a broker if there is none yet, and runs the server
+// on it until ctx ends. It returns when the server is ready; served then reports the end of
+// the server.
+func serve(ctx context.Context, b *bus.Bus, server *rpc.Server, topic bus.TopicSpec) (served <-chan error, err error) {
 	for {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := b.EnsureTopic(try, topic)
 		cancel()
 		if err == nil {
-			return server.Start(context.WithoutCancel(ctx), topic.Name)
+			return run(ctx, server, topic.Name)
 		}
 		switch bus.CodeOf(err) {
 		case bus.CodeUnavailable, bus.CodeDeadlineExceeded, bus.CodeOutcomeUnknown:
@@ -31,6 +32,23 @@ func serve(ctx context.Context, b *bus.Bus, server *rpc.Server, topic bus.TopicS
 			return nil, err
 		}
 	}
+}
+
+func run(ctx context.Context, server *rpc.Server, topic string) (<-chan error, error) {
+	if err := server.Listen(topic); err != nil {
+		return nil, err
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Run(ctx) }()
+	return served, server.Ready(ctx)
+}
+
+// ended is the error of a server that has ended, nil if ctx ended it.
+func ended(ctx context.Context, topic string, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("devices: the server no longer serves %s: %w", topic, err)
 }
 
 // worthRepeating says whether a call that failed may succeed when it is made again:

@@ -77,7 +77,7 @@ func greet(ctx context.Context, cfg trunkline.Config, names []string, stdout io.
 		if err := app.Bus.EnsureTopic(ctx, bus.TopicSpec{Name: topic}); err != nil {
 			return err
 		}
-		if _, err := app.Server.Start(context.WithoutCancel(ctx), topic); err != nil { // Run shuts it down
+		if err := app.Server.Listen(topic); err != nil {
 			return err
 		}
 		if err := app.Server.Ready(ctx); err != nil {

@@ -5,13 +5,13 @@
 //
 // A replica serves the topic that is its own, and announces itself:
 //
-//	s, err := rpc.NewServer(b, rpc.Instance("core-0"), rpc.Discoverable())
+//	s, err := rpc.NewServer(b, rpc.WithInstance("core-0"), rpc.WithDiscovery())
 //	err = s.Register(rpc.Service{Name: "core", Methods: ...})
 //	_, err = s.Start(ctx, affinity.Topic("core", "core-0"))
 //
 // A caller follows who is there:
 //
-//	w, err := presence.Watch(b)
+//	w, err := presence.NewWatcher(b)
 //	r, err := affinity.NewRouter(w, "core")
 //	topic, err := r.Topic(deviceID)
 //	d, err := rpc.Call[Device](ctx, c, topic, "Adopt", req, rpc.Key(deviceID))

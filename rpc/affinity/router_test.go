@@ -30,9 +30,9 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 		b, err := bus.New(tr)
 		require.NoError(t, err)
 		defer b.Close()
-		w, err := presence.Watch(b)
+		w, err := presence.NewWatcher(b)
 		require.NoError(t, err)
-		defer w.Close(context.WithoutCancel(ctx))
+		defer w.Close()
 		require.NoError(t, w.Ready(ctx))
 		router, err := affinity.NewRouter(w, "core")
 		require.NoError(t, err)
@@ -42,13 +42,12 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 		replica := func(id string) *rpc.Server {
 			topic := affinity.Topic("core", id)
 			require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: topic}))
-			s, err := rpc.NewServer(b, rpc.Instance(id), rpc.Discoverable())
+			s, err := rpc.NewServer(b, rpc.WithInstance(id), rpc.WithDiscovery())
 			require.NoError(t, err)
 			require.NoError(t, s.Register(rpc.Service{Name: "core", Methods: []rpc.Method{
 				rpc.NewMethod("Who", func(context.Context, *text) (*text, error) { return &text{id}, nil }),
 			}}))
-			_, err = s.Start(ctx, topic)
-			require.NoError(t, err)
+			require.NoError(t, s.Listen(topic))
 			return s
 		}
 		servers := map[string]*rpc.Server{}
@@ -57,9 +56,9 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 			servers[id] = replica(id)
 		}
 		// Of the service, and without a topic of its own: not routed to.
-		shared, err := presence.Announce(b, presence.Instance{Service: "core", ID: "shared", Topics: []string{"core"}})
+		shared, err := presence.NewAnnouncer(b, presence.Instance{Service: "core", ID: "shared", Topics: []string{"core"}})
 		require.NoError(t, err)
-		defer shared.Close(context.WithoutCancel(ctx))
+		defer shared.Close()
 		time.Sleep(5 * time.Second) // of the test's clock
 		require.Equal(t, members(4), router.Table().Members())
 

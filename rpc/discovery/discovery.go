@@ -1,16 +1,22 @@
-// Package discovery asks the servers on a bus who they are, what they serve, and how
-// that goes. They have to be made with rpc.Discoverable.
+// Package discovery asks the servers on a bus which services they are, what they serve, and
+// how many calls they have handled. It reaches servers with the option rpc.WithDiscovery.
 //
 //	c, err := rpc.NewClient(b)
-//	all, err := discovery.Ping(ctx, c, discovery.Filter{})
-//	info, err := discovery.Info(ctx, c, discovery.Filter{Service: "greeter"})
+//	pongs, err := discovery.Ping(ctx, c, discovery.Filter{})
+//	infos, err := discovery.Info(ctx, c, discovery.Filter{Service: "greeter"})
 //	stats, err := discovery.Stats(ctx, c, discovery.Filter{Service: "greeter", Instance: "greeter-0"})
 //
-// A question is a broadcast: nobody knows how many will answer. So each function waits
-// as long as Timeout says, two seconds by default, or until as many have answered as
-// rpc.Expect says, and returns who answered, in the order of services and instances.
-// That nobody has ever served on the discovery topic is no error: then nobody answers.
-// Package rpc/presence tells who is there without asking, and hears of changes.
+// # Semantics
+//
+// A question goes to all servers, and it is unknown how many will answer. Each function
+// waits as long as Filter.Timeout says, or until as many servers have answered as
+// rpc.Expect says. It returns the answers sorted by service and instance. If no server
+// answers, or if the discovery topic does not exist, the result is empty and the error nil.
+//
+// # What it does not do
+//
+// It does not observe changes. Package rpc/presence reports the running instances without
+// asking them, and notifies about changes.
 package discovery
 
 import (
@@ -22,48 +28,56 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/internal/discoverywire"
 )
 
-// Filter says who is asked.
+// DefaultTopic is the topic on which servers are asked about themselves.
+const DefaultTopic = discoverywire.DefaultTopic
+
+const defaultTimeout = 2 * time.Second
+
+// Filter selects the servers to ask.
 type Filter struct {
 	// Service is the name of a service; "" means all.
 	Service string
 	// Instance is the id of a server; "" means all.
 	Instance string
-	// Topic is where to ask; "" means rpc.DefaultDiscoveryTopic.
+	// Topic is the discovery topic; "" means DefaultTopic.
 	Topic string
-	// Timeout is how long answers are waited for; 0 means two seconds. The end of the
-	// context ends it, too, with an error.
+	// Timeout is how long to wait for answers; 0 means two seconds.
 	Timeout time.Duration
 }
 
-// Ping asks who is there. With an error it returns those who answered before it.
+// Ping asks servers whether they are reachable. If it returns an error, for example because
+// ctx has ended, it also returns the answers that arrived before.
 func Ping(ctx context.Context, c *rpc.Client, f Filter, opts ...rpc.CallOption) ([]rpc.Pong, error) {
-	return ask(ctx, c, f, rpc.PingMethod, opts, func(p rpc.Pong) (string, string) { return p.Service, p.Instance })
+	return ask(ctx, c, f, discoverywire.MethodPing, opts, func(p rpc.Pong) (string, string) { return p.Service, p.Instance })
 }
 
-// Info asks what is served. With an error it returns the answers before it.
+// Info asks servers what they serve. If it returns an error it also returns the answers
+// that arrived before.
 func Info(ctx context.Context, c *rpc.Client, f Filter, opts ...rpc.CallOption) ([]rpc.ServiceInfo, error) {
-	return ask(ctx, c, f, rpc.InfoMethod, opts, func(i rpc.ServiceInfo) (string, string) { return i.Service, i.Instance })
+	return ask(ctx, c, f, discoverywire.MethodInfo, opts, func(i rpc.ServiceInfo) (string, string) { return i.Service, i.Instance })
 }
 
-// Stats asks for counts. With an error it returns the answers before it.
+// Stats asks servers for their counts. If it returns an error it also returns the answers
+// that arrived before.
 func Stats(ctx context.Context, c *rpc.Client, f Filter, opts ...rpc.CallOption) ([]rpc.ServiceStats, error) {
-	return ask(ctx, c, f, rpc.StatsMethod, opts, func(s rpc.ServiceStats) (string, string) { return s.Service, s.Instance })
+	return ask(ctx, c, f, discoverywire.MethodStats, opts, func(s rpc.ServiceStats) (string, string) { return s.Service, s.Instance })
 }
 
 func ask[A any](ctx context.Context, c *rpc.Client, f Filter, method string, opts []rpc.CallOption, name func(A) (service, instance string)) ([]A, error) {
 	if f.Topic == "" {
-		f.Topic = rpc.DefaultDiscoveryTopic
+		f.Topic = DefaultTopic
 	}
 	if f.Timeout <= 0 {
-		f.Timeout = 2 * time.Second
+		f.Timeout = defaultTimeout
 	}
 	opts = append([]rpc.CallOption{rpc.Timeout(f.Timeout)}, opts...)
-	answers, err := rpc.Gather[A](ctx, c, f.Topic, method, &rpc.DiscoveryRequest{Service: f.Service, Instance: f.Instance}, opts...)
+	answers, err := rpc.Gather[A](ctx, c, f.Topic, method, &discoverywire.Request{Service: f.Service, Instance: f.Instance}, opts...)
 	var all []A
 	for _, a := range answers {
-		if a.Resp != nil { // who can't answer is not told of
+		if a.Resp != nil { // an error is no answer to the question
 			all = append(all, *a.Resp)
 		}
 	}

@@ -56,20 +56,18 @@ func TestDiscovery(t *testing.T) {
 			}
 			begun := time.Now()
 			for i := range 2 {
-				s, err := rpc.NewServer(b, rpc.Discoverable(), rpc.Instance(fmt.Sprint("adder-", i)))
+				s, err := rpc.NewServer(b, rpc.WithDiscovery(), rpc.WithInstance(fmt.Sprint("adder-", i)))
 				require.NoError(t, err)
 				require.NoError(t, s.Register(rpc.Service{Name: "adder", Version: "1.2", Description: "adds", Metadata: map[string]string{"zone": "a"},
 					Methods: []rpc.Method{rpc.NewMethod("Inc", func(_ context.Context, n *number) (*number, error) { return &number{n.N + 1}, nil })}}))
-				_, err = s.Start(ctx, "adder")
-				require.NoError(t, err)
+				require.NoError(t, s.Listen("adder"))
 				require.NoError(t, s.Ready(ctx))
 				defer func() { require.NoError(t, s.Shutdown(ctx)) }()
 			}
-			failer, err := rpc.NewServer(b, rpc.Discoverable())
+			failer, err := rpc.NewServer(b, rpc.WithDiscovery())
 			require.NoError(t, err)
 			require.NoError(t, rpc.Handle(failer, "Fail", func(context.Context, *number) (*number, error) { return nil, errors.New("always") }))
-			_, err = failer.Start(ctx, "failer")
-			require.NoError(t, err)
+			require.NoError(t, failer.Listen("failer"))
 			require.NoError(t, failer.Ready(ctx))
 			defer func() { require.NoError(t, failer.Shutdown(ctx)) }()
 
@@ -140,12 +138,12 @@ func Example() {
 	if err := b.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
 		panic(err)
 	}
-	s, err := rpc.NewServer(b, rpc.Discoverable(), rpc.Instance("greeter-0"))
+	s, err := rpc.NewServer(b, rpc.WithDiscovery(), rpc.WithInstance("greeter-0"))
 	if err != nil {
 		panic(err)
 	}
 	defer s.Shutdown(ctx)
-	if _, err := s.Start(ctx, "greeter"); err != nil {
+	if err := s.Listen("greeter"); err != nil {
 		panic(err)
 	}
 	c, err := rpc.NewClient(b)

@@ -36,7 +36,6 @@ func FuzzServiceInfo(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		roundTrip[rpc.ServiceInfo](t, data)
 		roundTrip[rpc.Pong](t, data)
-		roundTrip[rpc.DiscoveryRequest](t, data)
 	})
 }
 

@@ -12,67 +12,71 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// Announcer announces one instance until it is closed. All methods are safe for
-// concurrent use.
-type Announcer struct {
-	bus    *bus.Bus
-	cfg    *config
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	ended  chan struct{} // closed by run, last of all
-	news   chan struct{} // holds a token when the instance has changed
+// closeTimeout bounds Close of announcers and watchers.
+const closeTimeout = 10 * time.Second
 
-	mu       sync.Mutex
-	instance Instance
-	told     bool // an announcement may have been read
+// Announcer announces one instance until it is closed. All methods are safe for concurrent
+// use.
+type Announcer struct {
+	bus     *bus.Bus
+	cfg     *config
+	ctx     context.Context // ends when Shutdown begins
+	cancel  context.CancelFunc
+	ended   chan struct{} // closed at the end of run
+	updated chan struct{} // holds a token when the instance has changed
+
+	mu        sync.Mutex
+	instance  Instance
+	published bool // watchers may list the instance
 }
 
-// Announce begins to announce i on b, which it does not take over: close the announcer
-// first. It waits for nothing: the topic is created in the background, and both are
-// tried again while the broker is away. It fails when i breaks a bound.
-func Announce(b *bus.Bus, i Instance, opts ...Option) (*Announcer, error) {
+// NewAnnouncer starts to announce i on b. The announcer does not own b: close the announcer
+// first. NewAnnouncer does not wait for a broker: the announcer creates the topic in the
+// background, and tries again while the broker is unavailable. It returns an error if i
+// exceeds a bound.
+func NewAnnouncer(b *bus.Bus, i Instance, opts ...Option) (*Announcer, error) {
 	cfg, err := configure(opts)
 	if err != nil {
 		return nil, err
 	}
 	if b == nil {
-		return nil, errors.New("presence: the bus is nil")
+		return nil, errors.New("presence: NewAnnouncer: the bus must not be nil")
 	}
 	if i.Started.IsZero() {
 		i.Started = time.Now()
 	}
-	a := &Announcer{bus: b, cfg: cfg, instance: i.clone(), ended: make(chan struct{}), news: make(chan struct{}, 1)}
-	if _, err := a.announcement(false).Encode(); err != nil {
+	a := &Announcer{bus: b, cfg: cfg, instance: i.clone(), ended: make(chan struct{}), updated: make(chan struct{}, 1)}
+	if _, err := a.announcement(false).encode(); err != nil {
 		return nil, err
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
-	go a.run()
+	go a.run() // Shutdown waits for it
 	return a, nil
 }
 
-// SetTopics changes what the instance serves, and announces that at once. It fails,
-// and changes nothing, when a bound is broken.
+// SetTopics replaces the topics that the instance serves, and announces the change at once.
+// It returns an error, and changes nothing, if a bound is exceeded.
 func (a *Announcer) SetTopics(topics ...string) error {
 	a.mu.Lock()
 	changed := a.instance.clone()
 	changed.Topics = append([]string(nil), topics...)
-	if _, err := (Announcement{Instance: changed, TTL: a.cfg.ttl()}).Encode(); err != nil {
+	if _, err := (announcement{Instance: changed, ttl: a.cfg.ttl()}).encode(); err != nil {
 		a.mu.Unlock()
 		return err
 	}
 	a.instance = changed
 	a.mu.Unlock()
 	select {
-	case a.news <- struct{}{}:
+	case a.updated <- struct{}{}:
 	default:
 	}
 	return nil
 }
 
-// Close takes the announcement back, which it waits for under ctx, and fails when that
-// can't be done: then watchers forget the instance after its time to live. It is
-// idempotent, in that a later call finds nothing to do.
-func (a *Announcer) Close(ctx context.Context) error {
+// Shutdown stops the announcer, and announces that the instance has left. If it returns an
+// error, because ctx has ended or the broker is unavailable, watchers list the instance
+// until its time to live has passed. A further call does nothing.
+func (a *Announcer) Shutdown(ctx context.Context) error {
 	a.cancel()
 	select {
 	case <-a.ended:
@@ -80,40 +84,47 @@ func (a *Announcer) Close(ctx context.Context) error {
 		return fmt.Errorf("presence: the announcer did not end in time: %w", ctx.Err())
 	}
 	a.mu.Lock()
-	told := a.told
-	a.told = false
+	published := a.published
+	a.published = false
 	a.mu.Unlock()
-	if !told {
+	if !published {
 		return nil
 	}
 	if err := a.publish(ctx, true); err != nil {
-		return fmt.Errorf("presence: take back the announcement: %w", err)
+		return fmt.Errorf("presence: withdraw the announcement: %w", err)
 	}
 	return nil
 }
 
-func (a *Announcer) announcement(gone bool) Announcement {
+// Close is Shutdown with a bound of ten seconds.
+func (a *Announcer) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return a.Shutdown(ctx)
+}
+
+func (a *Announcer) announcement(gone bool) announcement {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return Announcement{Instance: a.instance.clone(), Gone: gone, TTL: a.cfg.ttl()}
+	return announcement{Instance: a.instance.clone(), gone: gone, ttl: a.cfg.ttl()}
 }
 
 func (a *Announcer) run() {
 	defer close(a.ended)
-	for made := false; ; {
-		err := a.once(&made)
+	for created := false; ; {
+		err := a.announce(&created)
 		if a.ctx.Err() != nil || bus.CodeOf(err) == bus.CodeClosed {
 			return
 		}
 		if err != nil {
-			made = false // the topic may have been deleted
-			a.cfg.logger.Warn("the instance can't be announced", "topic", a.cfg.spec.Name, "error", err)
+			created = false // the topic may have been deleted
+			a.cfg.logger.Warn("presence: the instance cannot be announced", "topic", a.cfg.spec.Name, "error", err)
 		}
-		// Instances that were started together shall not announce themselves together.
+		// A random part spreads the announcements of instances that started together.
 		t := time.NewTimer(a.cfg.interval - rand.N(a.cfg.interval/5))
 		select {
 		case <-t.C:
-		case <-a.news:
+		case <-a.updated:
 		case <-a.ctx.Done():
 		}
 		t.Stop()
@@ -123,26 +134,34 @@ func (a *Announcer) run() {
 	}
 }
 
-func (a *Announcer) once(made *bool) error {
+// announce publishes one announcement. It creates the topic first unless *created is true.
+func (a *Announcer) announce(created *bool) error {
 	ctx, cancel := context.WithTimeout(a.ctx, max(a.cfg.interval, 10*time.Second))
 	defer cancel()
-	if !*made {
+	if !*created {
 		if err := a.bus.EnsureTopic(ctx, a.cfg.spec); err != nil {
 			return err
 		}
-		*made = true
+		*created = true
 	}
 	a.mu.Lock()
-	a.told = true
+	a.published = true
 	a.mu.Unlock()
 	return a.publish(ctx, false)
 }
 
 func (a *Announcer) publish(ctx context.Context, gone bool) error {
-	m, err := a.announcement(gone).Encode()
+	r, err := a.announcement(gone).encode()
 	if err != nil {
 		return err
 	}
-	m.SetContext(delivery.ExistingTopic(ctx))
-	return a.bus.Publish(a.cfg.spec.Name, m)
+	r.Topic = a.cfg.spec.Name
+	outcome := make(chan error, 1)
+	a.bus.PublishRecord(delivery.ExistingTopic(ctx), r, func(o bus.Outcome) { outcome <- o.Err })
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -1,41 +1,47 @@
-// Package presence lets instances of services know of each other over a bus: each
-// announces itself on one topic again and again, and who watches the topic knows who
-// is there.
+// Package presence tells the instances of services about each other over a bus. Each
+// instance announces itself on one topic at an interval, and a watcher of that topic has
+// the list of the running instances.
 //
-//	a, err := presence.Announce(b, presence.Instance{Service: "greeter", ID: "greeter-0", Topics: []string{"greeter"}})
-//	defer a.Close(ctx)
+//	a, err := presence.NewAnnouncer(b, presence.Instance{Service: "greeter", ID: "greeter-0", Topics: []string{"greeter"}})
+//	defer a.Close()
 //
-//	w, err := presence.Watch(b)
-//	defer w.Close(ctx)
+//	w, err := presence.NewWatcher(b)
+//	defer w.Close()
 //	err = w.Ready(ctx)
-//	for _, i := range w.Instances() { ... }
+//	for _, i := range w.Instances("") { ... }
 //
-// Servers of package rpc announce themselves with rpc.Discoverable.
+// Servers of package rpc announce themselves with the option rpc.WithDiscovery.
 //
 // # Semantics
 //
-// An instance is there from when its first announcement is read until it says that it
-// leaves, or nothing of it was read for its time to live, which it announces: three
-// intervals and a second. Times are those of the reader's clock, so clocks may differ.
-// A watcher that starts on a transport that keeps a log reads back as far as its own
-// time to live, so that it knows of everybody at once, and of those that died lately
-// for as long; elsewhere it hears of everybody within an interval. While the broker is
-// away nobody is heard, and after their time to live instances are forgotten that may
-// live: Ready and Since tell when knowledge begins.
+// A watcher lists an instance from its first announcement until the instance announces that
+// it leaves, or until its time to live has passed without an announcement. The time to live
+// is part of the announcement: three intervals and one second. The watcher measures it with
+// its own clock, so the clocks of machines may differ.
 //
-// It is a hint, not a lock: two watchers need not know the same at the same moment.
+// On a transport that keeps a log, a new watcher reads back as far as its own time to live.
+// It then lists all running instances at once, and also those that crashed within that
+// time. On other transports it has heard from all instances after one interval.
+//
+// While the broker is unavailable no announcements arrive, and the watcher removes
+// instances whose time to live has passed, although they may be running. Ready and Since
+// report since when the list is complete.
+//
+// # What it does not do
+//
+// Presence is a hint, not a lock: two watchers may have different lists at the same time.
 //
 // # The wire
 //
-// An announcement is a message with the header trunkline-presence, "1 here" or "1
-// gone": version, one space, what it says. Its key is the service, "/", and the
-// instance's id. The payload is JSON:
+// An announcement is a message with the header trunkline-presence. Its value is "1 here" or
+// "1 gone": the version, one space, and what the message announces. The key is the service,
+// "/", and the id of the instance. The payload is JSON:
 //
 //	{"service": "greeter", "instance": "greeter-0", "version": "1.2.0",
 //	 "topics": ["greeter"], "metadata": {"zone": "a"},
 //	 "started": "2026-01-02T15:04:05Z", "ttl_ms": 10000}
 //
-// service and instance are needed, at most 100 and 200 bytes; at most 256 topics, 64
-// entries of metadata and 32 KiB in all. ttl_ms is from 1 to 3,600,000; without it 10
-// s hold. Fields that are not known are ignored, so is a message of another version.
+// service (at most 100 bytes) and instance (at most 200 bytes) are required. There are at
+// most 256 topics, 64 metadata entries and 32 KiB in all. ttl_ms is from 1 to 3,600,000;
+// the default is 10,000. Receivers ignore unknown fields, and messages of another version.
 package presence

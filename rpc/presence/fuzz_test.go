@@ -1,53 +1,50 @@
-package presence_test
+package presence
 
 import (
 	"reflect"
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
-	"github.com/trunkline/trunkline/rpc/presence"
+	"github.com/trunkline/trunkline/bus"
 )
 
-// Whatever comes in, Decode returns; and what it accepts can be announced again, unless
-// it is longer when it is written out.
+// FuzzDecode checks that decode returns for any input, and that an announcement which it
+// accepts can be encoded and decoded again without a change.
 func FuzzDecode(f *testing.F) {
-	for _, a := range []presence.Announcement{
-		{Instance: presence.Instance{Service: "s", ID: "i"}, TTL: time.Second},
-		{Instance: presence.Instance{Service: "s", ID: "i", Version: "1", Topics: []string{"a", "b"}, Metadata: map[string]string{"k": "v"},
-			Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}, Gone: true, TTL: time.Hour},
+	for _, a := range []announcement{
+		{Instance: Instance{Service: "s", ID: "i"}, ttl: time.Second},
+		{Instance: Instance{Service: "s", ID: "i", Version: "1", Topics: []string{"a", "b"}, Metadata: map[string]string{"k": "v"},
+			Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}, gone: true, ttl: time.Hour},
 	} {
-		m, err := a.Encode()
+		r, err := a.encode()
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(m.Metadata.Get(presence.Header), []byte(m.Payload))
+		value, _ := r.Header(header)
+		f.Add(value, []byte(r.Payload))
 	}
 	f.Add("1 here", []byte(`{"service":"s","instance":"i","ttl_ms":3600001}`))
 	f.Add("2 here", []byte(`{}`))
 	f.Add("1 gone", []byte(`[`))
-	f.Fuzz(func(t *testing.T, header string, payload []byte) {
-		m := message.NewMessage("id", payload)
-		m.Metadata.Set(presence.Header, header)
-		a, err := presence.Decode(m)
+	f.Fuzz(func(t *testing.T, value string, body []byte) {
+		a, err := decode(&bus.Record{Headers: []bus.Header{{Key: header, Value: value}}, Payload: body})
 		if err != nil {
 			if len(err.Error()) > 200 {
-				t.Fatalf("the error is as long as what came: %d bytes", len(err.Error()))
+				t.Fatalf("the error text has %d bytes", len(err.Error()))
 			}
 			return
 		}
-		if a.TTL < time.Millisecond || a.TTL > time.Hour {
-			t.Fatalf("it holds for %v", a.TTL)
+		if a.ttl < time.Millisecond || a.ttl > time.Hour {
+			t.Fatalf("the time to live is %v", a.ttl)
 		}
-		again, err := a.Encode()
+		again, err := a.encode()
 		if err != nil {
-			if len(payload) > 4096 {
-				return
+			if len(body) > 4096 {
+				return // the encoding may be longer than it was
 			}
 			t.Fatalf("%+v: %v", a, err)
 		}
-		b, err := presence.Decode(again)
+		b, err := decode(again)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,16 +42,16 @@ func newLog(t *testing.T) *memory.Log {
 }
 
 func watch(t *testing.T, b *bus.Bus) *presence.Watcher {
-	w, err := presence.Watch(b)
+	w, err := presence.NewWatcher(b)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.Close(context.Background())) })
+	t.Cleanup(func() { require.NoError(t, w.Close()) })
 	return w
 }
 
 func announce(t *testing.T, b *bus.Bus, id string, topics ...string) *presence.Announcer {
-	a, err := presence.Announce(b, presence.Instance{Service: "s", ID: id, Topics: topics})
+	a, err := presence.NewAnnouncer(b, presence.Instance{Service: "s", ID: id, Topics: topics})
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = a.Close(context.Background()) })
+	t.Cleanup(func() { _ = a.Close() })
 	return a
 }
 
@@ -102,8 +102,8 @@ func TestComingAndGoing(t *testing.T) {
 
 				time.Sleep(time.Minute) // heartbeats keep them
 				require.Equal(t, []string{"early", "late"}, ids(w))
-				require.NoError(t, late.Close(t.Context()))
-				require.NoError(t, late.Close(t.Context()))
+				require.NoError(t, late.Close())
+				require.NoError(t, late.Close())
 				synctest.Wait()
 				require.Equal(t, []string{"early"}, ids(w), "it said that it leaves")
 				require.Equal(t, 1, w.Serving("b"))
@@ -167,8 +167,8 @@ func TestAfterTheBus(t *testing.T) {
 	require.NoError(t, w.Ready(t.Context()))
 	require.NoError(t, b.Close())
 	require.Eventually(t, func() bool { return bus.CodeOf(w.Ready(t.Context())) == bus.CodeClosed }, time.Minute, time.Millisecond)
-	_ = a.Close(t.Context()) // it may have had nothing to take back
-	require.NoError(t, w.Close(t.Context()))
+	_ = a.Close() // it may have had nothing to take back
+	require.NoError(t, w.Close())
 }
 
 // What is not an announcement is passed over.
@@ -193,7 +193,7 @@ func TestStrangersDoNoHarm(t *testing.T) {
 
 func said(what, payload string) *message.Message {
 	m := message.NewMessage("id", []byte(payload))
-	m.Metadata.Set(presence.Header, what)
+	m.Metadata.Set("trunkline-presence", what)
 	return m
 }
 
@@ -210,17 +210,17 @@ func TestWhatCanNotBeAnnounced(t *testing.T) {
 		{Service: "s", ID: "i", Topics: make([]string, 1000)}, {Service: "s", ID: "i", Metadata: many},
 		{Service: "s", ID: "i", Metadata: map[string]string{"a": strings.Repeat("x", 40_000)}},
 	} {
-		_, err := presence.Announce(b, i)
+		_, err := presence.NewAnnouncer(b, i)
 		require.Error(t, err)
 		require.Less(t, len(err.Error()), 200)
 	}
-	for _, o := range []presence.Option{presence.Interval(0), presence.Interval(time.Hour), presence.WithLogger(nil)} {
-		_, err := presence.Watch(b, o)
+	for _, o := range []presence.Option{presence.WithInterval(0), presence.WithInterval(time.Hour), presence.WithLogger(nil)} {
+		_, err := presence.NewWatcher(b, o)
 		require.Error(t, err)
 	}
-	_, err := presence.Watch(nil)
+	_, err := presence.NewWatcher(nil)
 	require.Error(t, err)
-	_, err = presence.Announce(nil, presence.Instance{Service: "s", ID: "i"})
+	_, err = presence.NewAnnouncer(nil, presence.Instance{Service: "s", ID: "i"})
 	require.Error(t, err)
 }
 
@@ -236,20 +236,20 @@ func ExampleWatcher() {
 		panic(err)
 	}
 	defer b.Close()
-	w, err := presence.Watch(b)
+	w, err := presence.NewWatcher(b)
 	if err != nil {
 		panic(err)
 	}
-	defer w.Close(ctx)
+	defer w.Close()
 	if err := w.Ready(ctx); err != nil {
 		panic(err)
 	}
 	changed := w.Changed()
-	a, err := presence.Announce(b, presence.Instance{Service: "greeter", ID: "greeter-0", Topics: []string{"greeter"}})
+	a, err := presence.NewAnnouncer(b, presence.Instance{Service: "greeter", ID: "greeter-0", Topics: []string{"greeter"}})
 	if err != nil {
 		panic(err)
 	}
-	defer a.Close(ctx)
+	defer a.Close()
 	<-changed
 	for _, i := range w.Instances("greeter") {
 		fmt.Println(i.ID, i.Topics)

@@ -11,26 +11,32 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// maxInstances bounds what a watcher keeps.
+// maxInstances bounds the list of a watcher.
 const maxInstances = 10_000
 
-// Watcher knows who is there. All methods are safe for concurrent use.
+// The pauses between attempts to read the announcements.
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+// Watcher lists the running instances. All methods are safe for concurrent use.
 type Watcher struct {
 	bus    *bus.Bus
 	cfg    *config
 	cancel context.CancelFunc
-	ended  chan struct{} // closed by run, last of all
+	ended  chan struct{} // closed at the end of run
 
 	mu      sync.Mutex
-	known   map[string]*member // by service and id
-	serving map[string]int     // instances by topic
-	since   time.Time          // when it began to hear, without a break; zero when it does not
-	cause   error              // why it does not
-	changed chan struct{}      // closed and replaced when one of the former changes
-	over    bool               // run has ended
-	sub     *bus.Subscription  // nil while there is none
+	members map[string]*member // by service and id
+	serving map[string]int     // the number of instances by topic
+	since   time.Time          // since when announcements are read without a break; zero if they are not
+	cause   error              // why they are not
+	changed chan struct{}      // closed and replaced when one of the fields above changes
+	closed  bool               // run has ended
+	sub     *bus.Subscription  // nil if there is none
 
-	skip bool // run's: the last subscription ended at a record that is no message
+	skipUndecodable bool // of run: the last subscription ended at an undecodable record
 }
 
 type member struct {
@@ -39,59 +45,60 @@ type member struct {
 	until  time.Time
 }
 
-// Watch begins to watch on b, which it does not take over: close the watcher first. It
-// waits for nothing; Ready does.
-func Watch(b *bus.Bus, opts ...Option) (*Watcher, error) {
+// NewWatcher starts to watch the announcements on b. The watcher does not own b: close the
+// watcher first. NewWatcher does not wait for a broker; Ready does.
+func NewWatcher(b *bus.Bus, opts ...Option) (*Watcher, error) {
 	cfg, err := configure(opts)
 	if err != nil {
 		return nil, err
 	}
 	if b == nil {
-		return nil, errors.New("presence: the bus is nil")
+		return nil, errors.New("presence: NewWatcher: the bus must not be nil")
 	}
 	w := &Watcher{bus: b, cfg: cfg, ended: make(chan struct{}), changed: make(chan struct{}),
-		known: map[string]*member{}, serving: map[string]int{}}
+		members: map[string]*member{}, serving: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	go w.run(ctx)
+	go w.run(ctx) // Shutdown waits for it
 	return w, nil
 }
 
-// Ready waits until announcements are heard, or ctx ends: then it says why not yet.
+// Ready waits until the watcher reads announcements. If ctx ends first the error says what
+// prevents it.
 func (w *Watcher) Ready(ctx context.Context) error {
 	for {
 		w.mu.Lock()
-		since, over, cause, changed := w.since, w.over, w.cause, w.changed
+		since, closed, cause, changed := w.since, w.closed, w.cause, w.changed
 		w.mu.Unlock()
 		switch {
 		case !since.IsZero():
 			return nil
-		case over:
+		case closed:
 			return fmt.Errorf("presence: the watcher is closed: %w", errors.Join(cause, &bus.Error{Code: bus.CodeClosed, Op: "watch", Topic: w.cfg.spec.Name}))
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("presence: nothing is heard yet: %w", errors.Join(ctx.Err(), cause))
+			return fmt.Errorf("presence: the watcher does not read announcements yet: %w", errors.Join(ctx.Err(), cause))
 		}
 	}
 }
 
-// Since returns when it began to hear announcements without a break, as far as that is
-// known: zero while it does not. After an interval, three to be sure, it knows of
-// everybody who is there.
+// Since returns since when the watcher has read announcements without a break, and the zero
+// time while it does not read them. One interval later the list is complete, unless
+// announcements were lost; three intervals later also then.
 func (w *Watcher) Since() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.since
 }
 
-// Instances returns those that are there, of one service or with "" of all, in the
-// order of their services and ids.
+// Instances returns the running instances of a service, or of all services for "", sorted by
+// service and id.
 func (w *Watcher) Instances(service string) []Instance {
 	w.mu.Lock()
-	all := make([]Instance, 0, len(w.known))
-	for _, m := range w.known {
+	all := make([]Instance, 0, len(w.members))
+	for _, m := range w.members {
 		if service == "" || m.Service == service {
 			all = append(all, m.Instance.clone())
 		}
@@ -101,24 +108,24 @@ func (w *Watcher) Instances(service string) []Instance {
 	return all
 }
 
-// Serving returns how many instances there are that serve the topic.
+// Serving returns the number of instances that serve the topic.
 func (w *Watcher) Serving(topic string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.serving[topic]
 }
 
-// Changed returns a channel that is closed at the next change of what the other
-// methods return.
+// Changed returns a channel that is closed at the next change of what the other methods
+// return. Call it before them, so that no change is missed.
 func (w *Watcher) Changed() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.changed
 }
 
-// Close ends the watching; what is known stays as it is. It is idempotent, and fails
-// when ctx ends first.
-func (w *Watcher) Close(ctx context.Context) error {
+// Shutdown stops the watcher. The list stays as it is. Shutdown returns an error if ctx ends
+// first. It may be called several times.
+func (w *Watcher) Shutdown(ctx context.Context) error {
 	w.cancel()
 	select {
 	case <-w.ended:
@@ -128,42 +135,50 @@ func (w *Watcher) Close(ctx context.Context) error {
 	}
 }
 
-// run keeps a subscription until ctx ends or the bus is closed.
+// Close is Shutdown with a bound of ten seconds.
+func (w *Watcher) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return w.Shutdown(ctx)
+}
+
+// run reads announcements until ctx ends or the bus is closed.
 func (w *Watcher) run(ctx context.Context) {
 	defer close(w.ended)
 	defer w.finish()
-	pause := 100 * time.Millisecond
+	pause := minPause
 	for {
-		heard, err := w.hear(ctx)
+		ready, err := w.read(ctx)
 		if ctx.Err() != nil || bus.CodeOf(err) == bus.CodeClosed {
 			w.set(time.Time{}, err)
 			return
 		}
-		if heard {
-			pause = 100 * time.Millisecond
+		if ready {
+			pause = minPause
 		}
 		w.set(time.Time{}, err)
-		w.cfg.logger.Warn("announcements can't be heard", "topic", w.cfg.spec.Name, "error", err)
+		w.cfg.logger.Warn("presence: announcements cannot be read", "topic", w.cfg.spec.Name, "error", err)
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 		}
 		t.Stop()
-		pause = min(2*pause, 5*time.Second)
+		pause = min(2*pause, maxPause)
 	}
 }
 
-// hear subscribes, and returns when that has ended.
-func (w *Watcher) hear(ctx context.Context) (heard bool, err error) {
-	making, cancel := context.WithTimeout(ctx, 30*time.Second)
-	err = w.bus.EnsureTopic(making, w.cfg.spec)
+// read subscribes to the topic, and returns when the subscription has ended. ready reports
+// whether it was ready.
+func (w *Watcher) read(ctx context.Context) (ready bool, err error) {
+	preparing, cancel := context.WithTimeout(ctx, 30*time.Second)
+	err = w.bus.EnsureTopic(preparing, w.cfg.spec)
 	cancel()
 	if err != nil {
 		return false, err
 	}
 	start := bus.FromNewest()
-	if w.bus.Capabilities().Replay && !w.skip {
+	if w.bus.Capabilities().Replay && !w.skipUndecodable {
 		start = bus.FromTime(time.Now().Add(-w.cfg.ttl()))
 	}
 	opts := []bus.SubscribeOption{bus.NoGroup(), start}
@@ -174,92 +189,94 @@ func (w *Watcher) hear(ctx context.Context) (heard bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// A break in between is not seen here, and harmless: what was missed is read when
-	// the subscription goes on, where there is a log.
+	// The subscription recovers from interruptions by itself. Where there is a log it then
+	// reads what it has missed.
 	w.mu.Lock()
 	w.sub = sub
 	w.mu.Unlock()
 	if err = sub.Ready(ctx); err == nil {
-		heard = true
+		ready = true
 		w.set(time.Now(), nil)
 	}
-	<-sub.Done() // it ends with ctx too
+	<-sub.Done() // ctx ends it too
 	if e := sub.Err(); e != nil {
-		w.skip = bus.CodeOf(e) == bus.CodeUndecodable
-		return heard, e
+		w.skipUndecodable = bus.CodeOf(e) == bus.CodeUndecodable
+		return ready, e
 	}
-	return heard, &bus.Error{Code: bus.CodeClosed, Op: "watch", Topic: w.cfg.spec.Name, Reason: "the bus is being closed"}
+	return ready, &bus.Error{Code: bus.CodeClosed, Op: "watch", Topic: w.cfg.spec.Name, Reason: "the bus is closing"}
 }
 
 func (w *Watcher) handle(_ context.Context, d *bus.Delivery) error {
-	a, err := Decode(d.Message())
+	a, err := decode(d.Record)
 	if err != nil {
-		w.cfg.logger.Debug("not an announcement", "topic", d.Record.Topic, "offset", d.Record.Offset, "error", err)
+		w.cfg.logger.Debug("presence: message ignored", "topic", d.Record.Topic, "offset", d.Record.Offset, "error", err)
 		return nil
 	}
 	w.apply(a)
 	return nil
 }
 
-func (w *Watcher) apply(a Announcement) {
+func (w *Watcher) apply(a announcement) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.since.IsZero() && w.sub != nil { // see expire
 		w.since = time.Now()
-		w.tell()
+		w.notify()
 	}
 	key := a.Service + "/" + a.ID
-	m := w.known[key]
+	m := w.members[key]
 	switch {
-	case a.Gone:
+	case a.gone:
 		if m != nil {
-			w.forget(key, m)
-			w.tell()
+			w.remove(key, m)
+			w.notify()
 		}
 		return
-	case m == nil && len(w.known) >= maxInstances:
-		w.cfg.logger.Warn("an instance is not taken note of: there are too many", "limit", maxInstances, "service", a.Service, "instance", a.ID)
+	case m == nil && len(w.members) >= maxInstances:
+		w.cfg.logger.Warn("presence: instance ignored: the list is full", "limit", maxInstances, "service", a.Service, "instance", a.ID)
 		return
 	case m == nil:
 		m = &member{}
-		w.known[key] = m
-		m.expiry = time.AfterFunc(a.TTL, func() { w.expire(key, m) })
+		w.members[key] = m
+		m.expiry = time.AfterFunc(a.ttl, func() { w.expire(key, m) })
 	default:
-		m.expiry.Reset(a.TTL)
+		m.expiry.Reset(a.ttl)
 	}
-	m.until = time.Now().Add(a.TTL)
+	m.until = time.Now().Add(a.ttl)
 	same := m.ID != "" && slices.Equal(m.Topics, a.Topics) && m.Version == a.Version && m.Started.Equal(a.Started)
 	w.count(m.Topics, -1)
 	m.Instance = a.Instance
 	w.count(m.Topics, +1)
 	if !same {
-		w.tell()
+		w.notify()
 	}
 }
 
+// expire removes an instance whose time to live has passed.
 func (w *Watcher) expire(key string, m *member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over || w.known[key] != m || time.Now().Before(m.until) {
+	if w.closed || w.members[key] != m || time.Now().Before(m.until) {
 		return
 	}
-	if w.sub != nil { // announcements may come before hear has it
+	if w.sub != nil { // announcements may arrive before read has stored it
 		if assigned, cause := w.sub.Assigned(); !assigned {
-			// Nobody is heard now. What is known begins anew with the next that is.
+			// No announcements are read now. The next one sets since again.
 			w.since, w.cause = time.Time{}, cause
 		}
 	}
-	w.forget(key, m)
-	w.tell()
+	w.remove(key, m)
+	w.notify()
 }
 
-// forget and count: mu is held.
-func (w *Watcher) forget(key string, m *member) {
+// remove removes an instance. w.mu is held.
+func (w *Watcher) remove(key string, m *member) {
 	m.expiry.Stop()
 	w.count(m.Topics, -1)
-	delete(w.known, key)
+	delete(w.members, key)
 }
 
+// count adds by to the number of instances of each topic. w.mu is held.
 func (w *Watcher) count(topics []string, by int) {
 	for _, t := range topics {
 		if w.serving[t] += by; w.serving[t] == 0 {
@@ -268,8 +285,8 @@ func (w *Watcher) count(topics []string, by int) {
 	}
 }
 
-// tell wakes those who wait for a change. mu is held.
-func (w *Watcher) tell() {
+// notify closes and replaces changed. w.mu is held.
+func (w *Watcher) notify() {
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
@@ -278,16 +295,16 @@ func (w *Watcher) set(since time.Time, cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.since, w.cause = since, cause
-	w.tell()
+	w.notify()
 }
 
-// finish stops the clocks; what is known stays.
+// finish stops the timers. The list stays as it is.
 func (w *Watcher) finish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.over = true
-	for _, m := range w.known {
+	w.closed = true
+	for _, m := range w.members {
 		m.expiry.Stop()
 	}
-	w.tell()
+	w.notify()
 }

@@ -60,8 +60,7 @@ func TestTraceAndMeasure(t *testing.T) {
 		return nil, status.Error(codes.NotFound, "a secret")
 	}))
 	require.NoError(t, rpc.Handle(s, "broken", func(context.Context, *text) (*text, error) { panic("broken") }))
-	_, err = s.Start(ctx, "greeter")
-	require.NoError(t, err)
+	require.NoError(t, s.Listen("greeter"))
 	defer s.Shutdown(ctx)
 
 	parent, span := tracers.Tracer("test").Start(ctx, "caller")

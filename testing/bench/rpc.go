@@ -113,7 +113,7 @@ func openOurRPC(buses func(*env) (client, server *bus.Bus, err error)) exchange 
 		if err := rpc.Handle(server, "echo", func(_ context.Context, b *[]byte) (*[]byte, error) { return b, nil }); err != nil {
 			return fail(err)
 		}
-		if _, err := server.Start(ctx, topic); err != nil {
+		if err := server.Listen(topic); err != nil {
 			return fail(err)
 		}
 		client, err := rpc.NewClient(cb)

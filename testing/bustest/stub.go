@@ -123,9 +123,8 @@ func (k *Kit) Stub(topic string, replies ...Reply) *Stub {
 	k.mu.Lock()
 	k.stubs = append(k.stubs, s)
 	k.mu.Unlock()
-	sub, err := s.server.Start(context.Background(), topic)
-	fail(err)
-	fail(sub.Ready(w.ctx))
+	fail(s.server.Listen(topic))
+	fail(s.server.Ready(w.ctx))
 	return s
 }
 

@@ -1,0 +1,131 @@
+package rpc
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/bus/codec"
+	"github.com/trunkline/trunkline/rpc/frame"
+)
+
+// ClientOption configures a [Client].
+type ClientOption interface{ applyClient(*clientConfig) error }
+
+// ServerOption configures a [Server].
+type ServerOption interface{ applyServer(*serverConfig) error }
+
+// Option configures a [Client] or a [Server].
+type Option interface {
+	ClientOption
+	ServerOption
+}
+
+type (
+	sharedOption func(*config) error
+	clientOption func(*clientConfig) error
+	serverOption func(*serverConfig) error
+)
+
+func (o sharedOption) applyClient(c *clientConfig) error { return o(&c.config) }
+func (o sharedOption) applyServer(c *serverConfig) error { return o(&c.config) }
+func (o clientOption) applyClient(c *clientConfig) error { return o(c) }
+func (o serverOption) applyServer(c *serverConfig) error { return o(c) }
+
+// config is what clients and servers have in common.
+type config struct {
+	wire         frame.Wire
+	codecs       codecs
+	interceptors []Interceptor
+	logger       *slog.Logger
+	closeTimeout time.Duration
+}
+
+func defaultConfig() config {
+	return config{wire: frame.HeaderWire{}, codecs: defaultCodecs(), logger: slog.Default(), closeTimeout: 10 * time.Second}
+}
+
+// WithWire sets the form of requests and replies as records. Clients and servers of a
+// topic need the same one. The default is [frame.HeaderWire].
+func WithWire(w frame.Wire) Option {
+	return sharedOption(func(c *config) error {
+		if w == nil {
+			return invalidOption("WithWire: the wire must not be nil")
+		}
+		c.wire = w
+		return nil
+	})
+}
+
+// WithCodecs adds codecs, which are found by their content type. codec.Protobuf,
+// codec.JSON and codec.Raw are always there, and can be replaced.
+func WithCodecs(cs ...codec.Codec) Option {
+	return sharedOption(func(c *config) error {
+		for _, k := range cs {
+			switch {
+			case k == nil:
+				return invalidOption("WithCodecs: a codec must not be nil")
+			case k.ContentType() == "" || len(k.ContentType()) > frame.MaxContentType:
+				return invalidOption("WithCodecs: a content type must have 1 to 128 bytes")
+			}
+			c.codecs[k.ContentType()] = k
+		}
+		return nil
+	})
+}
+
+// WithInterceptors wraps every call in the interceptors. The first one is the outermost.
+// The option may be used several times: later interceptors are inside earlier ones.
+func WithInterceptors(interceptors ...Interceptor) Option {
+	return sharedOption(func(c *config) error {
+		for _, i := range interceptors {
+			if i == nil {
+				return invalidOption("WithInterceptors: an interceptor must not be nil")
+			}
+		}
+		c.interceptors = append(c.interceptors, interceptors...)
+		return nil
+	})
+}
+
+// WithLogger sets the logger for errors that cannot be returned to a caller: the stack of
+// a panic, a request that cannot be decoded, a reply topic that cannot be opened. The
+// default is slog.Default().
+func WithLogger(l *slog.Logger) Option {
+	return sharedOption(func(c *config) error {
+		if l == nil {
+			return invalidOption("WithLogger: the logger must not be nil")
+		}
+		c.logger = l
+		return nil
+	})
+}
+
+// WithCloseTimeout bounds Close, and the shutdown at the end of [Server.Run]. The default is
+// ten seconds.
+func WithCloseTimeout(d time.Duration) Option {
+	return sharedOption(func(c *config) error {
+		if d <= 0 {
+			return invalidOption(fmt.Sprintf("WithCloseTimeout: must be greater than 0, got %v", d))
+		}
+		c.closeTimeout = d
+		return nil
+	})
+}
+
+func invalidOption(text string) *Error { return newError(codes.InvalidArgument, text, nil) }
+
+// nameRule describes what validName accepts, for error texts.
+const nameRule = "letters, digits, '.', '_' and '-'"
+
+func validName(s string, limit int) bool {
+	if s == "" || len(s) > limit {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+	}) < 0
+}

@@ -1,0 +1,81 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/rpc/internal/replay"
+)
+
+// errDeclined is the error of a handler of this package that sends no reply.
+var errDeclined = newError(codes.Unimplemented, "no reply", nil)
+
+// run runs the handler, and writes its reply into r. claim is the context of the delivery.
+// If run returns an error there is no reply: the request is redelivered, and perhaps to
+// another server.
+func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *method, r *replay.Reply, begun time.Time) (*replay.Reply, error) {
+	f, ctx := &x.frame, &x.ctx
+	f.Topic = d.Record.Topic
+	x.req = Request{
+		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, ContentType: f.ContentType, Metadata: f.Metadata, Body: f.Body,
+	}
+	ctx.Context.Context, ctx.Until, ctx.exchange = claim, f.Deadline, x
+	m.stats.requests.Add(1)
+	m.stats.inFlight.Add(1)
+	resp, err := s.invokeSafely(ctx, m.invoke, &x.req)
+	ended := time.Now()
+	ctx.End()
+	m.stats.inFlight.Add(-1)
+	m.stats.latency.add(ended.Sub(begun))
+	if err == nil && resp == nil {
+		err = errNeither
+	}
+	*r = replay.Reply{Caller: f.Caller, ID: f.ID, Attempt: f.Attempt}
+	if err == nil {
+		s.counters.handled.Add(1)
+		r.ContentType, r.Metadata, r.Body = resp.ContentType, resp.Metadata, resp.Body
+		return r, nil
+	}
+	if claim.Err() != nil {
+		why := context.Cause(claim)
+		if f.ReplyTo == "" && !s.cfg.atMostOnce || !s.answersUnfinished(why) {
+			return nil, why
+		}
+		err = newError(codes.Unavailable, "the handler was interrupted, because the server is shutting down or has lost the request's partition: "+CodeOf(err).String(), nil)
+	} else if err == errDeclined {
+		r.Declined = true
+		return r, nil
+	}
+	s.counters.handled.Add(1)
+	s.counters.failed.Add(1)
+	r.Status = statusOf(err)
+	if r.Status.Code() == codes.OK { // err has a status, and it is OK
+		r.Status = status.New(codes.Unknown, err.Error())
+	}
+	m.stats.fail(ended, r.Status)
+	if e, ok := errors.AsType[*Error](err); ok && e.undecodable {
+		r.DeadLetter = e
+	}
+	return r, nil
+}
+
+// invokeSafely turns a panic into an error that reveals nothing of the program, and logs
+// the stack.
+func (s *Server) invokeSafely(ctx context.Context, invoke Func, req *Request) (resp *Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.counters.panics.Add(1)
+			s.cfg.logger.ErrorContext(ctx, "rpc: a handler panicked", "topic", req.Topic, "method", req.Method,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			resp, err = nil, errPanicked
+		}
+	}()
+	return invoke(ctx, req)
+}

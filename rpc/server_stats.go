@@ -1,0 +1,64 @@
+package rpc
+
+import "sync/atomic"
+
+// ServerStats are counts since the server was made, and the current value of InFlight. The
+// fields are read one after another, so sums may be off by what happens meanwhile.
+type ServerStats struct {
+	// Requests is the number of messages that the server read, redeliveries included.
+	Requests uint64
+	// Handled is the number of handlers that have ended. Failed is the number of those that
+	// returned an error, and Panics the number of those that panicked, which counts as
+	// failed too.
+	Handled, Failed, Panics uint64
+	// InFlight is the number of requests that the server works on now.
+	InFlight int
+	// Expired is the number of requests that the server did not run because their deadline
+	// had passed.
+	Expired uint64
+	// Canceled is the number of requests that were canceled before or while they ran. The
+	// server did not run or did not answer them.
+	Canceled uint64
+	// CancelNotices is the number of cancel messages that the server read, including those
+	// for requests that it does not have.
+	CancelNotices uint64
+	// Refused is the number of requests that the server answered with Unavailable and did
+	// not run, because it was shutting down.
+	Refused uint64
+	// Replayed is the number of requests that were answered from the replay cache, or with
+	// the reply to an equal request that was running.
+	Replayed uint64
+	// UnknownMethods is the number of requests that were answered with Unimplemented.
+	UnknownMethods uint64
+	// Undecodable is the number of messages that could not be decoded as frames.
+	Undecodable uint64
+	// Ignored is the number of replies and frames of streams that the server read.
+	Ignored uint64
+	// RepliesRefused is the number of requests whose reply topic is not allowed.
+	RepliesRefused uint64
+	// RepliesDropped is the number of replies that can never be published, because their
+	// topic does not exist or the transport rejects them.
+	RepliesDropped uint64
+	// RepliesFailed is the number of failed publications of replies. Their requests are
+	// redelivered.
+	RepliesFailed uint64
+}
+
+type serverCounters struct {
+	requests, handled, failed, panics, expired, replayed, unknownMethods atomic.Uint64
+	undecodable, ignored, repliesRefused, repliesDropped, repliesFailed  atomic.Uint64
+	canceled, refused, cancelMessages                                    atomic.Uint64
+	inFlight                                                             atomic.Int64
+}
+
+// Stats returns the current counts.
+func (s *Server) Stats() ServerStats {
+	n := &s.counters
+	return ServerStats{
+		Requests: n.requests.Load(), Handled: n.handled.Load(), Failed: n.failed.Load(), Panics: n.panics.Load(),
+		InFlight: int(n.inFlight.Load()), Expired: n.expired.Load(), Replayed: n.replayed.Load(),
+		Canceled: n.canceled.Load(), CancelNotices: n.cancelMessages.Load(), Refused: n.refused.Load(),
+		UnknownMethods: n.unknownMethods.Load(), Undecodable: n.undecodable.Load(), Ignored: n.ignored.Load(),
+		RepliesRefused: n.repliesRefused.Load(), RepliesDropped: n.repliesDropped.Load(), RepliesFailed: n.repliesFailed.Load(),
+	}
+}
