@@ -15,14 +15,13 @@ import (
 )
 
 // Checker checks every broker, and the topics that a program needs, at an interval. It
-// keeps one service of a probe registry up to date with the result:
+// keeps one service of a probe registry up to date with the result. The service is Running
+// while everything that the [driver.CheckSpec] requires works. A warning, such as one broker
+// of three that does not answer, is the cause of the Running service. Otherwise the
+// service is NotReady.
 //
-//	OK        Running
-//	WARNING   Running, with the message as the cause: there is less to spare
-//	CRITICAL  NotReady
-//
-// It complements a [Monitor], which notices sooner whether the bus can be used, and does
-// not look at single brokers and topics. If the transport has no brokers to check, the
+// A Checker complements a [Monitor], which notices sooner whether the bus can be used, and
+// does not check single brokers and topics. If the transport has no brokers to check, the
 // service is Running, and its cause says so. All methods are safe for concurrent use.
 type Checker struct {
 	bus  *bus.Bus
@@ -47,8 +46,9 @@ type Check struct {
 	At time.Time
 	// Duration is how long the check took.
 	Duration time.Duration
-	// Err is set when there was nothing to check: its code is CodeUnsupported or CodeClosed.
-	Err error
+	// Skipped says why nothing was checked, with CodeUnsupported if the transport has no
+	// brokers to check. It is nil if the check was made.
+	Skipped error
 }
 
 // AttachChecker starts a checker of the bus, which reports to reg. The checker runs on a
@@ -166,12 +166,17 @@ func (c *Checker) run(ctx context.Context) {
 	c.reg.Update(c.cfg.service, probe.Prepared, nil)
 	for {
 		found := c.check(ctx)
-		if ctx.Err() != nil || bus.CodeOf(found.Err) == bus.CodeClosed {
+		if ctx.Err() != nil || bus.CodeOf(found.Skipped) == bus.CodeClosed {
 			return
 		}
-		c.last.Store(&found)
-		status, pause, cause := c.judge(found)
+		before := c.last.Swap(&found)
+		status, cause := found.verdict()
 		c.reg.Update(c.cfg.service, status, cause)
+		c.log(before, &found)
+		pause := c.cfg.interval
+		if found.Err != nil {
+			pause = min(pause, c.cfg.retry)
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -194,25 +199,43 @@ func (c *Checker) check(ctx context.Context) (found Check) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			found.Health = driver.Health{Status: driver.HealthCritical, Message: fmt.Sprintf("the check panicked: %v", p)}
+			found.Health = driver.Health{Err: &bus.Error{Code: bus.CodeInternal, Op: "check", Reason: fmt.Sprintf("the transport panicked: %v", p)}}
 		}
 		found.At = time.Now()
 		found.Duration = found.At.Sub(began)
 	}()
-	found.Health, found.Err = c.bus.Check(ctx, c.spec)
+	found.Health, found.Skipped = c.bus.Check(ctx, c.spec)
 	return found
 }
 
-func (c *Checker) judge(found Check) (status probe.Status, pause time.Duration, cause error) {
+// verdict returns the status of the service, and its cause.
+func (c *Check) verdict() (probe.Status, error) {
 	switch {
-	case found.Err != nil:
-		return probe.Running, c.cfg.interval, found.Err
-	case found.Status == driver.HealthOK:
-		return probe.Running, c.cfg.interval, nil
+	case c.Skipped != nil:
+		return probe.Running, c.Skipped
+	case c.Err != nil:
+		return probe.NotReady, c.Err
+	case c.Warning != "":
+		return probe.Running, errors.New("warning: " + c.Warning)
+	default:
+		return probe.Running, nil
 	}
-	cause = errors.New(found.Status.String() + ": " + found.Message)
-	if found.Status == driver.HealthWarning {
-		return probe.Running, c.cfg.interval, cause
+}
+
+// log logs a result that differs in kind from the one before, which is nil for the first.
+func (c *Checker) log(before, now *Check) {
+	if before == nil {
+		before = &Check{}
 	}
-	return probe.NotReady, min(c.cfg.retry, c.cfg.interval), &bus.Error{Code: bus.CodeUnavailable, Op: "check", Reason: cause.Error()}
+	logger := c.cfg.logger.With("service", c.cfg.service)
+	switch {
+	case now.Err != nil && before.Err == nil:
+		logger.Warn("the check of brokers and topics failed", "cause", now.Err)
+	case now.Err == nil && now.Warning != "" && before.Warning == "":
+		logger.Warn("the check of brokers and topics passed with a warning", "warning", now.Warning)
+	case now.Err == nil && before.Err != nil:
+		logger.Info("the check of brokers and topics passes again")
+	case now.Err == nil && now.Warning == "" && before.Warning != "":
+		logger.Info("the check of brokers and topics passes without a warning again")
+	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 type brokerDetail struct {
-	ID        int32   `json:"id"` // -1 for not known
+	ID        int32   `json:"id"` // -1 if it is not known
 	Addr      string  `json:"addr,omitempty"`
 	Healthy   bool    `json:"healthy"`
 	LatencyMS float64 `json:"latency_ms"`
@@ -17,26 +17,24 @@ type brokerDetail struct {
 
 type topicDetail struct {
 	Name       string `json:"name"`
-	Status     string `json:"status"`
-	Message    string `json:"message,omitempty"`
+	Error      string `json:"error,omitempty"`
+	Warning    string `json:"warning,omitempty"`
 	Partitions int    `json:"partitions"`
 	// Leaderless and UnderReplicated count partitions.
 	Leaderless      int `json:"leaderless"`
 	UnderReplicated int `json:"under_replicated"`
 }
 
-// details is what /detailz shows of the service.
+// details returns what /detailz shows of the service.
 func (c *Checker) details(context.Context) map[string]any {
+	d := map[string]any{"transport": c.bus.Capabilities().Name}
 	last, ok := c.Last()
 	if !ok {
-		return map[string]any{"transport": c.bus.Capabilities().Name}
+		return d
 	}
-	d := map[string]any{
-		"transport":   c.bus.Capabilities().Name,
-		"checked_at":  last.At.UTC().Format(time.RFC3339Nano),
-		"duration_ms": milliseconds(last.Duration),
-	}
-	if last.Err != nil {
+	d["checked_at"] = last.At.UTC().Format(time.RFC3339Nano)
+	d["duration_ms"] = milliseconds(last.Duration)
+	if last.Skipped != nil {
 		return d
 	}
 	brokers := make([]brokerDetail, 0, len(last.Brokers))
@@ -47,12 +45,18 @@ func (c *Checker) details(context.Context) map[string]any {
 	for _, t := range last.Topics {
 		topics = append(topics, topicOf(t))
 	}
-	d["check"], d["message"], d["brokers"], d["topics"] = last.Status.String(), last.Message, brokers, topics
+	d["passed"], d["brokers"], d["topics"] = last.Err == nil, brokers, topics
+	if last.Err != nil {
+		d["error"] = last.Err.Error()
+	}
+	if last.Warning != "" {
+		d["warning"] = last.Warning
+	}
 	return d
 }
 
 func topicOf(t driver.TopicHealth) topicDetail {
-	d := topicDetail{Name: t.Name, Status: t.Status.String(), Message: t.Message, Partitions: len(t.Partitions)}
+	d := topicDetail{Name: t.Name, Error: text(t.Err), Warning: t.Warning, Partitions: len(t.Partitions)}
 	for _, p := range t.Partitions {
 		if p.Leader < 0 {
 			d.Leaderless++

@@ -49,14 +49,14 @@ func (c *checked) count() int {
 }
 
 var (
-	allWell = driver.Health{Message: "all 3 brokers answer", Brokers: []driver.BrokerHealth{
+	allWell = driver.Health{Brokers: []driver.BrokerHealth{
 		{ID: 1, Addr: "a:1", Latency: 2 * time.Millisecond}, {ID: 2, Addr: "b:1"}, {ID: 3, Addr: "c:1"}},
 		Topics: []driver.TopicHealth{{Name: "orders", Partitions: []driver.PartitionInfo{{ID: 0, Leader: 1, Replicas: []int32{1, 2, 3}, InSync: []int32{1, 2, 3}}}}}}
-	oneAway = driver.Health{Status: driver.HealthWarning, Message: "broker c:1 does not answer", Brokers: []driver.BrokerHealth{
+	oneAway = driver.Health{Warning: "broker c:1 does not answer", Brokers: []driver.BrokerHealth{
 		{ID: 1, Addr: "a:1"}, {ID: 2, Addr: "b:1"}, {ID: 3, Addr: "c:1", Err: errGone}},
-		Topics: []driver.TopicHealth{{Name: "orders", Status: driver.HealthWarning, Message: "partition 0 has 2 of 3 replicas in sync",
+		Topics: []driver.TopicHealth{{Name: "orders", Warning: "partition 0 has 2 of 3 replicas in sync",
 			Partitions: []driver.PartitionInfo{{ID: 0, Leader: 1, Replicas: []int32{1, 2, 3}, InSync: []int32{1, 2}}}}}}
-	tooFew = driver.Health{Status: driver.HealthCritical, Message: "1 of 3 brokers answer, 2 are needed",
+	tooFew = driver.Health{Err: &bus.Error{Code: bus.CodeUnavailable, Op: "check", Reason: "1 of 3 brokers answer, need 2"},
 		Brokers: []driver.BrokerHealth{{ID: 1, Addr: "a:1"}, {ID: 2, Err: errGone}, {ID: 3, Err: errGone}}}
 )
 
@@ -105,14 +105,14 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 		synctest.Wait()
 		s := serviceOf(t, reg, c.ServiceName())
 		require.Equal(t, probe.Running, s.Status, "a warning is worth telling, not worth turning away for")
-		require.EqualError(t, s.Cause, "WARNING: broker c:1 does not answer")
+		require.EqualError(t, s.Cause, "warning: broker c:1 does not answer")
 
 		transport.find(tooFew)
 		time.Sleep(liveness.DefaultCheckInterval)
 		synctest.Wait()
 		s = serviceOf(t, reg, c.ServiceName())
 		require.Equal(t, probe.NotReady, s.Status)
-		require.ErrorContains(t, s.Cause, "CRITICAL: 1 of 3 brokers answer, 2 are needed")
+		require.ErrorContains(t, s.Cause, "1 of 3 brokers answer, need 2")
 		require.False(t, reg.Ready())
 		require.True(t, reg.Healthy(), "lost brokers are no reason to restart")
 
@@ -144,15 +144,16 @@ func TestCheckerDetails(t *testing.T) {
 		var page map[string]struct {
 			Status, Cause string
 			Details       struct {
-				Check, Message string
-				Brokers        []struct {
+				Passed  bool
+				Warning string
+				Brokers []struct {
 					ID      int
 					Addr    string
 					Healthy bool
 					Error   string
 				}
 				Topics []struct {
-					Name, Status     string
+					Name, Warning    string
 					Partitions       int
 					UnderReplicated  int `json:"under_replicated"`
 					LeaderlessNumber int `json:"leaderless"`
@@ -162,14 +163,15 @@ func TestCheckerDetails(t *testing.T) {
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page), w.Body.String())
 		kafka := page["kafka"]
 		require.Equal(t, "Running", kafka.Status)
-		require.Equal(t, "WARNING", kafka.Details.Check)
+		require.True(t, kafka.Details.Passed)
+		require.Equal(t, "broker c:1 does not answer", kafka.Details.Warning)
 		require.Len(t, kafka.Details.Brokers, 3)
 		require.True(t, kafka.Details.Brokers[0].Healthy)
 		require.Equal(t, "a:1", kafka.Details.Brokers[0].Addr)
 		require.False(t, kafka.Details.Brokers[2].Healthy)
 		require.Contains(t, kafka.Details.Brokers[2].Error, "connection refused")
 		require.Len(t, kafka.Details.Topics, 1)
-		require.Equal(t, "WARNING", kafka.Details.Topics[0].Status)
+		require.Equal(t, "partition 0 has 2 of 3 replicas in sync", kafka.Details.Topics[0].Warning)
 		require.Equal(t, 1, kafka.Details.Topics[0].UnderReplicated)
 		require.NoError(t, c.Close())
 		require.NoError(t, <-running)

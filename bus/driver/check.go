@@ -5,85 +5,61 @@ import (
 	"time"
 )
 
-// Checker is implemented by a transport that can look at the health of what is behind
-// it, beyond a Ping.
+// Checker is implemented by a transport that can check its brokers and topics one by one.
 type Checker interface {
-	// Check looks at every broker and at the topics of spec. It must end with ctx, ask all
-	// brokers at once, and give each its own time-out. What it finds is in the answer,
-	// failure to reach anything included.
+	// Check checks every broker and the topics of spec. It must end with ctx, ask all
+	// brokers concurrently, and give each of them a time-out of its own. It reports every
+	// problem in the Health, and also when it can reach no broker.
 	Check(ctx context.Context, spec CheckSpec) Health
 }
 
-// CheckSpec says what a health check is to look at, and what is enough. The zero
-// CheckSpec looks at the brokers only and wants one of them.
+// CheckSpec says what a health check checks, and what it requires. The zero CheckSpec
+// checks the brokers only, and requires one of them to answer.
 type CheckSpec struct {
-	// Topics are those that have to be there, with a leader for each partition.
+	// Topics must exist, with a leader for each partition.
 	Topics []string
-	// MinBrokers is how many healthy brokers are enough; 0 is 1.
+	// MinBrokers is how many brokers must answer; 0 is 1.
 	MinBrokers int
-	// MinInSync is how many replicas in sync are enough for each partition; 0 is 1. Set
-	// it to the topics' min.insync.replicas: with fewer, publishing fails.
+	// MinInSync is how many in-sync replicas each partition must have; 0 is 1. Set it to
+	// the topics' min.insync.replicas: with fewer, publishing fails.
 	MinInSync int
-	// BrokerTimeout bounds the wait for each broker; 0 is a second.
+	// BrokerTimeout is how long each broker has to answer; 0 is 1 s.
 	BrokerTimeout time.Duration
-}
-
-// HealthStatus is how things are.
-type HealthStatus uint8
-
-// The health states.
-const (
-	// HealthOK: all is as it should be.
-	HealthOK HealthStatus = iota
-	// HealthWarning: everything works, with less to spare than there should be.
-	HealthWarning
-	// HealthCritical: something does not work.
-	HealthCritical
-)
-
-// String returns OK, WARNING or CRITICAL.
-func (s HealthStatus) String() string {
-	switch s {
-	case HealthOK:
-		return "OK"
-	case HealthWarning:
-		return "WARNING"
-	case HealthCritical:
-		return "CRITICAL"
-	default:
-		return "invalid"
-	}
 }
 
 // Health is the result of a health check.
 type Health struct {
-	Status HealthStatus
-	// Message says in one line why Status is what it is; the worst comes first.
-	Message string
-	// Brokers are sorted by id, those whose id is not known first.
+	// Err is nil if and only if everything that the CheckSpec requires works. Otherwise it
+	// says in one line what does not.
+	Err error
+	// Warning says in one line what works with less redundancy than there should be, "" for
+	// nothing. It may be set with Err, too.
+	Warning string
+	// Brokers are sorted by ID, those whose ID is not known first.
 	Brokers []BrokerHealth
 	// Topics are in the order of the CheckSpec.
 	Topics []TopicHealth
 }
 
-// BrokerHealth is what was found of one broker.
+// BrokerHealth is the result for one broker.
 type BrokerHealth struct {
-	// ID is -1 when it is not known, as for an address that did not answer.
+	// ID is -1 if it is not known, as for an address that did not answer.
 	ID int32
-	// Addr is "" for a broker that has replicas and that the others do not know now.
+	// Addr is "" for a broker that has replicas and is not in the cluster's metadata now.
 	Addr string
-	// Latency is how long it took to answer, its connection included.
+	// Latency is how long the broker took to answer, including the connection.
 	Latency time.Duration
-	// Err is nil if and only if it answered.
+	// Err is nil if and only if the broker answered.
 	Err error
 }
 
-// TopicHealth is what was found of one topic.
+// TopicHealth is the result for one topic.
 type TopicHealth struct {
-	Name   string
-	Status HealthStatus
-	// Message says in one line what is wrong, "" when nothing is.
-	Message string
-	// Partitions are sorted by id; none when the topic could not be looked at.
+	Name string
+	// Err is nil if and only if the topic has what the CheckSpec requires.
+	Err error
+	// Warning says what works with less redundancy than there should be, "" for nothing.
+	Warning string
+	// Partitions are sorted by ID. There are none if the topic could not be checked.
 	Partitions []PartitionInfo
 }

@@ -29,7 +29,7 @@
 //
 // and with [WithChecker], for the checker's service:
 //
-//	trunkline.check.status               gauge      0 OK, 1 WARNING, 2 CRITICAL
+//	trunkline.check.passed               gauge      1 if the last check passed, else 0
 //	trunkline.check.brokers              gauge      brokers, by trunkline.broker.state: up or down
 //	trunkline.check.partitions           gauge      partitions of the topics that were looked at, by trunkline.partition.state: in_sync, under_replicated or leaderless
 //

@@ -96,7 +96,7 @@ type observed struct {
 	age                  metric.Float64ObservableGauge
 	assigned, lag        metric.Int64ObservableGauge
 
-	check, brokers, partitions metric.Int64ObservableGauge
+	passed, brokers, partitions metric.Int64ObservableGauge
 }
 
 // maker makes instruments until one fails.
@@ -132,7 +132,7 @@ func (of *observed) instruments(meter metric.Meter) ([]metric.Observable, error)
 	k.made(age, err)
 	of.transitions, of.age = transitions, age
 	if of.checker != nil {
-		of.check = k.gauge("trunkline.check.status", "", "0 OK, 1 WARNING, 2 CRITICAL.")
+		of.passed = k.gauge("trunkline.check.passed", "", "1 if the last check passed, else 0.")
 		of.brokers = k.gauge("trunkline.check.brokers", "{broker}", "Brokers that answer, and that don't.")
 		of.partitions = k.gauge("trunkline.check.partitions", "{partition}", "Partitions of the topics that were looked at.")
 	}
@@ -206,11 +206,11 @@ type point struct {
 
 func (of *observed) observeCheck(to metric.Observer) {
 	last, ok := of.checker.Last()
-	if !ok || last.Err != nil {
+	if !ok || last.Skipped != nil {
 		return
 	}
 	service := serviceKey.String(of.checker.ServiceName())
-	to.ObserveInt64(of.check, int64(last.Status), metric.WithAttributes(service))
+	to.ObserveInt64(of.passed, number(last.Err == nil), metric.WithAttributes(service))
 	brokers := map[string]int64{"up": 0, "down": 0}
 	for _, b := range last.Brokers {
 		if b.Err == nil {

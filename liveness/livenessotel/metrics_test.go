@@ -48,7 +48,7 @@ func (c *checked) fail(err error) {
 }
 
 func (c *checked) Check(context.Context, driver.CheckSpec) driver.Health {
-	return driver.Health{Status: driver.HealthWarning, Message: "broker 2 does not answer",
+	return driver.Health{Warning: "broker 2 does not answer",
 		Brokers: []driver.BrokerHealth{{ID: 1}, {ID: 2, Err: &bus.Error{Code: bus.CodeUnavailable, Op: "check"}}},
 		Topics: []driver.TopicHealth{{Name: "orders", Partitions: []driver.PartitionInfo{
 			{ID: 0, Leader: 1, Replicas: []int32{1, 2}, InSync: []int32{1}}, {ID: 1, Leader: -1}}}}}
@@ -187,7 +187,7 @@ func TestMetrics(t *testing.T) {
 	require.GreaterOrEqual(t, age[0].Value, 0.0)
 
 	check := attribute.String("trunkline.service.name", liveness.DefaultCheckerName)
-	require.EqualValues(t, 1, value(t, m["trunkline.check.status"], check))
+	require.EqualValues(t, 1, value(t, m["trunkline.check.passed"], check))
 	require.EqualValues(t, 1, value(t, m["trunkline.check.brokers"], check, attribute.String("trunkline.broker.state", "down")))
 	require.EqualValues(t, 1, value(t, m["trunkline.check.brokers"], check, attribute.String("trunkline.broker.state", "up")))
 	for _, state := range []string{"under_replicated", "leaderless"} {

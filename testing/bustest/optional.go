@@ -76,19 +76,16 @@ func (f *Faults) AddPartitions(ctx context.Context, topic string, total int32) e
 	return a.AddPartitions(ctx, topic, total)
 }
 
-// Check implements [driver.Checker]. While disconnected the health is HealthCritical. If the
+// Check implements [driver.Checker]. While disconnected, the health has an error. If the
 // transport does not implement that interface, Check reports the result of a Ping.
 func (f *Faults) Check(ctx context.Context, spec driver.CheckSpec) driver.Health {
 	if err := f.checkConnected("check", ""); err != nil {
-		return driver.Health{Status: driver.HealthCritical, Message: err.Error()}
+		return driver.Health{Err: err}
 	}
 	if c, ok := f.inner.(driver.Checker); ok {
 		return c.Check(ctx, spec)
 	}
-	if err := f.inner.Ping(ctx); err != nil {
-		return driver.Health{Status: driver.HealthCritical, Message: err.Error()}
-	}
-	return driver.Health{Status: driver.HealthOK, Message: "the ping succeeded; the " + f.name + " transport has no further checks"}
+	return driver.Health{Err: f.inner.Ping(ctx)}
 }
 
 // Listening implements [driver.Listeners]. It also counts subscriptions that a fault has

@@ -21,7 +21,7 @@ var errOptional = errors.New("an error of the transport")
 type able struct{ *memory.Transport }
 
 func (able) Check(_ context.Context, spec driver.CheckSpec) driver.Health {
-	return driver.Health{Status: driver.HealthWarning, Message: spec.Topics[0]}
+	return driver.Health{Warning: spec.Topics[0]}
 }
 func (able) AddPartitions(context.Context, string, int32) error  { return errOptional }
 func (able) Listening(string) (bool, error)                      { return false, errOptional }
@@ -41,7 +41,7 @@ func TestOptionalInterfacesAreForwarded(t *testing.T) {
 	defer f.Close(context.Background())
 	ctx := t.Context()
 	check := func() driver.Health { return f.Check(ctx, driver.CheckSpec{Topics: []string{"orders"}}) }
-	require.Equal(t, driver.Health{Status: driver.HealthWarning, Message: "orders"}, check())
+	require.Equal(t, driver.Health{Warning: "orders"}, check())
 	calls := map[string]func() error{
 		"AddPartitions": func() error { return f.AddPartitions(ctx, "t", 2) },
 		"CreateTopic":   func() error { return f.CreateTopic(ctx, driver.TopicSpec{Name: "t"}) },
@@ -59,8 +59,7 @@ func TestOptionalInterfacesAreForwarded(t *testing.T) {
 	for name, call := range calls {
 		require.Equal(t, driver.CodeUnavailable, driver.CodeOf(call()), name)
 	}
-	require.Equal(t, driver.HealthCritical, check().Status)
-	require.Equal(t, "memory: check: the connection was cut by a fault: the test called Disconnect (unavailable)", check().Message)
+	require.EqualError(t, check().Err, "memory: check: the connection was cut by a fault: the test called Disconnect (unavailable)")
 }
 
 func TestMissingOptionalInterfacesAreUnsupported(t *testing.T) {
@@ -70,10 +69,9 @@ func TestMissingOptionalInterfacesAreUnsupported(t *testing.T) {
 	f, err := bustest.NewFaults(inner, 1)
 	require.NoError(t, err)
 	require.Equal(t, driver.CodeUnsupported, driver.CodeOf(f.AddPartitions(t.Context(), "t", 2)))
-	require.Equal(t, driver.Health{Message: "the ping succeeded; the chan transport has no further checks"},
-		f.Check(t.Context(), driver.CheckSpec{}))
+	require.Equal(t, driver.Health{}, f.Check(t.Context(), driver.CheckSpec{}))
 	require.NoError(t, f.Close(t.Context()))
-	require.Equal(t, driver.HealthCritical, f.Check(t.Context(), driver.CheckSpec{}).Status)
+	require.Error(t, f.Check(t.Context(), driver.CheckSpec{}).Err)
 }
 
 func TestExtentIsForwarded(t *testing.T) {

@@ -105,19 +105,39 @@ func (s *scene) check(b *bus.Bus) {
 	s.t.Cleanup(func() { assert.NoError(s.t, s.checker.Close()) })
 }
 
+// health is the result of a check.
+type health string
+
+const (
+	passed  health = "passed"
+	warning health = "passed with a warning"
+	failed  health = "failed"
+)
+
+func healthOf(c liveness.Check) health {
+	switch {
+	case c.Err != nil:
+		return failed
+	case c.Warning != "":
+		return warning
+	default:
+		return passed
+	}
+}
+
 // checked waits until the check finds this, and the registry says so.
-func (s *scene) checked(t *testing.T, want driver.HealthStatus, status probe.Status) {
+func (s *scene) checked(t *testing.T, want health, status probe.Status) {
 	t.Helper()
 	for snap := range s.checks.Watch(s.bounded()) {
 		last, ok := s.checker.Last()
 		service, found := snap.Service(s.checker.ServiceName())
-		if ok && found && last.Status == want && service.Status == status {
-			t.Logf("check: %s, %s: %v", last.Status, service.Status, service.Cause)
+		if ok && found && healthOf(last) == want && service.Status == status {
+			t.Logf("check: %s, %s: %v", want, service.Status, service.Cause)
 			return
 		}
 	}
 	last, _ := s.checker.Last()
-	t.Errorf("the check never was %s: %s: %s", want, last.Status, last.Message)
+	t.Errorf("the check never had the result %q: error %v, warning %q", want, last.Err, last.Warning)
 }
 
 func (s *scene) bounded() context.Context {
@@ -310,11 +330,11 @@ func (s *scene) oneKilled(t *testing.T) {
 		s.stays(t, "one of three killed, and back", func() {
 			require.NoError(t, s.cluster.Kill(s.bounded(), node))
 			killed := time.Now()
-			s.checked(t, driver.HealthWarning, probe.Running)
+			s.checked(t, warning, probe.Running)
 			pause(t.Context(), 6*time.Second-time.Since(killed))
 			require.NoError(t, s.cluster.Start(s.bounded(), node))
 			require.NoError(t, s.brokers.WaitInSync(s.bounded()))
-			s.checked(t, driver.HealthOK, probe.Running)
+			s.checked(t, passed, probe.Running)
 		})
 	}
 }
@@ -326,7 +346,7 @@ func (s *scene) allKilled(t *testing.T) {
 		began := time.Now()
 		require.NoError(t, s.cluster.Kill(s.bounded(), nodes...))
 		s.measure(t, "all brokers killed: not ready", false, began, dead(), hardTarget)
-		s.checked(t, driver.HealthCritical, probe.NotReady)
+		s.checked(t, failed, probe.NotReady)
 
 		back := time.Now()
 		produced := make(chan time.Time, 1)
@@ -346,7 +366,7 @@ func (s *scene) allKilled(t *testing.T) {
 		s.measure(t, "all brokers back: ready after a produce", true, back, first, backTarget)
 	}
 	s.settled(t)
-	s.checked(t, driver.HealthOK, probe.Running)
+	s.checked(t, passed, probe.Running)
 }
 
 // fullLoad keeps every core busy, beside the brokers and the publishing.

@@ -20,9 +20,9 @@ import (
 // asks every broker in the cluster's metadata. If no broker returns metadata, the result
 // contains the addresses that it asked.
 //
-// The status is CRITICAL if fewer brokers answer than spec requires, or if a topic is
-// missing, has a partition without a leader, or has too few in-sync replicas. It is WARNING
-// if a broker does not answer or is missing, or if a replica is not in sync.
+// Err is set if fewer brokers answer than spec requires, or if a topic is missing, has a
+// partition without a leader, or has too few in-sync replicas. Warning is set if a broker
+// does not answer or is missing, or if a replica is not in sync.
 func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Health {
 	spec.MinBrokers = max(1, spec.MinBrokers)
 	spec.MinInSync = max(1, spec.MinInSync)
@@ -30,7 +30,7 @@ func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Hea
 		spec.BrokerTimeout = time.Second
 	}
 	if t.ctx.Err() != nil {
-		return driver.Health{Status: driver.HealthCritical, Message: closedError("check", "").Error()}
+		return driver.Health{Err: closedError("check", "")}
 	}
 	x := &healthCheck{t: t, spec: spec, net: t.newProbeNetwork()}
 	defer x.net.close()
@@ -134,37 +134,32 @@ func mostComplete(answers []brokerAnswer) *sarama.MetadataResponse {
 // report returns the result of the check.
 func (x *healthCheck) report(answers []brokerAnswer, meta *sarama.MetadataResponse) driver.Health {
 	h := driver.Health{Brokers: brokerHealths(answers, meta)}
-	var critical, warning []string
+	var errs, warnings []string
 	healthy := 0
 	for _, b := range h.Brokers {
 		if b.Err == nil {
 			healthy++
 			continue
 		}
-		warning = append(warning, b.Err.Error())
+		warnings = append(warnings, b.Err.Error())
 	}
 	if healthy < x.spec.MinBrokers {
-		critical = append(critical, fmt.Sprintf("%d of %d brokers answer, need %d", healthy, len(h.Brokers), x.spec.MinBrokers))
+		errs = append(errs, fmt.Sprintf("%d of %d brokers answer, need %d", healthy, len(h.Brokers), x.spec.MinBrokers))
 	}
 	for _, name := range x.spec.Topics {
 		th := x.topic(name, meta)
 		h.Topics = append(h.Topics, th)
-		switch th.Status {
-		case driver.HealthCritical:
-			critical = append(critical, th.Message)
-		case driver.HealthWarning:
-			warning = append(warning, th.Message)
+		switch {
+		case th.Err != nil:
+			errs = append(errs, fmt.Sprintf("topic %q: %v", name, th.Err))
+		case th.Warning != "":
+			warnings = append(warnings, fmt.Sprintf("topic %q: %s", name, th.Warning))
 		}
 	}
-	switch {
-	case len(critical) > 0:
-		h.Status = driver.HealthCritical
-	case len(warning) > 0:
-		h.Status = driver.HealthWarning
+	if len(errs) > 0 {
+		h.Err = failCode(driver.CodeUnavailable, "check", "", strings.Join(errs, "; "), nil)
 	}
-	if h.Message = strings.Join(append(critical, warning...), "; "); h.Message == "" {
-		h.Message = fmt.Sprintf("all %d brokers answer", healthy)
-	}
+	h.Warning = strings.Join(warnings, "; ")
 	return h
 }
 
@@ -199,39 +194,35 @@ func brokerHealths(answers []brokerAnswer, meta *sarama.MetadataResponse) []driv
 // topic returns the health of a topic according to the metadata.
 func (x *healthCheck) topic(name string, meta *sarama.MetadataResponse) driver.TopicHealth {
 	th := driver.TopicHealth{Name: name}
-	set := func(s driver.HealthStatus, format string, args ...any) {
-		if s > th.Status {
-			th.Status, th.Message = s, fmt.Sprintf("topic %q: ", name)+fmt.Sprintf(format, args...)
-		}
-	}
 	if meta == nil {
-		set(driver.HealthCritical, "no broker answers")
+		th.Err = errors.New("no broker answers")
 		return th
 	}
 	i := slices.IndexFunc(meta.Topics, func(m *sarama.TopicMetadata) bool { return m.Name == name })
 	switch {
 	case i < 0:
-		set(driver.HealthCritical, "the metadata does not contain it")
+		th.Err = errors.New("the metadata does not contain it")
 		return th
 	case codeOf(meta.Topics[i].Err) == driver.CodeNotFound:
-		set(driver.HealthCritical, "it does not exist")
+		th.Err = errors.New("it does not exist")
 		return th
 	case meta.Topics[i].Err != sarama.ErrNoError:
-		set(driver.HealthCritical, "%v", meta.Topics[i].Err)
+		th.Err = meta.Topics[i].Err
 		return th
 	}
 	th.Partitions = partitionInfos(meta.Topics[i])
 	if len(th.Partitions) == 0 {
-		set(driver.HealthCritical, "it has no partitions")
+		th.Err = errors.New("it has no partitions")
 	}
 	for _, p := range th.Partitions {
 		switch {
+		case th.Err != nil: // one problem is enough
 		case p.Leader < 0:
-			set(driver.HealthCritical, "partition %d has no leader", p.ID)
+			th.Err = fmt.Errorf("partition %d has no leader", p.ID)
 		case len(p.InSync) < x.spec.MinInSync:
-			set(driver.HealthCritical, "partition %d has %d in-sync replicas, need %d", p.ID, len(p.InSync), x.spec.MinInSync)
-		case len(p.InSync) < len(p.Replicas):
-			set(driver.HealthWarning, "partition %d has %d in-sync replicas of %d", p.ID, len(p.InSync), len(p.Replicas))
+			th.Err = fmt.Errorf("partition %d has %d in-sync replicas, need %d", p.ID, len(p.InSync), x.spec.MinInSync)
+		case len(p.InSync) < len(p.Replicas) && th.Warning == "":
+			th.Warning = fmt.Sprintf("partition %d has %d in-sync replicas of %d", p.ID, len(p.InSync), len(p.Replicas))
 		}
 	}
 	return th

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,24 +13,24 @@ import (
 // topics. A log has no brokers and no replicas, so Check ignores MinBrokers and
 // MinInSync: a program that requires two of them on Kafka still runs on memory.
 func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Health {
-	h := driver.Health{Message: "the log is connected"}
+	var h driver.Health
 	if err := t.reachable(ctx, "check", ""); err != nil {
-		h.Status, h.Message = driver.HealthCritical, err.Error()
+		h.Err = err
 		for _, topic := range spec.Topics {
-			h.Topics = append(h.Topics, criticalTopic(topic, "unknown, because the log cannot be reached"))
+			h.Topics = append(h.Topics, driver.TopicHealth{Name: topic, Err: errors.New("the log cannot be reached")})
 		}
 		return h
 	}
 	var problems []string
 	for _, topic := range spec.Topics {
 		th := t.checkTopic(topic)
-		if th.Status != driver.HealthOK {
-			problems = append(problems, th.Message)
+		if th.Err != nil {
+			problems = append(problems, fmt.Sprintf("topic %q: %v", topic, th.Err))
 		}
 		h.Topics = append(h.Topics, th)
 	}
 	if len(problems) > 0 {
-		h.Status, h.Message = driver.HealthCritical, strings.Join(problems, "; ")
+		h.Err = &driver.Error{Code: driver.CodeUnavailable, Op: "check", Transport: t.Capabilities().Name, Reason: strings.Join(problems, "; ")}
 	}
 	return h
 }
@@ -37,15 +38,11 @@ func (t *Transport) Check(ctx context.Context, spec driver.CheckSpec) driver.Hea
 func (t *Transport) checkTopic(topic string) driver.TopicHealth {
 	found := t.log.lookup(topic)
 	if found == nil {
-		return criticalTopic(topic, "it does not exist")
+		return driver.TopicHealth{Name: topic, Err: errors.New("it does not exist")}
 	}
 	h := driver.TopicHealth{Name: topic}
 	for id := range found.all() {
 		h.Partitions = append(h.Partitions, driver.PartitionInfo{ID: int32(id)})
 	}
 	return h
-}
-
-func criticalTopic(topic, reason string) driver.TopicHealth {
-	return driver.TopicHealth{Name: topic, Status: driver.HealthCritical, Message: fmt.Sprintf("topic %q: %s", topic, reason)}
 }

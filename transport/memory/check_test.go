@@ -19,22 +19,21 @@ func TestCheckReportsConnectionAndTopics(t *testing.T) {
 	require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "orders", Partitions: 2}))
 
 	h := tr.Check(t.Context(), driver.CheckSpec{Topics: []string{"orders"}, MinBrokers: 2, MinInSync: 2})
-	require.Equal(t, driver.HealthOK, h.Status, h.Message)
-	require.Equal(t, "the log is connected", h.Message)
+	require.NoError(t, h.Err)
+	require.Empty(t, h.Warning)
 	require.Len(t, h.Topics[0].Partitions, 2)
 
 	h = tr.Check(t.Context(), driver.CheckSpec{Topics: []string{"orders", "bills"}})
-	require.Equal(t, driver.HealthCritical, h.Status)
-	require.Equal(t, `topic "bills": it does not exist`, h.Message)
-	require.Equal(t, driver.HealthOK, h.Topics[0].Status)
+	require.EqualError(t, h.Err, `memory: check: topic "bills": it does not exist (unavailable)`)
+	require.NoError(t, h.Topics[0].Err)
+	require.EqualError(t, h.Topics[1].Err, "it does not exist")
 
 	tr.Disconnect(errors.New("cable unplugged"))
 	h = tr.Check(t.Context(), driver.CheckSpec{Topics: []string{"orders"}})
-	require.Equal(t, driver.HealthCritical, h.Status)
-	require.Contains(t, h.Message, "cable unplugged")
-	require.Equal(t, driver.HealthCritical, h.Topics[0].Status)
+	require.ErrorContains(t, h.Err, "cable unplugged")
+	require.Error(t, h.Topics[0].Err)
 	tr.Connect()
-	require.Equal(t, driver.HealthOK, tr.Check(t.Context(), driver.CheckSpec{}).Status)
+	require.NoError(t, tr.Check(t.Context(), driver.CheckSpec{}).Err)
 }
 
 // As in Kafka, AddPartitions takes the total number of partitions.
