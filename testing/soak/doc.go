@@ -1,16 +1,16 @@
-// Package soak runs the managed consumer for long, and lets nothing go well: members of a
-// group are started, stopped, joined, let go and killed at random while messages flow and a
-// handler in twenty fails. Then it holds what happened against the rules:
+// Package soak runs managed consumers for a long time under constant disturbance: it starts, stops, adds,
+// removes and kills the members of a group at random while messages flow and one handler in twenty fails.
+// Then it checks what happened:
 //
 //	report, err := soak.Run(ctx, soak.Plan{
-//		Topic: "orders", DeadLetters: "orders.dead", Group: "billing", Partitions: 8,
+//		Topic: "orders", DeadLetterTopic: "orders.dead", Group: "billing", Partitions: 8,
 //		Messages: 100_000, Events: 100, Seed: 1, Open: open,
 //	})
 //	fmt.Println(report)
 //
-// Its tests are the point of it: in memory, on an embedded Kafka broker, and on the real
-// cluster that TRUNKLINE_KAFKA names. They print the seed; the same seed makes the same
-// plan, and what goroutines make of it is never quite the same.
+// The tests of this package use it in memory, on an embedded Kafka broker, and on the real cluster that
+// TRUNKLINE_KAFKA names. They print the seed. The same seed causes the same events and the same handler
+// errors, but the goroutines of two runs interleave differently.
 //
 //	go test -v ./testing/soak                                      # 5,000 messages each
 //	go test -v ./testing/soak -soak.messages 100000 -soak.seed 7
@@ -19,40 +19,40 @@
 //
 // # The load
 //
-// One publisher, on a bus of its own, sends each message with a key, and stays within a
-// bound ahead of what was handled, and of what is to happen. Each member has a bus, and so connections, of its own,
-// and a consumer in the group, order by key, which tries a message three times in place
-// before it goes to the dead-letter topic. One handler in twenty fails, at random; one
-// message in five hundred can't be handled at all. Some handlers take up to 2 ms.
+// One publisher, on its own bus, publishes messages with keys. It waits when too many messages are not
+// handled yet, and when it is too far ahead of the events. Each member has its own bus, and so its own
+// connections, and a consumer in the group, in order by key, which handles a message up to three times
+// before it publishes the message to the dead-letter topic. One handler call in twenty fails at random. One
+// message in five hundred always fails. Some handlers take up to 2 ms.
 //
-// An event comes when the share of messages that it stands for was handled, and after
-// [Plan.Pace] at the latest: so they also come while nothing flows. It is one of these:
+// The events are spread evenly over the messages. An event also occurs when [Plan.MaxInterval] has passed
+// since the previous one, so events occur even while no messages flow. The events are:
 //
-//   - start or stop a member that may be started or stopped already; several in a row,
-//     back to back, from several goroutines
-//   - stop a member and wait: no handler of it may run when that returns
-//   - a new member joins; a member leaves, drained
-//   - a member is killed: it loses its network, or crashes, leaves in no order, and is
-//     replaced
+//   - Start or stop a member, whether it runs or not; or do so several times in a row, from several
+//     goroutines.
+//   - Stop a member and wait. No handler of the member may run after that.
+//   - Add a member; or close a member, which waits for its handlers.
+//   - Kill a member: it loses its network, or crashes, and cannot leave its group. A new member replaces
+//     it.
 //
 // # What is checked
 //
-//   - Lost: every message was handled without an error, or is in the dead-letter topic.
-//   - Skipped: a message is begun only when the one before it of its key was handled or
-//     dead-lettered, whoever begins it: nothing is overtaken, and order by key is kept. A
-//     message that was handled and not committed may come again; that is what
-//     at-least-once allows.
-//   - Premature: at each commit, whether it takes or not, everything below its position was
-//     handled or dead-lettered.
-//   - Uncommitted: in the end, with all members closed in order, the group has committed
-//     every partition to its end.
-//   - Running: when a stop that waited has returned nil, no handler runs; the same for a
-//     close.
-//   - Stuck: every wait has a bound, and reaching one fails the run.
+// A message is done when it was handled without an error, or published to the dead-letter topic.
 //
-// The tests also look for goroutines that are left.
+//   - Lost: every message is done.
+//   - Out of order: a handler starts with a message only when the previous message of the key is done,
+//     whichever member had it. A message that was handled but not committed may be delivered again;
+//     at-least-once delivery allows this.
+//   - Premature commit: at each commit, successful or not, every record below its offset is done.
+//   - Uncommitted: at the end, after all members were closed gracefully, the group has committed every
+//     partition to its end.
+//   - Running: after a stop that waited, or a close, has returned nil, no handler of the member runs.
+//   - Stopped: no consumer stops by itself.
+//   - Unexplained: a handler gets only records that were published.
+//
+// Every wait has a bound, and the run fails when one is reached. The tests also check for goroutine leaks.
 //
 // # What it does not do
 //
-// It breaks members, not brokers: testing/chaos does that.
+// It does not break brokers. Package testing/chaos does.
 package soak

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// event is something that happens to the members.
+// event is something that is done to the members.
 type event struct {
 	name   string
 	weight int
@@ -16,19 +16,19 @@ type event struct {
 
 const joining, leaving = "join", "leave"
 
-// events and how often each comes, of 100.
+// events are all events. The weights are percentages.
 var events = []event{
 	{"start", 15, func(r *run, _ context.Context) error { return r.pick().consumer.Start() }},
 	{"stop", 15, func(r *run, _ context.Context) error { return r.pick().consumer.Stop() }},
-	{"back to back", 10, (*run).backToBack},
+	{"start and stop concurrently", 10, (*run).startAndStopConcurrently},
 	{"stop and wait", 15, (*run).stopAndWait},
-	{joining, 15, (*run).enter},
-	{leaving, 15, (*run).leave},
-	{"kill", 15, (*run).kill},
+	{joining, 15, (*run).addMember},
+	{leaving, 15, (*run).closeMember},
+	{"kill", 15, (*run).killMember},
 }
 
-// draw picks an event by the plan's seed: one that can happen.
-func (r *run) draw() event {
+// nextEvent picks an event at random, by the seed of the plan. It keeps the number of members in its bounds.
+func (r *run) nextEvent() event {
 	for {
 		n := r.rand.IntN(100)
 		i := slices.IndexFunc(events, func(e event) bool { n -= e.weight; return n < 0 })
@@ -43,14 +43,15 @@ func (r *run) draw() event {
 
 func (r *run) pick() *member { return r.members[r.rand.IntN(len(r.members))] }
 
-// backToBack starts and stops one member from several goroutines, and in the end starts it.
-func (r *run) backToBack(context.Context) error {
+// startAndStopConcurrently starts and stops one member from several goroutines. Afterwards it starts the
+// member.
+func (r *run) startAndStopConcurrently(context.Context) error {
 	m := r.pick()
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
 			for range 5 {
-				_ = m.consumer.Stop() // fails only when it is closed, which nobody does meanwhile
+				_ = m.consumer.Stop() // fails only after Close
 				_ = m.consumer.Start()
 			}
 		})
@@ -64,26 +65,26 @@ func (r *run) stopAndWait(ctx context.Context) error {
 	if err := m.consumer.StopAndWait(ctx); err != nil {
 		return err
 	}
-	m.idle("a stop that was waited for")
+	m.checkIdle("a stop that waited")
 	return m.consumer.Start()
 }
 
-func (r *run) enter(context.Context) error {
+func (r *run) addMember(context.Context) error {
 	_, err := r.join()
 	return err
 }
 
-func (r *run) leave(ctx context.Context) error {
+func (r *run) closeMember(ctx context.Context) error {
 	m := r.pick()
 	r.remove(m)
 	return m.close(ctx)
 }
 
-func (r *run) kill(context.Context) error {
+func (r *run) killMember(context.Context) error {
 	m := r.pick()
 	r.remove(m)
 	m.kill()
-	r.abandoned = append(r.abandoned, m)
+	r.killed = append(r.killed, m)
 	_, err := r.join()
 	return err
 }
@@ -92,12 +93,12 @@ func (r *run) remove(m *member) {
 	r.members = slices.DeleteFunc(r.members, func(o *member) bool { return o == m })
 }
 
-// happen draws one event and lets it happen.
-func (r *run) happen(ctx context.Context) error {
-	e := r.draw()
-	ctx, cancel := context.WithTimeout(ctx, r.plan.Patience)
+// runEvent runs the next event.
+func (r *run) runEvent(ctx context.Context) error {
+	e := r.nextEvent()
+	ctx, cancel := context.WithTimeout(ctx, r.plan.Timeout)
 	defer cancel()
-	r.happened[e.name]++
+	r.eventCounts[e.name]++
 	if err := e.do(r, ctx); err != nil {
 		return fmt.Errorf("soak: %s: %w", e.name, err)
 	}

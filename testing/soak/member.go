@@ -13,7 +13,7 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// member is one program of the group: a bus and a consumer.
+// member is one member of the group: a bus and a consumer.
 type member struct {
 	run      *run
 	name     string
@@ -23,13 +23,13 @@ type member struct {
 	handling atomic.Int64
 }
 
-// most is the longest that a handler takes.
-const most = 2 * time.Millisecond
+// maxWork is the longest duration of a handler.
+const maxWork = 2 * time.Millisecond
 
 func (r *run) join() (*member, error) {
 	r.joined++
 	m := &member{run: r, name: "member-" + strconv.Itoa(r.joined)}
-	b, kill, err := r.plan.Open(m.name, bus.WithHooks(witness{m}))
+	b, kill, err := r.plan.Open(m.name, bus.WithHooks(memberHook{m}))
 	if err != nil {
 		return nil, fmt.Errorf("soak: open a bus for %s: %w", m.name, err)
 	}
@@ -38,8 +38,8 @@ func (r *run) join() (*member, error) {
 		consumer.Subscribe(bus.Group(r.plan.Group), bus.OrderByKey()),
 		consumer.WithWorkers(r.plan.Workers),
 		consumer.WithRetry(consumer.Retry{Attempts: 3, Min: time.Millisecond, Max: 10 * time.Millisecond}),
-		consumer.WithDeadLetterTopic(r.plan.DeadLetters),
-		consumer.WithDrainTimeout(r.plan.Patience/2))
+		consumer.WithDeadLetterTopic(r.plan.DeadLetterTopic),
+		consumer.WithDrainTimeout(r.plan.Timeout/2))
 	if err == nil {
 		err = m.consumer.Start()
 	}
@@ -50,76 +50,74 @@ func (r *run) join() (*member, error) {
 	return m, nil
 }
 
-var errOnPurpose = errors.New("soak: failed on purpose")
+var errOnPurpose = errors.New("soak: the handler fails on purpose")
 
 func (m *member) handle(ctx context.Context, d *bus.Delivery) error {
 	m.handling.Add(1)
 	defer m.handling.Add(-1)
 	message, err := strconv.Atoi(string(d.Payload))
 	if err != nil || message < 0 || message >= m.run.plan.Messages {
-		m.run.tally.report("untrue: %s was given a record at %d of partition %d that nobody published", m.name, d.Record.Offset, d.Record.Partition)
+		m.run.checker.report("unexplained: %s got a record at offset %d of partition %d that was not published", m.name, d.Record.Offset, d.Record.Partition)
 		return bus.DeadLetter(err)
 	}
-	fails, share := m.run.plan.fate(message, m.run.tally.begin(message, m.name))
-	if share > 0 {
-		rest(ctx, most*time.Duration(share)/1000)
+	fails, work := m.run.plan.handling(message, m.run.checker.start(message, m.name))
+	if work > 0 {
+		sleep(ctx, work)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case fails:
-		m.run.tally.fail()
+		m.run.checker.fail()
 		return errOnPurpose
 	}
-	m.run.tally.finish(message, d.Record.Partition, d.Record.Offset, false)
+	m.run.checker.finish(message, d.Record.Partition, d.Record.Offset, false)
 	return nil
 }
 
-// witness is the hook of a member's bus.
-type witness struct{ m *member }
+// memberHook records the commits and the dead letters of a member.
+type memberHook struct{ m *member }
 
 // OnCommit implements [hook.Commit].
-func (w witness) OnCommit(e hook.CommitEvent) {
-	w.m.run.tally.commit(w.m.name, e.Partition, e.Next, e.Err)
+func (h memberHook) OnCommit(e hook.CommitEvent) {
+	h.m.run.checker.commit(h.m.name, e.Partition, e.Next, e.Err)
 }
 
 // OnDeadLetter implements [hook.DeadLetter].
-func (w witness) OnDeadLetter(e hook.DeadLetterEvent) {
+func (h memberHook) OnDeadLetter(e hook.DeadLetterEvent) {
 	if e.Err != nil {
-		return // it is tried again
+		return // the consumer tries again
 	}
 	if message, err := strconv.Atoi(string(e.Record.Payload)); err == nil {
-		w.m.run.tally.finish(message, e.Record.Partition, e.Record.Offset, true)
+		h.m.run.checker.finish(message, e.Record.Partition, e.Record.Offset, true)
 	}
 }
 
-// idle says what is wrong when a handler runs that must not.
-func (m *member) idle(after string) {
+// checkIdle reports a violation if a handler of the member runs.
+func (m *member) checkIdle(after string) {
 	if n := m.handling.Load(); n > 0 {
-		m.run.tally.report("running: %d handlers of %s ran after %s", n, m.name, after)
+		m.run.checker.report("running: %d handlers of %s ran after %s", n, m.name, after)
 	}
 }
 
-// close drains the member and leaves the group.
+// close waits for the member's handlers and leaves the group.
 func (m *member) close(ctx context.Context) error {
 	if err := m.consumer.Close(ctx); err != nil {
 		return fmt.Errorf("soak: close %s: %w", m.name, errors.Join(err, m.bus.Shutdown(ctx)))
 	}
-	m.idle("a close")
+	m.checkIdle("a close")
 	if err := m.bus.Shutdown(ctx); err != nil {
 		return fmt.Errorf("soak: close the bus of %s: %w", m.name, err)
 	}
 	return nil
 }
 
-// rest waits, and returns why it was cut short.
-func rest(ctx context.Context, d time.Duration) error {
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -8,71 +8,76 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Plan says what a run is. A number that is 0 has its default.
+// Plan configures a run. A number that is 0 has its default.
 type Plan struct {
-	// Topic exists, is empty, has this many Partitions, and is used by nobody else.
+	// Topic must exist, be empty, and have no other user. Partitions is its number of partitions.
 	Topic      string
 	Partitions int32
-	// DeadLetters is a topic that exists and is empty.
-	DeadLetters string
-	// Group has no positions yet.
+	// DeadLetterTopic must exist and be empty.
+	DeadLetterTopic string
+	// Group must be new: it has no committed offsets.
 	Group string
-	// Messages is how many are published.
+	// Messages is the number of messages to publish.
 	Messages int
-	// Keys is how many keys they have: 1000. Each gets four messages in a row, and then it
-	// is the next one's turn, so that those of a key are in flight at once.
+	// Keys is the number of keys. Each key gets four messages in a row before the next key, so that
+	// several messages of a key are in flight together. The default is 1000.
 	Keys int
-	// Events is how often something happens to the members: 100.
+	// Events is the number of events. The default is 100.
 	Events int
-	// Members is how many there are at first: 3; there are never more than twice as many.
+	// Members is the number of members at the beginning; later there are at most twice as many. The
+	// default is 3.
 	Members int
-	// Workers is how many handlers a member runs at once: 32.
+	// Workers is the number of concurrent handlers of a member. The default is 32.
 	Workers int
-	// Ahead is how many messages are published and not handled yet, at the most: 10,000.
-	Ahead int
-	// Seed decides what happens and what fails.
+	// MaxUnhandled is the largest number of messages that are published but not done. The default is
+	// 10,000.
+	MaxUnhandled int
+	// Seed determines the events and the handler errors.
 	Seed uint64
-	// Pace is how long after an event the next one comes at the latest: 300 ms.
-	Pace time.Duration
-	// Patience bounds each wait: for a member to stop, for messages to flow again. 30 s.
-	Patience time.Duration
-	// Open makes a bus with opts besides the options of its own, and what kills it: the
-	// network is gone for good, or the process. name tells the buses of a run apart.
+	// MaxInterval is the longest time between two events. The default is 300 ms.
+	MaxInterval time.Duration
+	// Timeout bounds each wait, for example for a member to stop or for messages to flow again. The
+	// default is 30 s.
+	Timeout time.Duration
+	// Open opens a bus with opts in addition to its own options. It also returns kill, which permanently
+	// closes the connections of the bus, or ends it like the death of its process. name is unique within
+	// the run.
 	Open func(name string, opts ...bus.Option) (b *bus.Bus, kill func(), err error)
 }
 
+// complete checks the plan and sets the defaults.
 func (p *Plan) complete() error {
 	switch {
-	case p.Topic == "" || p.DeadLetters == "" || p.Group == "":
-		return errors.New("soak: the plan needs a topic, a topic for dead letters, and a group")
+	case p.Topic == "" || p.DeadLetterTopic == "" || p.Group == "":
+		return errors.New("soak: Plan.Topic, Plan.DeadLetterTopic and Plan.Group must not be empty")
 	case p.Partitions < 1 || p.Messages < 1:
-		return errors.New("soak: the plan has no partitions or no messages")
+		return errors.New("soak: Plan.Partitions and Plan.Messages must be at least 1")
 	case p.Open == nil:
-		return errors.New("soak: the plan can't open a bus")
+		return errors.New("soak: Plan.Open must not be nil")
 	}
 	p.Keys, p.Events, p.Members = cmp.Or(p.Keys, 1000), cmp.Or(p.Events, 100), cmp.Or(p.Members, 3)
-	p.Workers, p.Ahead = cmp.Or(p.Workers, 32), cmp.Or(p.Ahead, 10_000)
-	p.Pace, p.Patience = cmp.Or(p.Pace, 300*time.Millisecond), cmp.Or(p.Patience, 30*time.Second)
+	p.Workers, p.MaxUnhandled = cmp.Or(p.Workers, 32), cmp.Or(p.MaxUnhandled, 10_000)
+	p.MaxInterval, p.Timeout = cmp.Or(p.MaxInterval, 300*time.Millisecond), cmp.Or(p.Timeout, 30*time.Second)
 	return nil
 }
 
-// inRow is how many messages a key gets in a row.
-const inRow = 4
+// messagesInRow is the number of messages that a key gets before the next key.
+const messagesInRow = 4
 
 // keyOf returns the number of a message's key.
-func keyOf(message, keys int) int { return message / inRow % keys }
+func keyOf(message, keys int) int { return message / messagesInRow % keys }
 
-// inKey returns the message before this one in its key, less than 0 for none.
-func inKey(message, keys int) int {
-	if message%inRow > 0 {
+// previousOfKey returns the previous message of the key, a negative number if there is none.
+func previousOfKey(message, keys int) int {
+	if message%messagesInRow > 0 {
 		return message - 1
 	}
-	return message - 1 - inRow*(keys-1)
+	return message - 1 - messagesInRow*(keys-1)
 }
 
-// fate says what becomes of the n-th handling of a message: whether it fails, and how long
-// it takes, in thousandths of its most. It depends on nothing but these numbers.
-func (p *Plan) fate(message, n int) (fails bool, share uint64) {
+// handling returns whether the n-th handling of a message fails, and how long it takes. It depends only on
+// the seed, the message and n.
+func (p *Plan) handling(message, n int) (fails bool, work time.Duration) {
 	if scramble(p.Seed^uint64(message))%500 == 0 {
 		return true, 0
 	}
@@ -81,12 +86,12 @@ func (p *Plan) fate(message, n int) (fails bool, share uint64) {
 		return true, 0
 	}
 	if h>>32%20 == 0 {
-		return false, h >> 40 % 1000
+		return false, maxWork * time.Duration(h>>40%1000) / 1000
 	}
 	return false, 0
 }
 
-// scramble is the finalizer of splitmix64.
+// scramble is the hash function of splitmix64.
 func scramble(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -8,39 +8,40 @@ import (
 	"time"
 )
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
 	Seed uint64
-	// Published messages are in the log; Handled of them were handled without an error;
-	// DeadLettered are in the dead-letter topic; Lost are neither.
+	// Published is the number of messages in the log. Handled counts those that were handled without an
+	// error, DeadLettered those in the dead-letter topic, and Lost those that are neither.
 	Published, Handled, DeadLettered, Lost int
-	// Handlings is how often a handler ran, Failed how often it failed on purpose, and
-	// Redelivered how often it ran for a message that had been handled or dead-lettered.
+	// Handlings is how often a handler was called, Failed how often it failed on purpose, and
+	// Redelivered how often it was called for a message that was already done.
 	Handlings, Failed, Redelivered int
-	// Events is how often each event happened.
+	// Events counts the events by name.
 	Events map[string]int
-	// Silence is the longest time in which no message was handled that had not been
-	// before; what the members take to get going is part of it.
-	Silence time.Duration
-	// Duration is that of the run, closing included.
+	// LongestOutage is the longest time in which no further message was done. It includes the time that
+	// the members need to start.
+	LongestOutage time.Duration
+	// Duration is the duration of the run, including the closing of the members.
 	Duration time.Duration
-	// Violations are the rules that were broken, in words; the first 20, and how many more.
+	// Violations describes the violations of the rules: the first 20, and the number of the others.
 	Violations []string
 }
 
 func (r *run) report(deadLetters map[int]int) *Report {
-	lost := r.tally.settle(deadLetters)
-	rules := r.tally.rules()
-	t := r.tally
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	lost := r.checker.checkEnd(deadLetters)
+	violations := r.checker.violationTexts()
+	c := r.checker
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return &Report{
-		Seed: r.plan.Seed, Published: t.published, Handled: t.count - len(t.dead), DeadLettered: len(t.dead), Lost: lost,
-		Handlings: t.runs, Failed: t.failed, Redelivered: t.again, Events: r.happened, Silence: t.silence, Violations: rules,
+		Seed: r.plan.Seed, Published: c.published, Handled: c.doneCount - len(c.deadLettered), DeadLettered: len(c.deadLettered), Lost: lost,
+		Handlings: c.handlings, Failed: c.failed, Redelivered: c.redelivered, Events: r.eventCounts, LongestOutage: c.longestOutage,
+		Violations: violations,
 	}
 }
 
-// String returns the report in a few lines.
+// String returns the report as a few lines.
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d: %d published, %d handled, %d dead-lettered, %d lost\n", r.Seed, r.Published, r.Handled, r.DeadLettered, r.Lost)
@@ -52,7 +53,7 @@ func (r *Report) String() string {
 		each = append(each, fmt.Sprintf("%s %d", name, r.Events[name]))
 	}
 	fmt.Fprintf(&b, "%d events: %s\n", total, strings.Join(each, ", "))
-	fmt.Fprintf(&b, "longest silence %v, duration %v", r.Silence.Round(time.Millisecond), r.Duration.Round(time.Millisecond))
+	fmt.Fprintf(&b, "longest outage %v, duration %v", r.LongestOutage.Round(time.Millisecond), r.Duration.Round(time.Millisecond))
 	for _, v := range r.Violations {
 		b.WriteString("\n" + v)
 	}

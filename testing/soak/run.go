@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -15,28 +16,28 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// run is a plan at work. Its goroutine is Run's.
+// run is a running plan. Only the goroutine of Run uses its fields.
 type run struct {
-	plan      Plan
-	tally     *tally
-	rand      *rand.Rand
-	members   []*member
-	abandoned []*member // killed, and never closed until the end
-	joined    int
-	happened  map[string]int
+	plan        Plan
+	checker     *checker
+	rand        *rand.Rand
+	members     []*member
+	killed      []*member // closed at the end
+	joined      int       // the number of members so far, for their names
+	eventCounts map[string]int
 
 	publishing *bus.Bus
 }
 
-// Run runs the plan, and returns what came of it, its broken rules included. An error says
-// that the run itself failed: a bus could not be made, or a wait reached its bound; the
-// report then tells how far it got. ctx bounds all of it.
+// Run runs the plan and returns a report, which lists the violations of the rules. It returns an error if the
+// run itself failed: a bus could not be opened, or a wait reached its bound. The report then shows how far the
+// run got. ctx bounds the whole run.
 func Run(ctx context.Context, plan Plan) (*Report, error) {
 	if err := plan.complete(); err != nil {
 		return nil, err
 	}
-	begun := time.Now()
-	r := &run{plan: plan, tally: newTally(plan.Messages, plan.Keys), rand: rand.New(rand.NewPCG(plan.Seed, 0)), happened: map[string]int{}}
+	begin := time.Now()
+	r := &run{plan: plan, checker: newChecker(plan.Messages, plan.Keys), rand: rand.New(rand.NewPCG(plan.Seed, 0)), eventCounts: map[string]int{}}
 	err := r.soak(ctx)
 	var deadLetters map[int]int
 	if err == nil {
@@ -44,7 +45,7 @@ func Run(ctx context.Context, plan Plan) (*Report, error) {
 	}
 	err = errors.Join(err, r.close(ctx))
 	report := r.report(deadLetters)
-	report.Duration = time.Since(begun)
+	report.Duration = time.Since(begin)
 	return report, err
 }
 
@@ -56,47 +57,48 @@ func (r *run) soak(ctx context.Context) error {
 	}
 	b, _, err := r.plan.Open("publisher")
 	if err != nil {
-		return fmt.Errorf("soak: open a bus to publish on: %w", err)
+		return fmt.Errorf("soak: open the bus of the publisher: %w", err)
 	}
 	r.publishing = b
 	ctx, cancel := context.WithCancelCause(ctx)
 	var publisher sync.WaitGroup
 	defer publisher.Wait()
-	defer cancel(nil) // before the publisher is waited for
+	defer cancel(nil) // runs before publisher.Wait
 	publisher.Go(func() {
 		if err := r.publish(ctx); err != nil {
 			cancel(err)
 		}
 	})
-	share := func(events int) int { return events * r.plan.Messages / (r.plan.Events + 1) }
+	// messagesBefore returns how many messages should be done before the n-th event.
+	messagesBefore := func(n int) int { return n * r.plan.Messages / (r.plan.Events + 1) }
 	for n := range r.plan.Events {
-		r.tally.allow(share(n + 2))
-		if err := r.reach(ctx, share(n+1), r.plan.Pace); err != nil {
+		r.checker.allow(messagesBefore(n + 2))
+		if err := r.waitForMessages(ctx, messagesBefore(n+1), r.plan.MaxInterval); err != nil {
 			return err
 		}
-		r.inspect()
-		if err := r.happen(ctx); err != nil {
+		r.checkRunning()
+		if err := r.runEvent(ctx); err != nil {
 			return err
 		}
 	}
-	r.inspect()
-	r.tally.allow(r.plan.Messages)
+	r.checkRunning()
+	r.checker.allow(r.plan.Messages)
 	for _, m := range r.members {
 		if err := m.consumer.Start(); err != nil {
 			return fmt.Errorf("soak: start %s: %w", m.name, err)
 		}
 	}
 	err = r.finish(ctx)
-	r.inspect()
+	r.checkRunning()
 	return err
 }
 
-// reach waits until so many messages are done, or the time has passed.
-func (r *run) reach(ctx context.Context, messages int, atMost time.Duration) error {
-	t := time.NewTimer(atMost)
+// waitForMessages waits until this number of messages is done, but not longer than maxWait.
+func (r *run) waitForMessages(ctx context.Context, messages int, maxWait time.Duration) error {
+	t := time.NewTimer(maxWait)
 	defer t.Stop()
 	for {
-		_, done, changed := r.tally.progress()
+		_, done, changed := r.checker.progress()
 		if done >= messages {
 			return nil
 		}
@@ -110,24 +112,24 @@ func (r *run) reach(ctx context.Context, messages int, atMost time.Duration) err
 	}
 }
 
-// finish waits until every message is done, and committed. Nothing happens to the members
-// any more, so when nothing moves for the plan's patience nothing ever will.
+// finish waits until every message is done and committed. There are no more events, so the run fails if
+// nothing changes for the plan's timeout.
 func (r *run) finish(ctx context.Context) error {
-	t := time.NewTimer(r.plan.Patience)
+	t := time.NewTimer(r.plan.Timeout)
 	defer t.Stop()
 	for {
-		moves := r.tally.moved()
-		published, done, changed := r.tally.progress()
-		if r.tally.complete() {
+		changes := r.checker.changeCount()
+		published, done, changed := r.checker.progress()
+		if r.checker.complete() {
 			return nil
 		}
-		t.Reset(r.plan.Patience)
+		t.Reset(r.plan.Timeout)
 		select {
 		case <-changed:
 		case <-t.C:
-			if r.tally.moved() == moves {
-				return fmt.Errorf("soak: stuck: %d messages are published and %d done, and nothing moved for %v; %s",
-					published, done, r.plan.Patience, r.states())
+			if r.checker.changeCount() == changes {
+				return fmt.Errorf("soak: no progress for %v: %d messages are published and %d done; %s",
+					r.plan.Timeout, published, done, r.states())
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -135,17 +137,16 @@ func (r *run) finish(ctx context.Context) error {
 	}
 }
 
-// inspect reports members that have stopped by themselves: nothing that happens here is a
-// reason to.
-func (r *run) inspect() {
+// checkRunning reports members that have stopped by themselves. No event of a run is a reason for that.
+func (r *run) checkRunning() {
 	for _, m := range r.members {
 		if err := m.consumer.Err(); err != nil {
-			r.tally.report("stopped: %s stopped by itself: %v", m.name, err)
+			r.checker.report("stopped: %s stopped by itself: %v", m.name, err)
 		}
 	}
 }
 
-// states tells how the members are.
+// states describes the states of the members.
 func (r *run) states() string {
 	text := "members:"
 	for _, m := range r.members {
@@ -154,13 +155,12 @@ func (r *run) states() string {
 	return text[:len(text)-1]
 }
 
-// publish sends every message, never too far ahead of the handlers, nor of what is to
-// happen to them.
+// publish publishes every message. It does not get too far ahead of the handlers or of the events.
 func (r *run) publish(ctx context.Context) error {
 	const batch = 1000
 	for next := 0; next < r.plan.Messages; {
-		upTo, changed := r.tally.room(r.plan.Ahead)
-		n := min(batch, upTo-next)
+		limit, changed := r.checker.publishLimit(r.plan.MaxUnhandled)
+		n := min(batch, limit-next)
 		if n <= 0 {
 			select {
 			case <-changed:
@@ -179,30 +179,27 @@ func (r *run) publish(ctx context.Context) error {
 		if err := r.publishing.Publish(r.plan.Topic, messages...); err != nil {
 			return fmt.Errorf("soak: %w", err)
 		}
-		r.tally.publish(n)
+		r.checker.publish(n)
 		next += n
 	}
 	return nil
 }
 
-// readDeadLetters returns how often each message is in the dead-letter topic. It reads on
-// until all are there that have to be.
+// readDeadLetters returns how often each message is in the dead-letter topic. It reads until it has found all
+// messages that must be there, or until the plan's timeout.
 func (r *run) readDeadLetters(ctx context.Context) (map[int]int, error) {
-	r.tally.mu.Lock()
-	missing := make(map[int]bool, len(r.tally.dead))
-	for message := range r.tally.dead {
-		missing[message] = true
-	}
-	r.tally.mu.Unlock()
+	r.checker.mu.Lock()
+	missing := maps.Clone(r.checker.deadLettered)
+	r.checker.mu.Unlock()
 	found := map[int]int{}
 	if len(missing) == 0 {
 		return found, nil
 	}
 	var mu sync.Mutex
 	complete := make(chan struct{})
-	ctx, cancel := context.WithTimeout(ctx, r.plan.Patience)
+	ctx, cancel := context.WithTimeout(ctx, r.plan.Timeout)
 	defer cancel()
-	sub, err := r.publishing.Consume(ctx, r.plan.DeadLetters, func(_ context.Context, d *bus.Delivery) error {
+	sub, err := r.publishing.Consume(ctx, r.plan.DeadLetterTopic, func(_ context.Context, d *bus.Delivery) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if m, err := strconv.Atoi(string(d.Payload)); err == nil {
@@ -224,15 +221,14 @@ func (r *run) readDeadLetters(ctx context.Context) (map[int]int, error) {
 	case <-complete:
 	case <-sub.Done():
 		err = fmt.Errorf("soak: read the dead letters: %w", sub.Err())
-	case <-ctx.Done(): // the report says which are lost
+	case <-ctx.Done(): // the report lists the missing ones as lost
 	}
 	return found, errors.Join(err, sub.Shutdown(context.WithoutCancel(ctx)))
 }
 
-// close closes every bus. What killed members say to it is of no interest: they can't leave
-// in order.
+// close closes every bus. It ignores the errors of killed members, which cannot leave the group.
 func (r *run) close(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.plan.Patience)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.plan.Timeout)
 	defer cancel()
 	errs := make([]error, len(r.members)+1)
 	var closing sync.WaitGroup
@@ -241,7 +237,7 @@ func (r *run) close(ctx context.Context) error {
 	}
 	short, cancelShort := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancelShort()
-	for _, m := range r.abandoned {
+	for _, m := range r.killed {
 		closing.Go(func() { _ = m.close(short) })
 	}
 	closing.Wait()
