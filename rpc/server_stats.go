@@ -6,42 +6,44 @@ import "sync/atomic"
 // fields are read one after another, so sums may be off by what happens meanwhile.
 type ServerStats struct {
 	// Requests is the number of messages that the server read, redeliveries included.
-	Requests uint64
+	Requests uint64 `json:"requests"`
 	// Handled is the number of handlers that have ended. Failed is the number of those that
 	// returned an error, and Panics the number of those that panicked, which counts as
 	// failed too.
-	Handled, Failed, Panics uint64
+	Handled uint64 `json:"handled"`
+	Failed  uint64 `json:"failed"`
+	Panics  uint64 `json:"panics"`
 	// InFlight is the number of requests that the server works on now.
-	InFlight int
+	InFlight int `json:"in_flight"`
 	// Expired is the number of requests that the server did not run because their deadline
 	// had passed.
-	Expired uint64
+	Expired uint64 `json:"expired"`
 	// Canceled is the number of requests that were canceled before or while they ran. The
 	// server did not run or did not answer them.
-	Canceled uint64
+	Canceled uint64 `json:"canceled"`
 	// CancelNotices is the number of cancel messages that the server read, including those
 	// for requests that it does not have.
-	CancelNotices uint64
+	CancelNotices uint64 `json:"cancel_notices"`
 	// Refused is the number of requests that the server answered with Unavailable and did
 	// not run, because it was shutting down.
-	Refused uint64
+	Refused uint64 `json:"refused"`
 	// Replayed is the number of requests that were answered from the replay cache, or with
 	// the reply to an equal request that was running.
-	Replayed uint64
+	Replayed uint64 `json:"replayed"`
 	// UnknownMethods is the number of requests that were answered with Unimplemented.
-	UnknownMethods uint64
+	UnknownMethods uint64 `json:"unknown_methods"`
 	// Undecodable is the number of messages that could not be decoded as frames.
-	Undecodable uint64
+	Undecodable uint64 `json:"undecodable"`
 	// Ignored is the number of replies and frames of streams that the server read.
-	Ignored uint64
+	Ignored uint64 `json:"ignored"`
 	// RepliesRefused is the number of requests whose reply topic is not allowed.
-	RepliesRefused uint64
+	RepliesRefused uint64 `json:"replies_refused"`
 	// RepliesDropped is the number of replies that can never be published, because their
 	// topic does not exist or the transport rejects them.
-	RepliesDropped uint64
+	RepliesDropped uint64 `json:"replies_dropped"`
 	// RepliesFailed is the number of failed publications of replies. Their requests are
 	// redelivered.
-	RepliesFailed uint64
+	RepliesFailed uint64 `json:"replies_failed"`
 }
 
 type serverCounters struct {

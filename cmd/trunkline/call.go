@@ -21,48 +21,43 @@ import (
 func callCommand(stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline call", flag.ContinueOnError)
 	url := fs.String("bus", "kafka://127.0.0.1:9092", "`URL` of the bus")
-	key := fs.String("key", "", "the key that orders the call and picks its partition")
-	timeout := fs.Duration("timeout", 10*time.Second, "how long the whole may take")
-	failFast := fs.Duration("fail-fast", 0, "fail when no server has announced the topic for this `time`, at least 1s; 0 for not")
+	key := fs.String("key", "", "`key` of the request: calls with the same key are handled in order, in one partition")
+	timeout := fs.Duration("timeout", 10*time.Second, "limit for the whole command")
+	failFast := fs.Duration("fail-fast", 0, "fail if no server announces the topic within this `time`, at least 1s; 0 waits until -timeout")
 	var headers headerFlags
-	fs.Var(&headers, "header", "`name=value` that travels with the request; may be given again")
+	fs.Var(&headers, "header", "`name=value` header of the request; may be repeated")
 	return &ffcli.Command{
 		Name:       "call",
 		ShortUsage: "trunkline call [flags] TOPIC METHOD [JSON]",
-		ShortHelp:  "Make a call with JSON, and print the answer.",
-		LongHelp: `The request is the third argument, {} without one. The answer is printed as JSON;
-one that is not JSON is printed as it is. What the call fails with is printed to standard error.
+		ShortHelp:  "Make an RPC call with a JSON request, and print the response.",
+		LongHelp: `The request is the JSON argument; without it, the request is {}. A JSON response is
+printed with indentation, any other response as it is. Errors go to standard error.
 
 EXAMPLES
   trunkline call greeter Greet '{"Name": "Ada"}'
-  trunkline call -bus kafka://broker:9092 -key device-7 -timeout 3s core Adopt '{"ID": "device-7"}'
+  trunkline call core Adopt '{"ID": "device-7"}' -bus kafka://broker:9092 -key device-7 -timeout 3s
   trunkline call -header tenant=blue -fail-fast 10s greeter Greet
 
 EXIT CODES
-  0    it was answered
-  1    it was answered with an error
+  0    the server returned a response
+  1    the server returned an error
   2    the command line is wrong
-  3    it could not be made, or was not answered: no broker, no server, no time left
-  130  interrupted before it was done`,
+  3    no response: no broker, no server, or the timeout expired
+  130  interrupted by a signal`,
 		FlagSet: fs,
 		Exec: func(ctx context.Context, args []string) error {
-			if len(args) < 2 || len(args) > 3 {
-				return usageError("%d arguments are given: name a topic and a method, and the request as JSON in quotes", len(args))
-			}
-			for _, a := range args[:2] {
-				if strings.HasPrefix(a, "-") {
-					return usageError("%s comes after an argument: flags go before the topic", a)
-				}
+			if err := callArguments(args); err != nil {
+				return err
 			}
 			body := []byte("{}")
 			if len(args) == 3 {
 				body = []byte(args[2])
 			}
 			if !json.Valid(body) {
-				return usageError("the request is not JSON: put it in single quotes")
+				return usageError("the request %q is not JSON: put JSON in single quotes", shorten(args[2], 40))
 			}
 			if *timeout <= 0 {
-				return usageError("-timeout is not over zero")
+				return usageError("-timeout must be greater than 0, got %v", *timeout)
 			}
 			opts := []rpc.CallOption{rpc.Key(*key)}
 			for _, h := range headers {
@@ -81,11 +76,25 @@ EXIT CODES
 			case err != nil:
 				return callError(err)
 			}
-			if err := writeAnswer(stdout, answer); err != nil {
-				return fmt.Errorf("write the answer: %w", err)
+			if err := writeResponse(stdout, answer); err != nil {
+				return fmt.Errorf("write the response: %w", err)
 			}
 			return nil
 		},
+	}
+}
+
+// callArguments checks for TOPIC METHOD [JSON].
+func callArguments(args []string) error {
+	switch len(args) {
+	case 0:
+		return usageError("the topic and the method are missing: write call TOPIC METHOD [JSON]")
+	case 1:
+		return usageError("the method is missing: write call %s METHOD [JSON]", args[0])
+	case 2, 3:
+		return nil
+	default:
+		return usageError("unexpected argument %q after the request: write call TOPIC METHOD [JSON], with the JSON in single quotes", args[3])
 	}
 }
 
@@ -103,15 +112,16 @@ func makeCall(ctx context.Context, url string, req *rpc.Request, client []rpc.Cl
 	return c.Invoke(ctx, req, opts...)
 }
 
-// callError tells what a server answered from what kept it from answering. Whether the end of
-// the time or a stopping server is noticed here first or there is chance: the two mean the same.
+// callError returns the error of a call with its exit code: exitFailed only if the server
+// returned it. A timeout or a server that shuts down may be detected on either side
+// first, so both count as "no response" wherever they are detected.
 func callError(err error) error {
 	e, ok := errors.AsType[*rpc.Error](err)
 	switch {
 	case ok && (e.Code() == codes.DeadlineExceeded || e.Code() == codes.Unavailable):
 		return cannotRun(err)
 	case ok && e.Remote():
-		return &exitError{exitCheck, err}
+		return &exitError{exitFailed, err}
 	case ok && e.Code() == codes.InvalidArgument:
 		return &exitError{exitUsage, err}
 	default:
@@ -119,7 +129,7 @@ func callError(err error) error {
 	}
 }
 
-func writeAnswer(w io.Writer, answer *rpc.Response) error {
+func writeResponse(w io.Writer, answer *rpc.Response) error {
 	if !json.Valid(answer.Body) {
 		_, err := w.Write(answer.Body)
 		return err
@@ -136,7 +146,7 @@ func (h *headerFlags) String() string { return "" }
 func (h *headerFlags) Set(s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	if !ok || name == "" {
-		return errors.New("write name=value")
+		return errors.New("must have the form name=value")
 	}
 	*h = append(*h, header{name, value})
 	return nil

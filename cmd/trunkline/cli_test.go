@@ -38,14 +38,14 @@ func TestExitCodes(t *testing.T) {
 		code int
 		says string
 	}{
-		"nothing":            {nil, exitUsage, "USAGE"},
+		"no arguments":       {nil, exitUsage, "USAGE"},
 		"unknown command":    {[]string{"dmeo"}, exitUsage, `unknown command "dmeo"`},
 		"unknown flag":       {[]string{"demo", "-speed", "9"}, exitUsage, "-speed"},
 		"unknown root flag":  {[]string{"-speed", "9"}, exitUsage, "-speed"},
 		"bad value":          {[]string{"demo", "-devices", "many"}, exitUsage, "-devices"},
 		"out of range":       {[]string{"demo", "-devices", "0"}, exitUsage, "-devices"},
 		"no time":            {[]string{"demo", "-timeout", "0s"}, exitUsage, "-timeout"},
-		"argument":           {[]string{"demo", "memory://"}, exitUsage, `"memory://" is not a flag`},
+		"argument":           {[]string{"demo", "memory://"}, exitUsage, `unexpected argument "memory://"`},
 		"unknown scheme":     {[]string{"demo", "-bus", "nats://h"}, exitUsage, "nats"},
 		"unknown parameter":  {[]string{"demo", "-bus", "memory://x?speed=9"}, exitUsage, "speed"},
 		"no host:port":       {[]string{"dev", "-addr", "9092"}, exitUsage, "-addr"},
@@ -54,8 +54,8 @@ func TestExitCodes(t *testing.T) {
 		"no topic name":      {[]string{"dev", "-topics", ":2"}, exitUsage, "-topics"},
 		"version's argument": {[]string{"version", "please"}, exitUsage, "please"},
 		"port taken":         {[]string{"dev", "-addr", taken.Addr().String()}, exitUnavailable, "address already in use"},
-		"a check failed": {[]string{"demo", "-devices", "20", "-in-flight", "4", "-cut", "1m", "-timeout", "20s"}, exitCheck,
-			"not done within 20s"}, // it has to get to the cut
+		"a check failed": {[]string{"demo", "-devices", "20", "-in-flight", "4", "-cut", "1m", "-timeout", "20s"}, exitFailed,
+			"not done within 20s"}, // long enough to reach the cut
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -69,7 +69,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestHelp(t *testing.T) {
+func TestHelpDescribesUsageExamplesAndExitCodes(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-help"}, {"--help"}, {"demo", "--help"}, {"dev", "-h"}, {"version", "-help"}} {
 		code, stdout, stderr := command(t, args...)
@@ -81,7 +81,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestVersion(t *testing.T) {
+func TestVersionPrintsTextOrJSON(t *testing.T) {
 	t.Parallel()
 	code, stdout, _ := command(t, "version")
 	require.Equal(t, exitOK, code)
@@ -93,16 +93,16 @@ func TestVersion(t *testing.T) {
 	require.NotEmpty(t, v.Version)
 }
 
-func TestDemoCommand(t *testing.T) {
+func TestDemoPassesItsChecks(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := command(t, "demo", "-devices", "30", "-cut", "3s") // long enough to be seen
+	code, stdout, stderr := command(t, "demo", "-devices", "30", "-cut", "3s") // long enough for the probes to see it
 	require.Equal(t, exitOK, code, stdout+stderr)
 	require.Empty(t, stderr)
 	require.Contains(t, stdout, "30 of 30 enabled")
 	require.Contains(t, stdout, "OK: nothing lost")
 }
 
-func TestDemoCommandAsJSON(t *testing.T) {
+func TestDemoPrintsOnlyTheReportAsJSON(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := command(t, "demo", "-devices", "10", "-bus", "chan://", "-json", "-v")
 	require.Equal(t, exitOK, code, stdout+stderr)
@@ -119,7 +119,7 @@ func TestDemoCommandAsJSON(t *testing.T) {
 	require.Contains(t, stderr, "every device is enabled")
 }
 
-func TestDemoInterrupted(t *testing.T) {
+func TestInterruptedDemoExitsWith130(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -127,13 +127,12 @@ func TestDemoInterrupted(t *testing.T) {
 	require.Equal(t, exitInterrupted, run(ctx, []string{"demo", "-devices", "50", "-cut", "1m"}, out, io.Discard))
 }
 
-// dev runs a broker that is there until it is interrupted.
-func TestDev(t *testing.T) {
+func TestDevRunsABrokerUntilInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ready := make(chan struct{})
-	out := &watched{want: "interrupt with", seen: func() { close(ready) }}
+	out := &watched{want: "press Ctrl-C", seen: func() { close(ready) }}
 	code := make(chan int, 1)
 	go func() {
 		code <- run(ctx, []string{"dev", "-addr", "127.0.0.1:0", "-topics", "orders:3, events"}, out, os.Stderr)
@@ -141,34 +140,36 @@ func TestDev(t *testing.T) {
 	select {
 	case <-ready:
 	case c := <-code:
-		t.Fatalf("it ended with %d: %s", c, out)
+		t.Fatalf("the command ended with %d: %s", c, out)
+	case <-time.After(time.Minute):
+		t.Fatalf("the broker did not start within a minute: %s", out)
 	}
 	addr := regexp.MustCompile(`-bus kafka://(\S+)`).FindStringSubmatch(out.String())
 	require.Len(t, addr, 2)
 	broker, err := kafkatest.Attach(t.Context(), []string{addr[1]})
 	require.NoError(t, err)
-	require.NoError(t, broker.AddPartitions(t.Context(), "orders", 4), "the topic is there")
-	require.Error(t, broker.CreateTopic(t.Context(), "events", 1), "it exists")
+	require.NoError(t, broker.AddPartitions(t.Context(), "orders", 4), "the command creates the topics of -topics")
+	require.Error(t, broker.CreateTopic(t.Context(), "events", 1), "the command creates the topics of -topics")
 	cancel()
 	require.Equal(t, exitOK, <-code)
 }
 
-// watched is a writer that tells when a text was written, if seen is set.
+// watched is a writer that calls seen when the text in want was written, if seen is set.
 type watched struct {
 	want string
 	seen func()
 
 	mu   sync.Mutex
 	text bytes.Buffer
-	told bool
+	done bool
 }
 
 func (w *watched) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.text.Write(p)
-	if w.seen != nil && !w.told && strings.Contains(w.text.String(), w.want) {
-		w.told = true
+	if w.seen != nil && !w.done && strings.Contains(w.text.String(), w.want) {
+		w.done = true
 		w.seen()
 	}
 	return len(p), nil

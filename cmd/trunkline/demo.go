@@ -18,38 +18,44 @@ func demoCommand(stdout, stderr io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline demo", flag.ContinueOnError)
 	var cfg demo.Config
 	fs.StringVar(&cfg.BusURL, "bus", "memory://demo", "`URL` of the bus: memory://name, chan://, kafka-embedded:// or kafka://host:port,host:port")
-	fs.IntVar(&cfg.Devices, "devices", 1000, "how many devices are adopted")
-	fs.IntVar(&cfg.InFlight, "in-flight", 64, "how many calls are made at once")
-	fs.DurationVar(&cfg.Cut, "cut", 3*time.Second, "how long the transport is cut; 0 for not at all")
-	fs.DurationVar(&cfg.CallTimeout, "call-timeout", 5*time.Second, "how long a call may take before it is made again")
-	timeout := fs.Duration("timeout", 2*time.Minute, "how long the whole may take")
-	asJSON := fs.Bool("json", false, "print the result as JSON, and what happens to standard error")
-	verbose := fs.Bool("v", false, "print what core and adapter log, to standard error")
+	fs.IntVar(&cfg.Devices, "devices", 1000, "`number` of devices to adopt")
+	fs.IntVar(&cfg.InFlight, "in-flight", 64, "`number` of calls in flight at once")
+	fs.DurationVar(&cfg.Cut, "cut", 3*time.Second, "how long to cut the transport; 0 does not cut it")
+	fs.DurationVar(&cfg.CallTimeout, "call-timeout", 5*time.Second, "how long a call may take before the core repeats it")
+	timeout := fs.Duration("timeout", 2*time.Minute, "limit for the whole command")
+	asJSON := fs.Bool("json", false, "print the result as JSON, and the events to standard error")
+	verbose := fs.Bool("v", false, "print the logs of core and adapter to standard error")
 	return &ffcli.Command{
 		Name:       "demo",
 		ShortUsage: "trunkline demo [flags]",
-		ShortHelp:  "Run a core and an adapter, cut the transport under them, and check that all comes right.",
-		LongHelp: `A core adopts devices on an adapter by RPC over the bus, three calls each, in order.
-After a third of the calls the transport is cut: the in-memory log is disconnected,
-Kafka's connections are reset and refused. Readiness has to go, over HTTP and gRPC,
-and to return with the transport; every call has to end with its answer or an error;
-what failed is called again until every device is enabled.
+		ShortHelp:  "Run a core and an adapter, cut their transport, and check that both recover.",
+		LongHelp: `A core adopts devices through an adapter by RPC over the bus, with three calls for each
+device, in order. After a third of the calls the demo cuts the transport: it disconnects
+the in-memory log, or resets and refuses the connections to Kafka. It then checks that
+both programs report over HTTP and gRPC that they are not ready, and that they are ready
+again after the cut; that each call ends with its own response or an error; and that
+every device is enabled in the end, because the core repeats the calls that failed.
 
 EXAMPLES
   trunkline demo
-  trunkline demo -bus chan://                          Go channels; nothing to cut
-  trunkline demo -bus kafka-embedded://                a Kafka broker in this process
-  trunkline demo -bus kafka://127.0.0.1:9092 -cut 10s  your broker
-  trunkline demo -devices 100 -json                    the result for a program
+  trunkline demo -bus chan://                          Go channels, which cannot be cut
+  trunkline demo -bus kafka-embedded://                an embedded Kafka broker
+  trunkline demo -bus kafka://127.0.0.1:9092 -cut 10s  a Kafka broker of your own
+  trunkline demo -devices 100 -json                    the result as JSON
 
-` + exitHelp,
+EXIT CODES
+  0    every check passed
+  1    a check failed: a call was lost, out of order or answered wrongly, or a probe was wrong
+  2    the command line is wrong
+  3    the demo could not run: no broker, a port in use
+  130  interrupted by a signal`,
 		FlagSet: fs,
 		Exec: func(ctx context.Context, args []string) error {
 			if err := noArguments(args); err != nil {
 				return err
 			}
 			if *timeout <= 0 {
-				return usageError("-timeout is not over zero")
+				return usageError("-timeout must be greater than 0, got %v", *timeout)
 			}
 			if err := cfg.Validate(); err != nil {
 				return &exitError{exitUsage, err}
@@ -68,7 +74,7 @@ EXAMPLES
 }
 
 func runDemo(ctx context.Context, cfg demo.Config, timeout time.Duration, asJSON bool, stdout io.Writer, out *demo.Printer) error {
-	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done within %v (see -timeout)", timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, timeout, timeoutError(timeout))
 	defer cancel()
 	out.Text("trunkline demo: %d devices, 3 calls each, %d in flight", cfg.Devices, cfg.InFlight)
 	report, err := demo.Run(bounded, cfg, out)
@@ -87,7 +93,7 @@ func runDemo(ctx context.Context, cfg demo.Config, timeout time.Duration, asJSON
 	case err != nil:
 		return fmt.Errorf("write the report: %w", err)
 	case !report.OK:
-		return &exitError{code: exitCheck}
+		return &exitError{code: exitFailed}
 	default:
 		return nil
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,20 +16,20 @@ import (
 
 func devCommand(stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline dev", flag.ContinueOnError)
-	addr := fs.String("addr", "127.0.0.1:9092", "`host:port` to listen on; the host is the loopback interface, port 0 picks a free port")
-	topics := fs.String("topics", "", "`names` of topics to create, with commas between; name:n gives one n partitions")
+	addr := fs.String("addr", "127.0.0.1:9092", "`host:port` to listen on; the host must be the loopback interface, port 0 picks a free port")
+	topics := fs.String("topics", "", "`names` of topics to create, separated by commas; name:n creates a topic with n partitions")
 	return &ffcli.Command{
 		Name:       "dev",
 		ShortUsage: "trunkline dev [flags]",
 		ShortHelp:  "Run an embedded Kafka broker until interrupted.",
-		LongHelp: `The broker keeps everything in memory, speaks plain text on the loopback interface only,
-and is for trying things out: it forgets all when it ends.
+		LongHelp: `The broker is for development. It keeps all data in memory and loses it when it ends. It
+listens on the loopback interface only, without encryption and authentication.
 
 EXAMPLES
   trunkline dev
   trunkline dev -addr 127.0.0.1:0 -topics orders:8,events
 
-  and in two other terminals
+  Then, in two other terminals:
   go run ./examples/core    -bus kafka://127.0.0.1:9092
   go run ./examples/adapter -bus kafka://127.0.0.1:9092
 
@@ -59,31 +58,31 @@ func runDev(ctx context.Context, opts []kafkatest.Option, stdout io.Writer) erro
 		return &exitError{exitUnavailable, err}
 	}
 	url := "kafka://" + strings.Join(broker.Addrs(), ",")
-	fmt.Fprintf(stdout, `an embedded Kafka broker runs at %s
+	fmt.Fprintf(stdout, `an embedded Kafka broker listens on %s
 
   go run ./examples/core    -bus %s
   go run ./examples/adapter -bus %s
   go run ./cmd/trunkline demo -bus %s
 
-interrupt with Ctrl-C
+press Ctrl-C to stop it
 `, strings.Join(broker.Addrs(), ","), url, url, url)
-	<-ctx.Done() // being interrupted is how it is meant to end
+	<-ctx.Done() // a signal is the normal end of this command
 	return broker.Close()
 }
 
-// loopbackPort returns the port of addr, whose host must be this machine: the
-// embedded broker listens nowhere else.
+// loopbackPort returns the port of addr. It returns an error if the host is not the
+// loopback interface, which is the only one the embedded broker listens on.
 func loopbackPort(addr string) (int, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return 0, fmt.Errorf("-addr is no host:port like 127.0.0.1:9092: %w", err)
+		return 0, fmt.Errorf("-addr must be a host:port like 127.0.0.1:9092: %w", err)
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil || n < 0 || n > 65535 {
-		return 0, errors.New("-addr has a port that is not from 0 to 65535")
+		return 0, fmt.Errorf("-addr: the port must be a number from 0 to 65535, got %q", port)
 	}
 	if host != "" && host != "localhost" && host != "127.0.0.1" {
-		return 0, errors.New("-addr has another host than 127.0.0.1: the embedded broker has no authentication and listens on the loopback interface only")
+		return 0, fmt.Errorf("-addr: the host must be 127.0.0.1, got %q: the embedded broker has no authentication, so it listens on the loopback interface only", host)
 	}
 	return n, nil
 }
@@ -99,7 +98,7 @@ func topicOptions(list string) ([]kafkatest.Option, error) {
 		if given {
 			n, err := strconv.Atoi(count)
 			if err != nil || n < 1 {
-				return nil, fmt.Errorf("-topics: %q has no number of partitions over zero after the colon", entry)
+				return nil, fmt.Errorf("-topics: %q: the number of partitions after the colon must be at least 1", entry)
 			}
 			partitions = n
 		}

@@ -16,26 +16,26 @@ import (
 )
 
 const dlqExitHelp = `EXIT CODES
-  0    all is well
-  1    something could not be done: a message that is not there, or can't be published
+  0    success
+  1    a message is missing or could not be published
   2    the command line is wrong
-  3    it could not be run: no broker, no such topic, no time left
-  130  interrupted before it was done; what was done is remembered`
+  3    the command could not run: no broker, no such topic, a timeout
+  130  interrupted by a signal; finished work is recorded`
 
 func dlqCommand(stdout, stderr io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline dlq", flag.ContinueOnError)
-	return &ffcli.Command{
+	c := &ffcli.Command{
 		Name:       "dlq",
 		ShortUsage: "trunkline dlq <list|show|replay|drop> [flags] TOPIC",
-		ShortHelp:  "Look into a dead-letter topic, and work it off.",
-		LongHelp: `Works on a topic that bus.DeadLetterTopic names: messages that could not be handled,
-with where they come from and why.
+		ShortHelp:  "List, show, replay or drop the messages of a dead-letter topic.",
+		LongHelp: `Works on a dead-letter topic (bus.DeadLetterTopic). Its messages, the dead letters, are
+messages that a consumer could not handle, with headers for their origin and the error.
 
-A log forgets nothing before its retention says so. What is dealt with, replayed or
-dropped, is therefore remembered beside it, in the consumer group that -group names:
-everything below the group's position. What is dealt with out of turn, while a message
-before it is not, is noted in a small record in the dead-letter topic itself, which
-these commands pass over; whoever else reads the topic knows it by its header
+These commands cannot delete a message from a log. They record which messages are done
+(replayed or dropped) in the consumer group that -group names: every message below the
+group's committed offset is done. A message that is done while an earlier one is not is
+recorded in a note, a small record in the dead-letter topic itself. These commands skip
+notes; other readers of the topic can recognize them by the header
 ` + dlq.NoteHeader + `.
 
 EXAMPLES
@@ -47,16 +47,12 @@ EXAMPLES
 ` + dlqExitHelp,
 		FlagSet:     fs,
 		Subcommands: []*ffcli.Command{dlqListCommand(stdout, stderr), dlqShowCommand(stdout), dlqReplayCommand(stdout, stderr), dlqDropCommand(stdout, stderr)},
-		Exec: func(_ context.Context, args []string) error {
-			if len(args) > 0 {
-				return usageError("dlq: unknown command %q: there are list, show, replay, drop", args[0])
-			}
-			return usageError("dlq: say what to do: list, show, replay or drop")
-		},
 	}
+	c.Exec = func(_ context.Context, args []string) error { return unknownCommand(c, args) }
+	return c
 }
 
-// dlqFlags are what the commands have in common.
+// dlqFlags are the flags that the commands share.
 type dlqFlags struct {
 	url     *string
 	wait    *time.Duration
@@ -75,29 +71,29 @@ type dlqFlags struct {
 func newDLQFlags(fs *flag.FlagSet, timeout time.Duration) *dlqFlags {
 	return &dlqFlags{
 		url:     fs.String("bus", "kafka://127.0.0.1:9092", "`URL` of the bus"),
-		wait:    fs.Duration("wait", 2*time.Second, "how long a partition of which the broker says nothing has to be quiet to be taken for read"),
-		timeout: fs.Duration("timeout", timeout, "how long the whole may take"),
+		wait:    fs.Duration("wait", 2*time.Second, "how long a partition must be silent to count as read, if the broker does not report its end"),
+		timeout: fs.Duration("timeout", timeout, "limit for the whole command"),
 		asJSON:  fs.Bool("json", false, "print JSON"),
 	}
 }
 
-// selects adds the flags that say which messages, and the group.
+// selects adds the flags that select messages, and the flag of the group.
 func (f *dlqFlags) selects(fs *flag.FlagSet, limit int) {
-	f.group = fs.String("group", "", "consumer `group` that remembers what is dealt with; trunkline.dlq. and the topic without it")
-	fs.Var(&f.places, "at", "`partition:offset` of one message; may be given again, or several with commas between them")
-	f.origin = fs.String("origin", "", "only messages that come from this `topic`")
+	f.group = fs.String("group", "", "consumer `group` that records which messages are done; the default is trunkline.dlq.TOPIC")
+	fs.Var(&f.places, "at", "`partition:offset` of a message; may be repeated, or list several separated by commas")
+	f.origin = fs.String("origin", "", "only messages from this `topic`")
 	f.consumer = fs.String("consumer", "", "only messages that this `group` could not handle")
 	f.code = fs.String("code", "", "only messages with this error `code`, such as undecodable")
-	f.since = fs.String("since", "", "only messages whose own time is not before this `time`: 2026-01-02T15:04:05Z, or 90m for as long ago")
-	f.limit = fs.Int("limit", limit, "how many messages at the most; 0 for all")
+	f.since = fs.String("since", "", "only messages with a timestamp at or after this `time`: 2026-01-02T15:04:05Z, or 90m for 90 minutes ago")
+	f.limit = fs.Int("limit", limit, "largest `number` of messages; 0 for all")
 }
 
-// job makes what the flags say.
+// job returns the job that the flags describe.
 func (f *dlqFlags) job(topic string, verb dlq.Verb) (dlq.Job, error) {
 	j := dlq.Job{Topic: topic, Group: *f.group, Verb: verb, Quiet: *f.wait, Limit: *f.limit,
 		Selection: dlq.Selection{Places: f.places.all, Origin: *f.origin, Group: *f.consumer, Code: *f.code}}
 	if *f.limit < 0 {
-		return j, usageError("-limit is below zero")
+		return j, usageError("-limit must be at least 0, got %d", *f.limit)
 	}
 	if j.Group == "" {
 		j.Group = "trunkline.dlq." + topic
@@ -108,19 +104,19 @@ func (f *dlqFlags) job(topic string, verb dlq.Verb) (dlq.Job, error) {
 			at, err = time.Now().Add(-ago), nil
 		}
 		if err != nil {
-			return j, usageError("-since %s is neither a time like 2026-01-02T15:04:05Z nor a duration like 90m", *f.since)
+			return j, usageError("-since must be a time like 2026-01-02T15:04:05Z or a duration like 90m, got %q", *f.since)
 		}
 		j.Selection.Since = at
 	}
 	return j, nil
 }
 
-// on opens the bus, and calls do under the time-out.
+// on opens the bus and calls do, within -timeout.
 func (f *dlqFlags) on(ctx context.Context, do func(context.Context, *bus.Bus) error) error {
 	if *f.wait <= 0 || *f.timeout <= 0 {
-		return usageError("-wait and -timeout have to be over zero")
+		return usageError("-wait and -timeout must be greater than 0, got %v and %v", *f.wait, *f.timeout)
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, *f.timeout, fmt.Errorf("not done within %v (see -timeout)", *f.timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, *f.timeout, timeoutError(*f.timeout))
 	defer cancel()
 	b, err := bus.Open(bounded, *f.url)
 	if err != nil {
@@ -129,7 +125,7 @@ func (f *dlqFlags) on(ctx context.Context, do func(context.Context, *bus.Bus) er
 	defer b.Close()
 	switch caps := b.Capabilities(); {
 	case !caps.Replay || !caps.Groups || !caps.Partitions:
-		err = &exitError{exitUsage, fmt.Errorf("%s keeps no log with groups and partitions, so there is nothing to look into", caps.Name)}
+		err = &exitError{exitUsage, fmt.Errorf("the transport %s has no log with consumer groups and partitions, so it has no dead-letter topics to process", caps.Name)}
 	default:
 		if err = b.Ready(bounded); err == nil {
 			err = do(bounded, b)
@@ -147,7 +143,7 @@ func (f *dlqFlags) on(ctx context.Context, do func(context.Context, *bus.Bus) er
 	return cannotRun(inOneLine(err))
 }
 
-// inOneLine makes one line of an error that was joined.
+// inOneLine returns an error whose text is one line, for errors that errors.Join made.
 func inOneLine(err error) error {
 	if text := err.Error(); strings.Contains(text, "\n") {
 		return fmt.Errorf("%s", strings.ReplaceAll(text, "\n", "; "))
@@ -155,23 +151,19 @@ func inOneLine(err error) error {
 	return err
 }
 
-// topicArgument checks for TOPIC, and the arguments after it.
+// topicArgument checks that args are TOPIC and the arguments in rest.
 func topicArgument(args []string, rest ...string) error {
-	if len(args) == 0 {
-		return usageError("name the dead-letter topic")
-	}
-	for _, a := range args {
-		if strings.HasPrefix(a, "-") {
-			return usageError("%s comes after an argument: flags go before the topic", a)
-		}
-	}
-	if len(args) != 1+len(rest) {
-		return usageError("%d arguments are given: write %s", len(args), strings.Join(append([]string{"TOPIC"}, rest...), " "))
+	want := append([]string{"TOPIC"}, rest...)
+	switch {
+	case len(args) < len(want):
+		return usageError("%s is missing: write %s", want[len(args)], strings.Join(want, " "))
+	case len(args) > len(want):
+		return usageError("unexpected argument %q: write %s", args[len(want)], strings.Join(want, " "))
 	}
 	return nil
 }
 
-// placeFlags gathers -at.
+// placeFlags collects the values of -at.
 type placeFlags struct{ all map[dlq.Place]bool }
 
 func (p *placeFlags) String() string { return "" }
@@ -180,7 +172,7 @@ func (p *placeFlags) Set(s string) error {
 	for part := range strings.SplitSeq(s, ",") {
 		at, ok := dlq.ParsePlace(part)
 		if !ok {
-			return errors.New("write partition:offset")
+			return errors.New("must have the form partition:offset")
 		}
 		if p.all == nil {
 			p.all = map[dlq.Place]bool{}

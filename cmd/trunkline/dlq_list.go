@@ -18,13 +18,13 @@ func dlqListCommand(stdout, stderr io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline dlq list", flag.ContinueOnError)
 	f := newDLQFlags(fs, time.Minute)
 	f.selects(fs, 100)
-	all := fs.Bool("all", false, "list what is still in the log, also what is dealt with; this joins no group")
+	all := fs.Bool("all", false, "list all messages in the log, done or not, without joining the group")
 	return &ffcli.Command{
 		Name:       "list",
 		ShortUsage: "trunkline dlq list [flags] TOPIC",
-		ShortHelp:  "List the dead letters that are not dealt with.",
-		LongHelp: `Lists what neither replay nor drop has dealt with in -group. To know that it joins
-the group for a moment, and changes nothing in it.
+		ShortHelp:  "List the dead letters that are not done.",
+		LongHelp: `Lists the messages that neither replay nor drop has recorded as done in -group. It joins
+the group for a moment to read its committed offsets, and changes nothing.
 
 EXAMPLES
   trunkline dlq list orders.dead
@@ -56,7 +56,7 @@ EXAMPLES
 					return fmt.Errorf("write the list: %w", err)
 				}
 				if s.Left > 0 {
-					fmt.Fprintf(stderr, "%d more: -limit 0 lists all\n", s.Left)
+					fmt.Fprintf(stderr, "%d more messages are not listed: -limit 0 lists all\n", s.Left)
 				}
 				return missing(s)
 			})
@@ -64,18 +64,18 @@ EXAMPLES
 	}
 }
 
-// finishTime bounds leaving the group.
+// finishTime is how long leaving the group may take.
 const finishTime = 15 * time.Second
 
-// missing makes an error of partitions that could not be had.
+// missing returns an error if some partitions could not be read.
 func missing(s dlq.Summary) error {
 	if len(s.Missing) == 0 {
 		return nil
 	}
-	return &exitError{exitCheck, fmt.Errorf("partitions %v are left out: another member of the group has them (another run?), or -wait is too short", s.Missing)}
+	return &exitError{exitFailed, fmt.Errorf("partitions %v were not read: another member of the group holds them (is another command running?), or -wait is too short", s.Missing)}
 }
 
-// letterLine is how a letter is printed.
+// letterLine is a dead letter, as the commands print it.
 type letterLine struct {
 	Partition int32     `json:"partition"`
 	Offset    int64     `json:"offset"`
@@ -112,14 +112,14 @@ func writeLetters(w io.Writer, letters []*dlq.Letter, asJSON bool) error {
 		return writeJSON(w, lines)
 	}
 	if len(letters) == 0 {
-		_, err := fmt.Fprintln(w, "there is nothing to deal with")
+		_, err := fmt.Fprintln(w, "no dead letters")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "AT\tTIME\tKEY\tORIGIN\tGROUP\tCODE\tCAUSE")
 	for _, l := range letters {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Place, l.Time.UTC().Format(time.RFC3339), dash(plain(l.Key)), originOf(l),
-			dash(plain(l.Group)), dash(plain(l.Code)), dash(cut(plain(l.Cause), 120)))
+			dash(plain(l.Group)), dash(plain(l.Code)), dash(shorten(plain(l.Cause), 120)))
 	}
 	return t.Flush()
 }
@@ -131,8 +131,8 @@ func originOf(l *dlq.Letter) string {
 	return plain(l.Origin) + "/" + l.From.String()
 }
 
-// cut keeps a table readable.
-func cut(s string, n int) string {
+// shorten returns the first n characters of s, with an ellipsis if it is longer.
+func shorten(s string, n int) string {
 	runes := []rune(s)
 	if len(runes) <= n {
 		return s

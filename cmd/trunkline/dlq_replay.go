@@ -17,22 +17,23 @@ func dlqReplayCommand(stdout, stderr io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline dlq replay", flag.ContinueOnError)
 	f := newDLQFlags(fs, time.Hour)
 	f.selects(fs, 0)
-	all := fs.Bool("all", false, "replay every message that is not dealt with")
-	to := fs.String("to", "", "the `topic` to publish to; each message's origin without it")
-	keepTime := fs.Bool("keep-time", false, "publish with the original's time instead of now; where that is older than the topic keeps messages, the broker may drop them at once")
-	dryRun := fs.Bool("dry-run", false, "list what would be replayed, and change nothing")
+	all := fs.Bool("all", false, "replay every message that is not done")
+	to := fs.String("to", "", "`topic` to publish to; the default is the origin of each message")
+	keepTime := fs.Bool("keep-time", false, "publish with the timestamp of the original instead of the present time; the broker may delete a message at once if its timestamp is older than the retention of the topic")
+	dryRun := fs.Bool("dry-run", false, "list the messages that would be replayed, and change nothing")
 	return &ffcli.Command{
 		Name:       "replay",
 		ShortUsage: "trunkline dlq replay [flags] TOPIC",
-		ShortHelp:  "Publish dead letters again, to where they come from.",
-		LongHelp: `Publishes the messages that are selected, with key, UUID and headers but those that
-made them dead letters, in their order. Say which: -at, -origin, -consumer, -code or
--since (they narrow each other down), or -all.
+		ShortHelp:  "Publish dead letters again, to the topics they came from.",
+		LongHelp: `Publishes the selected messages in their order, with their key, UUID and headers, and
+without the dead-letter headers. Select messages with -at, -origin, -consumer, -code and
+-since (a message must match all that are set), or select every message with -all.
 
-What was published is remembered in -group, so that a second run does not publish it
-again; one that is killed, not interrupted, may leave what it published in its last
-moments to be published twice. What fails stays, and makes the exit code 1.
-What arrives in the topic meanwhile, replayed and failed again, is for the next run.
+The command records each published message as done in -group, so that a second run does
+not publish it again. If the command is killed, the messages that it published last may
+be published twice by the next run; an interrupt (Ctrl-C) is safe. A message that cannot
+be published is not done, and the exit code is 1. Messages that arrive in the topic while
+the command runs are left for the next run.
 
 EXAMPLES
   trunkline dlq replay -all -dry-run orders.dead
@@ -54,7 +55,7 @@ EXAMPLES
 				return err
 			}
 			if *to == args[0] {
-				return usageError("-to is the dead-letter topic itself")
+				return usageError("-to must not be the dead-letter topic itself, %s", *to)
 			}
 			if *dryRun {
 				return f.dryRun(ctx, j, stdout)
@@ -68,21 +69,21 @@ func dlqDropCommand(stdout, stderr io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline dlq drop", flag.ContinueOnError)
 	f := newDLQFlags(fs, time.Hour)
 	f.selects(fs, 0)
-	all := fs.Bool("all", false, "drop every message that is not dealt with")
-	yes := fs.Bool("yes", false, "yes, give these messages up")
-	dryRun := fs.Bool("dry-run", false, "list what would be dropped, and change nothing")
+	all := fs.Bool("all", false, "drop every message that is not done")
+	yes := fs.Bool("yes", false, "confirm that these messages are not to be handled")
+	dryRun := fs.Bool("dry-run", false, "list the messages that would be dropped, and change nothing")
 	return &ffcli.Command{
 		Name:       "drop",
 		ShortUsage: "trunkline dlq drop -yes [flags] TOPIC",
-		ShortHelp:  "Give dead letters up: they are not listed or replayed any more.",
-		LongHelp: `Counts the messages that are selected as dealt with in -group, as replay does, without
-publishing them.
+		ShortHelp:  "Record dead letters as done without replaying them.",
+		LongHelp: `Records the selected messages as done in -group, as replay does, without publishing
+them. list and replay then skip them.
 
-Nothing is deleted: a log is not a queue. The messages stay in the topic until its
-retention ends them; other groups, and "list -all", still see them. In -group the
-position moves past them. It can't move past a message that is not dealt with: what is
-dropped out of turn, behind one, is noted in the topic instead, and the position
-follows when that one is dealt with.
+The command deletes nothing: the messages stay in the topic until its retention removes
+them, and other groups and "list -all" still see them. It moves the committed offset of
+-group past the messages. The offset cannot move past a message that is not done; in that
+case the command writes a note to the topic, and the offset follows when the earlier
+message is done.
 
 EXAMPLES
   trunkline dlq drop -all -code undecodable -dry-run orders.dead
@@ -105,17 +106,17 @@ EXAMPLES
 			case *dryRun:
 				return f.dryRun(ctx, j, stdout)
 			case !*yes:
-				return usageError("these messages are not handled any more: look at them with -dry-run, then say -yes")
+				return usageError("dropped messages are not handled any more: list them with -dry-run, then confirm with -yes")
 			}
 			return f.work(ctx, j, "dropped", stdout, stderr)
 		},
 	}
 }
 
-// selected sees to it that everything is meant only when that is said.
+// selected returns an error if no flag selects messages and -all is not set.
 func selected(s dlq.Selection, all bool, verb string) error {
 	if s.Empty() && !all {
-		return usageError("say which messages to %s: -at, -origin, -consumer, -code, -since, or -all", verb)
+		return usageError("no messages are selected to %s: set -at, -origin, -consumer, -code or -since, or -all", verb)
 	}
 	return nil
 }
@@ -136,17 +137,17 @@ func (f *dlqFlags) dryRun(ctx context.Context, j dlq.Job, stdout io.Writer) erro
 	})
 }
 
-// work does the job, and tells how it goes: what fails at once, and a count now and
-// then.
+// work runs the job. It prints each failure at once, a count about every second, and a
+// summary.
 func (f *dlqFlags) work(ctx context.Context, j dlq.Job, done string, stdout, stderr io.Writer) error {
-	count, told := 0, time.Now()
+	count, reported := 0, time.Now()
 	j.Each = func(l *dlq.Letter, err error) {
 		if count++; err != nil {
 			fmt.Fprintf(stderr, "%s: %s\n", l.Place, plain(inOneLine(err).Error()))
 		}
-		if time.Since(told) > time.Second {
-			told = time.Now()
-			fmt.Fprintf(stderr, "%d so far\n", count)
+		if time.Since(reported) > time.Second {
+			reported = time.Now()
+			fmt.Fprintf(stderr, "%d messages so far\n", count)
 		}
 	}
 	return f.on(ctx, func(ctx context.Context, b *bus.Bus) error {
@@ -160,13 +161,13 @@ func (f *dlqFlags) work(ctx context.Context, j dlq.Job, done string, stdout, std
 		}
 		switch {
 		case err != nil:
-			return err // what was done before it failed is told all the same
+			return err // after the summary of the work that was done before the failure
 		case printErr != nil:
 			return fmt.Errorf("write the summary: %w", printErr)
 		case s.Failed > 0:
-			return &exitError{exitCheck, fmt.Errorf("%d messages are left as they were", s.Failed)}
+			return &exitError{exitFailed, fmt.Errorf("%d messages could not be published and are not done", s.Failed)}
 		case len(j.Selection.Places) > s.Done+s.Failed+s.Left:
-			return &exitError{exitCheck, fmt.Errorf("%d of the %d messages that -at names are not there, are dealt with already, or are ruled out by another flag", len(j.Selection.Places)-s.Done, len(j.Selection.Places))}
+			return &exitError{exitFailed, fmt.Errorf("%d of the %d messages that -at names do not exist, are already done, or do not match another flag", len(j.Selection.Places)-s.Done, len(j.Selection.Places))}
 		}
 		return missing(s)
 	})

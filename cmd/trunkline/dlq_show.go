@@ -21,11 +21,11 @@ import (
 func dlqShowCommand(stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline dlq show", flag.ContinueOnError)
 	f := newDLQFlags(fs, time.Minute)
-	form := fs.String("payload", "auto", "how to print the payload: `form` text, json, hex, raw (nothing else is printed), or auto")
+	form := fs.String("payload", "auto", "`form` of the payload: text, json, hex, raw (prints only the payload), or auto")
 	return &ffcli.Command{
 		Name:       "show",
 		ShortUsage: "trunkline dlq show [flags] TOPIC PARTITION:OFFSET",
-		ShortHelp:  "Show one dead letter, with headers and payload.",
+		ShortHelp:  "Show one dead letter with its headers and payload.",
 		LongHelp: `EXAMPLES
   trunkline dlq show orders.dead 0:17
   trunkline dlq show -payload hex orders.dead 0:17
@@ -39,17 +39,17 @@ func dlqShowCommand(stdout io.Writer) *ffcli.Command {
 			}
 			at, ok := dlq.ParsePlace(args[1])
 			if !ok {
-				return usageError("%q is no partition:offset", args[1])
+				return usageError("%q must have the form partition:offset", args[1])
 			}
 			write, ok := payloadForms[*form]
 			if !ok {
-				return usageError("-payload %s is none of text, json, hex, raw, auto", *form)
+				return usageError("-payload must be text, json, hex, raw or auto, got %q", *form)
 			}
 			return f.on(ctx, func(ctx context.Context, b *bus.Bus) error {
 				l, err := dlq.Get(ctx, b, args[0], at, *f.wait)
 				switch {
 				case err != nil && bus.CodeOf(err) == bus.CodeNotFound:
-					return &exitError{exitCheck, err}
+					return &exitError{exitFailed, err}
 				case err != nil:
 					return err
 				case *f.asJSON:
@@ -116,7 +116,8 @@ func writeLetterJSON(w io.Writer, l *dlq.Letter) error {
 	return writeJSON(w, s)
 }
 
-// writeAuto prints JSON as JSON, text as text, and anything else in hexadecimal.
+// writeAuto writes JSON with indentation, text as it is, and other payloads in
+// hexadecimal.
 func writeAuto(w io.Writer, payload []byte) error {
 	switch {
 	case json.Valid(payload):
@@ -143,7 +144,7 @@ func writeText(w io.Writer, payload []byte) error {
 func writeIndented(w io.Writer, payload []byte) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, payload, "", "  "); err != nil {
-		return fmt.Errorf("the payload is no JSON: %w", err)
+		return fmt.Errorf("the payload is not JSON: %w", err)
 	}
 	return writeText(w, b.Bytes())
 }

@@ -153,7 +153,7 @@ func TestDLQListAndShow(t *testing.T) {
 		require.True(t, json.Valid([]byte(stdout)))
 		require.Contains(t, stdout, `"n": 3`)
 		for _, nowhere := range []string{"0:6", "0:99", "5:0"} {
-			_, stderr = m.run(exitCheck, "show", nowhere)
+			_, stderr = m.run(exitFailed, "show", nowhere)
 			require.Contains(t, stderr, "there is no message at "+nowhere)
 		}
 	})
@@ -175,10 +175,10 @@ func TestDLQReplay(t *testing.T) {
 		require.Equal(t, []int64{0, 2, 4}, m.left())
 		stdout, _ = m.run(exitOK, "replay", "-code", "undecodable")
 		require.Equal(t, "replayed 0, failed 0\n", stdout)
-		_, stderr := m.run(exitCheck, "replay", "-at", "0:3,0:0", "-to", "nowhere")
+		_, stderr := m.run(exitFailed, "replay", "-at", "0:3,0:0", "-to", "nowhere")
 		require.Contains(t, stderr, "0:0: ")
-		require.Contains(t, stderr, "1 messages are left as they were")
-		_, stderr = m.run(exitCheck, "replay", "-at", "0:3,0:0")
+		require.Contains(t, stderr, "1 messages could not be published")
+		_, stderr = m.run(exitFailed, "replay", "-at", "0:3,0:0")
 		require.Contains(t, stderr, "1 of the 2 messages that -at names")
 		require.Equal(t, []int64{2, 4}, m.left())
 
@@ -189,7 +189,7 @@ func TestDLQReplay(t *testing.T) {
 		m.run(exitOK, "replay", "-all")
 		require.Equal(t, append(again, `k0{"n": 0}`, `k0{"n": 2}`, `k0{"n": 4}`), m.published(m.orders, 6), "each once")
 		stdout, _ = m.run(exitOK, "list")
-		require.Contains(t, stdout, "there is nothing to deal with")
+		require.Contains(t, stdout, "no dead letters")
 		require.Len(t, m.left("-all"), 6, "nothing is deleted")
 		require.Len(t, m.left("-group", "another"), 6)
 
@@ -206,7 +206,7 @@ func TestDLQReplayElsewhere(t *testing.T) {
 	m := newMorgue(t, "memory://dlq-replay-elsewhere")
 	require.NoError(t, m.bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "repaired", Partitions: 1}))
 	require.NoError(t, m.bus.Publish(m.dead, message.NewMessage("no-letter", []byte("x"))))
-	_, stderr := m.run(exitCheck, "replay", "-all")
+	_, stderr := m.run(exitFailed, "replay", "-all")
 	require.Contains(t, stderr, "0:6: it does not say which topic it comes from")
 	require.Equal(t, []int64{6}, m.left())
 	m.run(exitOK, "replay", "-all", "-keep-time", "-to", "repaired")
@@ -243,12 +243,12 @@ func TestDLQBesideAnotherRun(t *testing.T) {
 	}, bus.Group("trunkline.dlq."+m.dead))
 	require.NoError(t, err)
 	<-held
-	_, stderr := m.run(exitCheck, "replay", "-wait", "5s", "-all") // all of which it takes
-	require.Contains(t, stderr, "partitions [0] are left out")
+	_, stderr := m.run(exitFailed, "replay", "-wait", "5s", "-all") // it waits all of it
+	require.Contains(t, stderr, "partitions [0] were not read")
 	require.Empty(t, m.published(m.orders, 6))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	_ = other.Shutdown(ctx) // cuts the handler off
+	_ = other.Shutdown(ctx) // cancels the handler
 	<-other.Done()
 	require.Len(t, m.left(), 6)
 }
@@ -257,7 +257,7 @@ func TestDLQUsage(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"nothing": {"dlq"}, "unknown": {"dlq", "mend"}, "no topic": {"dlq", "list"}, "two topics": {"dlq", "list", "a", "b"},
-		"late flag": {"dlq", "list", "a", "-json"}, "place": {"dlq", "list", "-at", "5", "a"}, "since": {"dlq", "list", "-since", "x", "a"},
+		"unknown flag": {"dlq", "list", "a", "-speed"}, "place": {"dlq", "list", "-at", "5", "a"}, "since": {"dlq", "list", "-since", "x", "a"},
 		"limit": {"dlq", "list", "-limit", "-1", "a"}, "wait": {"dlq", "list", "-wait", "0s", "a"},
 		"show what": {"dlq", "show", "a"}, "show place": {"dlq", "show", "a", "b"}, "form": {"dlq", "show", "-payload", "x", "a", "0:1"},
 		"which": {"dlq", "replay", "a"}, "to itself": {"dlq", "replay", "-all", "-to", "a", "a"}, "drop which": {"dlq", "drop", "-yes", "a"},

@@ -1,5 +1,6 @@
-// Command trunkline shows what Trunkline does, runs a broker to try it on, lists the
-// services on a bus, calls them, and works off dead-letter topics.
+// Command trunkline is the command-line tool of Trunkline. It demonstrates the library,
+// runs an embedded Kafka broker, lists and calls the services on a bus, cleans up reply
+// topics, and processes dead-letter topics.
 //
 //	go run ./cmd/trunkline demo
 //	go run ./cmd/trunkline demo -bus kafka-embedded://
@@ -8,7 +9,13 @@
 //	go run ./cmd/trunkline call greeter Greet '{"Name": "Ada"}'
 //	go run ./cmd/trunkline dlq list orders.dead
 //
-// Every command explains itself with -help.
+// Each command describes its flags and exit codes with -help. Flags may stand before or
+// after the other arguments; "--" ends them. With -json a command writes one JSON value to
+// standard output; all names in it are in snake_case.
+//
+// The exit codes of every command are 0 for success, 1 if a check or an operation failed,
+// 2 if the command line is wrong, 3 if the command could not run (no broker, a port in
+// use, a timeout), and 130 if a signal interrupted it.
 package main
 
 import (
@@ -19,8 +26,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
+	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
@@ -29,19 +36,20 @@ import (
 
 // The exit codes.
 const (
-	exitOK          = 0   // all is well
-	exitCheck       = 1   // a check failed: something was lost, out of order or misreported
+	exitOK          = 0   // success
+	exitFailed      = 1   // a check or an operation failed
 	exitUsage       = 2   // the command line is wrong
-	exitUnavailable = 3   // it could not be run: no broker, a port that is taken
-	exitInterrupted = 130 // ended by a signal before it was done
+	exitUnavailable = 3   // the command could not run: no broker, a port in use, a timeout
+	exitInterrupted = 130 // a signal ended the command before it was done
 )
 
+// exitHelp describes the exit codes of the commands whose operation cannot fail on its
+// own.
 const exitHelp = `EXIT CODES
-  0    all is well
-  1    a check failed: something was lost, out of order or misreported
+  0    success
   2    the command line is wrong
-  3    it could not be run: no broker, a port that is taken
-  130  interrupted before it was done`
+  3    the command could not run: no broker, a port in use, a timeout
+  130  interrupted by a signal`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,10 +58,10 @@ func main() {
 	os.Exit(code)
 }
 
-// exitError ends the program with a code.
+// exitError is an error with an exit code.
 type exitError struct {
 	code int
-	err  error // nil when there is nothing more to say
+	err  error // nil if the command has already printed what failed
 }
 
 func (e *exitError) Error() string {
@@ -69,8 +77,8 @@ func usageError(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
-// cannotRun tells a wrong command line, such as an unknown URL parameter, from what
-// only this machine, or the moment, has against it.
+// cannotRun returns the error of a command that could not run. An invalid argument, such
+// as an unknown parameter in a URL, is a wrong command line.
 func cannotRun(err error) error {
 	if bus.CodeOf(err) == bus.CodeInvalidArgument {
 		return &exitError{exitUsage, err}
@@ -78,16 +86,22 @@ func cannotRun(err error) error {
 	return &exitError{exitUnavailable, err}
 }
 
+// timeoutError is the cause of a context that -timeout ended.
+func timeoutError(limit time.Duration) error {
+	return fmt.Errorf("not done within %v: set -timeout to a longer time", limit)
+}
+
 // run runs a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := rootCommand(stdout, stderr)
-	// Help that is asked for goes to stdout. With a mistake on the command line package
-	// flag would print all of it: one line is told instead.
+	args = flagsFirst(root, args)
+	// Package flag prints all the help for a mistake on the command line. One line is
+	// enough then; help goes to stdout only if the user asks for it.
 	help := io.Discard
-	if wantsHelp(args) {
+	if asksForHelp(args) {
 		help = stdout
 	}
-	tellTo(help, root)
+	setOutput(help, root)
 	err := root.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -110,17 +124,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// tellTo lets a command and those below it print their help to w.
-func tellTo(w io.Writer, c *ffcli.Command) {
+// setOutput sets the writer for the help of a command and its subcommands.
+func setOutput(w io.Writer, c *ffcli.Command) {
 	c.FlagSet.SetOutput(w)
 	for _, sub := range c.Subcommands {
-		tellTo(w, sub)
+		setOutput(w, sub)
 	}
 }
 
-func wantsHelp(args []string) bool {
+func asksForHelp(args []string) bool {
 	for _, a := range args {
 		switch a {
+		case "--":
+			return false
 		case "-h", "-help", "--h", "--help":
 			return true
 		}
@@ -131,40 +147,36 @@ func wantsHelp(args []string) bool {
 func rootCommand(stdout, stderr io.Writer) *ffcli.Command {
 	root := &ffcli.Command{
 		ShortUsage: "trunkline <command> [flags]",
-		ShortHelp:  "Show what Trunkline does, run a broker to try it on, and look into a bus.",
-		LongHelp: `EXAMPLES
-  trunkline demo                          a core and an adapter on the in-memory log
-  trunkline demo -bus kafka-embedded://   the same over the Kafka protocol
-  trunkline dev                           a broker for examples/core and examples/adapter
-  trunkline services                      who serves what on a bus, and how that goes
-  trunkline call greeter Greet '{}'       a call with JSON
-  trunkline reply-topics list             the reply topics of clients, dead ones too
-  trunkline dlq list orders.dead          what could not be handled, and why
-  trunkline demo -help                    more about a command
+		ShortHelp:  "Demonstrate Trunkline, run a development broker, and inspect a bus.",
+		LongHelp: `Flags may stand before or after the other arguments; -- ends the flags. With -json a
+command writes JSON to standard output.
 
-` + exitHelp,
+EXAMPLES
+  trunkline demo                          run a core and an adapter on the in-memory log
+  trunkline demo -bus kafka-embedded://   the same over the Kafka protocol
+  trunkline dev                           run a broker for examples/core and examples/adapter
+  trunkline services                      list the service instances on a bus
+  trunkline call greeter Greet '{}'       make an RPC call with a JSON request
+  trunkline reply-topics list -bus URL    list the reply topics of RPC clients
+  trunkline dlq list orders.dead          list the messages of a dead-letter topic
+  trunkline demo -help                    describe a command
+
+EXIT CODES
+  0    success
+  1    a check or an operation failed
+  2    the command line is wrong
+  3    the command could not run: no broker, a port in use, a timeout
+  130  interrupted by a signal`,
 		FlagSet:     flag.NewFlagSet("trunkline", flag.ContinueOnError),
 		Subcommands: []*ffcli.Command{demoCommand(stdout, stderr), devCommand(stdout), servicesCommand(stdout), callCommand(stdout), replyTopicsCommand(stdout), dlqCommand(stdout, stderr), versionCommand(stdout)},
 	}
 	root.Exec = func(_ context.Context, args []string) error {
 		if len(args) > 0 {
-			names := make([]string, len(root.Subcommands))
-			for i, c := range root.Subcommands {
-				names[i] = c.Name
-			}
-			return usageError("unknown command %q: there are %s", args[0], strings.Join(names, ", "))
+			return unknownCommand(root, args)
 		}
 		root.FlagSet.SetOutput(stderr)
 		root.FlagSet.Usage()
 		return &exitError{code: exitUsage}
 	}
 	return root
-}
-
-// noArguments refuses what a command has no use for, rather than ignore it.
-func noArguments(args []string) error {
-	if len(args) > 0 {
-		return usageError("%q is not a flag: flags begin with - and go before anything else", args[0])
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -17,20 +16,21 @@ import (
 
 func replyTopicsCommand(stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline reply-topics", flag.ContinueOnError)
-	list := replyTopicsVerb("list", "List the reply topics of RPC clients, and who still reads its own.",
+	list := replyTopicsVerb("list", "List the reply topics of RPC clients, and whether a client still reads each.",
 		`trunkline reply-topics list -bus kafka://127.0.0.1:9092
-  trunkline reply-topics list -bus kafka://h1:9092,h2:9092 -patience 10s -json`, replytopics.Find, stdout)
+  trunkline reply-topics list -bus kafka://h1:9092,h2:9092 -wait 10s -json`, replytopics.Find, stdout)
 	clean := replyTopicsVerb("clean", "Delete the reply topics of RPC clients that have crashed.",
 		`trunkline reply-topics clean -bus kafka://127.0.0.1:9092
-  trunkline reply-topics clean -bus kafka://h1:9092,h2:9092 -patience 5m`, replytopics.Clean, stdout)
-	return &ffcli.Command{
+  trunkline reply-topics clean -bus kafka://h1:9092,h2:9092 -wait 5m`, replytopics.Clean, stdout)
+	c := &ffcli.Command{
 		Name:       "reply-topics",
 		ShortUsage: "trunkline reply-topics <list|clean> [flags]",
-		ShortHelp:  "List, or clean up, the reply topics of RPC clients.",
-		LongHelp: `A client deletes its reply topic when it is closed; one that crashes leaves it behind.
-These commands ask the reader of each reply topic whether it is there. Who does not answer
-within -patience is taken for dead: give it longer than any outage clients are to survive.
-Nothing is deleted when answers could not have been heard.
+		ShortHelp:  "List or delete the reply topics of RPC clients.",
+		LongHelp: `A client deletes its reply topic when it closes; a client that crashes leaves the topic
+behind. These commands send a message to the reader of each reply topic. A client that
+does not answer within -wait counts as crashed, so -wait must be longer than any outage
+that clients are to survive. The commands delete nothing if they could not have received
+the answers.
 
 EXAMPLES
   trunkline reply-topics list -bus kafka://127.0.0.1:9092
@@ -39,20 +39,16 @@ EXAMPLES
 ` + exitHelp,
 		FlagSet:     fs,
 		Subcommands: []*ffcli.Command{list, clean},
-		Exec: func(_ context.Context, args []string) error {
-			if len(args) > 0 {
-				return usageError("reply-topics: unknown command %q: there are list, clean", args[0])
-			}
-			return usageError("reply-topics: say what to do with them: list or clean")
-		},
 	}
+	c.Exec = func(_ context.Context, args []string) error { return unknownCommand(c, args) }
+	return c
 }
 
 func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.Bus, time.Duration) ([]replytopics.Topic, error), stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline reply-topics "+name, flag.ContinueOnError)
-	url := fs.String("bus", "", "`URL` of the bus: kafka://host:port,host:port")
-	patience := fs.Duration("patience", time.Minute, "how long a reader has to answer before it is taken for dead")
-	asJSON := fs.Bool("json", false, "print the topics as JSON")
+	url := fs.String("bus", "", "`URL` of the bus, such as kafka://host:port,host:port")
+	wait := fs.Duration("wait", time.Minute, "how long a client may take to answer before it counts as crashed")
+	asJSON := fs.Bool("json", false, "print JSON")
 	return &ffcli.Command{
 		Name:       name,
 		ShortUsage: "trunkline reply-topics " + name + " -bus URL [flags]",
@@ -65,12 +61,12 @@ func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.
 			}
 			switch {
 			case *url == "":
-				return usageError("-bus is missing: the URL of the bus whose reply topics are meant")
-			case *patience <= 0:
-				return usageError("-patience is not over zero")
+				return usageError("-bus is missing: set it to the URL of the bus with the reply topics")
+			case *wait <= 0:
+				return usageError("-wait must be greater than 0, got %v", *wait)
 			}
-			topics, err := onBus(ctx, *url, func(b *bus.Bus) ([]replytopics.Topic, error) { return do(ctx, b, *patience) })
-			// What was deleted before it failed is told all the same.
+			topics, err := onBus(ctx, *url, func(b *bus.Bus) ([]replytopics.Topic, error) { return do(ctx, b, *wait) })
+			// If the command fails, it still prints the topics that it has deleted.
 			if printErr := printReplyTopics(stdout, topics, *asJSON); err == nil && printErr != nil {
 				return fmt.Errorf("write the topics: %w", printErr)
 			}
@@ -114,7 +110,7 @@ func printReplyTopics(w io.Writer, topics []replytopics.Topic, asJSON bool) erro
 		lines[i] = line{t.Name, t.Client, t.Alive}
 	}
 	if asJSON {
-		return json.NewEncoder(w).Encode(lines)
+		return writeJSON(w, lines)
 	}
 	if len(lines) == 0 {
 		return nil

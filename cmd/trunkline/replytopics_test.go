@@ -12,13 +12,13 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
-// patience is what somebody who is alive has to answer in, on a busy machine too; for
-// the dead all of it is waited.
-const patience = "8s"
+// answerTime is long enough for a client to answer on a busy machine. The commands wait
+// all of it for a client that has crashed.
+const answerTime = "8s"
 
-func TestReplyTopicsCommand(t *testing.T) {
+func TestReplyTopicsListsAndCleans(t *testing.T) {
 	t.Parallel()
-	broker := kafkatb.Embedded(t) // cleaning would take others' topics along
+	broker := kafkatb.Embedded(t) // not a shared one: clean deletes the topics of other tests too
 	url := "kafka://" + strings.Join(broker.Addrs(), ",")
 	client := func(name string) (*rpc.Client, *bus.Bus) {
 		b, err := bus.Open(t.Context(), url)
@@ -36,7 +36,7 @@ func TestReplyTopicsCommand(t *testing.T) {
 	require.Error(t, dead.Close())
 
 	list := func() (names map[string]bool) {
-		code, stdout, stderr := command(t, "reply-topics", "list", "-bus", url, "-patience", patience, "-json")
+		code, stdout, stderr := command(t, "reply-topics", "list", "-bus", url, "-wait", answerTime, "-json")
 		require.Equal(t, exitOK, code, stderr)
 		var topics []struct {
 			Topic string
@@ -50,7 +50,7 @@ func TestReplyTopicsCommand(t *testing.T) {
 		return names
 	}
 	require.Equal(t, map[string]bool{alive.ReplyTopic(): true, dead.ReplyTopic(): false}, list())
-	code, stdout, stderr := command(t, "reply-topics", "clean", "-bus", url, "-patience", patience)
+	code, stdout, stderr := command(t, "reply-topics", "clean", "-bus", url, "-wait", answerTime)
 	require.Equal(t, exitOK, code, stderr)
 	require.Contains(t, stdout, dead.ReplyTopic())
 	require.NotContains(t, stdout, alive.ReplyTopic())
@@ -60,11 +60,11 @@ func TestReplyTopicsCommand(t *testing.T) {
 func TestReplyTopicsUsage(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"list or clean":      {"reply-topics"},
+		"list, clean":        {"reply-topics"},
 		`unknown command`:    {"reply-topics", "mend"},
 		"-bus is missing":    {"reply-topics", "list"},
-		"-patience":          {"reply-topics", "clean", "-bus", "memory://", "-patience", "0s"},
-		`"now" is not a`:     {"reply-topics", "clean", "now"},
+		"-wait must be":      {"reply-topics", "clean", "-bus", "memory://", "-wait", "0s"},
+		`argument "now"`:     {"reply-topics", "clean", "now"},
 		"nats":               {"reply-topics", "list", "-bus", "nats://h"},
 		"flag provided but ": {"reply-topics", "list", "-speed", "9"},
 	} {

@@ -25,17 +25,18 @@ import (
 func servicesCommand(stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline services", flag.ContinueOnError)
 	url := fs.String("bus", "kafka://127.0.0.1:9092", "`URL` of the bus")
-	service := fs.String("service", "", "list the instances of this service only")
-	wait := fs.Duration("wait", 2*time.Second, "how long answers are waited for")
-	timeout := fs.Duration("timeout", 30*time.Second, "how long the whole may take")
-	asJSON := fs.Bool("json", false, "print it as JSON, with all counts")
+	service := fs.String("service", "", "list only the instances of the service with this `name`")
+	wait := fs.Duration("wait", 2*time.Second, "how long to wait for the answers of the instances")
+	timeout := fs.Duration("timeout", 30*time.Second, "limit for the whole command")
+	asJSON := fs.Bool("json", false, "print JSON, with all counters")
 	return &ffcli.Command{
 		Name:       "services",
 		ShortUsage: "trunkline services [flags]",
-		ShortHelp:  "List the services on a bus: instances, and how their methods do.",
-		LongHelp: `Lists what servers announce (rpc.WithDiscovery), and what they answer when they are
-asked for their counts. An instance that announces itself and does not answer within
--wait has the state "silent"; it may have died moments ago.
+		ShortHelp:  "List the service instances on a bus, with the statistics of their methods.",
+		LongHelp: `Lists the instances that RPC servers announce (the servers of an assembled App do so by
+default; see rpc.WithDiscovery) and the statistics that they return. An instance that
+announces itself and does not answer within -wait has the state "silent"; it may have
+crashed a moment ago.
 
 EXAMPLES
   trunkline services
@@ -49,9 +50,9 @@ EXAMPLES
 				return err
 			}
 			if *wait <= 0 || *timeout <= 0 {
-				return usageError("-wait and -timeout have to be over zero")
+				return usageError("-wait and -timeout must be greater than 0, got %v and %v", *wait, *timeout)
 			}
-			bounded, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not done within %v (see -timeout)", *timeout))
+			bounded, cancel := context.WithTimeoutCause(ctx, *timeout, timeoutError(*timeout))
 			defer cancel()
 			list, err := listServices(bounded, *url, *service, *wait)
 			switch {
@@ -72,20 +73,20 @@ EXAMPLES
 	}
 }
 
-// listed is one instance.
-type listed struct {
+// serviceInstance is one instance, as the command prints it.
+type serviceInstance struct {
 	Service  string    `json:"service"`
 	Instance string    `json:"instance"`
 	Version  string    `json:"version,omitempty"`
 	Topics   []string  `json:"topics"`
 	Started  time.Time `json:"started,omitzero"`
-	// State is "serving", or "silent" for one that announces itself and did not answer.
+	// State is "serving", or "silent" if the instance announces itself and did not answer.
 	State   string            `json:"state"`
 	Total   *rpc.ServerStats  `json:"total,omitempty"`
 	Methods []rpc.MethodStats `json:"methods,omitempty"`
 }
 
-func listServices(ctx context.Context, url, service string, wait time.Duration) ([]listed, error) {
+func listServices(ctx context.Context, url, service string, wait time.Duration) ([]serviceInstance, error) {
 	b, err := bus.Open(ctx, url)
 	if err != nil {
 		return nil, err
@@ -114,21 +115,21 @@ func listServices(ctx context.Context, url, service string, wait time.Duration) 
 	return merge(w.Instances(service), stats), nil
 }
 
-// merge lists who answered, and who announced itself and did not.
-func merge(announced []presence.Instance, answered []rpc.ServiceStats) []listed {
-	list := []listed{}
+// merge returns the instances that answered, and those that only announced themselves.
+func merge(announced []presence.Instance, answered []rpc.ServiceStats) []serviceInstance {
+	list := []serviceInstance{}
 	known := map[string]bool{}
 	for _, s := range answered {
 		known[s.Service+"/"+s.Instance] = true
-		list = append(list, listed{Service: s.Service, Instance: s.Instance, Version: s.Version, Topics: s.Topics, Started: s.Started,
+		list = append(list, serviceInstance{Service: s.Service, Instance: s.Instance, Version: s.Version, Topics: s.Topics, Started: s.Started,
 			State: "serving", Total: &s.Total, Methods: s.Methods})
 	}
 	for _, i := range announced {
 		if !known[i.Service+"/"+i.ID] {
-			list = append(list, listed{Service: i.Service, Instance: i.ID, Version: i.Version, Topics: i.Topics, Started: i.Started, State: "silent"})
+			list = append(list, serviceInstance{Service: i.Service, Instance: i.ID, Version: i.Version, Topics: i.Topics, Started: i.Started, State: "silent"})
 		}
 	}
-	slices.SortFunc(list, func(a, b listed) int {
+	slices.SortFunc(list, func(a, b serviceInstance) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Instance, b.Instance))
 	})
 	return list
@@ -140,21 +141,21 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-func writeServices(w io.Writer, list []listed) error {
+func writeServices(w io.Writer, list []serviceInstance) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "no service announces itself (see rpc.WithDiscovery)")
+		_, err := fmt.Fprintln(w, "no service announces itself on this bus (see rpc.WithDiscovery)")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tINSTANCE\tVERSION\tSTATE\tTOPICS\tMETHOD\tREQUESTS\tERRORS\tIN FLIGHT\tP50\tP99\tLAST ERROR")
 	for _, i := range list {
-		who := strings.Join([]string{plain(i.Service), plain(i.Instance), dash(plain(i.Version)), i.State, dash(plain(strings.Join(i.Topics, ",")))}, "\t")
+		instance := strings.Join([]string{plain(i.Service), plain(i.Instance), dash(plain(i.Version)), i.State, dash(plain(strings.Join(i.Topics, ",")))}, "\t")
 		if len(i.Methods) == 0 {
-			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\n", who)
+			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\n", instance)
 		}
 		for _, m := range i.Methods {
-			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", who, plain(m.Method), m.Requests, dash(codesOf(m.Errors)), m.InFlight,
-				short(m.Latency.P50), short(m.Latency.P99), lastError(m.LastError))
+			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", instance, plain(m.Method), m.Requests, dash(codesOf(m.Errors)), m.InFlight,
+				rounded(m.Latency.P50), rounded(m.Latency.P99), lastError(m.LastError))
 		}
 	}
 	return t.Flush()
@@ -175,7 +176,7 @@ func lastError(e *rpc.LastError) string {
 	return fmt.Sprintf("%s %s: %s", e.At.Format(time.RFC3339), plain(e.Code), plain(e.Message))
 }
 
-func short(d time.Duration) string {
+func rounded(d time.Duration) string {
 	switch {
 	case d == 0:
 		return "-"
@@ -193,7 +194,8 @@ func dash(s string) string {
 	return s
 }
 
-// plain keeps what came over the bus from steering a terminal or breaking the table.
+// plain replaces the control characters of text from the bus, which could control the
+// terminal or break a table.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {

@@ -83,16 +83,16 @@ func TestServicesAndCall(t *testing.T) {
 			require.Equal(t, "no JSON", stdout)
 
 			code, stdout, stderr = call("greeter", "Greet")
-			require.Equal(t, exitCheck, code, "the server answered with an error")
+			require.Equal(t, exitFailed, code, "the server answered with an error")
 			require.Empty(t, stdout)
 			require.Contains(t, stderr, "NotFound")
 			code, _, stderr = call("greeter", "Greeet", `{}`)
-			require.Equal(t, exitCheck, code)
+			require.Equal(t, exitFailed, code)
 			require.Contains(t, stderr, "Unimplemented")
 			code, _, stderr = call("-timeout", "300ms", "greeter", "Hang")
 			require.Equal(t, exitUnavailable, code, "no time left: "+stderr)
 
-			var list []listed
+			var list []serviceInstance
 			for len(list) == 0 || list[0].State != "serving" { // it gets ready to be asked in the background
 				code, stdout, stderr = command(t, "services", "-bus", url, "-json", "-wait", "1s")
 				require.Equal(t, exitOK, code, stderr)
@@ -117,10 +117,11 @@ func TestServicesAndCall(t *testing.T) {
 	}
 }
 
-// Nobody serves: at once where the transport knows, by what is announced elsewhere.
-func TestCallToNobody(t *testing.T) {
+// A transport that reports missing listeners fails a call at once. On Kafka the call
+// fails because no server announces the topic.
+func TestCallWithoutServerIsUnavailable(t *testing.T) {
 	t.Parallel()
-	memory := "memory://call-to-nobody"
+	memory := "memory://call-without-server"
 	kafka := "kafka://" + kafkatb.Embedded(t).Addrs()[0]
 	for _, url := range []string{memory, kafka} {
 		b, err := bus.Open(t.Context(), url)
@@ -133,14 +134,14 @@ func TestCallToNobody(t *testing.T) {
 	require.Contains(t, stderr, "Unavailable: no server serves")
 	code, _, stderr = command(t, "call", "-bus", kafka, "-timeout", "90s", "-fail-fast", "10s", "deserted", "m") // it has to hear first
 	require.Equal(t, exitUnavailable, code)
-	require.Contains(t, stderr, "Unavailable: nobody has announced")
+	require.Contains(t, stderr, "Unavailable: no server of the topic has announced itself")
 }
 
 func TestCallAndServicesUsage(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"no method": {"call", "topic"}, "too much": {"call", "a", "b", "{}", "c"}, "no JSON": {"call", "a", "b", "{"},
-		"late flag": {"call", "a", "-key", "{}"}, "header": {"call", "-header", "x", "a", "b"}, "timeout": {"call", "-timeout", "-1s", "a", "b"},
+		"flag takes the method": {"call", "a", "-key", "{}"}, "header": {"call", "-header", "x", "a", "b"}, "timeout": {"call", "-timeout", "-1s", "a", "b"},
 		"fail-fast": {"call", "-bus", "memory://x", "-fail-fast", "1ms", "a", "b"}, "scheme": {"call", "-bus", "x://", "a", "b"},
 		"reserved header": {"call", "-bus", "memory://", "-header", "trunkline-x=1", "a", "b"},
 		"argument":        {"services", "x"}, "wait": {"services", "-wait", "0s"}, "services scheme": {"services", "-bus", "x://"},

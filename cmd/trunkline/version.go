@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -12,7 +11,7 @@ import (
 	"github.com/peterbourgon/ff/v3/ffcli"
 )
 
-// version is what `trunkline version -json` prints.
+// version is the output of `trunkline version -json`.
 type version struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
@@ -23,11 +22,11 @@ type version struct {
 
 func versionCommand(stdout io.Writer) *ffcli.Command {
 	fs := flag.NewFlagSet("trunkline version", flag.ContinueOnError)
-	asJSON := fs.Bool("json", false, "print it as JSON")
+	asJSON := fs.Bool("json", false, "print JSON")
 	return &ffcli.Command{
 		Name:       "version",
 		ShortUsage: "trunkline version [-json]",
-		ShortHelp:  "Print the version.",
+		ShortHelp:  "Print the version of this program.",
 		LongHelp: `EXAMPLES
   trunkline version
   trunkline version -json
@@ -40,7 +39,7 @@ func versionCommand(stdout io.Writer) *ffcli.Command {
 			}
 			v := readVersion()
 			if *asJSON {
-				return json.NewEncoder(stdout).Encode(v)
+				return writeJSON(stdout, v)
 			}
 			line := "trunkline " + v.Version
 			if v.Revision != "" {

@@ -18,15 +18,18 @@ type Ledger struct {
 // maxViolations bounds what is remembered in words; all are counted.
 const maxViolations = 20
 
-// Summary is what a Ledger says at one moment.
+// Summary is a snapshot of a Ledger.
 type Summary struct {
-	// Devices is how many were adopted, Enabled how many of them are in service.
-	Devices, Enabled int
-	// Steps is how many steps were done, Repeated how often the last one of a device
-	// was asked for again.
-	Steps, Repeated int
-	// Violations says what came out of order or not as sent; at most 20 of them.
-	Violations []string
+	// Devices counts the adopted devices, and Enabled those of them that are enabled.
+	Devices int `json:"devices"`
+	Enabled int `json:"enabled"`
+	// Steps counts the steps that were done, and Repeated the calls that repeated the
+	// last step of a device.
+	Steps    int `json:"steps"`
+	Repeated int `json:"repeated"`
+	// Violations describes requests that were out of order or not the expected ones; at
+	// most 20 of them.
+	Violations []string `json:"violations"`
 }
 
 // Apply does a step for a device. It fails, and does nothing, unless the request is
