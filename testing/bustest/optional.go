@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/trunkline/trunkline/bus/driver"
-	"github.com/trunkline/trunkline/internal/seam"
 )
 
 // The optional interfaces of package driver. Faults implements all of them, because a wrapper
@@ -95,7 +94,7 @@ func (f *Faults) Listening(topic string) (bool, error) {
 	if !ok {
 		return false, f.failure(driver.CodeUnsupported, "ask for listeners", topic, "the transport does not report its subscribers", nil)
 	}
-	listening, err := seam.Of(inner).Listening(topic)
+	listening, err := inner.Listening(topic)
 	if listening || err != nil {
 		return listening, err
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
-	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/testing/bustest"
 	"github.com/trunkline/trunkline/transport/gochannel"
 	"github.com/trunkline/trunkline/transport/memory"
@@ -52,7 +51,7 @@ func TestOptionalInterfacesAreForwarded(t *testing.T) {
 	for name, call := range calls {
 		require.Equal(t, errOptional, call(), name)
 	}
-	_, err = seam.Of(f).Listening("t")
+	_, err = f.Listening("t")
 	require.Equal(t, errOptional, err)
 
 	f.Disconnect(nil)
