@@ -14,43 +14,45 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// forgiving is a bus whose Close is not an error when a message was left
-// unacknowledged: the suite leaves some on purpose, and takes every error for a fault.
-type forgiving struct{ *bus.Bus }
+// suiteBus is a bus whose Close returns nil if it times out because of an unacknowledged
+// message. watermill's suite leaves messages unacknowledged on purpose, and fails at any
+// error of Close.
+type suiteBus struct{ *bus.Bus }
 
-func (f forgiving) Close() error {
+func (f suiteBus) Close() error {
 	if err := f.Bus.Close(); err != nil && bus.CodeOf(err) != bus.CodeDeadlineExceeded {
 		return err
 	}
 	return nil
 }
 
-// suiteBuses returns what makes watermill's publishers and subscribers: a bus for each.
+// suiteBuses returns the constructor of publishers and subscribers for watermill's suite. Each
+// is a bus.
 func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 	b := kafkatb.New(t)
-	open := func(t *testing.T, closeTime time.Duration, opts ...bus.SubscribeOption) forgiving {
+	open := func(t *testing.T, closeTime time.Duration, opts ...bus.SubscribeOption) suiteBus {
 		k, err := kafka.New(b.Addrs())
 		require.NoError(t, err)
 		opts = append(opts, bus.FromOldest(), bus.Backoff(time.Millisecond, 10*time.Millisecond))
 		x, err := bus.New(k, bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}),
 			bus.WithSubscribeDefaults(opts...), bus.WithCloseTimeout(closeTime))
 		require.NoError(t, err)
-		f := forgiving{x}
-		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite doesn't close every one it makes
+		f := suiteBus{x}
+		t.Cleanup(func() { require.NoError(t, f.Close()) }) // the suite does not close all of them
 		require.NoError(t, x.Ready(testContext(t)))
 		return f
 	}
 	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
-		if group == "" { // the suite reads few of these to the end
+		if group == "" { // the suite leaves most of these with unread messages
 			return open(t, time.Second), open(t, time.Second)
 		}
-		// Who has no time to leave the group holds up the next subscriber until it is taken
-		// for dead, for almost as long as the suite waits for a message.
+		// A member that does not leave the group in time blocks the next subscriber until the
+		// session time-out, which is almost as long as the suite waits for a message.
 		return open(t, 5*time.Second), open(t, 5*time.Second, bus.Group(group))
 	}
 }
 
-// TestWatermillSuite is watermill's own, for everything that calls itself a Pub/Sub.
+// TestWatermillSuite runs watermill's test suite for implementations of Pub/Sub.
 func TestWatermillSuite(t *testing.T) {
 	t.Parallel()
 	buses := suiteBuses(t)
@@ -60,12 +62,13 @@ func TestWatermillSuite(t *testing.T) {
 		GuaranteedOrder:     true,
 		Persistent:          true,
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
-		// one group for all subscribers of a scenario, whose name is new each time
+		// all subscribers of a scenario share a group; the scenarios have different names
 		return buses(t, strings.ReplaceAll(t.Name(), "/", "-"))
 	}, buses)
 }
 
-// Without a group every subscriber sees everything, from the oldest on.
+// TestWatermillSuiteWithoutGroup runs watermill's suite with subscribers that each read
+// everything from the oldest message.
 func TestWatermillSuiteWithoutGroup(t *testing.T) {
 	t.Parallel()
 	buses := suiteBuses(t)
@@ -75,6 +78,6 @@ func TestWatermillSuiteWithoutGroup(t *testing.T) {
 		GuaranteedOrder:                  true,
 		Persistent:                       true,
 		NewSubscriberReceivesOldMessages: true,
-		ForceShort:                       true, // the long one is above
+		ForceShort:                       true, // TestWatermillSuite runs the long suite
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) { return buses(t, "") }, nil)
 }

@@ -19,21 +19,21 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// Not parallel, like the others here: some scenarios count goroutines.
+// The conformance tests do not run in parallel, because some scenarios count goroutines.
 func TestConformance(t *testing.T) {
 	h := harness()
-	const waits = "NextOwnerWaitsForTheLastOnesHandlers"
+	const scenario = "NextOwnerWaitsForTheLastOnesHandlers"
 	if h.Except == nil {
 		h.Except = map[string]string{}
 	}
-	h.Except[waits] = "here a claim is not waited for longer than 9 s, which may pass on a busy machine; TestConformanceOfGroups waits"
+	h.Except[scenario] = "with this harness a revoked claim is waited for 9 s, which is too short on a slow machine; TestConformanceOfGroups runs it"
 	transporttest.Run(t, h)
 }
 
-// TestConformanceOfGroups runs what is about groups by each protocol in which members
-// share partitions, and with a rebalance time-out above the suite's testTimeout: a claim
-// that is not let go is not just waited out. Members that die are for TestConformance:
-// while a group rebalances, the embedded broker waits so long for them as well.
+// TestConformanceOfGroups runs the scenarios about groups with each balance strategy. The
+// rebalance time-out is longer than the time-out of the suite, so that a claim that is never
+// released makes the test fail. It leaves out dying members, because the embedded broker
+// waits for them for the rebalance time-out; TestConformance runs that scenario.
 func TestConformanceOfGroups(t *testing.T) {
 	for name, balance := range map[string]kafka.Balance{
 		"cooperative-sticky": kafka.CooperativeSticky, "sticky": kafka.Sticky, "range": kafka.Range,
@@ -46,21 +46,21 @@ func TestConformanceOfGroups(t *testing.T) {
 	}
 }
 
-// Members die where all give everything up at a rebalance, too.
-func TestConformanceOfDyingEagerMembers(t *testing.T) {
+func TestConformanceOfDyingMembersWithRange(t *testing.T) {
 	h := harness(kafka.WithBalance(kafka.Range))
 	h.Only = []string{"MembersDieUnderLoad"}
 	transporttest.Run(t, h)
 }
 
-// The programs that are run on the in-memory log, a few of them.
+// TestRandomProgramsOverABus runs a few of the programs that also run on the memory
+// transport.
 func TestRandomProgramsOverABus(t *testing.T) {
 	t.Parallel()
 	transporttest.RunPrograms(t, harness(), 6)
 }
 
-// TestConformanceOfUndecodableRecords has a marshaler that refuses records. The default
-// one takes any.
+// TestConformanceOfUndecodableRecords uses a marshaler that cannot decode some records. The
+// default marshaler decodes every record.
 func TestConformanceOfUndecodableRecords(t *testing.T) {
 	h := harness(kafka.WithMarshaler(strict{}))
 	h.Only = []string{"UndecodableRecordBecomesADeadLetter", "UndecodableRecordEndsASubscriptionWithoutDeadLetters"}
@@ -68,7 +68,7 @@ func TestConformanceOfUndecodableRecords(t *testing.T) {
 	transporttest.Run(t, h)
 }
 
-// link is what the harness has to know of a transport.
+// link is the broker and the dialer of a transport.
 type link struct {
 	broker *kafkatest.Broker
 	net    *kafkatest.Dialer
@@ -82,13 +82,12 @@ func linkOf(t *testing.T, tr driver.Transport) link {
 	return l.(link)
 }
 
-// beyondEmbedded are the scenarios that need a real broker.
+// beyondEmbedded returns the scenarios that need a real broker, with the reason.
 func beyondEmbedded() map[string]string {
 	if kafkatb.IsReal() {
 		return nil
 	}
-	return map[string]string{"MembersDieUnderLoad": "the embedded broker keeps, for ever, a member that dies between the answer to its JoinGroup and its SyncGroup: " +
-		"its partitions are nobody's. This needs a real broker"}
+	return map[string]string{"MembersDieUnderLoad": "the embedded broker never removes a member that dies between JoinGroup and SyncGroup, so nothing reads its partitions"}
 }
 
 func harness(opts ...kafka.Option) transporttest.Harness {
@@ -107,7 +106,7 @@ func harness(opts ...kafka.Option) transporttest.Harness {
 			}
 		},
 		Except: beyondEmbedded(),
-		// To the broker, a process that has died is one that says nothing any more.
+		// For the broker, a process that has died is one that sends nothing.
 		Crash: func(t *testing.T, tr driver.Transport) { linkOf(t, tr).net.Cut() },
 		Disconnect: func(t *testing.T, tr driver.Transport) func() {
 			net := linkOf(t, tr).net
@@ -122,8 +121,7 @@ func harness(opts ...kafka.Option) transporttest.Harness {
 	}
 }
 
-// strict is the default marshaler, but for records that have no UUID: it can't decode
-// those.
+// strict is the default marshaler, except that it cannot decode records without a UUID.
 type strict struct {
 	watermillkafka.DefaultMarshaler
 }

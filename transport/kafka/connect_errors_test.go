@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-func TestCredentials(t *testing.T) {
+func TestUnusableCredentialsAreUnauthenticated(t *testing.T) {
 	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("PLAIN", "ada", "hunter2"), kfake.SeedTopics(1, "topic"))
 	require.NoError(t, err)
@@ -27,8 +27,8 @@ func TestCredentials(t *testing.T) {
 	require.NoError(t, good.Ready(testContext(t)))
 	requirePublished(t, publish(t, good, "topic", anyPartition("x")...))
 
-	// The embedded broker hangs up on a wrong password where Kafka says that it is
-	// wrong, so what is refused here is refused on this side.
+	// The embedded broker closes the connection after a wrong password, where Kafka sends an
+	// error. The test therefore uses a credential that fails on the client's side.
 	bad := with("", errors.New("no such file"))
 	seen := observe(bad)
 	require.Equal(t, driver.CodeUnauthenticated, driver.CodeOf(seen.await(t, driver.Refused).Cause))

@@ -63,26 +63,26 @@ func TestSASLOptions(t *testing.T) {
 		want string
 		opts []kafka.Option
 	}{
-		"no user":                     {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA256("", secret("x"))}},
+		"no user":                     {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA256("", fixedCredential("x"))}},
 		"no password":                 {"needs a user and a password", []kafka.Option{kafka.WithSASLScramSHA512("me", nil)}},
-		"user name with a zero byte":  {"zero byte", []kafka.Option{kafka.WithSASLScramSHA512("me\x00", secret("x"))}},
+		"user name with a zero byte":  {"zero byte", []kafka.Option{kafka.WithSASLScramSHA512("me\x00", fixedCredential("x"))}},
 		"no token":                    {"needs a source of tokens", []kafka.Option{kafka.WithSASLOAuthBearer(nil)}},
-		"PLAIN without TLS":           {"without TLS would send the credential in plain text", []kafka.Option{kafka.WithSASLPlain("me", secret("hunter2"))}},
-		"OAUTHBEARER without TLS":     {"without TLS would send the credential in plain text", []kafka.Option{kafka.WithSASLOAuthBearer(secret("hunter2"))}},
-		"PLAIN with WithInsecureSASL": {"", []kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLPlain("me", secret("hunter2"))}},
-		"SCRAM without TLS":           {"", []kafka.Option{kafka.WithSASLScramSHA256("me", secret("hunter2"))}},
-		"PLAIN with TLS":              {"", []kafka.Option{kafka.WithSASLPlain("me", secret("hunter2")), kafka.WithTLSFrom(kafka.TLS{})}},
+		"PLAIN without TLS":           {"without TLS would send the credential in plain text", []kafka.Option{kafka.WithSASLPlain("me", fixedCredential("hunter2"))}},
+		"OAUTHBEARER without TLS":     {"without TLS would send the credential in plain text", []kafka.Option{kafka.WithSASLOAuthBearer(fixedCredential("hunter2"))}},
+		"PLAIN with WithInsecureSASL": {"", []kafka.Option{kafka.WithInsecureSASL(), kafka.WithSASLPlain("me", fixedCredential("hunter2"))}},
+		"SCRAM without TLS":           {"", []kafka.Option{kafka.WithSASLScramSHA256("me", fixedCredential("hunter2"))}},
+		"PLAIN with TLS":              {"", []kafka.Option{kafka.WithSASLPlain("me", fixedCredential("hunter2")), kafka.WithTLSFrom(kafka.TLS{})}},
 	} {
 		k, err := kafka.New(addrs, c.opts...)
 		if c.want == "" {
 			require.NoError(t, err, name)
-			noSecret(t, "hunter2", k)
+			requireNoSecret(t, "hunter2", k)
 			require.NoError(t, k.Close(testContext(t)))
 			continue
 		}
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), name)
 		require.ErrorContains(t, err, c.want, name)
-		noSecret(t, "hunter2", err)
+		requireNoSecret(t, "hunter2", err)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestPlainLoginAcceptsPasswordsOfAnyLength(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		for _, v := range []sarama.KafkaVersion{sarama.V2_0_0_0, sarama.V2_2_0_0, sarama.V2_8_0_0, sarama.V3_6_0_0} {
-			k := openAddrs(t, c.ListenAddrs(), kafka.WithVersion(v), kafka.WithInsecureSASL(), kafka.WithSASLPlain("ada", secret(password)))
+			k := openAddrs(t, c.ListenAddrs(), kafka.WithVersion(v), kafka.WithInsecureSASL(), kafka.WithSASLPlain("ada", fixedCredential(password)))
 			require.NoError(t, k.Ready(testContext(t)), "%d bytes, version %v", len(password), v)
 		}
 	}
@@ -108,11 +108,11 @@ func TestUnusableCredentialsAreRejectedBeforeTheyAreSent(t *testing.T) {
 	t.Cleanup(c.Close)
 	sealed := func(context.Context) (string, error) { return "", errors.New("the vault is sealed") }
 	for name, o := range map[string]kafka.Option{
-		"the password is empty":              kafka.WithSASLPlain("ada", secret("")),
-		"the password contains a zero byte":  kafka.WithSASLScramSHA256("ada", secret("hunter2\x00hunter2")),
+		"the password is empty":              kafka.WithSASLPlain("ada", fixedCredential("")),
+		"the password contains a zero byte":  kafka.WithSASLScramSHA256("ada", fixedCredential("hunter2\x00hunter2")),
 		"cannot get the password: the vault": kafka.WithSASLScramSHA512("ada", sealed),
-		"the token is empty":                 kafka.WithSASLOAuthBearer(secret("")),
-		"the token contains a control":       kafka.WithSASLOAuthBearer(secret("hunter2\x01auth=x")),
+		"the token is empty":                 kafka.WithSASLOAuthBearer(fixedCredential("")),
+		"the token contains a control":       kafka.WithSASLOAuthBearer(fixedCredential("hunter2\x01auth=x")),
 		"cannot get the token: the vault ":   kafka.WithSASLOAuthBearer(sealed),
 	} {
 		k := openAddrs(t, c.ListenAddrs(), kafka.WithInsecureSASL(), o)
@@ -121,7 +121,7 @@ func TestUnusableCredentialsAreRejectedBeforeTheyAreSent(t *testing.T) {
 		if !errors.Is(err, sarama.ErrUnsupportedSASLMechanism) { // the embedded broker may lack it
 			require.ErrorContains(t, err, name)
 		}
-		noSecret(t, "hunter2", err)
+		requireNoSecret(t, "hunter2", err)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestURLConfiguresTLSAndSASL(t *testing.T) {
 		k, err := driver.Open(t.Context(), base+query)
 		require.NoError(t, err, query)
 		require.Equal(t, want, k.(*kafka.Transport).String())
-		noSecret(t, "hunter2", k)
+		requireNoSecret(t, "hunter2", k)
 		require.NoError(t, k.Close(testContext(t)))
 	}
 	for query, want := range map[string]string{
@@ -174,6 +174,6 @@ func TestURLConfiguresTLSAndSASL(t *testing.T) {
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), query)
 		require.ErrorContains(t, err, want, query)
 		require.NotContains(t, err.Error(), "\n", query)
-		noSecret(t, "hunter2", err)
+		requireNoSecret(t, "hunter2", err)
 	}
 }

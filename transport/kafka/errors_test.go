@@ -13,7 +13,7 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func TestErrorsAreOneLine(t *testing.T) {
+func TestErrorTextIsOneLine(t *testing.T) {
 	t.Parallel()
 	dial := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	for _, cause := range []error{

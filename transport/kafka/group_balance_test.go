@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// holder follows what a session holds, and releases nothing by itself.
+// holder collects the partitions of a session. It does not release them before the test ends.
 type holder struct {
 	session driver.Session
 	wg      sync.WaitGroup
@@ -80,9 +80,9 @@ func (h *holder) awaitLive(t *testing.T, n int) []driver.Partition {
 	return live
 }
 
-// A member that joins takes some partitions; the others go on undisturbed, and what is
-// taken is committed until it is released, though nobody fetches from it.
-func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
+// When a member joins, the partitions that do not move continue. Those that move can be
+// committed until they are released, even without a Fetch in progress.
+func TestCooperativeRebalanceStopsOnlyPartitionsThatMove(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 4)
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
@@ -100,7 +100,7 @@ func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
 		if p.Context().Err() != nil {
 			require.Equal(t, driver.CodeRevoked, driver.CodeOf(context.Cause(p.Context())))
 			require.NoError(t, p.Commit(testContext(t), 1, ""), "a revoked claim commits until it is released")
-			require.Empty(t, two.partitions(), "it is not given away before it is released")
+			require.Empty(t, two.partitions(), "the partition must not move before its release")
 		}
 	}
 	for _, p := range all {
@@ -122,19 +122,19 @@ func TestCooperativeRebalanceStopsOnlyWhatMoves(t *testing.T) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	for _, ev := range one.events {
-		require.True(t, ev.Assigned, "it was assigned all the while")
+		require.True(t, ev.Assigned, "the session must stay assigned")
 	}
 }
 
-func TestMixedGroup(t *testing.T) {
+func TestGroupUsesRangeWhileAMemberNeedsIt(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 4)
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
-	old := work(t.Context(), subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub), func(driver.Record) {})
+	old := runMember(t.Context(), subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub), func(driver.Record) {})
 	require.Eventually(t, func() bool { return old.partitions() == 4 }, testTimeout, 10*time.Millisecond)
-	one := work(t.Context(), subscribe(t, r, sub), func(driver.Record) {})
+	one := runMember(t.Context(), subscribe(t, r, sub), func(driver.Record) {})
 	require.Eventually(t, func() bool { return old.partitions() == 2 && one.partitions() == 2 }, testTimeout, 10*time.Millisecond)
-	two := work(t.Context(), subscribe(t, open(t, r.broker), sub), func(driver.Record) {})
+	two := runMember(t.Context(), subscribe(t, open(t, r.broker), sub), func(driver.Record) {})
 	require.Eventually(t, func() bool { return one.partitions()+two.partitions() >= 2 && two.partitions() > 0 }, testTimeout, 10*time.Millisecond)
 	old.stop(t)
 	require.Eventually(t, func() bool { return one.partitions() == 2 && two.partitions() == 2 }, testTimeout, 10*time.Millisecond)
@@ -143,7 +143,7 @@ func TestMixedGroup(t *testing.T) {
 	two.stop(t)
 }
 
-func TestGroupsThatOfferNothingInCommon(t *testing.T) {
+func TestMemberWithoutACommonStrategyFails(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithBalance(kafka.RoundRobin))
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
@@ -154,8 +154,7 @@ func TestGroupsThatOfferNothingInCommon(t *testing.T) {
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err), "%v", err)
 }
 
-// A static member that comes back has its partitions without a rebalance.
-func TestStaticMemberComesBack(t *testing.T) {
+func TestStaticMemberReturnsWithoutARebalance(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 2)
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
@@ -186,17 +185,17 @@ func TestStaticMemberComesBack(t *testing.T) {
 	}
 	require.Len(t, back, 1)
 	require.Equal(t, mine.ID(), back[0].ID())
-	require.NoError(t, theirs.Context().Err(), "nobody else noticed")
+	require.NoError(t, theirs.Context().Err(), "the other member must not be affected")
 	leave(t, s, back...)
 }
 
-func TestStaticMemberIDs(t *testing.T) {
+func TestStaticMembersOfOneTransportHaveDifferentIDs(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 2, kafka.WithStaticMembership("pod-0"))
 	sub := driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}
 	one := hold(t, subscribe(t, r, sub))
 	one.awaitLive(t, 2)
-	two := hold(t, subscribe(t, r, sub)) // the same process, topic and group: another member, not the same once more
+	two := hold(t, subscribe(t, r, sub)) // the same topic and group, so it needs another instance ID
 	require.Eventually(t, func() bool {
 		for _, p := range one.partitions() {
 			if p.Context().Err() != nil {

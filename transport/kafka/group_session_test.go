@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// leave releases the partitions, as package bus does, and closes the session.
+// leave releases the partitions, like package bus, and closes the session.
 func leave(t *testing.T, s driver.Session, parts ...driver.Partition) {
 	t.Helper()
 	for _, p := range parts {
@@ -24,7 +24,7 @@ func leave(t *testing.T, s driver.Session, parts ...driver.Partition) {
 	require.NoError(t, s.Close(testContext(t)))
 }
 
-func TestGroupResumesAfterItsCommit(t *testing.T) {
+func TestGroupResumesAtItsCommittedOffset(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	group := kafkatb.Name(t)
@@ -34,7 +34,7 @@ func TestGroupResumesAfterItsCommit(t *testing.T) {
 	p := awaitAssigned(t, s)[0]
 	require.Equal(t, numbered("", 10), payloads(fetch(t, p, 10)))
 	require.NoError(t, p.Commit(testContext(t), 4, "a note"))
-	require.NoError(t, p.Commit(testContext(t), 3, "")) // never back
+	require.NoError(t, p.Commit(testContext(t), 3, "")) // a lower offset has no effect
 	leave(t, s, p)
 	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(testContext(t), 9, "")))
 	_, err := p.Fetch(testContext(t))
@@ -46,13 +46,13 @@ func TestGroupResumesAfterItsCommit(t *testing.T) {
 	leave(t, s, p)
 }
 
-func TestGroupStartsWithoutACommit(t *testing.T) {
+func TestGroupWithoutCommitBeginsAtItsStart(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	requirePublished(t, publish(t, r, r.topic, anyPartition("old", "older")...))
 
-	// newest is resolved before the assignment is told, and committed: whoever comes
-	// next goes on from there, and not from what is newest then
+	// The session resolves and commits the start "newest" before it reports the assignment.
+	// The next member continues there, not at what is the newest record then.
 	group := kafkatb.Name(t)
 	newest := driver.Subscription{Topic: r.topic, Group: group, Start: driver.Start{Kind: driver.StartNewest}}
 	s := subscribe(t, r, newest)
@@ -78,7 +78,7 @@ func TestGroupStartsWithoutACommit(t *testing.T) {
 	require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err), "%v", err)
 }
 
-func TestFetchReturnsBatches(t *testing.T) {
+func TestFetchReturnsAtMostMaxFetchRecords(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	requirePublished(t, publish(t, r, r.topic, anyPartition(numbered("", 50)...)...))
@@ -95,19 +95,19 @@ func TestFetchReturnsBatches(t *testing.T) {
 	leave(t, s, p...)
 }
 
-// worker is a member of a group that commits what it reads, as package bus would.
-type worker struct {
+// member is a member of a group that commits what it reads, like package bus.
+type member struct {
 	session driver.Session
 	quit    context.CancelFunc
 	wg      sync.WaitGroup
 	mu      sync.Mutex
-	had     map[int32]bool
-	held    int
+	held    int // partitions
 }
 
-// work runs until the worker is stopped; got is called for each record before its commit.
-func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worker {
-	w := &worker{session: s, had: make(map[int32]bool)}
+// runMember runs a member until stop. It calls got for each record before the commit. got
+// must be safe for concurrent use.
+func runMember(ctx context.Context, s driver.Session, got func(driver.Record)) *member {
+	w := &member{session: s}
 	var fetching context.Context
 	fetching, w.quit = context.WithCancel(ctx)
 	w.wg.Go(func() {
@@ -118,7 +118,6 @@ func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worke
 			}
 			for _, p := range ev.Added {
 				w.mu.Lock()
-				w.had[p.ID()] = true
 				w.held++
 				w.mu.Unlock()
 				w.wg.Go(func() {
@@ -136,7 +135,7 @@ func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worke
 						for _, rec := range recs {
 							got(rec)
 						}
-						// granted even when the claim was revoked meanwhile
+						// succeeds even if the claim has been revoked meanwhile
 						_ = p.Commit(ctx, recs[len(recs)-1].Offset+1, "")
 					}
 				})
@@ -146,21 +145,21 @@ func work(ctx context.Context, s driver.Session, got func(driver.Record)) *worke
 	return w
 }
 
-func (w *worker) partitions() int {
+func (w *member) partitions() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.held
 }
 
-// stop lets the worker commit what it has, which it can't once the session is closed.
-func (w *worker) stop(t *testing.T) {
+// stop waits for the member's last commits, and then closes the session.
+func (w *member) stop(t *testing.T) {
 	t.Helper()
 	w.quit()
 	w.wg.Wait()
 	require.NoError(t, w.session.Close(testContext(t)))
 }
 
-func TestRebalanceLosesNothing(t *testing.T) {
+func TestRebalanceNeitherLosesNorRepeatsRecords(t *testing.T) {
 	t.Parallel()
 	const partitions, total = 4, 400
 	r := setup(t, partitions)
@@ -179,7 +178,7 @@ func TestRebalanceLosesNothing(t *testing.T) {
 	}
 	ctx := testContext(t)
 	sub := driver.Subscription{Topic: r.topic, Group: group}
-	first := work(t.Context(), subscribe(t, r, sub), got)
+	first := runMember(t.Context(), subscribe(t, r, sub), got)
 	var publishing sync.WaitGroup
 	publishing.Go(func() {
 		for i := range total {
@@ -188,8 +187,8 @@ func TestRebalanceLosesNothing(t *testing.T) {
 			s.wait()
 		}
 	})
-	second := work(t.Context(), subscribe(t, other, sub), got)
-	for _, w := range []*worker{first, second} {
+	second := runMember(t.Context(), subscribe(t, other, sub), got)
+	for _, w := range []*member{first, second} {
 		require.Eventually(t, func() bool { return w.partitions() == partitions/2 }, testTimeout, 10*time.Millisecond)
 	}
 	second.stop(t)
@@ -198,7 +197,10 @@ func TestRebalanceLosesNothing(t *testing.T) {
 	select {
 	case <-all:
 	case <-ctx.Done():
-		t.Fatalf("%d of %d", len(seen), total)
+		mu.Lock()
+		n := len(seen)
+		mu.Unlock()
+		t.Fatalf("received %d of %d records", n, total)
 	}
 	first.stop(t)
 	mu.Lock()
@@ -207,12 +209,12 @@ func TestRebalanceLosesNothing(t *testing.T) {
 	for _, n := range seen {
 		twice += n - 1
 	}
-	require.Zero(t, twice, "every claim was released after its commit, so nothing comes twice")
+	require.Zero(t, twice, "every claim was committed before its release, so no record is delivered twice")
 }
 
 func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	t.Parallel()
-	r := setup(t, 1, kafka.WithBalance(kafka.Range)) // others let the claim stay where it is
+	r := setup(t, 1, kafka.WithBalance(kafka.Range)) // another strategy would not move the claim
 	group := kafkatb.Name(t)
 	requirePublished(t, publish(t, r, r.topic, anyPartition("a", "b")...))
 	sub := driver.Subscription{Topic: r.topic, Group: group}
@@ -221,14 +223,14 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	fetch(t, p, 2)
 
 	two := subscribe(t, open(t, r.broker, kafka.WithBalance(kafka.Range)), sub)
-	<-p.Context().Done()
+	receive(t, p.Context().Done())
 	require.Equal(t, driver.CodeRevoked, driver.CodeOf(context.Cause(p.Context())))
 	_, err := p.Fetch(testContext(t))
 	require.Equal(t, driver.CodeRevoked, driver.CodeOf(err))
-	require.NoError(t, p.Commit(testContext(t), 1, "")) // its handler had finished one
+	require.NoError(t, p.Commit(testContext(t), 1, "")) // the handler of one message has ended
 	p.Release()
 
-	// one of the two has it now, and goes on after that commit
+	// One of the sessions gets the partition, and continues at the committed offset.
 	found := make(chan driver.Partition, 2)
 	ctx, cancel := context.WithCancel(testContext(t))
 	var wg sync.WaitGroup
@@ -245,7 +247,7 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 			}
 		})
 	}
-	c := <-found
+	c := receive(t, found)
 	require.Equal(t, []string{"b"}, payloads(fetch(t, c, 1)))
 	require.Equal(t, driver.CodeRevoked, driver.CodeOf(p.Commit(testContext(t), 2, "")))
 	cancel()
@@ -253,7 +255,7 @@ func TestRevokedClaimCommitsUntilReleased(t *testing.T) {
 	c.Release()
 }
 
-func TestMemberThatDiesWithoutCommit(t *testing.T) {
+func TestPartitionsOfADeadMemberContinueAtTheCommittedOffset(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second}))
 	requirePublished(t, publish(t, r, r.topic, anyPartition("a", "b", "c")...))
@@ -262,7 +264,7 @@ func TestMemberThatDiesWithoutCommit(t *testing.T) {
 	p := awaitAssigned(t, s)[0]
 	fetch(t, p, 3)
 	require.NoError(t, p.Commit(testContext(t), 1, ""))
-	r.net.Stall() // it can't even leave
+	r.net.Stall() // the member cannot leave the group
 
 	s = subscribe(t, open(t, r.broker), sub)
 	next := awaitAssigned(t, s)
@@ -272,18 +274,18 @@ func TestMemberThatDiesWithoutCommit(t *testing.T) {
 	require.Equal(t, []string{"b", "c"}, payloads(fetch(t, next[0], 2)))
 	leave(t, s, next...)
 	r.net.Restore()
-	<-p.Context().Done()
+	receive(t, p.Context().Done())
 	p.Release()
 }
 
-func TestGroupSurvivesAnOutage(t *testing.T) {
+func TestGroupContinuesAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 2)
 	seen := observe(r)
 	var mu sync.Mutex
 	var got []string
 	news := make(chan struct{}, 1000)
-	w := work(t.Context(), subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}), func(rec driver.Record) {
+	w := runMember(t.Context(), subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)}), func(rec driver.Record) {
 		mu.Lock()
 		got = append(got, string(rec.Payload))
 		mu.Unlock()
@@ -291,8 +293,8 @@ func TestGroupSurvivesAnOutage(t *testing.T) {
 	})
 	other := open(t, r.broker)
 	requirePublished(t, publish(t, other, r.topic, item{payload: "a"}, item{payload: "b", partition: 1}))
-	<-news
-	<-news
+	receive(t, news)
+	receive(t, news)
 	r.net.Cut()
 	seen.await(t, driver.Disconnected)
 	requirePublished(t, publish(t, other, r.topic, item{payload: "c"}, item{payload: "d", partition: 1}))

@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-func TestCheck(t *testing.T) {
+func TestCheckReportsBrokersAndTopics(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 3)
 	h := r.Check(testContext(t), driver.CheckSpec{Topics: []string{r.topic}, BrokerTimeout: testTimeout})
@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 	require.Len(t, h.Topics, 1)
 	require.Len(t, h.Topics[0].Partitions, 3)
 
-	require.Eventually(t, func() bool { // a busy machine may need more than the second that each broker has
+	require.Eventually(t, func() bool { // a slow machine can need longer than the default time-out
 		h = r.Check(testContext(t), driver.CheckSpec{})
 		return h.Err == nil && h.Warning == ""
 	}, testTimeout, time.Millisecond)
@@ -48,12 +48,11 @@ func TestCheck(t *testing.T) {
 	require.Error(t, h.Err)
 	names, err := r.ListTopics(testContext(t))
 	require.NoError(t, err)
-	require.NotContains(t, names, missing, "looking makes no topic")
+	require.NotContains(t, names, missing, "Check must not create a topic")
 	require.NotContains(t, names, ".")
 }
 
-// A broker that does not answer costs its own time-out, and not the check of the others.
-func TestCheckOfASilentBroker(t *testing.T) {
+func TestCheckReportsASilentBrokerAsWarning(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.Embedded(t, kafkatest.WithBrokers(3))
 	topic := kafkatb.Topic(t, b, 3)
@@ -86,7 +85,7 @@ func TestCheckOfASilentBroker(t *testing.T) {
 	require.Error(t, (<-stricter).Err)
 }
 
-func TestCheckWithoutABroker(t *testing.T) {
+func TestCheckWithoutABrokerIsCritical(t *testing.T) {
 	t.Parallel()
 	addr, _ := unusedAddr(t)
 	k, err := kafka.New([]string{addr})

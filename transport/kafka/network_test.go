@@ -11,9 +11,9 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-// A connection that has failed is none any more, whatever sarama thinks of it: nothing is
-// counted as sent on it, and there is nothing left that would have to be cut.
-func TestFailedConnectionIsClosed(t *testing.T) {
+// After its first error a connection closes itself, even if sarama would still use it: it
+// does not count as open, and later writes fail.
+func TestFailedConnectionClosesItself(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -35,5 +35,5 @@ func TestFailedConnectionIsClosed(t *testing.T) {
 	require.Zero(t, n.live.Load())
 	_, err = c.Write([]byte("x"))
 	require.ErrorIs(t, err, net.ErrClosed)
-	require.Equal(t, 1, lost, "it is told once")
+	require.Equal(t, 1, lost, "the loss is reported once")
 }

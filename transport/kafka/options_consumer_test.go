@@ -12,8 +12,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// What was aborted is delivered unless the transport is told to leave it out.
-func TestReadCommitted(t *testing.T) {
+func TestReadCommittedSkipsAbortedTransactions(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
@@ -44,8 +43,9 @@ func TestReadCommitted(t *testing.T) {
 	require.Equal(t, "committed", first(kafka.WithReadCommitted()))
 }
 
-// The rack is what fetch requests say; which replica that means is the broker's to know.
-func TestRack(t *testing.T) {
+// The broker decides which replica a rack means, so the test only checks that sarama gets
+// the rack.
+func TestRackIsPassedToSarama(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)

@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
+func TestNewRejectsWrongOptions(t *testing.T) {
 	t.Parallel()
 	addrs := []string{"127.0.0.1:1"}
 	for name, c := range map[string]struct {
@@ -48,7 +48,7 @@ func TestNewFailsAtOnceForLocalFaults(t *testing.T) {
 	}
 }
 
-func TestURL(t *testing.T) {
+func TestURLConfiguresTheTransport(t *testing.T) {
 	t.Parallel()
 	k, err := driver.Open(t.Context(), "kafka://127.0.0.1:1,127.0.0.1:2?client_id=me&version=3.6.0&request_timeout=5s"+
 		"&compression=zstd&linger=5ms&max_message_bytes=2000000&delivery_timeout=1m&balance=sticky&instance_id=pod-0&rack=eu-1a"+

@@ -19,7 +19,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-func TestCutIsNoticedAndMended(t *testing.T) {
+func TestLostConnectionIsReportedAndRestored(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	seen := observe(r)
@@ -39,16 +39,15 @@ func TestCutIsNoticedAndMended(t *testing.T) {
 	require.NoError(t, r.Ping(testContext(t)))
 	out := publish(t, r, r.topic, anyPartition("b")...)
 	requirePublished(t, out)
-	require.Equal(t, int64(1), out[0].Offset) // what failed as not sent was not
+	require.Equal(t, int64(1), out[0].Offset) // the message that failed with Unavailable was not sent
 	require.Equal(t, "connected disconnected connected", seen.String())
 }
 
-// One of the brokers that were named is gone: a new producer does not insist on it.
-func TestProducerWithOneSeedGone(t *testing.T) {
+func TestNewProducerDoesNotRetryASeedThatIsGone(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
-	for range 8 { // which seed is asked first is chosen at random
+	for range 8 { // sarama asks the seeds in random order
 		gone, _ := unusedAddr(t)
 		var asked atomic.Int64
 		k, err := kafka.New(append([]string{gone}, b.Addrs()...), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -60,21 +59,21 @@ func TestProducerWithOneSeedGone(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, k.Ready(testContext(t)))
 		requirePublished(t, publish(t, k, topic, anyPartition("a")...))
-		require.Less(t, asked.Load(), int64(25), "it was gone, and asked again and again")
+		require.Less(t, asked.Load(), int64(25), "the producer dialed the lost seed repeatedly")
 		require.NoError(t, k.Close(testContext(t)))
 	}
 }
 
-// With a connection a message waits for its producer as long as its context lets it,
-// however long that takes to be made.
-func TestSlowProducerIsWaitedFor(t *testing.T) {
+// While there is a connection, only the context of a message limits the wait for a new
+// producer. PublishWait does not.
+func TestMessageWaitsForASlowProducer(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
-	const room = 10 * time.Millisecond
+	const wait = 10 * time.Millisecond
 	var slow atomic.Bool
 	made := make(chan struct{})
-	k := open(t, b, kafka.WithTimeouts(kafka.Timeouts{PublishWait: room, Dial: testTimeout}), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	k := open(t, b, kafka.WithTimeouts(kafka.Timeouts{PublishWait: wait, Dial: testTimeout}), kafka.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if slow.Load() {
 			select {
 			case <-made:
@@ -84,18 +83,18 @@ func TestSlowProducerIsWaitedFor(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}))
 	slow.Store(true)
-	outs, waits := batch(testContext(t), topic, anyPartition("a")...)
+	outs, waiting := batch(testContext(t), topic, anyPartition("a")...)
 	go k.Publish(outs)
-	short, cancel := context.WithTimeout(t.Context(), 30*room)
+	short, cancel := context.WithTimeout(t.Context(), 30*wait)
 	defer cancel()
-	hasty, gone := batch(short, topic, anyPartition("b")...)
-	k.Publish(hasty)
-	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(gone.wait()[0].Err), "its own context ends its wait, nothing else")
+	impatient, expired := batch(short, topic, anyPartition("b")...)
+	k.Publish(impatient)
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(expired.wait()[0].Err), "only its context must end the wait")
 	close(made)
-	requirePublished(t, waits.wait())
+	requirePublished(t, waiting.wait())
 }
 
-func TestStallIsNoticed(t *testing.T) {
+func TestStalledConnectionIsReportedAndRestored(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 1500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))
 	seen := observe(r)
@@ -116,9 +115,9 @@ func TestStallIsNoticed(t *testing.T) {
 	requirePublished(t, publish(t, r, r.topic, anyPartition("b")...))
 }
 
-// However much is under way when every broker goes away: it has its outcome soon, so that
-// what comes after does not wait for it.
-func TestMuchUnderWayEndsSoon(t *testing.T) {
+// When all brokers become unavailable, even a large number of messages in flight gets its
+// outcomes soon. Later messages wait for them.
+func TestManyMessagesInFlightEndSoonInAnOutage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	requirePublished(t, publish(t, r, r.topic, anyPartition("first")...))
@@ -132,13 +131,13 @@ func TestMuchUnderWayEndsSoon(t *testing.T) {
 	}
 	took := time.Since(began)
 	t.Logf("all told after %v", took)
-	require.Less(t, took, 1000*50*time.Millisecond*3/4, "each waits for the one before")
+	require.Less(t, took, 1000*50*time.Millisecond*3/4, "each message waited for the one before")
 	r.net.Restore()
 	requirePublished(t, publish(t, r, r.topic, anyPartition("last")...))
 }
 
-// What is under way when the network goes away ends soon, and as the log says it did.
-func TestOutcomesAreTrueAcrossACut(t *testing.T) {
+// The outcomes of messages that are in flight when the network fails agree with the log.
+func TestOutcomesAgreeWithTheLogAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	seen := observe(r)
@@ -171,7 +170,7 @@ func TestOutcomesAreTrueAcrossACut(t *testing.T) {
 			}
 		})
 	}
-	<-started
+	receive(t, started)
 	r.net.Cut()
 	wg.Wait()
 	seen.await(t, driver.Disconnected)
@@ -200,10 +199,10 @@ func TestOutcomesAreTrueAcrossACut(t *testing.T) {
 			require.LessOrEqual(t, log[payload], 1)
 		}
 	}
-	require.Equal(t, 4, failed, "each worker's last")
+	require.Equal(t, 4, failed, "the last message of each worker must fail")
 }
 
-func TestReaderResumesAfterAnOutage(t *testing.T) {
+func TestReaderContinuesAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 2)
 	seen := observe(r)
@@ -236,7 +235,7 @@ func TestReaderResumesAfterAnOutage(t *testing.T) {
 		require.Equal(t, driver.CodeUnavailable, driver.CodeOf(ev.Cause))
 		send("while")
 		r.net.Restore()
-		require.Empty(t, awaitAssigned(t, s)) // the same claims go on
+		require.Empty(t, awaitAssigned(t, s)) // the same claims continue
 		read()
 		require.NoError(t, p[0].Context().Err())
 	}
@@ -245,7 +244,7 @@ func TestReaderResumesAfterAnOutage(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-func TestCloseIsBoundedByItsContext(t *testing.T) {
+func TestCloseEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
@@ -261,16 +260,15 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	defer cancel()
 	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(k.Close(ctx)))
 	for i, o := range s.wait() {
-		// Unavailable: it was still waiting for the request before its own to be answered
+		// Unavailable: the message waited for the request before its own
 		require.Contains(t, []driver.Code{driver.CodeOutcomeUnknown, driver.CodeUnavailable}, driver.CodeOf(o.Err), "%v", o.Err)
 		require.Equal(t, 1, s.n[i])
 	}
-	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(k.Close(testContext(t))), "a later call tells what the first one did")
+	require.Equal(t, driver.CodeDeadlineExceeded, driver.CodeOf(k.Close(testContext(t))), "a later call must return the result of the first")
 	d.Restore()
 }
 
-// Close does not wait for a producer that is still being made, and can't be.
-func TestCloseWhileTheProducerIsMade(t *testing.T) {
+func TestCloseDoesNotWaitForAProducerThatCannotBeMade(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
@@ -290,14 +288,13 @@ func TestCloseWhileTheProducerIsMade(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	_ = k.Close(ctx) // there may be nothing to flush
-	require.Less(t, time.Since(began), 50*100*time.Millisecond*3/4, "it waits for all of sarama's attempts")
+	_ = k.Close(ctx) // it may succeed, because no message was sent
+	require.Less(t, time.Since(began), 50*100*time.Millisecond*3/4, "Close waited for all of sarama's attempts")
 	require.Error(t, s.wait()[0].Err)
 	d.Restore()
 }
 
-// A wrong message is no outage: those around it don't wait for a new connection.
-func TestWrongPartitionKeepsTheProducer(t *testing.T) {
+func TestMessageToAWrongPartitionDoesNotReplaceTheProducer(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 1)
@@ -313,12 +310,12 @@ func TestWrongPartitionKeepsTheProducer(t *testing.T) {
 		require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, k, topic, item{partition: 9})[0].Err))
 		requirePublished(t, publish(t, k, topic, anyPartition("b")...))
 	}
-	require.Less(t, dials.Load()-before, int64(wrong), "some may be for other things")
+	require.Less(t, dials.Load()-before, int64(wrong), "a new producer was made for each wrong message")
 }
 
-// Sarama tells each failure of each partition on a channel that holds 256 of them, and
-// stops where nobody reads it. However many an outage brings, reading goes on after it.
-func TestReaderSurvivesManyErrors(t *testing.T) {
+// sarama sends each error of a partition to a channel with 256 slots, and blocks if it is
+// full. Reading must continue after an outage with more errors than that.
+func TestReaderContinuesAfterManyErrors(t *testing.T) {
 	t.Parallel()
 	const partitions = 16
 	log := newLogMessages()
@@ -341,13 +338,13 @@ func TestReaderSurvivesManyErrors(t *testing.T) {
 	seen.await(t, driver.Disconnected)
 	log.awaitMany(t, "partition consumer reported an error", 600)
 	for _, p := range parts {
-		requirePublished(t, publish(t, other, r.topic, item{payload: "meanwhile", partition: p.ID()}))
+		requirePublished(t, publish(t, other, r.topic, item{payload: "during the outage", partition: p.ID()}))
 	}
 	r.net.Restore()
 	seen.await(t, driver.Connected)
 	for _, p := range parts {
 		got := fetch(t, p, 1)
-		require.Equal(t, "meanwhile", string(got[0].Payload))
+		require.Equal(t, "during the outage", string(got[0].Payload))
 		require.EqualValues(t, 1, got[0].Offset)
 	}
 }

@@ -24,18 +24,17 @@ func choose(t *testing.T, p sarama.Partitioner, out driver.Outgoing, n int32, af
 	return got, item
 }
 
-func TestKeysGoWhereJavaSendsThem(t *testing.T) {
+func TestKeyedRecordsGoToJavasPartition(t *testing.T) {
 	t.Parallel()
 	p := newPartitioner("topic")
-	// toPositive(murmur2) of Apache Kafka's own test vectors, of ten partitions.
+	// These are the hashes in Apache Kafka's own tests of murmur2.
 	for key, hash := range map[string]int32{"21": -973932308, "foobar": -790332482, "abc": 479470107} {
 		got, _ := choose(t, p, driver.Outgoing{Partition: driver.AnyPartition, Key: []byte(key)}, 10, &batchAffinity{})
 		require.Equal(t, (hash&0x7fffffff)%10, got, key)
 	}
 }
 
-// A busy producer stays longer with a partition than one that takes its time.
-func TestPartitionerSticksLongerWhenBusy(t *testing.T) {
+func TestBusyPartitionerSticksLonger(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		payload := make([]byte, 1<<10)
@@ -58,7 +57,7 @@ func TestPartitionerSticksLongerWhenBusy(t *testing.T) {
 	})
 }
 
-func TestPartitionerSticks(t *testing.T) {
+func TestPartitionerSticksWithinLimits(t *testing.T) {
 	t.Parallel()
 	p := newPartitioner("topic")
 	free := driver.Outgoing{Partition: driver.AnyPartition}
@@ -66,25 +65,25 @@ func TestPartitionerSticks(t *testing.T) {
 	first, item := choose(t, p, free, 8, batch)
 	for range 10_000 {
 		again, other := choose(t, p, free, 8, batch)
-		require.Equal(t, first, again, "what is published together stays together")
+		require.Equal(t, first, again, "messages of one batch must go to one partition")
 		other.leaveInFlight()
 	}
 	named, _ := choose(t, p, driver.Outgoing{Partition: 3, Key: []byte("k")}, 8, batch)
-	require.EqualValues(t, 3, named, "a named partition goes before the key")
+	require.EqualValues(t, 3, named, "the named partition must take precedence over the key")
 
 	next, lone := choose(t, p, free, 8, &batchAffinity{})
-	require.NotEqual(t, first, next, "the partition has had its share")
+	require.NotEqual(t, first, next, "the sticky partition has reached its limit")
 	company, last := choose(t, p, free, 8, &batchAffinity{})
-	require.Equal(t, next, company, "they will share a request")
+	require.Equal(t, next, company, "while a record is in flight, the next can share a request")
 	for _, i := range []*pendingMessage{item, lone, last} {
 		i.leaveInFlight()
 	}
 	idle, _ := choose(t, p, free, 8, &batchAffinity{})
-	require.NotEqual(t, next, idle, "no request to share: any partition is as good")
+	require.NotEqual(t, next, idle, "with no record in flight, another partition must be chosen")
 
 	large := &batchAffinity{bytes: maxAffinityBytes, chosen: true, partition: next}
 	moved, _ := choose(t, p, free, 8, large)
-	require.Equal(t, idle, moved, "a very large batch is many requests anyway")
+	require.Equal(t, idle, moved, "a batch above the limit must continue at the sticky partition")
 	only, _ := choose(t, p, free, 1, batch)
 	require.Zero(t, only)
 }

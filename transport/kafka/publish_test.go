@@ -14,9 +14,9 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// What is published together, without keys, goes to one partition, and so in very few
-// requests: sarama sends the first record at once, and the others when that is answered.
-func TestKeylessBatchGoesTogether(t *testing.T) {
+// A batch without keys goes to one partition in few requests: sarama sends the first record
+// at once, and the others after the answer.
+func TestBatchWithoutKeysGoesToOnePartition(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 8)
 	requirePublished(t, publish(t, r, r.topic, anyPartition("first")...))
@@ -35,11 +35,11 @@ func TestKeylessBatchGoesTogether(t *testing.T) {
 	require.EqualValues(t, rounds*100, after.Produced-before.Produced)
 	requests := after.ProduceRequests - before.ProduceRequests
 	t.Logf("%d records in %d requests, to %d partitions", rounds*100, requests, len(used))
-	require.Less(t, requests, uint64(rounds*100/3), "about one for each record")
-	require.Greater(t, len(used), 2, "batches go round")
+	require.Less(t, requests, uint64(rounds*100/3), "there was about one request for each record")
+	require.Greater(t, len(used), 2, "the batches must use several partitions")
 }
 
-func TestLoneMessagesGoRound(t *testing.T) {
+func TestSingleMessagesUseSeveralPartitions(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 4)
 	used := make(map[int32]bool)
@@ -51,7 +51,7 @@ func TestLoneMessagesGoRound(t *testing.T) {
 	require.Greater(t, len(used), 1)
 }
 
-func TestCompressionAndLinger(t *testing.T) {
+func TestCompressedRecordsArriveUnchanged(t *testing.T) {
 	t.Parallel()
 	for name, codec := range map[string]sarama.CompressionCodec{
 		"gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
@@ -77,7 +77,7 @@ func TestCompressionAndLinger(t *testing.T) {
 	}
 }
 
-func TestMaxMessageBytes(t *testing.T) {
+func TestMaxMessageBytesLimitsRecords(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithMaxMessageBytes(100<<10))
 	limit := r.Capabilities().MaxMessageBytes
@@ -90,9 +90,9 @@ func TestMaxMessageBytes(t *testing.T) {
 	require.Equal(t, limit, tuned.Capabilities().MaxMessageBytes)
 }
 
-// Publishers that never pause find the broker again as one that is idle does, and an
-// outcome without an error is a message in the log.
-func TestBusyPublisherReconnects(t *testing.T) {
+// Publishers that never pause continue after an outage, and every acknowledged message is in
+// the log once.
+func TestBusyPublisherContinuesAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	seen := observe(r)
@@ -136,7 +136,7 @@ func TestBusyPublisherReconnects(t *testing.T) {
 	for range 2 {
 		r.net.Cut()
 		seen.await(t, driver.Disconnected)
-		<-failed
+		receive(t, failed)
 		r.net.Restore()
 		mu.Lock()
 		restored = true
@@ -144,13 +144,13 @@ func TestBusyPublisherReconnects(t *testing.T) {
 		select {
 		case <-again:
 		case <-ctx.Done():
-			t.Fatal("the publishers never got through again")
+			t.Fatal("no message was acknowledged after the outage")
 		}
 		mu.Lock()
 		restored = false
 		mu.Unlock()
 		seen.await(t, driver.Connected)
-		select { // of this round
+		select { // drop the signals of this round
 		case <-again:
 		default:
 		}

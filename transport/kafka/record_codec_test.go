@@ -15,25 +15,24 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// Services on watermill-kafka and services on this read each other's records.
-func TestWatermillKafkaReadsOurs(t *testing.T) {
+func TestWatermillKafkaReadsOurRecords(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	cfg := wmkafka.DefaultSaramaSubscriberConfig()
 	cfg.Version = sarama.V2_8_0_0
 	cfg.Consumer.Offsets.Initial = sarama.OffsetOldest
-	theirs, err := wmkafka.NewSubscriber(wmkafka.SubscriberConfig{
+	other, err := wmkafka.NewSubscriber(wmkafka.SubscriberConfig{
 		Brokers: r.broker.Addrs(), Unmarshaler: wmkafka.DefaultMarshaler{}, ConsumerGroup: kafkatb.Name(t), OverwriteSaramaConfig: cfg,
 	}, watermill.NopLogger{})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, theirs.Close()) }()
+	defer func() { require.NoError(t, other.Close()) }()
 	requirePublished(t, publish(t, r, r.topic, item{
 		uuid: "id-1", key: "k", payload: "p",
 		meta: map[string]string{"a": "1", "b": ""},
 	}))
-	messages, err := theirs.Subscribe(testContext(t), r.topic)
+	messages, err := other.Subscribe(testContext(t), r.topic)
 	require.NoError(t, err)
-	m := <-messages
+	m := receive(t, messages)
 	require.Equal(t, "id-1", m.UUID)
 	require.Equal(t, "p", string(m.Payload))
 	require.Equal(t, message.Metadata{"a": "1", "b": ""}, m.Metadata)
@@ -43,20 +42,20 @@ func TestWatermillKafkaReadsOurs(t *testing.T) {
 	m.Ack()
 }
 
-func TestWeReadWatermillKafkas(t *testing.T) {
+func TestWatermillKafkaRecordsAreRead(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	cfg := wmkafka.DefaultSaramaSyncPublisherConfig()
 	cfg.Version = sarama.V2_8_0_0
-	theirs, err := wmkafka.NewPublisher(wmkafka.PublisherConfig{
+	other, err := wmkafka.NewPublisher(wmkafka.PublisherConfig{
 		Brokers: r.broker.Addrs(), OverwriteSaramaConfig: cfg,
 		Marshaler: wmkafka.NewWithPartitioningMarshaler(func(_ string, m *message.Message) (string, error) { return m.Metadata.Get("a"), nil }),
 	}, watermill.NopLogger{})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, theirs.Close()) }()
+	defer func() { require.NoError(t, other.Close()) }()
 	m := message.NewMessage("id-2", []byte("p"))
 	m.Metadata.Set("a", "1")
-	require.NoError(t, theirs.Publish(r.topic, m))
+	require.NoError(t, other.Publish(r.topic, m))
 	rec := fetch(t, awaitAssigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)[0]
 	require.Equal(t, "id-2", rec.UUID)
 	require.Equal(t, "p", string(rec.Payload))
@@ -65,8 +64,7 @@ func TestWeReadWatermillKafkas(t *testing.T) {
 	require.NoError(t, rec.DecodeErr)
 }
 
-// The default way on the wire is DefaultMarshaler's, record for record.
-func TestDefaultWireIsWatermillKafkas(t *testing.T) {
+func TestDefaultFormatIsThatOfDefaultMarshaler(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	same := open(t, r.broker, kafka.WithMarshaler(wmkafka.DefaultMarshaler{}))
@@ -75,7 +73,7 @@ func TestDefaultWireIsWatermillKafkas(t *testing.T) {
 	requirePublished(t, publish(t, same, r.topic, it))
 	requirePublished(t, publish(t, r, r.topic, item{uuid: "empty"}))
 	requirePublished(t, publish(t, same, r.topic, item{uuid: "empty"}))
-	recs := fetch(t, awaitAssigned(t, subscribe(t, open(t, r.broker, kafka.WithMarshaler(raw{})), driver.Subscription{Topic: r.topic}))[0], 4)
+	recs := fetch(t, awaitAssigned(t, subscribe(t, open(t, r.broker, kafka.WithMarshaler(undecodableMarshaler{})), driver.Subscription{Topic: r.topic}))[0], 4)
 	for _, pair := range [][2]driver.Record{{recs[0], recs[1]}, {recs[2], recs[3]}} {
 		require.Equal(t, pair[0].Headers, pair[1].Headers)
 		require.Equal(t, pair[0].Payload, pair[1].Payload)
@@ -84,34 +82,34 @@ func TestDefaultWireIsWatermillKafkas(t *testing.T) {
 	}
 }
 
-// raw fails to decode, so that what was on the wire is seen.
-type raw struct{ kafka.RawMarshaler }
+// undecodableMarshaler decodes nothing, so that a fetch returns the record unchanged.
+type undecodableMarshaler struct{ kafka.RawMarshaler }
 
-func (raw) Unmarshal(*sarama.ConsumerMessage) (*message.Message, error) {
-	return nil, errors.New("as it is")
+func (undecodableMarshaler) Unmarshal(*sarama.ConsumerMessage) (*message.Message, error) {
+	return nil, errors.New("decodes nothing")
 }
 
-// picky panics on some payloads.
-type picky struct{ kafka.RawMarshaler }
+// panickingMarshaler panics on some payloads.
+type panickingMarshaler struct{ kafka.RawMarshaler }
 
-func (picky) Marshal(topic string, m *message.Message) (*sarama.ProducerMessage, error) {
+func (panickingMarshaler) Marshal(topic string, m *message.Message) (*sarama.ProducerMessage, error) {
 	if string(m.Payload) == "panic" {
 		panic("marshal")
 	}
 	return kafka.RawMarshaler{}.Marshal(topic, m)
 }
 
-func (picky) Unmarshal(in *sarama.ConsumerMessage) (*message.Message, error) {
+func (panickingMarshaler) Unmarshal(in *sarama.ConsumerMessage) (*message.Message, error) {
 	if string(in.Value) == "poison" {
 		panic("unmarshal")
 	}
 	return kafka.RawMarshaler{}.Unmarshal(in)
 }
 
-func TestMarshalersPerTopic(t *testing.T) {
+func TestPanicOfATopicMarshalerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
-	k := open(t, r.broker, kafka.WithTopicMarshaler(r.topic, picky{}))
+	k := open(t, r.broker, kafka.WithTopicMarshaler(r.topic, panickingMarshaler{}))
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(publish(t, k, r.topic, item{payload: "panic"})[0].Err))
 	requirePublished(t, publish(t, k, r.topic, item{uuid: "x", payload: "poison", key: "k"}, item{uuid: "x", payload: "good"}))
 	requirePublished(t, publish(t, r, r.topic, item{uuid: "y", payload: "poison", meta: map[string]string{"a": "1"}}))
@@ -119,14 +117,14 @@ func TestMarshalersPerTopic(t *testing.T) {
 	require.Equal(t, driver.CodeUndecodable, driver.CodeOf(recs[0].DecodeErr))
 	require.Equal(t, "poison", string(recs[0].Payload))
 	require.Equal(t, "k", string(recs[0].Key))
-	require.Empty(t, recs[0].Headers, "raw records have none")
+	require.Empty(t, recs[0].Headers, "the record has no headers")
 	require.NoError(t, recs[1].DecodeErr)
 	require.Equal(t, "good", string(recs[1].Payload))
 	require.Empty(t, recs[1].UUID)
 	require.Error(t, recs[2].DecodeErr)
 	require.Equal(t, []driver.Header{{Key: kafka.UUIDHeader, Value: "y"}, {Key: "a", Value: "1"}}, recs[2].Headers)
 
-	// a record from a publisher that is not watermill's is valid
+	// A record without a UUID, from a publisher that does not use watermill, is valid.
 	recs = fetch(t, awaitAssigned(t, subscribe(t, r, driver.Subscription{Topic: r.topic}))[0], 1)
 	require.NoError(t, recs[0].DecodeErr)
 	require.Empty(t, recs[0].UUID)

@@ -23,18 +23,18 @@ import (
 
 func later() time.Time { return time.Now().Add(time.Hour) }
 
-func TestPEMIsNotPrinted(t *testing.T) {
+func TestPEMDoesNotPrintItsText(t *testing.T) {
 	t.Parallel()
 	s := kafka.TLS{CA: kafka.PEMFile("/etc/ca.pem"), Cert: kafka.PEMText("hunter2"), Key: kafka.PEMText("hunter2")}
-	hidden := struct{ tls kafka.TLS }{s} // where package fmt can't call methods
-	noSecret(t, "hunter2", s, &s, s.Key, hidden, &hidden, []kafka.TLS{s})
+	hidden := struct{ tls kafka.TLS }{s} // package fmt cannot call methods of an unexported field
+	requireNoSecret(t, "hunter2", s, &s, s.Key, hidden, &hidden, []kafka.TLS{s})
 	text, err := json.Marshal(s)
 	require.NoError(t, err)
 	require.NotContains(t, string(text), "hunter2")
 	require.Equal(t, "file /etc/ca.pem and inline text", fmt.Sprintf("%v and %v", s.CA, s.Key))
 }
 
-func TestTLSFaultsAreLocal(t *testing.T) {
+func TestNewRejectsUnusableTLSSettings(t *testing.T) {
 	t.Parallel()
 	cert, key := certificate(t, later())
 	other, otherKey := certificate(t, later())
@@ -47,21 +47,21 @@ func TestTLSFaultsAreLocal(t *testing.T) {
 		tls  kafka.TLS
 		want string
 	}{
-		"no CA file":           {kafka.TLS{CA: file("/none/ca.pem")}, "cannot read the TLS CA: open /none/ca.pem"},
-		"a folder":             {kafka.TLS{CA: file(unreadable)}, unreadable},
-		"no CA in it":          {kafka.TLS{CA: text(key)}, "cannot use the TLS CA (inline text): it contains no PEM certificate"},
-		"broken CA":            {kafka.TLS{CA: file(broken)}, "cannot use the TLS CA (file " + broken + "): x509"},
-		"no key":               {kafka.TLS{Cert: text(cert)}, "belong together"},
-		"no certificate":       {kafka.TLS{Key: text(key)}, "belong together"},
-		"no key file":          {kafka.TLS{Cert: text(cert), Key: file("/none/key.pem")}, "cannot read the TLS key: open /none/key.pem"},
-		"another's key":        {kafka.TLS{Cert: text(cert), Key: text(otherKey)}, "private key does not match public key"},
-		"certificate as key":   {kafka.TLS{Cert: text(cert), Key: text(other)}, "cannot use the TLS certificate"},
-		"key is no PEM":        {kafka.TLS{Cert: text(cert), Key: text("hunter2")}, "cannot use the TLS certificate (inline text) and key (inline text)"},
-		"encrypted key":        {kafka.TLS{Cert: text(cert), Key: text(strings.ReplaceAll(key, "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"))}, "is encrypted"},
-		"expired":              {kafka.TLS{Cert: text(old), Key: text(oldKey)}, "the TLS certificate (inline text) expired at"},
-		"TLS 1.1":              {kafka.TLS{MinVersion: tls.VersionTLS11}, "must be tls.VersionTLS12 or tls.VersionTLS13"},
-		"unknown version":      {kafka.TLS{MinVersion: tls.VersionTLS13 + 1}, "must be tls.VersionTLS12 or tls.VersionTLS13"},
-		"expired as CA passes": {kafka.TLS{CA: text(old)}, ""},
+		"CA file missing":            {kafka.TLS{CA: file("/none/ca.pem")}, "cannot read the TLS CA: open /none/ca.pem"},
+		"CA is a folder":             {kafka.TLS{CA: file(unreadable)}, unreadable},
+		"no certificate in CA":       {kafka.TLS{CA: text(key)}, "cannot use the TLS CA (inline text): it contains no PEM certificate"},
+		"broken CA":                  {kafka.TLS{CA: file(broken)}, "cannot use the TLS CA (file " + broken + "): x509"},
+		"no key":                     {kafka.TLS{Cert: text(cert)}, "belong together"},
+		"no certificate":             {kafka.TLS{Key: text(key)}, "belong together"},
+		"no key file":                {kafka.TLS{Cert: text(cert), Key: file("/none/key.pem")}, "cannot read the TLS key: open /none/key.pem"},
+		"key of another certificate": {kafka.TLS{Cert: text(cert), Key: text(otherKey)}, "private key does not match public key"},
+		"certificate as key":         {kafka.TLS{Cert: text(cert), Key: text(other)}, "cannot use the TLS certificate"},
+		"key is no PEM":              {kafka.TLS{Cert: text(cert), Key: text("hunter2")}, "cannot use the TLS certificate (inline text) and key (inline text)"},
+		"encrypted key":              {kafka.TLS{Cert: text(cert), Key: text(strings.ReplaceAll(key, "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"))}, "is encrypted"},
+		"expired":                    {kafka.TLS{Cert: text(old), Key: text(oldKey)}, "the TLS certificate (inline text) expired at"},
+		"TLS 1.1":                    {kafka.TLS{MinVersion: tls.VersionTLS11}, "must be tls.VersionTLS12 or tls.VersionTLS13"},
+		"unknown version":            {kafka.TLS{MinVersion: tls.VersionTLS13 + 1}, "must be tls.VersionTLS12 or tls.VersionTLS13"},
+		"expired CA is accepted":     {kafka.TLS{CA: text(old)}, ""},
 	} {
 		k, err := kafka.New([]string{"127.0.0.1:1"}, kafka.WithTLSFrom(c.tls))
 		if c.want == "" {
@@ -73,29 +73,29 @@ func TestTLSFaultsAreLocal(t *testing.T) {
 		require.ErrorContains(t, err, c.want, name)
 		require.NotContains(t, err.Error(), "\n")
 		for _, secret := range []string{"hunter2", body(key), body(otherKey), body(oldKey)} {
-			noSecret(t, secret, err)
+			requireNoSecret(t, secret, err)
 		}
 	}
 }
 
-// body is a line of a key that stands in no other.
+// body returns a part of a key that no other key contains.
 func body(key string) string { return strings.Split(key, "\n")[1][20:] }
 
-func TestConfigOfBothKindsOfTLS(t *testing.T) {
+func TestConfigAcceptsOneKindOfTLS(t *testing.T) {
 	t.Parallel()
 	_, _, err := kafka.NewTransport(kafka.Config{Brokers: []string{"127.0.0.1:1"}, TLS: &tls.Config{}, TLSFrom: &kafka.TLS{}})
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	k, cleanup, err := kafka.NewTransport(kafka.Config{
-		Brokers: []string{"127.0.0.1:1"}, TLSFrom: &kafka.TLS{}, SASL: "scram-sha-512", User: "me", Password: secret("hunter2"),
+		Brokers: []string{"127.0.0.1:1"}, TLSFrom: &kafka.TLS{}, SASL: "scram-sha-512", User: "me", Password: fixedCredential("hunter2"),
 	})
 	require.NoError(t, err)
 	defer cleanup()
 	require.Equal(t, `kafka transport on 127.0.0.1:1, TLS, SASL/SCRAM-SHA-512 as "me"`, k.String())
 }
 
-// A certificate that is renewed is picked up, and files that are broken at the moment of
-// a new connection do not bring the transport down.
-func TestTLSFilesAreReadAgain(t *testing.T) {
+// A renewed certificate takes effect at the next connection. A file that is unusable at that
+// time does not break the transport.
+func TestTLSFilesAreReadForEachConnection(t *testing.T) {
 	t.Parallel()
 	server, err := tls.X509KeyPair(leaf(t))
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 	require.Contains(t, log.String(), "continuing with their last usable content")
 }
 
-// leaf makes a certificate for 127.0.0.1 that is its own CA.
+// leaf returns a self-signed certificate for 127.0.0.1.
 func leaf(t *testing.T) (cert, key []byte) {
 	t.Helper()
 	c, k := certificate(t, later())

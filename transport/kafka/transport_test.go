@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -14,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-func TestPublishTellsWhereMessagesAre(t *testing.T) {
+func TestPublishReturnsPartitionAndOffset(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	for i, o := range publish(t, r, r.topic, anyPartition("a", "b", "c")...) {
@@ -24,7 +25,7 @@ func TestPublishTellsWhereMessagesAre(t *testing.T) {
 	require.Equal(t, int64(3), publish(t, r, r.topic, anyPartition("d")...)[0].Offset)
 }
 
-func TestPublishRefusesWhatIsWrong(t *testing.T) {
+func TestPublishRejectsWrongMessages(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 2)
 	began := time.Now()
@@ -43,7 +44,7 @@ func TestPublishRefusesWhatIsWrong(t *testing.T) {
 	r.Publish(outs)
 	require.Equal(t, driver.CodeCanceled, driver.CodeOf(s.wait()[0].Err))
 
-	// none of it gets in the way of the others
+	// A wrong message does not affect the others.
 	outs, s = batch(testContext(t), r.topic, item{partition: 1, payload: "a"}, item{partition: 7}, item{partition: 1, payload: "b"})
 	r.Publish(outs)
 	got := s.wait()
@@ -53,7 +54,7 @@ func TestPublishRefusesWhatIsWrong(t *testing.T) {
 	require.Equal(t, []int{1, 1, 1}, s.n)
 }
 
-func TestReaderMissesNothingPublishedOnceAssigned(t *testing.T) {
+func TestReaderReceivesEverythingPublishedAfterItsAssignment(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	requirePublished(t, publish(t, r, r.topic, anyPartition("before")...))
@@ -69,10 +70,10 @@ func TestReaderMissesNothingPublishedOnceAssigned(t *testing.T) {
 	}
 }
 
-func TestReaderStarts(t *testing.T) {
+func TestReaderBeginsAtItsStart(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
-	base := time.Now().Add(-4 * time.Hour).Truncate(time.Second) // what is older than a week may be removed at any time
+	base := time.Now().Add(-4 * time.Hour).Truncate(time.Second) // a broker can remove records that are older than a week
 	var items []item
 	for i, p := range numbered("", 5) {
 		items = append(items, item{payload: p, partition: 0, at: base.Add(time.Duration(i) * time.Minute)})
@@ -102,7 +103,7 @@ func TestReaderStarts(t *testing.T) {
 	require.Equal(t, driver.CodeNotFound, driver.CodeOf(err))
 }
 
-func TestReaderNoticesNewPartitions(t *testing.T) {
+func TestReaderReadsNewPartitionsFromTheirBeginning(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Refresh: 100 * time.Millisecond}))
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Start: driver.Start{Kind: driver.StartNewest}})
@@ -119,7 +120,7 @@ func TestReaderNoticesNewPartitions(t *testing.T) {
 	require.Equal(t, "new", string(fetch(t, added[0], 1)[0].Payload))
 }
 
-func TestUnknownTopicEndsSessions(t *testing.T) {
+func TestUnknownTopicEndsTheSession(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	for _, group := range []string{"", kafkatb.Name(t)} {
@@ -131,7 +132,7 @@ func TestUnknownTopicEndsSessions(t *testing.T) {
 	}
 }
 
-func TestSubscribeRefusesWhatIsWrongHere(t *testing.T) {
+func TestSubscribeRejectsWrongSubscriptions(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	for name, s := range map[string]driver.Subscription{
@@ -144,7 +145,7 @@ func TestSubscribeRefusesWhatIsWrongHere(t *testing.T) {
 	}
 }
 
-func TestBrokerThatAppearsLater(t *testing.T) {
+func TestTransportConnectsToABrokerThatStartsLater(t *testing.T) {
 	t.Parallel()
 	addr, port := unusedAddr(t)
 	k, err := kafka.New([]string{addr}, kafka.WithReconnect(20*time.Millisecond, 100*time.Millisecond))
@@ -165,16 +166,17 @@ func TestBrokerThatAppearsLater(t *testing.T) {
 	seen.await(t, driver.Connected)
 }
 
-func TestCloseIsIdempotentAndEndsEverything(t *testing.T) {
+func TestCloseIsIdempotentAndEndsSessions(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1)
 	s := subscribe(t, r, driver.Subscription{Topic: r.topic})
 	p := awaitAssigned(t, s)
 	g := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t)})
 	awaitAssigned(t, g)
+	ctx := testContext(t)
 	var wg sync.WaitGroup
 	for range 3 {
-		wg.Go(func() { require.NoError(t, r.Close(testContext(t))) })
+		wg.Go(func() { assert.NoError(t, r.Close(ctx)) })
 	}
 	wg.Wait()
 	_, err := p[0].Fetch(testContext(t))
@@ -190,7 +192,7 @@ func TestCloseIsIdempotentAndEndsEverything(t *testing.T) {
 	require.Equal(t, driver.CodeClosed, driver.CodeOf(r.Ready(testContext(t))))
 }
 
-func TestPublishRacesClose(t *testing.T) {
+func TestPublishDuringCloseCompletesEveryMessage(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.New(t)
 	topic := kafkatb.Topic(t, b, 2)
@@ -219,7 +221,7 @@ func TestPublishRacesClose(t *testing.T) {
 	}
 }
 
-func TestAdmin(t *testing.T) {
+func TestAdminManagesTopics(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 3)
 	ctx := testContext(t)

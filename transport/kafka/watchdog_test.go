@@ -16,7 +16,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// logMessages is a slog handler that lets a test wait for what is said.
+// logMessages is a slog handler. A test can wait for its messages.
 type logMessages struct {
 	slog.Handler
 	mu       sync.Mutex
@@ -44,7 +44,7 @@ func (h *logMessages) await(t *testing.T, part string) {
 	h.awaitMany(t, part, 1)
 }
 
-// awaitMany waits until n messages with part in them were said.
+// awaitMany waits until n messages that contain part have been logged.
 func (h *logMessages) awaitMany(t *testing.T, part string, n int) {
 	t.Helper()
 	ctx := testContext(t)
@@ -63,17 +63,17 @@ func (h *logMessages) awaitMany(t *testing.T, part string, n int) {
 		select {
 		case <-more:
 		case <-ctx.Done():
-			t.Fatalf("%q was said %d times, want %d", part, count, n)
+			t.Fatalf("%q was logged %d times, not %d", part, count, n)
 		}
 	}
 }
 
-// A broker that hangs is found out and left alone, others are used on, and it is used
-// again when it has come back. The transport stays connected all the while.
-func TestHangingBrokerIsLeftAlone(t *testing.T) {
+// While a broker hangs, the transport uses the others and stays connected. It uses the broker
+// again when that answers.
+func TestHangingBrokerIsIsolatedUntilItAnswers(t *testing.T) {
 	t.Parallel()
 	b := kafkatb.Embedded(t, kafkatest.WithBrokers(3))
-	topic := kafkatb.Topic(t, b, 48) // so many that chance gives each broker some
+	topic := kafkatb.Topic(t, b, 48) // enough that each broker leads some
 	hanging := &kafkatest.Dialer{}
 	addr := b.Addrs()[2]
 	log := newLogMessages()
@@ -101,7 +101,7 @@ func TestHangingBrokerIsLeftAlone(t *testing.T) {
 		}
 	}
 	if len(there) == 0 || len(elsewhere) == 0 {
-		t.Fatalf("the partitions of %v are not spread: %v", h.Brokers, h.Topics)
+		t.Fatalf("each of %v must lead some of the partitions: %v", h.Brokers, h.Topics)
 	}
 	hanging.Stall()
 	outs, s := batch(testContext(t), topic, item{payload: "meanwhile", partition: there[0]})
@@ -112,7 +112,7 @@ func TestHangingBrokerIsLeftAlone(t *testing.T) {
 	}
 	hanging.Restore()
 	log.await(t, "using a broker again")
-	requirePublished(t, s.wait()) // it was tried again all the time
+	requirePublished(t, s.wait()) // the transport retried it in the meantime
 	requirePublished(t, publish(t, k, topic, item{payload: "after", partition: there[0]}))
 	require.Equal(t, "connected", seen.String())
 }

@@ -2,11 +2,10 @@ package kafka_test
 
 import (
 	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,40 +15,16 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/internal/freeport"
-	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// testTimeout bounds every wait of these tests; none of them comes near it.
+// testTimeout limits every wait of these tests. It is far longer than any of them takes.
 const testTimeout = 60 * time.Second
-
-func TestMain(m *testing.M) {
-	setMinParallel(6)
-	leaktest.Main(m,
-		// watermill's suite subscribes many times and does not read to the end.
-		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
-		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func3"),
-	)
-}
-
-// setMinParallel has n tests run at a time at least, unless the command line says how many: they
-// wait more than they compute.
-func setMinParallel(n int) {
-	flag.Parse()
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given && runtime.GOMAXPROCS(0) < n {
-		if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
-			panic(err)
-		}
-	}
-}
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
@@ -58,7 +33,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// open returns a transport on the broker, connected and closed when t ends.
+// open returns a connected transport for the broker. It is closed when t ends.
 func open(t *testing.T, b *kafkatest.Broker, opts ...kafka.Option) *kafka.Transport {
 	t.Helper()
 	k, err := kafka.New(b.Addrs(), opts...)
@@ -72,42 +47,56 @@ func open(t *testing.T, b *kafkatest.Broker, opts ...kafka.Option) *kafka.Transp
 	return k
 }
 
-// rig is a broker with one topic, and a transport on it whose network can be cut.
-type rig struct {
+// fixture is a broker with one topic, and a transport whose network a test can interrupt.
+type fixture struct {
 	*kafka.Transport
 	broker *kafkatest.Broker
 	net    *kafkatest.Dialer
 	topic  string
 }
 
-func setup(t *testing.T, partitions int, opts ...kafka.Option) *rig {
+func setup(t *testing.T, partitions int, opts ...kafka.Option) *fixture {
 	t.Helper()
 	b := kafkatb.New(t)
 	d := &kafkatest.Dialer{}
 	topic := kafkatb.Topic(t, b, partitions)
 	k := open(t, b, append([]kafka.Option{kafka.WithDialer(d.DialContext)}, opts...)...)
-	return &rig{Transport: k, broker: b, net: d, topic: topic}
+	return &fixture{Transport: k, broker: b, net: d, topic: topic}
 }
+
+// errNoOutcome is the outcome that sink.wait returns for a message without one.
+var errNoOutcome = errors.New("the transport has not completed the message")
 
 // sink collects the outcomes of a batch.
 type sink struct {
-	wg  sync.WaitGroup
-	mu  sync.Mutex
-	out []driver.Outcome
-	n   []int
+	mu   sync.Mutex
+	out  []driver.Outcome
+	n    []int // how often each message was completed
+	left int
+	done chan struct{} // closed when left is 0
 }
 
 func (s *sink) Published(o *driver.Outgoing, r driver.Outcome) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.out[o.Index] = r
 	s.n[o.Index]++
-	s.mu.Unlock()
-	s.wg.Done()
+	if s.left--; s.left == 0 {
+		close(s.done)
+	}
 }
 
+// wait returns the outcomes when the transport has completed all messages. After
+// testTimeout, messages without an outcome have errNoOutcome. wait can be called in any
+// goroutine.
 func (s *sink) wait() []driver.Outcome {
-	s.wg.Wait()
-	return s.out
+	select {
+	case <-s.done:
+	case <-time.After(testTimeout):
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.out)
 }
 
 type item struct {
@@ -118,8 +107,10 @@ type item struct {
 }
 
 func batch(ctx context.Context, topic string, items ...item) ([]driver.Outgoing, *sink) {
-	s := &sink{out: make([]driver.Outcome, len(items)), n: make([]int, len(items))}
-	s.wg.Add(len(items))
+	s := &sink{out: make([]driver.Outcome, len(items)), n: make([]int, len(items)), left: len(items), done: make(chan struct{})}
+	for i := range s.out {
+		s.out[i].Err = errNoOutcome
+	}
 	outs := make([]driver.Outgoing, len(items))
 	for i, it := range items {
 		if it.uuid == "" {
@@ -139,7 +130,7 @@ func batch(ctx context.Context, topic string, items ...item) ([]driver.Outgoing,
 	return outs, s
 }
 
-// publish publishes and waits for every outcome.
+// publish publishes and returns the outcomes.
 func publish(t *testing.T, k driver.Transport, topic string, items ...item) []driver.Outcome {
 	t.Helper()
 	outs, s := batch(testContext(t), topic, items...)
@@ -170,7 +161,7 @@ func numbered(prefix string, n int) []string {
 	return s
 }
 
-// subscribe opens a session that is closed when t ends.
+// subscribe opens a session. It is closed when t ends.
 func subscribe(t *testing.T, k driver.Transport, s driver.Subscription) driver.Session {
 	t.Helper()
 	if s.MaxFetch == 0 {
@@ -198,7 +189,7 @@ func awaitAssigned(t *testing.T, s driver.Session) []driver.Partition {
 	}
 }
 
-// fetch takes n records of p.
+// fetch returns the next n records of p, or more if the last Fetch returns more.
 func fetch(t *testing.T, p driver.Partition, n int) []driver.Record {
 	t.Helper()
 	var got []driver.Record
@@ -219,15 +210,15 @@ func payloads(recs []driver.Record) []string {
 	return s
 }
 
-// states follows the connection of a transport.
-type states struct {
+// stateRecorder records the states of a transport's connection.
+type stateRecorder struct {
 	mu   sync.Mutex
 	seen []driver.Connection
 	more chan struct{}
 }
 
-func observe(k driver.Transport) *states {
-	s := &states{more: make(chan struct{})}
+func observe(k driver.Transport) *stateRecorder {
+	s := &stateRecorder{more: make(chan struct{})}
 	k.Observe(func(c driver.Connection) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -238,8 +229,8 @@ func observe(k driver.Transport) *states {
 	return s
 }
 
-// await waits until a state is the latest one.
-func (s *states) await(t *testing.T, want driver.ConnectionState) driver.Connection {
+// await waits until the connection has this state.
+func (s *stateRecorder) await(t *testing.T, want driver.ConnectionState) driver.Connection {
 	t.Helper()
 	ctx := testContext(t)
 	for {
@@ -252,12 +243,12 @@ func (s *states) await(t *testing.T, want driver.ConnectionState) driver.Connect
 		select {
 		case <-more:
 		case <-ctx.Done():
-			t.Fatalf("the connection is %v, want %v", last.State, want)
+			t.Fatalf("the connection is %v, not %v", last.State, want)
 		}
 	}
 }
 
-func (s *states) String() string {
+func (s *stateRecorder) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var names []string
@@ -273,4 +264,16 @@ func unusedAddr(t *testing.T) (string, int) {
 	port, err := freeport.Loopback()
 	require.NoError(t, err)
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), port
+}
+
+// receive returns the next value of ch. It fails t if there is none within testTimeout.
+func receive[T any](t *testing.T, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(testTimeout):
+		require.FailNow(t, "no value on the channel in time")
+		panic("unreachable")
+	}
 }

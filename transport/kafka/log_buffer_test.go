@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// journal keeps all that is logged, as text.
+// logBuffer keeps all log lines as text.
 type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
