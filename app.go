@@ -52,7 +52,7 @@ func (a *App) Run(ctx context.Context, parts ...Part) error {
 	serving, stopProbes := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopProbes()
 	probes := make(chan error, 1)
-	go func() { probes <- a.Probe.Serve(serving) }()
+	go func() { probes <- a.Probe.Run(serving) }()
 	r := start(ctx, parts)
 	a.Registry.Update(AppService, probe.Running, nil)
 

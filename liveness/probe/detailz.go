@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// detail is what /detailz says of one service.
+// detail is what /detailz shows of one service.
 type detail struct {
 	Status string `json:"status"`
 	Cause  string `json:"cause,omitempty"`
 	Since  string `json:"since"` // RFC 3339, UTC
-	// Details is what the service's DetailsFunc returned.
+	// Details is the result of the service's DetailsFunc.
 	Details json.RawMessage `json:"details,omitempty"`
-	// DetailsError is why Details, which were returned, can't be shown.
+	// DetailsError is why the result of the DetailsFunc cannot be encoded.
 	DetailsError string `json:"details_error,omitempty"`
 }
 
@@ -26,7 +26,8 @@ func serveDetails(w http.ResponseWriter, r *http.Request, reg *Registry) {
 			d.Cause = s.Cause.Error()
 		}
 		if details := current.details[s.Name]; details != nil {
-			// Encoded by themselves, so that one service can't spoil the page.
+			// Each service is encoded separately, so that one that fails leaves the page
+			// usable.
 			if raw, err := json.Marshal(details(r.Context())); err != nil {
 				d.DetailsError = err.Error()
 			} else {
@@ -37,10 +38,10 @@ func serveDetails(w http.ResponseWriter, r *http.Request, reg *Registry) {
 	}
 	body, err := json.MarshalIndent(page, "", "  ")
 	if err != nil {
-		answer(w, http.StatusInternalServerError, "can't encode the details: "+err.Error()+"\n")
+		answer(w, http.StatusInternalServerError, "cannot encode the details: "+err.Error()+"\n")
 		return
 	}
 	header(w, "application/json")
-	// A client that has gone is no news to anyone.
+	// An error means that the client has disconnected.
 	_, _ = w.Write(append(body, '\n'))
 }

@@ -40,7 +40,7 @@ func ExampleRegistry_WaitReady() {
 	go reg.Update("message-bus", probe.Running, nil)
 	fmt.Println(reg.WaitReady(context.Background()))
 	// Output:
-	// probe: gave up waiting (context canceled): not ready: message-bus is Preparing
+	// probe: wait until ready: context canceled: not ready: message-bus is Preparing
 	// <nil>
 }
 
@@ -61,7 +61,7 @@ func ExampleRegistry_Watch() {
 	// Running
 }
 
-// Ready as soon as the bus is, whatever else is going on.
+// The process is ready as soon as the bus is, even if other services are not.
 func ExampleWithReadyRule() {
 	reg := probe.New(probe.WithReadyRule(func(services []probe.Service) bool {
 		for _, s := range services {
@@ -117,7 +117,7 @@ func ExampleServer() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx) }()
+	go func() { ended <- server.Run(ctx) }()
 
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get("http://" + server.Addr().String() + "/readyz")

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// aspect is one question the endpoints answer: of the whole, and of one service.
+// aspect is what an endpoint reports, for the registry and for one service.
 type aspect struct {
 	adjective string
-	whole     func(Snapshot) bool
-	one       func(Status) bool
+	registry  func(Snapshot) bool
+	service   func(Status) bool
 }
 
 var (
@@ -20,17 +20,16 @@ var (
 
 // Handler serves a registry over HTTP, for GET and HEAD:
 //
-//	/readyz, /readz          200 if the whole is ready, else 503
-//	/livez, /healthz         200 if the whole is healthy, else 503
-//	/readyz/{name}, ...      the same of one service, by its status alone; 404 if there is none
-//	/detailz                 200 and JSON: for each service its status, cause, since, details
+//	/readyz, /readz          200 if the registry is ready, else 503
+//	/livez, /healthz         200 if the registry is healthy, else 503
+//	/readyz/{name}, ...      the same for one service, by its status only; 404 if it does not exist
+//	/detailz                 200, and JSON with the status, cause, since and details of each service
 //
-// The body is text in the form Kubernetes uses: "ok", or, with ?verbose and
-// whenever the answer is 503, a line for each service, [+]name ok or
-// [-]name not ready: cause.
+// The body is text in the format of Kubernetes: "ok", or, with ?verbose and with every 503,
+// one line for each service, [+]name ok or [-]name not ready: cause.
 //
-// The paths are absolute. On a mux of your own mount the handler for each path
-// you want, or all below a prefix:
+// The paths are absolute. On a mux of the program, mount the handler for each path, or
+// for all of them below a prefix:
 //
 //	mux.Handle("/readyz", probe.Handler(reg))
 //	mux.Handle("/probe/", http.StripPrefix("/probe", probe.Handler(reg)))
@@ -41,12 +40,12 @@ func Handler(reg *Registry) http.Handler {
 		panic("probe: Handler needs a registry, got nil")
 	}
 	mux := http.NewServeMux()
-	for path, question := range map[string]aspect{"readyz": readiness, "readz": readiness, "livez": health, "healthz": health} {
+	for path, aspect := range map[string]aspect{"readyz": readiness, "readz": readiness, "livez": health, "healthz": health} {
 		mux.HandleFunc("GET /"+path, func(w http.ResponseWriter, r *http.Request) {
-			question.serveWhole(w, r, path, reg.Snapshot())
+			aspect.serveRegistry(w, r, path, reg.Snapshot())
 		})
 		mux.HandleFunc("GET /"+path+"/{name...}", func(w http.ResponseWriter, r *http.Request) {
-			question.serveOne(w, r.PathValue("name"), reg.Snapshot())
+			aspect.serveService(w, r.PathValue("name"), reg.Snapshot())
 		})
 	}
 	mux.HandleFunc("GET /detailz", func(w http.ResponseWriter, r *http.Request) {
@@ -55,8 +54,8 @@ func Handler(reg *Registry) http.Handler {
 	return mux
 }
 
-func (a aspect) serveWhole(w http.ResponseWriter, r *http.Request, path string, snap Snapshot) {
-	passed := a.whole(snap)
+func (a aspect) serveRegistry(w http.ResponseWriter, r *http.Request, path string, snap Snapshot) {
+	passed := a.registry(snap)
 	if passed && !r.URL.Query().Has("verbose") {
 		answer(w, http.StatusOK, "ok")
 		return
@@ -77,12 +76,12 @@ func (a aspect) serveWhole(w http.ResponseWriter, r *http.Request, path string, 
 	answer(w, http.StatusServiceUnavailable, body.String())
 }
 
-func (a aspect) serveOne(w http.ResponseWriter, name string, snap Snapshot) {
+func (a aspect) serveService(w http.ResponseWriter, name string, snap Snapshot) {
 	service, found := snap.Service(name)
 	switch {
 	case !found:
 		answer(w, http.StatusNotFound, fmt.Sprintf("no service %q is registered\n", name))
-	case a.one(service.Status):
+	case a.service(service.Status):
 		answer(w, http.StatusOK, "ok")
 	default:
 		answer(w, http.StatusServiceUnavailable, a.line(service)+"\n")
@@ -90,7 +89,7 @@ func (a aspect) serveOne(w http.ResponseWriter, name string, snap Snapshot) {
 }
 
 func (a aspect) line(s Service) string {
-	if a.one(s.Status) {
+	if a.service(s.Status) {
 		return fmt.Sprintf("[+]%s ok", oneLine(s.Name))
 	}
 	return fmt.Sprintf("[-]%s not %s: %s", oneLine(s.Name), a.adjective, s.why())
@@ -99,7 +98,7 @@ func (a aspect) line(s Service) string {
 func answer(w http.ResponseWriter, code int, body string) {
 	header(w, "text/plain; charset=utf-8")
 	w.WriteHeader(code)
-	// A client that has gone is no news to anyone.
+	// An error means that the client has disconnected.
 	_, _ = w.Write([]byte(body))
 }
 

@@ -21,7 +21,7 @@ func request(handler http.Handler, method, target string) *httptest.ResponseReco
 	return answer
 }
 
-func TestHandler(t *testing.T) {
+func TestHandlerResponses(t *testing.T) {
 	t.Parallel()
 	none := probe.New()
 	running := statuses(probe.Running, probe.Running)
@@ -39,9 +39,9 @@ func TestHandler(t *testing.T) {
 		code int
 		body string
 	}{
-		{"none is not ready", none, "/readyz", 503, "no service is registered\nreadyz check failed\n"},
-		{"none is healthy", none, "/livez", 200, "ok"},
-		{"none, verbose", none, "/livez?verbose", 200, "no service is registered\nlivez check passed\n"},
+		{"no service is not ready", none, "/readyz", 503, "no service is registered\nreadyz check failed\n"},
+		{"no service is healthy", none, "/livez", 200, "ok"},
+		{"no service, verbose", none, "/livez?verbose", 200, "no service is registered\nlivez check passed\n"},
 
 		{"ready", running, "/readyz", 200, "ok"},
 		{"ready by its other name", running, "/readz", 200, "ok"},
@@ -56,7 +56,7 @@ func TestHandler(t *testing.T) {
 		{"not ready by its other name", notReady, "/readz?verbose", 503, "[+]s0 ok\n[-]s1 not ready: status is Preparing\n[-]s2 not ready: connection refused\nreadz check failed\n"},
 		{"not ready is live", notReady, "/livez", 200, "ok"},
 		{"one not ready", notReady, "/readyz/s2", 503, "[-]s2 not ready: connection refused\n"},
-		{"one beside it", notReady, "/readz/s0", 200, "ok"},
+		{"another one", notReady, "/readz/s0", 200, "ok"},
 		{"one not ready is live", notReady, "/livez/s2", 200, "ok"},
 
 		{"failed", failed, "/livez", 503, "[-]bus/a b not healthy: refused; [+]forged ok\n[+]s0 ok\nlivez check failed\n"},
@@ -64,7 +64,7 @@ func TestHandler(t *testing.T) {
 		{"a name with a slash", failed, "/healthz/bus/a%20b", 503, "[-]bus/a b not healthy: refused; [+]forged ok\n"},
 		{"a slash that is escaped", failed, "/livez/bus%2Fa%20b", 503, "[-]bus/a b not healthy: refused; [+]forged ok\n"},
 
-		{"a rule of one's own", closed, "/readyz", 503, "[+]bus ok\nreadyz check failed\n"},
+		{"custom rule", closed, "/readyz", 503, "[+]bus ok\nreadyz check failed\n"},
 
 		{"no such service", running, "/readyz/s9", 404, "no service \"s9\" is registered\n"},
 		{"no name", running, "/readyz/", 404, "no service \"\" is registered\n"},
@@ -95,7 +95,7 @@ func TestHandlerFollowsTheRegistry(t *testing.T) {
 	}
 }
 
-func TestHandlerReadsOnly(t *testing.T) {
+func TestHandlerAllowsOnlyGetAndHead(t *testing.T) {
 	t.Parallel()
 	handler := probe.Handler(statuses(probe.Running))
 	for _, path := range []string{"/livez", "/readyz", "/healthz", "/readz", "/readyz/s0", "/detailz"} {
@@ -108,7 +108,7 @@ func TestHandlerReadsOnly(t *testing.T) {
 	}
 }
 
-func TestHandlerOnAMuxOfOnesOwn(t *testing.T) {
+func TestHandlerOnAnotherMux(t *testing.T) {
 	t.Parallel()
 	reg := statuses(probe.Running)
 	mux := http.NewServeMux()
@@ -121,7 +121,7 @@ func TestHandlerOnAMuxOfOnesOwn(t *testing.T) {
 	require.Panics(t, func() { probe.Handler(nil) })
 }
 
-func TestDetailz(t *testing.T) {
+func TestDetailzShowsServices(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now().UTC()
@@ -141,7 +141,7 @@ func TestDetailz(t *testing.T) {
 		reg.Update("bus", probe.NotReady, errRefused)
 
 		answer := request(probe.Handler(reg), http.MethodGet, "/detailz")
-		require.Equal(t, http.StatusOK, answer.Code, "a report, not a check")
+		require.Equal(t, http.StatusOK, answer.Code, "/detailz reports, and checks nothing")
 		require.Equal(t, "application/json", answer.Header().Get("Content-Type"))
 		var page map[string]map[string]any
 		require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &page))
@@ -161,14 +161,14 @@ func TestDetailz(t *testing.T) {
 	})
 }
 
-func TestDetailzOfNothing(t *testing.T) {
+func TestDetailzWithoutServices(t *testing.T) {
 	t.Parallel()
 	answer := request(probe.Handler(probe.New()), http.MethodGet, "/detailz")
 	require.Equal(t, http.StatusOK, answer.Code)
 	require.JSONEq(t, "{}", answer.Body.String())
 }
 
-func TestDetailsLeaveWithTheirService(t *testing.T) {
+func TestUnregisterRemovesDetails(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	reg.Register("bus", probe.WithDetails(func(context.Context) map[string]any { return map[string]any{"lag": 7} }))
@@ -178,7 +178,7 @@ func TestDetailsLeaveWithTheirService(t *testing.T) {
 	require.NotContains(t, request(probe.Handler(reg), http.MethodGet, "/detailz").Body.String(), "lag")
 }
 
-func TestDetailzIsOfOneState(t *testing.T) {
+func TestDetailzShowsOneConsistentState(t *testing.T) {
 	t.Parallel()
 	lag := probe.WithDetails(func(context.Context) map[string]any { return map[string]any{"lag": 7} })
 	for name, change := range map[string]func(*probe.Registry){
@@ -190,7 +190,7 @@ func TestDetailzIsOfOneState(t *testing.T) {
 			t.Parallel()
 			reg := probe.New()
 			reg.Register("a", probe.WithDetails(func(context.Context) map[string]any {
-				change(reg) // while the page is made, before it comes to the others
+				change(reg) // while the page is made
 				return nil
 			}))
 			reg.Register("b", lag)
@@ -198,13 +198,13 @@ func TestDetailzIsOfOneState(t *testing.T) {
 			var page map[string]map[string]any
 			require.NoError(t, json.Unmarshal(request(probe.Handler(reg), http.MethodGet, "/detailz").Body.Bytes(), &page))
 			require.Len(t, page, 3)
-			require.Contains(t, page["b"], "details", "b was there when the page was begun")
-			require.NotContains(t, page["c"], "details", "and c had none")
+			require.Contains(t, page["b"], "details", "b existed when the page was begun")
+			require.NotContains(t, page["c"], "details", "c had no details then")
 		})
 	}
 }
 
-func TestANameCannotForgeALine(t *testing.T) {
+func TestHandlerKeepsNamesOnOneLine(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	reg.Update("bus ok\n[+]store", probe.Running, nil)

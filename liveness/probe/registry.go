@@ -11,44 +11,46 @@ import (
 	"time"
 )
 
-// Registry holds the status of every service of a process. Make one with [New].
-// All methods may be called concurrently. It has no goroutines and needs no
-// closing.
+// Registry holds the status of every service of a process. Make one with [New]. All
+// methods are safe for concurrent use. A registry has no goroutines and need not be
+// closed.
 type Registry struct {
 	ready   Rule
 	healthy Rule
 
-	mu      sync.Mutex // held to replace current, never to read it
+	mu      sync.Mutex // held to replace current, not to read it
 	current atomic.Pointer[state]
 }
 
-// state is immutable once stored; a change stores another one.
+// state is immutable once it is stored; a change stores another one.
 type state struct {
 	Snapshot
 	details map[string]DetailsFunc
 	changed chan struct{} // closed when this is no longer the current state
 }
 
-// DetailsFunc returns more about a service, to be shown by /detailz: anything
-// that encoding/json encodes. It is called for each request, concurrently, with
-// the request's context, which it must honour. The map is the caller's.
+// DetailsFunc returns details of a service for /detailz. The values must be encodable by
+// encoding/json. It is called for each request with the request's context, and must return
+// when that ends. It must be safe for concurrent use. The caller may change the map.
 type DetailsFunc func(ctx context.Context) map[string]any
 
 // Option configures a [Registry].
 type Option func(*Registry)
 
-// WithReadyRule replaces [DefaultReady]. A nil rule stands for the default.
+// WithReadyRule sets the rule that decides whether the registry is ready. The default, and
+// the meaning of nil, is [DefaultReady].
 func WithReadyRule(rule Rule) Option {
 	return func(r *Registry) { r.ready = rule }
 }
 
-// WithHealthyRule replaces [DefaultHealthy]. A nil rule stands for the default.
+// WithHealthyRule sets the rule that decides whether the registry is healthy. The default,
+// and the meaning of nil, is [DefaultHealthy].
 func WithHealthyRule(rule Rule) Option {
 	return func(r *Registry) { r.healthy = rule }
 }
 
-// New makes a registry without services. With the default rules it is healthy,
-// and not ready until a service is registered and every one is Running.
+// New returns a registry without services. With the default rules it is healthy, and not
+// ready until there is a service and every service is Running.
 func New(opts ...Option) *Registry {
 	r := &Registry{}
 	for _, opt := range opts {
@@ -69,24 +71,24 @@ type ServiceOption func(*registration)
 
 type registration struct{ details DetailsFunc }
 
-// WithDetails has /detailz show what details returns with the service.
+// WithDetails sets a function whose result /detailz shows with the service. The default is
+// no details.
 func WithDetails(details DetailsFunc) ServiceOption {
 	return func(r *registration) { r.details = details }
 }
 
-// Register adds a service with status Unknown, so that the whole is not ready
-// before it is Running. If the service is there already it keeps its status, and
-// the options given replace those it had.
+// Register adds a service with status Unknown, so that the registry is not ready before the
+// service is Running. A service that exists keeps its status, and the options replace the
+// ones that it had.
 //
-// In HTTP paths and in gRPC health requests the name is given as it is here.
-// An empty name is always a mistake: it is recorded as "unnamed", so that the
-// mistake is seen.
+// HTTP paths and gRPC health requests use the name as it is. An empty name is a mistake:
+// the registry replaces it by "unnamed", so that the mistake is visible.
 func (r *Registry) Register(name string, opts ...ServiceOption) {
 	var reg registration
 	for _, opt := range opts {
 		opt(&reg)
 	}
-	name = named(name)
+	name = nameOrUnnamed(name)
 	r.change(func(next *state) bool {
 		i, found := find(next.Services, name)
 		if !found {
@@ -103,10 +105,10 @@ func (r *Registry) Register(name string, opts ...ServiceOption) {
 	})
 }
 
-// Unregister takes a service out: it no longer counts for ready and healthy.
-// Taking out one that isn't there does nothing.
+// Unregister removes a service, which then does not count for ready and healthy any more.
+// It does nothing if there is no such service.
 func (r *Registry) Unregister(name string) {
-	name = named(name)
+	name = nameOrUnnamed(name)
 	r.change(func(next *state) bool {
 		i, found := find(next.Services, name)
 		if !found {
@@ -119,18 +121,17 @@ func (r *Registry) Unregister(name string) {
 	})
 }
 
-// Update says that a service has this status, and why; cause may be nil. A
-// service that isn't registered is registered by it. An update that says again
-// what is known, the same status and a cause with the same text, changes nothing
-// and wakes nobody. Update never waits for an observer.
+// Update sets the status of a service, and the cause, which may be nil. It registers the
+// service if it does not exist. An update with the same status and a cause with the same
+// text changes nothing and wakes no observer. Update never waits for an observer.
 func (r *Registry) Update(name string, status Status, cause error) {
-	name = named(name)
-	if r.current.Load().says(name, status, cause) {
+	name = nameOrUnnamed(name)
+	if r.current.Load().has(name, status, cause) {
 		return
 	}
 	r.change(func(next *state) bool {
-		if next.says(name, status, cause) {
-			return false // another goroutine was quicker
+		if next.has(name, status, cause) {
+			return false // another goroutine was faster
 		}
 		i, found := find(next.Services, name)
 		if !found {
@@ -145,26 +146,26 @@ func (r *Registry) Update(name string, status Status, cause error) {
 	})
 }
 
-// Ready reports whether the whole is ready. It neither locks nor allocates.
+// Ready reports whether the registry is ready. It neither locks nor allocates.
 func (r *Registry) Ready() bool { return r.current.Load().Ready }
 
-// Healthy reports whether the whole is healthy. It neither locks nor allocates.
+// Healthy reports whether the registry is healthy. It neither locks nor allocates.
 func (r *Registry) Healthy() bool { return r.current.Load().Healthy }
 
 // Snapshot returns the current state.
 func (r *Registry) Snapshot() Snapshot { return r.current.Load().copy() }
 
-// Wait returns the current state as soon as its version is not since; with since
-// 0 that is at once. What changed in between is not queued: the caller gets the
-// latest. Use it in a loop, handing each snapshot's version to the next call; any
-// number of observers may.
+// Wait returns the current state as soon as its version differs from since; with since 0
+// it returns at once. Changes in between are not queued: the caller gets the latest state.
+// Call it in a loop, and pass the version of each snapshot to the next call. Any number of
+// observers may do so.
 //
-// Once ctx has ended the error says so (it wraps ctx.Err and the context's
-// cause), and the snapshot is the state at that moment.
+// When ctx ends, Wait returns the state at that moment, and an error that wraps ctx.Err
+// and the context's cause.
 func (r *Registry) Wait(ctx context.Context, since Version) (Snapshot, error) {
 	for {
-		// First the context: with changes coming faster than they are handled the
-		// loop of an observer would otherwise never end.
+		// The context comes first: if changes came faster than an observer handles them,
+		// its loop would never end.
 		if ctx.Err() != nil {
 			return r.Snapshot(), contextError(ctx)
 		}
@@ -179,8 +180,8 @@ func (r *Registry) Wait(ctx context.Context, since Version) (Snapshot, error) {
 	}
 }
 
-// Watch yields the current state, then the latest after each change, until ctx
-// ends or the loop is left. While the loop's body runs changes are not queued.
+// Watch yields the current state, and then the latest state after each change, until ctx
+// ends or the loop is left. Changes during the loop's body are not queued.
 func (r *Registry) Watch(ctx context.Context) iter.Seq[Snapshot] {
 	return func(yield func(Snapshot) bool) {
 		snap, err := r.Wait(ctx, 0)
@@ -190,26 +191,26 @@ func (r *Registry) Watch(ctx context.Context) iter.Seq[Snapshot] {
 	}
 }
 
-// WaitReady returns nil as soon as the whole is ready. If ctx ends first the
-// error wraps ctx.Err, the context's cause, and a [*NotReadyError] that names the
-// services that were not ready and why.
+// WaitReady returns nil as soon as the registry is ready. If ctx ends first, it returns an
+// error that wraps ctx.Err, the context's cause, and a [*NotReadyError] with the services
+// that are not ready and their causes.
 //
-// A Failed service does not end the wait, since something may yet replace it;
-// to give up sooner, look at Healthy with [Registry.Watch].
+// A Failed service does not end the wait, because its owner may still replace it. To give
+// up sooner, check Healthy with [Registry.Watch].
 func (r *Registry) WaitReady(ctx context.Context) error {
 	snap := r.Snapshot()
 	for !snap.Ready {
 		next, err := r.Wait(ctx, snap.Version)
 		if err != nil && !next.Ready {
-			return fmt.Errorf("probe: gave up waiting (%w): %w", err, next.Err())
+			return fmt.Errorf("probe: wait until ready: %w: %w", err, next.Err())
 		}
 		snap = next
 	}
 	return nil
 }
 
-// change stores what edit makes of a copy of the current state, and wakes the
-// observers of the old one; edit reports whether there is anything to store.
+// change applies edit to a copy of the current state, stores the copy, and wakes the
+// observers of the old state. edit reports whether it changed anything.
 func (r *Registry) change(edit func(next *state) bool) {
 	if old := r.replace(edit); old != nil {
 		close(old.changed)
@@ -218,7 +219,7 @@ func (r *Registry) change(edit func(next *state) bool) {
 
 func (r *Registry) replace(edit func(next *state) bool) (old *state) {
 	r.mu.Lock()
-	defer r.mu.Unlock() // deferred: a rule is not ours and may panic
+	defer r.mu.Unlock() // deferred, because a rule may panic
 	old = r.current.Load()
 	next := &state{Snapshot: old.copy(), details: old.details}
 	if !edit(next) {
@@ -228,7 +229,7 @@ func (r *Registry) replace(edit func(next *state) bool) (old *state) {
 	return old
 }
 
-// judge completes a state that is about to be stored.
+// judge completes a state before it is stored.
 func (r *Registry) judge(next *state) *state {
 	next.Version++
 	next.Ready = r.ready(slices.Clone(next.Services))
@@ -243,25 +244,25 @@ func (s *state) copy() Snapshot {
 	return snap
 }
 
-// says reports whether the state already holds this status and cause.
-func (s *state) says(name string, status Status, cause error) bool {
+// has reports whether the service has this status and cause already.
+func (s *state) has(name string, status Status, cause error) bool {
 	service, found := s.Service(name)
 	if !found || service.Status != status || (service.Cause == nil) != (cause == nil) {
 		return false
 	}
-	// By text, since that is all an observer sees, and since comparing error
-	// values panics for some types.
+	// By text: that is what an observer gets, and comparing error values panics for some
+	// types.
 	return cause == nil || service.Cause.Error() == cause.Error()
 }
 
-func named(name string) string {
+func nameOrUnnamed(name string) string {
 	if name == "" {
 		return "unnamed"
 	}
 	return name
 }
 
-// contextError is why ctx ended: its error, and the cause if that says more.
+// contextError returns why ctx ended: its error, and the cause if that differs.
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == err {

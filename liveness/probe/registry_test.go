@@ -38,7 +38,7 @@ func TestDefaultRules(t *testing.T) {
 		{"one not ready", []probe.Status{probe.NotReady, probe.Running}, false, true},
 		{"one stopped", []probe.Status{probe.Running, probe.Stopped}, false, false},
 		{"one failed", []probe.Status{probe.Failed, probe.Running}, false, false},
-		{"one of no known status", []probe.Status{probe.Running, 99}, false, true},
+		{"one undefined", []probe.Status{probe.Running, 99}, false, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -53,7 +53,7 @@ func TestDefaultRules(t *testing.T) {
 	}
 }
 
-func TestReplacedRules(t *testing.T) {
+func TestRulesCanBeReplaced(t *testing.T) {
 	t.Parallel()
 	busOnly := func(services []probe.Service) bool {
 		for _, s := range services {
@@ -78,15 +78,15 @@ func TestReplacedRules(t *testing.T) {
 	require.True(t, reg.Healthy())
 }
 
-func TestRuleOwnsItsArgument(t *testing.T) {
+func TestRuleCannotChangeTheRegistryThroughItsArgument(t *testing.T) {
 	t.Parallel()
-	spoil := func(services []probe.Service) bool {
+	overwrite := func(services []probe.Service) bool {
 		for i := range services {
-			services[i] = probe.Service{Name: "spoilt", Status: probe.Failed}
+			services[i] = probe.Service{Name: "overwritten", Status: probe.Failed}
 		}
 		return true
 	}
-	reg := probe.New(probe.WithReadyRule(spoil), probe.WithHealthyRule(spoil))
+	reg := probe.New(probe.WithReadyRule(overwrite), probe.WithHealthyRule(overwrite))
 	reg.Update("bus", probe.Running, nil)
 	bus, found := reg.Snapshot().Service("bus")
 	require.True(t, found)
@@ -106,15 +106,15 @@ func TestRuleThatPanicsChangesNothing(t *testing.T) {
 	require.PanicsWithValue(t, "too many", func() { reg.Update("b", probe.Running, nil) })
 	require.Equal(t, before, reg.Snapshot())
 	reg.Update("a", probe.Failed, nil)
-	require.False(t, reg.Healthy(), "and the registry goes on working")
+	require.False(t, reg.Healthy(), "the registry still works")
 }
 
-func TestRegister(t *testing.T) {
+func TestRegisterAndUnregister(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	reg.Update("bus", probe.Running, nil)
 	reg.Register("store")
-	require.False(t, reg.Ready(), "a service that said nothing yet holds up the whole")
+	require.False(t, reg.Ready(), "a service without a report is not ready")
 	store, found := reg.Snapshot().Service("store")
 	require.True(t, found)
 	require.Equal(t, probe.Unknown, store.Status)
@@ -157,7 +157,7 @@ func TestSnapshotIsACopy(t *testing.T) {
 	require.False(t, found)
 }
 
-func TestSinceIsWhenTheStatusWasEntered(t *testing.T) {
+func TestSinceIsWhenTheStatusChanged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
@@ -175,7 +175,7 @@ func TestSinceIsWhenTheStatusWasEntered(t *testing.T) {
 
 		time.Sleep(time.Minute)
 		reg.Update("bus", probe.NotReady, errors.New("no route"))
-		require.Equal(t, start.Add(time.Minute), since(), "another cause is not another status")
+		require.Equal(t, start.Add(time.Minute), since(), "a new cause does not change Since")
 		service, _ := reg.Snapshot().Service("bus")
 		require.EqualError(t, service.Cause, "no route")
 
@@ -189,7 +189,7 @@ type list []string
 
 func (l list) Error() string { return fmt.Sprint([]string(l)) }
 
-func TestUpdateThatSaysNothingNew(t *testing.T) {
+func TestUpdateChangesStateOnlyIfStatusOrCauseTextDiffers(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	version := func() probe.Version { return reg.Snapshot().Version }
@@ -208,7 +208,7 @@ func TestUpdateThatSaysNothingNew(t *testing.T) {
 		{"the same cause", probe.NotReady, errRefused, false},
 		{"an equal cause", probe.NotReady, errors.New("connection refused"), false},
 		{"another cause", probe.NotReady, list{"a", "b"}, true},
-		{"an equal cause that can't be compared", probe.NotReady, list{"a", "b"}, false},
+		{"an equal cause that cannot be compared", probe.NotReady, list{"a", "b"}, false},
 		{"no cause", probe.NotReady, nil, true},
 	} {
 		reg.Update("bus", tc.status, tc.cause)
@@ -217,14 +217,14 @@ func TestUpdateThatSaysNothingNew(t *testing.T) {
 	}
 }
 
-func TestUpdateThatSaysNothingNewIsCheap(t *testing.T) {
-	// Not parallel: AllocsPerRun counts what other goroutines allocate.
+func TestUpdateWithoutChangeDoesNotAllocate(t *testing.T) {
+	// Not parallel, because AllocsPerRun counts the allocations of all goroutines.
 	reg := statuses(probe.Running, probe.Running)
 	require.Zero(t, testing.AllocsPerRun(100, func() { reg.Update("s1", probe.Running, nil) }))
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = reg.Ready() && reg.Healthy() }))
 }
 
-func BenchmarkUpdateThatSaysNothingNew(b *testing.B) {
+func BenchmarkUpdateWithoutChange(b *testing.B) {
 	reg := statuses(probe.Running, probe.Running)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

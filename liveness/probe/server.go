@@ -12,71 +12,72 @@ import (
 	"time"
 )
 
-// Bounds for clients: these endpoints are small, and a stuck client must cost
-// little.
+// Bounds for clients. The endpoints are small, and a client that is stuck must cost little.
 const (
-	listenTimeout     = 10 * time.Second
-	readTimeout       = 5 * time.Second
-	writeTimeout      = 10 * time.Second
-	idleTimeout       = time.Minute
-	maxHeaderBytes    = 16 << 10
-	defaultStopWithin = 5 * time.Second
+	listenTimeout  = 10 * time.Second
+	readTimeout    = 5 * time.Second
+	writeTimeout   = 10 * time.Second
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
 )
 
-// Server serves [Handler] on an address of its own, over plain HTTP. For TLS, or
-// to share a port, mount the handler on a server of your own.
-//
-// A server listens from [NewServer] on, serves during [Server.Serve], and is
-// done when that returns, or by [Server.Close]. Methods may be called
-// concurrently.
-type Server struct {
-	listener   net.Listener
-	http       *http.Server
-	stopWithin time.Duration
-	logger     *slog.Logger
+// DefaultCloseTimeout is how long a [Server] waits for requests in flight when it closes.
+const DefaultCloseTimeout = 5 * time.Second
 
-	serving atomic.Bool
-	close   func() error
+// Server serves [Handler] on an address of its own, over plain HTTP. For TLS, or to share
+// a port, mount the handler on a server of the program.
+//
+// A server listens from [NewServer] on, and serves during [Server.Run]. All methods are
+// safe for concurrent use.
+type Server struct {
+	listener     net.Listener
+	http         *http.Server
+	closeTimeout time.Duration
+	logger       *slog.Logger
+
+	running  atomic.Bool
+	downOnce sync.Once
+	down     chan struct{} // closed when the first Shutdown has returned
 }
 
 // ServerOption configures a [Server].
 type ServerOption func(*Server)
 
-// WithStopTimeout bounds how long [Server.Serve] goes on with requests in
-// flight after its context has ended; then they are cut off. The default is 5 s;
-// zero or less cuts them off at once.
-func WithStopTimeout(d time.Duration) ServerOption {
-	return func(s *Server) { s.stopWithin = d }
+// WithCloseTimeout sets how long [Server.Close] and the end of [Server.Run] wait for
+// requests in flight. Then the server closes their connections. With 0 or less it closes
+// them at once. The default is [DefaultCloseTimeout].
+func WithCloseTimeout(d time.Duration) ServerOption {
+	return func(s *Server) { s.closeTimeout = d }
 }
 
-// WithLogger sets where to report faults of single connections and requests,
-// which no call could return. The default is slog.Default at the time of
-// NewServer; nil stands for the default.
+// WithLogger sets the logger for faults of single connections and requests, which cannot
+// be returned to a caller. The default, and the meaning of nil, is slog.Default at the time
+// of NewServer.
 func WithLogger(logger *slog.Logger) ServerOption {
 	return func(s *Server) { s.logger = logger }
 }
 
-// NewServer listens on addr, a TCP "host:port" (port 0 picks a free one, see
-// [Server.Addr]), and returns a server for reg. It fails if reg is nil or addr
-// can't be listened on. Requests wait until [Server.Serve] is called; a server
-// that is never served must be closed.
+// NewServer listens on addr, a TCP "host:port", and returns a server for reg. Port 0
+// selects a free port; [Server.Addr] returns it. NewServer returns an error if reg is nil,
+// or if it cannot listen on addr. Requests wait until [Server.Run] is called. A server that
+// is not run must be closed.
 func NewServer(addr string, reg *Registry, opts ...ServerOption) (*Server, error) {
 	if reg == nil {
-		return nil, errors.New("probe: NewServer needs a registry, got nil")
+		return nil, errors.New("probe: new server: the registry is nil")
 	}
-	s := &Server{stopWithin: defaultStopWithin}
+	s := &Server{closeTimeout: DefaultCloseTimeout, down: make(chan struct{})}
 	for _, opt := range opts {
 		opt(s)
 	}
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
-	// A host name may have to be resolved.
+	// Resolving a host name may take a while.
 	ctx, cancel := context.WithTimeout(context.Background(), listenTimeout)
 	defer cancel()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("probe: can't serve the probe on %q, give it a free host:port: %w", addr, err)
+		return nil, fmt.Errorf("probe: cannot listen on %q, use a free host:port: %w", addr, err)
 	}
 	s.listener = listener
 	s.http = &http.Server{
@@ -88,54 +89,56 @@ func NewServer(addr string, reg *Registry, opts ...ServerOption) (*Server, error
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
-	s.close = sync.OnceValue(func() error {
-		// The http.Server closes only a listener that it was given already.
-		err := errors.Join(s.http.Close(), s.listener.Close())
-		if err != nil && !errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("probe: closing the probe server on %s: %w", s.listener.Addr(), err)
-		}
-		return nil
-	})
 	return s, nil
 }
 
-// Addr returns the address listened on, with the port that was picked.
+// Addr returns the address that the server listens on, with its port.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve answers requests until ctx ends or [Server.Close] is called, and then
-// returns nil. When ctx ends no new requests are taken, and those in flight have
-// the stop timeout to finish; if some do not, they are cut off and the error
-// says so. Otherwise an error means that the server could not go on. Serve can
-// be called once.
-func (s *Server) Serve(ctx context.Context) error {
-	if !s.serving.CompareAndSwap(false, true) {
-		return fmt.Errorf("probe: the probe server on %s was served already: make another one", s.Addr())
+// Run serves requests until ctx ends, or until Shutdown or Close is called. It then returns
+// nil. When ctx ends, Run closes the server as Close does, and returns the error of that.
+// Any other error means that the server cannot go on. Run can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	if !s.running.CompareAndSwap(false, true) {
+		return fmt.Errorf("probe: the server on %s was run before: make another one", s.Addr())
 	}
-	defer s.Close()
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 
 	select {
 	case err := <-served:
 		if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
-			return nil // by Close
+			<-s.down // Shutdown is under way
+			return nil
 		}
-		return fmt.Errorf("probe: the probe server on %s can't go on: %w", s.Addr(), err)
+		return errors.Join(fmt.Errorf("probe: the server on %s cannot go on: %w", s.Addr(), err), s.Close())
 	case <-ctx.Done():
+		err := s.Close()
+		<-served
+		return err
 	}
-
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.stopWithin)
-	defer cancel()
-	err := s.http.Shutdown(stop)
-	closeErr := s.Close()
-	<-served
-	if err != nil {
-		return fmt.Errorf("probe: connections to %s were still busy and cut off after %v: %w", s.Addr(), s.stopWithin, err)
-	}
-	return closeErr
 }
 
-// Close stops listening and cuts off what is in flight; Serve then returns. It
-// is for a server that is not served, or must stop at once; otherwise end
-// Serve's context. Close does not wait for Serve, and may be called repeatedly.
-func (s *Server) Close() error { return s.close() }
+// Shutdown stops listening, and waits until requests in flight have finished. If ctx ends
+// first, Shutdown closes their connections and returns an error. It is idempotent.
+func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.downOnce.Do(func() { close(s.down) })
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		// The error of Close is about connections that are closed already.
+		_ = s.http.Close()
+		err = fmt.Errorf("probe: the server on %s closed connections with requests in flight: %w", s.Addr(), err)
+	}
+	// If the server was never run, http.Server does not have the listener.
+	if lerr := s.listener.Close(); lerr != nil && !errors.Is(lerr, net.ErrClosed) {
+		err = errors.Join(err, fmt.Errorf("probe: close the listener on %s: %w", s.Addr(), lerr))
+	}
+	return err
+}
+
+// Close is [Server.Shutdown] with the time-out of [WithCloseTimeout].
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.closeTimeout)
+	defer cancel()
+	return s.Shutdown(ctx)
+}

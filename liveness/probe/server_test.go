@@ -17,21 +17,21 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// loopback makes a server on a free port, and a function that serves it and
-// gives what Serve returned.
+// loopback makes a server on a free port, and a function that runs it and returns a
+// channel with the result of Run.
 func loopback(t *testing.T, reg *probe.Registry, opts ...probe.ServerOption) (*probe.Server, func(context.Context) <-chan error) {
 	t.Helper()
 	server, err := probe.NewServer("127.0.0.1:0", reg, opts...)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	t.Cleanup(func() { _ = server.Close() })
 	return server, func(ctx context.Context) <-chan error {
 		ended := make(chan error, 1)
-		go func() { ended <- server.Serve(ctx) }()
+		go func() { ended <- server.Run(ctx) }()
 		return ended
 	}
 }
 
-// get makes a request on a connection of its own, bounded in time.
+// get makes a request on a new connection, with a time-out.
 func get(ctx context.Context, server *probe.Server, path string) (int, string, error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server.Addr().String()+path, nil)
@@ -47,7 +47,7 @@ func get(ctx context.Context, server *probe.Server, path string) (int, string, e
 	return answer.StatusCode, string(body), err
 }
 
-func TestServer(t *testing.T) {
+func TestServerServesUntilItsContextEnds(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	server, serve := loopback(t, reg)
@@ -67,12 +67,12 @@ func TestServer(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ended)
 	_, err = net.Dial("tcp", server.Addr().String())
-	require.Error(t, err, "nobody listens any more")
+	require.Error(t, err, "the port is free again")
 	require.NoError(t, server.Close())
 	require.NoError(t, server.Close())
 }
 
-func TestServerThatCannotListen(t *testing.T) {
+func TestNewServerReportsWhyItCannotListen(t *testing.T) {
 	t.Parallel()
 	first, _ := loopback(t, probe.New())
 	_, err := probe.NewServer(first.Addr().String(), probe.New())
@@ -86,19 +86,19 @@ func TestServerThatCannotListen(t *testing.T) {
 	require.ErrorContains(t, err, "registry")
 }
 
-func TestServeOnce(t *testing.T) {
+func TestServerRunsOnce(t *testing.T) {
 	t.Parallel()
 	server, serve := loopback(t, statuses(probe.Running))
 	ended := serve(t.Context())
 	_, _, err := get(t.Context(), server, "/livez") // it is being served
 	require.NoError(t, err)
-	require.ErrorContains(t, server.Serve(t.Context()), "already")
+	require.ErrorContains(t, server.Run(t.Context()), "run before")
 
 	require.NoError(t, server.Close())
-	require.NoError(t, <-ended, "closing is no fault")
+	require.NoError(t, <-ended, "closing is not a fault")
 }
 
-func TestCloseBeforeServe(t *testing.T) {
+func TestServerClosedBeforeRun(t *testing.T) {
 	t.Parallel()
 	server, serve := loopback(t, probe.New())
 	require.NoError(t, server.Close())
@@ -107,7 +107,7 @@ func TestCloseBeforeServe(t *testing.T) {
 	require.NoError(t, <-serve(t.Context()))
 }
 
-func TestServeWithAnEndedContext(t *testing.T) {
+func TestServerRunWithEndedContext(t *testing.T) {
 	t.Parallel()
 	_, serve := loopback(t, probe.New())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -115,8 +115,8 @@ func TestServeWithAnEndedContext(t *testing.T) {
 	require.NoError(t, <-serve(ctx))
 }
 
-// busy makes a registry whose /detailz says when it is in flight, and answers
-// when released or when its request has ended.
+// busy makes a registry whose /detailz closes inFlight when it is called, and responds
+// when release is closed. cutOff is done when the request ends before that.
 func busy() (reg *probe.Registry, inFlight, release chan struct{}, cutOff *sync.WaitGroup) {
 	reg, inFlight, release, cutOff = probe.New(), make(chan struct{}), make(chan struct{}), new(sync.WaitGroup)
 	cutOff.Add(1)
@@ -132,10 +132,10 @@ func busy() (reg *probe.Registry, inFlight, release chan struct{}, cutOff *sync.
 	return reg, inFlight, release, cutOff
 }
 
-func TestStopLetsRequestsInFlightFinish(t *testing.T) {
+func TestServerFinishesRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	reg, inFlight, release, _ := busy()
-	server, serve := loopback(t, reg, probe.WithStopTimeout(time.Minute))
+	server, serve := loopback(t, reg, probe.WithCloseTimeout(time.Minute))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := serve(ctx)
@@ -146,7 +146,7 @@ func TestStopLetsRequestsInFlightFinish(t *testing.T) {
 	client.Go(func() { _, body, err = get(t.Context(), server, "/detailz") })
 	<-inFlight
 	cancel()
-	for { // until the stop has begun
+	for { // until the server has stopped listening
 		conn, dialErr := net.Dial("tcp", server.Addr().String())
 		if dialErr != nil {
 			break
@@ -160,10 +160,10 @@ func TestStopLetsRequestsInFlightFinish(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestStopIsBounded(t *testing.T) {
+func TestServerCloseIsBounded(t *testing.T) {
 	t.Parallel()
 	reg, inFlight, _, cutOff := busy()
-	server, serve := loopback(t, reg, probe.WithStopTimeout(10*time.Millisecond))
+	server, serve := loopback(t, reg, probe.WithCloseTimeout(10*time.Millisecond))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := serve(ctx)
@@ -179,7 +179,7 @@ func TestStopIsBounded(t *testing.T) {
 	cutOff.Wait()
 }
 
-// lines is where a logger writes, told of each line.
+// lines is a writer that sends each line of a log.
 type lines chan string
 
 func (l lines) Write(line []byte) (int, error) {
@@ -187,7 +187,7 @@ func (l lines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func TestFaultsOfRequestsAreLogged(t *testing.T) {
+func TestServerLogsFaultsOfRequests(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	reg.Register("bus", probe.WithDetails(func(context.Context) map[string]any { panic(errors.New("broken details")) }))
@@ -202,7 +202,7 @@ func TestFaultsOfRequestsAreLogged(t *testing.T) {
 	line := <-logged
 	require.True(t, strings.Contains(line, "level=WARN") && strings.Contains(line, "broken details"), line)
 	code, _, err := get(t.Context(), server, "/livez")
-	require.NoError(t, err, "the process lives on")
+	require.NoError(t, err, "the server goes on")
 	require.Equal(t, http.StatusOK, code)
 	cancel()
 	require.NoError(t, <-ended)

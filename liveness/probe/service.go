@@ -5,21 +5,20 @@ import (
 	"time"
 )
 
-// Service is one service of a registry at one moment: a copy, free to keep.
+// Service is one service of a registry at one moment. It is a copy, and free to keep.
 type Service struct {
-	// Name is the service's name, unique in its registry.
+	// Name is unique in the registry.
 	Name string
-	// Status is the last status told.
+	// Status is the status that the owner last reported.
 	Status Status
-	// Cause is why, or nil. It came with the last change and may be set with any
+	// Cause is why the service has this status. It may be nil, and it may be set with any
 	// status.
 	Cause error
-	// Since is when the status was entered. A new cause for the same status does
-	// not move it.
+	// Since is when Status last changed. A new cause does not change it.
 	Since time.Time
 }
 
-// why is the cause on one line, or else the status: never empty.
+// why returns the cause on one line, or the status if there is no cause.
 func (s Service) why() string {
 	if s.Cause != nil {
 		return oneLine(s.Cause.Error())
@@ -27,21 +26,22 @@ func (s Service) why() string {
 	return "status is " + s.Status.String()
 }
 
-// oneLine keeps a joined error, or a hostile one, from forging lines of its own.
+// oneLine puts text on one line, so that a joined error, or a hostile one, cannot forge a
+// line.
 func oneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
-// Rule decides from all services of a registry, sorted by name, whether the
-// whole is ready, or healthy. The slice is the rule's own.
+// Rule decides whether a registry is ready, or healthy. Its argument is a copy of all
+// services of the registry, sorted by name.
 //
-// A rule is evaluated once for each change, by the goroutine that makes it and
-// before that change is seen, so it must be quick and depend on its argument
-// only: not on the time, not on other state. It must not change the registry.
+// The registry calls a rule once for each change, on the goroutine that makes the change
+// and before observers get it. So a rule must be quick, and depend on its argument only.
+// It must not change the registry.
 type Rule func(services []Service) bool
 
-// DefaultReady is the ready rule of a registry that was given none: there is at
-// least one service, and every service is Running.
+// DefaultReady is the default ready rule: there is at least one service, and every service
+// is Running.
 func DefaultReady(services []Service) bool {
 	for _, s := range services {
 		if !s.Status.Ready() {
@@ -51,9 +51,9 @@ func DefaultReady(services []Service) bool {
 	return len(services) > 0
 }
 
-// DefaultHealthy is the healthy rule of a registry that was given none: no
-// service is Failed or Stopped. A service that was stopped because it is no
-// longer wanted is taken out with [Registry.Unregister].
+// DefaultHealthy is the default healthy rule: no service is Failed or Stopped. Use
+// [Registry.Unregister] to remove a service that was stopped because it is not needed any
+// more.
 func DefaultHealthy(services []Service) bool {
 	for _, s := range services {
 		if !s.Status.Healthy() {

@@ -5,24 +5,25 @@ import (
 	"strings"
 )
 
-// Version numbers the states of one registry. It grows by each change and is
-// never 0, so 0 is "nothing seen yet".
+// Version numbers the states of one registry. It grows with each change and is never 0, so
+// 0 stands for "no state seen yet".
 type Version uint64
 
-// Snapshot is the whole of a registry at one moment. It is a copy: consistent,
-// free to keep, and to change.
+// Snapshot is the state of a registry at one moment. It is a consistent copy, and free to
+// keep and to change.
 type Snapshot struct {
-	// Version is the state's number, to be handed to [Registry.Wait].
+	// Version is the number of the state. Pass it to [Registry.Wait] to wait for the next
+	// one.
 	Version Version
-	// Services are all services, sorted by name.
+	// Services are all services of the registry, sorted by name.
 	Services []Service
-	// Ready is what the ready rule says of Services.
+	// Ready is the result of the ready rule for Services.
 	Ready bool
-	// Healthy is what the healthy rule says of Services.
+	// Healthy is the result of the healthy rule for Services.
 	Healthy bool
 }
 
-// Service returns the service of that name, and whether there is one.
+// Service returns the service with that name, and whether it exists.
 func (s Snapshot) Service(name string) (Service, bool) {
 	i, found := find(s.Services, name)
 	if !found {
@@ -31,7 +32,7 @@ func (s Snapshot) Service(name string) (Service, bool) {
 	return s.Services[i], true
 }
 
-// Err returns nil if the snapshot is ready, and a [*NotReadyError] if not.
+// Err returns nil if the snapshot is ready, and a [*NotReadyError] otherwise.
 func (s Snapshot) Err() error {
 	if s.Ready {
 		return nil
@@ -51,21 +52,21 @@ func find(services []Service, name string) (int, bool) {
 	})
 }
 
-// NotReadyError says which services keep a registry from being ready, and why.
+// NotReadyError says which services are not ready, and why.
 //
-// It does not unwrap to the causes: an error of [Registry.WaitReady] then is
-// context.DeadlineExceeded exactly if the wait was, not also when some service
-// has that for a cause. The causes are in Services.
+// It does not unwrap to the causes of the services. So an error of [Registry.WaitReady] is
+// context.DeadlineExceeded only if the wait timed out, and not because a service has that
+// cause. The causes are in Services.
 type NotReadyError struct {
-	// Services are those that are not Running, sorted by name. It is empty if no
-	// service is registered, or if all are Running and a rule of your own still
-	// says no.
+	// Services are the services that are not Running, sorted by name. It is empty if no
+	// service is registered, or if all of them are Running and a rule of the program says
+	// that the registry is not ready.
 	Services []Service
 
 	registered int
 }
 
-// Error names each service, its status and its cause, on one line.
+// Error returns one line with the name, the status and the cause of each service.
 func (e *NotReadyError) Error() string {
 	return e.describe(func(s Service) string {
 		if s.Cause == nil {
@@ -75,8 +76,8 @@ func (e *NotReadyError) Error() string {
 	})
 }
 
-// Public is Error without the causes, for those who should learn what is not
-// ready but not the addresses and other internals that causes carry.
+// Public returns the text of Error without the causes. It is for clients that may learn
+// which services are not ready, and not the addresses and other internals in the causes.
 func (e *NotReadyError) Public() string {
 	return e.describe(func(Service) string { return "" })
 }
@@ -92,6 +93,6 @@ func (e *NotReadyError) describe(why func(Service) string) string {
 	case e.registered == 0:
 		return "not ready: no service is registered"
 	default:
-		return "not ready: every service is Running, but the ready rule says no"
+		return "not ready: every service is Running, but the ready rule of the program is not satisfied"
 	}
 }

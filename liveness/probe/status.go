@@ -5,30 +5,30 @@ import (
 	"slices"
 )
 
-// Status is what a service's owner last said of it. The zero value is Unknown.
-// It prints, and marshals to text and JSON, as its name.
+// Status is the state of a service, as its owner last reported it. The zero value is
+// Unknown. A Status is printed, and encoded as text and JSON, as its name.
 type Status uint8
 
 const (
-	// Unknown: registered, and nothing heard from it yet.
+	// Unknown: the service is registered, and its owner has reported nothing yet.
 	Unknown Status = iota
-	// Preparing: being set up.
+	// Preparing: the service is being set up.
 	Preparing
-	// Prepared: set up, not started.
+	// Prepared: the service is set up, and does not work yet.
 	Prepared
-	// Running: does its work. The only status that counts as ready.
+	// Running: the service does its work. It is the only status that is ready.
 	Running
-	// NotReady: started, but can't work now; it goes on trying to recover.
+	// NotReady: the service has been started and cannot work now. It tries to recover.
 	NotReady
-	// Stopped: ended on purpose; it won't come back by itself.
+	// Stopped: the service was ended on purpose, and will not start again by itself.
 	Stopped
-	// Failed: ended by a fault that it can't recover from by itself.
+	// Failed: the service has a fault from which it will not recover by itself.
 	Failed
 )
 
 var statusNames = [...]string{"Unknown", "Preparing", "Prepared", "Running", "NotReady", "Stopped", "Failed"}
 
-// String returns the status's name, and Status(n) for a value that has none.
+// String returns the name of the status, and Status(n) for an undefined value.
 func (s Status) String() string {
 	if int(s) < len(statusNames) {
 		return statusNames[s]
@@ -36,22 +36,22 @@ func (s Status) String() string {
 	return fmt.Sprintf("Status(%d)", uint8(s))
 }
 
-// Ready reports whether a service with this status can do its work: only Running.
+// Ready reports whether a service with this status can do its work. Only Running can.
 func (s Status) Ready() bool { return s == Running }
 
-// Healthy reports whether a service with this status works or will recover by
-// itself: every status but Stopped and Failed, which only a restart gets out of.
+// Healthy reports whether a service with this status works or will recover by itself.
+// Every status is healthy except Stopped and Failed.
 func (s Status) Healthy() bool { return s != Stopped && s != Failed }
 
-// MarshalText returns the status's name, and an error for a value that has none.
+// MarshalText returns the name of the status. It returns an error for an undefined value.
 func (s Status) MarshalText() ([]byte, error) {
 	if int(s) >= len(statusNames) {
-		return nil, fmt.Errorf("probe: status %d has no name: use one of %v", uint8(s), statusNames)
+		return nil, fmt.Errorf("probe: status %d is undefined: use one of %v", uint8(s), statusNames)
 	}
 	return []byte(statusNames[s]), nil
 }
 
-// UnmarshalText accepts a status's name, exactly as String writes it.
+// UnmarshalText accepts the name of a status, exactly as String returns it.
 func (s *Status) UnmarshalText(text []byte) error {
 	i := slices.Index(statusNames[:], string(text))
 	if i < 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-func TestStatus(t *testing.T) {
+func TestStatusNames(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		status         probe.Status
@@ -40,7 +40,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestStatusWithoutName(t *testing.T) {
+func TestUndefinedStatus(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, probe.Unknown, *new(probe.Status))
 	require.Equal(t, "Status(7)", probe.Status(7).String())

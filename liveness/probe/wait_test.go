@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-func TestWaitAnswersAtOnceWhatIsNew(t *testing.T) {
+func TestWaitReturnsAtOnceIfVersionDiffers(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	snap, err := reg.Wait(t.Context(), 0)
@@ -27,14 +27,14 @@ func TestWaitAnswersAtOnceWhatIsNew(t *testing.T) {
 	next, err := reg.Wait(t.Context(), snap.Version)
 	require.NoError(t, err)
 	require.Greater(t, next.Version, snap.Version)
-	require.True(t, next.Ready, "the latest, not the next")
+	require.True(t, next.Ready, "the latest state, not the next one")
 
 	other, err := reg.Wait(t.Context(), next.Version+1)
-	require.NoError(t, err, "a version of another registry is not waited for")
+	require.NoError(t, err, "a version that the registry has not reached yet differs, too")
 	require.Equal(t, next, other)
 }
 
-func TestWaitSleepsUntilSomethingChanged(t *testing.T) {
+func TestWaitBlocksUntilAChange(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
@@ -69,11 +69,11 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		require.Equal(t, reg.Snapshot(), snap)
 
 		_, err = reg.Wait(ctx, 0)
-		require.ErrorIs(t, err, context.DeadlineExceeded, "an ended context is seen even if there is news")
+		require.ErrorIs(t, err, context.DeadlineExceeded, "an ended context comes before a new state")
 	})
 }
 
-func TestWatchYieldsTheLatest(t *testing.T) {
+func TestWatchYieldsTheLatestState(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
@@ -102,7 +102,7 @@ func TestWatchYieldsTheLatest(t *testing.T) {
 	})
 }
 
-func TestWatchCanBeLeft(t *testing.T) {
+func TestWatchLoopCanBeLeft(t *testing.T) {
 	t.Parallel()
 	for snap := range statuses(probe.Running).Watch(t.Context()) {
 		require.True(t, snap.Ready)
@@ -110,8 +110,7 @@ func TestWatchCanBeLeft(t *testing.T) {
 	}
 }
 
-// An observer that never comes back must not hold up those who update.
-func TestObserverThatNeverReads(t *testing.T) {
+func TestStuckObserverDoesNotDelayUpdates(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
@@ -155,13 +154,13 @@ func TestConcurrentUpdates(t *testing.T) {
 				}
 				last = snap.Version
 				if snap.Ready != probe.DefaultReady(snap.Services) || snap.Healthy != probe.DefaultHealthy(snap.Services) {
-					t.Errorf("version %d: ready %v and healthy %v are not of its services %v", snap.Version, snap.Ready, snap.Healthy, snap.Services)
+					t.Errorf("version %d: ready %v and healthy %v do not follow from its services %v", snap.Version, snap.Ready, snap.Healthy, snap.Services)
 				}
 				if len(snap.Services) == updaters && snap.Ready {
 					return
 				}
 			}
-			t.Error("never saw the last state")
+			t.Error("the observer did not get the last state")
 		})
 	}
 	for u := range updaters {
@@ -184,8 +183,7 @@ func TestConcurrentUpdates(t *testing.T) {
 	require.True(t, reg.Ready())
 }
 
-// An observer leaves though changes come faster than it handles them.
-func TestWatchEndsUnderAStorm(t *testing.T) {
+func TestWatchEndsWithItsContextWhileChangesKeepComing(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -202,7 +200,7 @@ func TestWatchEndsUnderAStorm(t *testing.T) {
 	require.Equal(t, 3, seen)
 }
 
-func TestWaitReady(t *testing.T) {
+func TestWaitReadyReturnsWhenEveryServiceIsRunning(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := statuses(probe.NotReady, probe.NotReady)
@@ -215,24 +213,24 @@ func TestWaitReady(t *testing.T) {
 	})
 }
 
-func TestWaitReadyOfAReadyRegistryNeedsNoContext(t *testing.T) {
+func TestWaitReadyOfReadyRegistryIgnoresEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.NoError(t, statuses(probe.Running).WaitReady(ctx))
 }
 
-func TestWaitReadySaysWhatIsNotReady(t *testing.T) {
+func TestWaitReadyErrorNamesServicesAndCauses(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		reg    func() *probe.Registry
 		want   string
 		public string
-		who    []string
+		names  []string
 	}{
 		{
-			name:   "nobody registered",
+			name:   "no service",
 			reg:    func() *probe.Registry { return probe.New() },
 			want:   "not ready: no service is registered",
 			public: "not ready: no service is registered",
@@ -247,17 +245,17 @@ func TestWaitReadySaysWhatIsNotReady(t *testing.T) {
 			},
 			want:   "not ready: kv-store is Preparing; message-bus is NotReady: connection refused; no route",
 			public: "not ready: kv-store is Preparing; message-bus is NotReady",
-			who:    []string{"kv-store", "message-bus"},
+			names:  []string{"kv-store", "message-bus"},
 		},
 		{
-			name: "a rule of one's own",
+			name: "custom rule",
 			reg: func() *probe.Registry {
 				reg := probe.New(probe.WithReadyRule(func([]probe.Service) bool { return false }))
 				reg.Update("bus", probe.Running, nil)
 				return reg
 			},
-			want:   "not ready: every service is Running, but the ready rule says no",
-			public: "not ready: every service is Running, but the ready rule says no",
+			want:   "not ready: every service is Running, but the ready rule of the program is not satisfied",
+			public: "not ready: every service is Running, but the ready rule of the program is not satisfied",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -267,21 +265,21 @@ func TestWaitReadySaysWhatIsNotReady(t *testing.T) {
 				defer cancel()
 				err := tc.reg().WaitReady(ctx)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				require.EqualError(t, err, "probe: gave up waiting (context deadline exceeded): "+tc.want)
+				require.EqualError(t, err, "probe: wait until ready: context deadline exceeded: "+tc.want)
 				notReady, ok := errors.AsType[*probe.NotReadyError](err)
 				require.True(t, ok)
 				require.Equal(t, tc.public, notReady.Public())
-				var who []string
+				var names []string
 				for _, s := range notReady.Services {
-					who = append(who, s.Name)
+					names = append(names, s.Name)
 				}
-				require.Equal(t, tc.who, who)
+				require.Equal(t, tc.names, names)
 			})
 		})
 	}
 }
 
-// A cause must not be taken for the reason why the wait ended.
+// A cause of a service must not look like the reason why the wait ended.
 func TestWaitReadyErrorDoesNotUnwrapToCauses(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
@@ -293,9 +291,9 @@ func TestWaitReadyErrorDoesNotUnwrapToCauses(t *testing.T) {
 	require.NotErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestContext(t *testing.T) {
+func TestContextCarriesRegistry(t *testing.T) {
 	t.Parallel()
-	probe.UpdateFromContext(t.Context(), "bus", probe.Running, nil) // nothing to do, and no fault
+	probe.UpdateFromContext(t.Context(), "bus", probe.Running, nil) // without a registry it does nothing
 	_, ok := probe.FromContext(t.Context())
 	require.False(t, ok)
 	_, ok = probe.FromContext(probe.NewContext(t.Context(), nil))
@@ -315,7 +313,7 @@ func TestContext(t *testing.T) {
 	require.Equal(t, errRefused, bus.Cause)
 }
 
-// readyAtTheEnd is a context during whose end the registry becomes ready.
+// readyAtTheEnd is a context whose registry becomes ready when Err is called.
 type readyAtTheEnd struct {
 	context.Context
 	reg *probe.Registry
@@ -326,7 +324,7 @@ func (c readyAtTheEnd) Err() error {
 	return context.Canceled
 }
 
-func TestWaitReadyThatIsReadyAtTheLastMoment(t *testing.T) {
+func TestWaitReadyAcceptsReadinessAtTheLastMoment(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	require.NoError(t, reg.WaitReady(readyAtTheEnd{t.Context(), reg}))

@@ -80,7 +80,7 @@ func serve(t *testing.T, reg *probe.Registry) *servers {
 	web, err := probe.NewServer("127.0.0.1:0", reg)
 	require.NoError(t, err)
 	s.httpAddr = web.Addr().String()
-	s.running.Go(func() { assert.NoError(t, web.Serve(ctx)) })
+	s.running.Go(func() { assert.NoError(t, web.Run(ctx)) })
 
 	gate, err := grpcprobe.NewGate(reg)
 	require.NoError(t, err)

@@ -1,8 +1,8 @@
-// Package grpcprobe makes a gRPC server obey a [probe.Registry].
+// Package grpcprobe connects a gRPC server to a [probe.Registry].
 //
-// A [Gate] turns calls away with UNAVAILABLE, and a hint when to retry, while
-// the process is not ready. A [HealthServer] tells clients and load balancers,
-// by the standard grpc.health.v1 service, how it is:
+// A [Gate] rejects calls with UNAVAILABLE, and with a hint when to retry, while the
+// process is not ready. A [HealthServer] serves the standard grpc.health.v1 service, which
+// clients and load balancers use:
 //
 //	gate, err := grpcprobe.NewGate(reg)
 //	...
@@ -14,26 +14,26 @@
 //	)
 //	healthpb.RegisterHealthServer(server, health)
 //
-// and to stop:
+// To stop, close the health server first, because GracefulStop waits for its streams:
 //
-//	health.Close()        // watchers would keep GracefulStop waiting
+//	health.Close()
 //	server.GracefulStop()
 //
 // # Semantics
 //
-// A call is judged when it arrives. A unary call that was let in runs to its
-// end, and a stream that was let in goes on, when the process stops being ready.
-// Calls to the health and reflection services are always let in.
+// The gate checks a call when it arrives. Unary calls and streams that have passed the gate
+// go on when the process stops being ready. Calls to the health and reflection services
+// always pass.
 //
-// In the health service "" is the whole, SERVING while the registry is ready,
-// and any other name is the service of that name in the registry, SERVING while
-// it is Running. For the name of a gRPC service to be known, register one of
-// that name in the registry.
+// In the health service, the name "" stands for the registry, which is SERVING while it is
+// ready. Any other name is that of a service in the registry, which is SERVING while it is
+// Running. A client that asks for the name of a gRPC service gets an answer only if the
+// program registers a service with that name in the registry.
 //
 // # What it does not do
 //
-// It never queues calls until the process is ready: the client knows its
-// deadline and its other servers, so the client retries. Callers learn which
-// services are not ready and their status, not the causes: those may hold
-// addresses and other internals, and are for [probe.Handler]'s /detailz.
+// The gate does not queue calls until the process is ready. The client has the deadline and
+// the addresses of other servers, so the client should retry. Clients get the names and the
+// statuses of the services that are not ready. They do not get the causes, which may
+// contain addresses and other internals; /detailz of [probe.Handler] shows those.
 package grpcprobe

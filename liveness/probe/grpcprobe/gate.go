@@ -20,12 +20,11 @@ import (
 
 const defaultRetryDelay = time.Second
 
-// retryPushback is the trailer by which gRPC's built-in client retries learn how
-// long to wait.
+// retryPushback is the trailer that gives the delay to the retries of gRPC clients.
 const retryPushback = "grpc-retry-pushback-ms"
 
-// Gate turns calls away while a registry is not ready. It is immutable: one gate
-// may serve any number of servers, concurrently.
+// Gate rejects calls while a registry is not ready. It is immutable, and safe for use by
+// any number of servers.
 type Gate struct {
 	reg    *probe.Registry
 	delay  time.Duration
@@ -35,30 +34,29 @@ type Gate struct {
 // Option configures a [Gate].
 type Option func(*Gate) error
 
-// WithRetryDelay sets how long a client that was turned away is told to wait
-// before it tries again. The default is 1 s; 0 gives no hint; less is an error.
+// WithRetryDelay sets how long a rejected client should wait before it retries. With 0 the
+// gate gives no hint. The delay must not be negative. The default is 1 s.
 func WithRetryDelay(d time.Duration) Option {
 	return func(g *Gate) error {
 		if d < 0 {
-			return fmt.Errorf("grpcprobe: retry delay %v is negative: give 0 for no hint", d)
+			return fmt.Errorf("grpcprobe: retry delay must not be negative, got %v: use 0 for no hint", d)
 		}
 		g.delay = d
 		return nil
 	}
 }
 
-// WithExempt lets calls in whether ready or not: each name is a service
-// ("pkg.Service") or one of its methods ("/pkg.Service/Method", the full method
-// name; the first slash may be left out). It adds to what is always exempt:
-// grpc.health.v1.Health and the two reflection services. A name of another form
-// is an error.
+// WithExempt exempts calls, which then pass even if the registry is not ready. Each name is
+// a service ("pkg.Service") or a method ("/pkg.Service/Method"; the first slash is
+// optional). A name of another form is an error. The gate always exempts
+// grpc.health.v1.Health and the two reflection services, too.
 func WithExempt(names ...string) Option {
 	return func(g *Gate) error {
 		for _, name := range names {
 			trimmed := strings.TrimPrefix(name, "/")
 			service, method, isMethod := strings.Cut(trimmed, "/")
 			if service == "" || isMethod && (method == "" || strings.Contains(method, "/")) {
-				return fmt.Errorf("grpcprobe: can't exempt %q: give pkg.Service or /pkg.Service/Method", name)
+				return fmt.Errorf("grpcprobe: cannot exempt %q: use pkg.Service or /pkg.Service/Method", name)
 			}
 			g.exempt[trimmed] = struct{}{}
 		}
@@ -66,10 +64,11 @@ func WithExempt(names ...string) Option {
 	}
 }
 
-// NewGate makes a gate for reg. It fails if reg is nil or an option is wrong.
+// NewGate returns a gate for reg. It returns an error if reg is nil or an option is
+// invalid.
 func NewGate(reg *probe.Registry, opts ...Option) (*Gate, error) {
 	if reg == nil {
-		return nil, errors.New("grpcprobe: NewGate needs a registry, got nil")
+		return nil, errors.New("grpcprobe: new gate: the registry is nil")
 	}
 	g := &Gate{reg: reg, delay: defaultRetryDelay, exempt: map[string]struct{}{
 		"grpc.health.v1.Health":                    {},
@@ -84,43 +83,43 @@ func NewGate(reg *probe.Registry, opts ...Option) (*Gate, error) {
 	return g, nil
 }
 
-// UnaryServerInterceptor answers a call that is not exempt, while the registry is
-// not ready, with UNAVAILABLE and without calling the handler. The message names
-// the services that are not ready; an errdetails.RetryInfo detail, and the
-// trailer that gRPC's own client retries go by, carry the retry delay.
+// UnaryServerInterceptor returns an interceptor that rejects calls with UNAVAILABLE while
+// the registry is not ready, unless they are exempt. It does not call the handler then. The
+// message names the services that are not ready. An errdetails.RetryInfo detail, and the
+// trailer that the retries of gRPC clients use, contain the retry delay.
 func (g *Gate) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if notReady := g.check(info.FullMethod); notReady != nil {
 			if g.delay > 0 {
-				// Fails only where there are no trailers; the detail has the same hint.
+				// An error means that there are no trailers; the detail has the same hint.
 				_ = grpc.SetTrailer(ctx, g.trailer())
 			}
-			return nil, g.refusal(notReady)
+			return nil, g.rejection(notReady)
 		}
 		return handler(ctx, req)
 	}
 }
 
-// StreamServerInterceptor does for streams, when they are opened, what
-// UnaryServerInterceptor does for calls.
+// StreamServerInterceptor returns an interceptor that does the same for streams, when they
+// are opened.
 func (g *Gate) StreamServerInterceptor() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		if notReady := g.check(info.FullMethod); notReady != nil {
 			if g.delay > 0 {
 				stream.SetTrailer(g.trailer())
 			}
-			return g.refusal(notReady)
+			return g.rejection(notReady)
 		}
 		return handler(srv, stream)
 	}
 }
 
-// check returns nil if a call of the method may go on.
+// check returns nil if a call of the method passes.
 func (g *Gate) check(fullMethod string) error {
 	if g.reg.Ready() || g.isExempt(fullMethod) {
 		return nil
 	}
-	return g.reg.Snapshot().Err() // nil again if it became ready just now
+	return g.reg.Snapshot().Err() // nil if it has just become ready
 }
 
 func (g *Gate) isExempt(fullMethod string) bool {
@@ -133,19 +132,19 @@ func (g *Gate) isExempt(fullMethod string) bool {
 	return yes
 }
 
-func (g *Gate) refusal(notReady error) error {
+func (g *Gate) rejection(notReady error) error {
 	message := "not ready"
 	if named, ok := errors.AsType[*probe.NotReadyError](notReady); ok {
 		message = named.Public()
 	}
-	refusal := status.New(codes.Unavailable, message)
+	rejection := status.New(codes.Unavailable, message)
 	if g.delay > 0 {
-		hinted, err := refusal.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(g.delay)})
-		if err == nil { // a refusal without the hint is still a true one
-			refusal = hinted
+		hinted, err := rejection.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(g.delay)})
+		if err == nil { // without the hint it is still a rejection
+			rejection = hinted
 		}
 	}
-	return refusal.Err()
+	return rejection.Err()
 }
 
 func (g *Gate) trailer() metadata.MD {

@@ -34,7 +34,7 @@ func (r *rig) stream() (metadata.MD, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A refused stream may fail to send, with EOF; what Recv says is why.
+	// Sending on a rejected stream may fail with EOF; Recv returns the reason.
 	if err := stream.Send(&testgrpc.StreamingOutputCallRequest{}); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (r *rig) stream() (metadata.MD, error) {
 	return stream.Trailer(), nil
 }
 
-func TestGate(t *testing.T) {
+func TestGateRejectsCallsWhileNotReady(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []struct {
 		name string
@@ -84,7 +84,7 @@ func TestGate(t *testing.T) {
 						require.True(t, ok)
 						require.Equal(t, tc.delay, hint.GetRetryDelay().AsDuration())
 					}
-					require.Zero(t, r.through(), "a refused call must not reach the service")
+					require.Zero(t, r.through(), "a rejected call must not reach the service")
 				}
 				passes := func() {
 					t.Helper()
@@ -109,7 +109,7 @@ func TestGate(t *testing.T) {
 	}
 }
 
-func TestGateLetsAnOpenStreamGoOn(t *testing.T) {
+func TestGateDoesNotEndOpenStreams(t *testing.T) {
 	t.Parallel()
 	r := serve(t, nil)
 	r.reg.Update("message-bus", probe.Running, nil)
@@ -171,16 +171,16 @@ func TestHealthAndReflectionAreAlwaysExempt(t *testing.T) {
 
 	alpha, err := reflectionalphapb.NewServerReflectionClient(r.conn).ServerReflectionInfo(r.ctx)
 	require.NoError(t, err)
-	//lint:ignore SA1019 old clients still ask this one, so it is exempt too
+	//lint:ignore SA1019 old clients still use this version, so it is exempt, too
 	require.NoError(t, alpha.Send(&reflectionalphapb.ServerReflectionRequest{MessageRequest: &reflectionalphapb.ServerReflectionRequest_ListServices{}}))
 	_, err = alpha.Recv()
 	require.NoError(t, err)
 	require.NoError(t, alpha.CloseSend())
 }
 
-// gRPC's own client retries wait for the delay that the gate gives, not for their
-// back-off, which is longer here than the call has.
-func TestClientRetriesGoByTheHint(t *testing.T) {
+// The retries of a gRPC client wait for the delay of the gate. Their own back-off is longer
+// than the deadline of the call here.
+func TestClientRetriesUseTheHint(t *testing.T) {
 	t.Parallel()
 	r := serve(t, []grpc.DialOption{grpc.WithDefaultServiceConfig(`{"methodConfig": [{
 		"name": [{"service": "grpc.testing.TestService"}],
@@ -190,7 +190,7 @@ func TestClientRetriesGoByTheHint(t *testing.T) {
 	require.Equal(t, codes.Unavailable, status.Code(err), "after the last attempt, not at the deadline")
 }
 
-func TestNewGateRefusesMistakes(t *testing.T) {
+func TestNewGateRejectsInvalidArguments(t *testing.T) {
 	t.Parallel()
 	_, err := grpcprobe.NewGate(nil)
 	require.ErrorContains(t, err, "registry")
@@ -198,6 +198,6 @@ func TestNewGateRefusesMistakes(t *testing.T) {
 	require.ErrorContains(t, err, "-1s")
 	for _, name := range []string{"", "/", "pkg.Service/", "/pkg.Service/Method/More", "//Method"} {
 		_, err = grpcprobe.NewGate(probe.New(), grpcprobe.WithExempt("pkg.Good", name))
-		require.ErrorContains(t, err, "can't exempt", name)
+		require.ErrorContains(t, err, "cannot exempt", name)
 	}
 }

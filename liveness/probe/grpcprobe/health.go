@@ -12,45 +12,47 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// HealthServer is the grpc.health.v1 service over a registry. Register it with
-// grpc_health_v1.RegisterHealthServer, on any number of servers. Methods may be
-// called concurrently.
+// HealthServer implements the grpc.health.v1 service for a registry. Register it with
+// grpc_health_v1.RegisterHealthServer, on any number of servers. All methods are safe for
+// concurrent use.
 type HealthServer struct {
 	healthpb.UnimplementedHealthServer
 	reg *probe.Registry
 
-	// closed ends with Close. It is a context for its AfterFunc only.
-	closed context.Context
+	closed context.Context // ends with Close; a context because of context.AfterFunc
 	end    context.CancelFunc
 }
 
-// NewHealthServer makes a health service for reg. It fails if reg is nil. It has
-// no goroutines of its own and need not be closed; see [HealthServer.Close].
+// NewHealthServer returns a health server for reg. It returns an error if reg is nil. A
+// health server has no goroutines of its own.
 func NewHealthServer(reg *probe.Registry) (*HealthServer, error) {
 	if reg == nil {
-		return nil, errors.New("grpcprobe: NewHealthServer needs a registry, got nil")
+		return nil, errors.New("grpcprobe: new health server: the registry is nil")
 	}
 	closed, end := context.WithCancel(context.Background())
 	return &HealthServer{reg: reg, closed: closed, end: end}, nil
 }
 
-// Close announces the end: from now on every service is NOT_SERVING, watchers
-// are told so, and then their streams end with UNAVAILABLE. Call it before
-// grpc.Server.GracefulStop, which waits for all streams, and so would wait for
-// watchers. It does not wait and may be called repeatedly.
-func (h *HealthServer) Close() { h.end() }
+// Close makes every service NOT_SERVING. It sends that to the clients that watch, and then
+// ends their streams with UNAVAILABLE. Call it before grpc.Server.GracefulStop, which waits
+// for all streams. Close does not wait for the streams. It is idempotent and always returns
+// nil.
+func (h *HealthServer) Close() error {
+	h.end()
+	return nil
+}
 
-// Check answers for the service asked for, NOT_FOUND if there is none.
+// Check returns the status of a service, and NOT_FOUND if it does not exist.
 func (h *HealthServer) Check(_ context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	serving := h.serving(h.reg.Snapshot(), req.GetService())
 	if serving == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
-		return nil, status.Errorf(codes.NotFound, "no service %q is registered for health checks", req.GetService())
+		return nil, status.Errorf(codes.NotFound, "no service %q is registered", req.GetService())
 	}
 	return &healthpb.HealthCheckResponse{Status: serving}, nil
 }
 
-// List answers for the whole, under "", and for every service of the registry,
-// all of one moment.
+// List returns the status of the registry, with the name "", and of every service, all of
+// them at the same moment.
 func (h *HealthServer) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
 	snap := h.reg.Snapshot()
 	statuses := map[string]*healthpb.HealthCheckResponse{"": {Status: h.serving(snap, "")}}
@@ -60,10 +62,9 @@ func (h *HealthServer) List(context.Context, *healthpb.HealthListRequest) (*heal
 	return &healthpb.HealthListResponse{Statuses: statuses}, nil
 }
 
-// Watch sends the status of the service asked for at once and whenever it has
-// changed, until the stream's context ends or the server is closed. A service
-// that is not, or no longer, registered is SERVICE_UNKNOWN. A client that reads
-// slowly gets fewer statuses, always the latest.
+// Watch sends the status of a service at once and after each change, until the stream's
+// context ends or the health server is closed. A service that is not registered is
+// SERVICE_UNKNOWN. A client that reads slowly gets fewer statuses, and always the latest.
 func (h *HealthServer) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()

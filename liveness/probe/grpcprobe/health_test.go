@@ -21,7 +21,7 @@ const (
 	unknown    = healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 )
 
-func TestCheckAndList(t *testing.T) {
+func TestHealthCheckAndList(t *testing.T) {
 	t.Parallel()
 	r := serve(t, nil)
 	client := healthpb.NewHealthClient(r.conn)
@@ -82,7 +82,7 @@ func (r *rig) watch(t *testing.T, ctx context.Context, service string) (expect f
 		}
 }
 
-func TestWatch(t *testing.T) {
+func TestHealthWatchSendsChanges(t *testing.T) {
 	t.Parallel()
 	r := serve(t, nil)
 	whole, _ := r.watch(t, r.ctx, "")
@@ -92,7 +92,7 @@ func TestWatch(t *testing.T) {
 
 	r.reg.Register("message-bus")
 	bus(notServing)
-	// What is not a change of what is served is not sent: the next is SERVING.
+	// Only a changed serving status is sent: the next one is SERVING.
 	r.reg.Update("message-bus", probe.Preparing, nil)
 	r.reg.Update("message-bus", probe.Running, nil)
 	bus(serving)
@@ -105,7 +105,7 @@ func TestWatch(t *testing.T) {
 	bus(unknown)
 }
 
-func TestWatchEndsWithItsClient(t *testing.T) {
+func TestHealthWatchEndsWithItsClient(t *testing.T) {
 	t.Parallel()
 	r := serve(t, nil)
 	ctx, cancel := context.WithCancel(r.ctx)
@@ -114,10 +114,10 @@ func TestWatchEndsWithItsClient(t *testing.T) {
 	expect(notServing)
 	cancel()
 	require.Equal(t, codes.Canceled, status.Code(recv()))
-	r.server.GracefulStop() // would wait for ever for a watch that goes on
+	r.server.GracefulStop() // would wait forever for a watch that goes on
 }
 
-func TestCloseEndsWatches(t *testing.T) {
+func TestHealthServerCloseEndsWatches(t *testing.T) {
 	t.Parallel()
 	r := serve(t, nil)
 	r.reg.Update("message-bus", probe.Running, nil)
@@ -133,7 +133,7 @@ func TestCloseEndsWatches(t *testing.T) {
 	r.server.GracefulStop()
 }
 
-func TestWatchOfAClosedServer(t *testing.T) {
+func TestHealthWatchOfClosedServer(t *testing.T) {
 	t.Parallel()
 	r := serve(t, nil)
 	r.reg.Update("message-bus", probe.Running, nil)
@@ -143,7 +143,7 @@ func TestWatchOfAClosedServer(t *testing.T) {
 	require.Equal(t, codes.Unavailable, status.Code(recv()))
 }
 
-// stuck is a stream whose client takes nothing until it is released.
+// stuck is a stream whose client receives nothing until it is released.
 type stuck struct {
 	grpc.ServerStream
 	ctx     context.Context
@@ -161,7 +161,7 @@ func (s *stuck) Send(answer *healthpb.HealthCheckResponse) error {
 	return nil
 }
 
-func TestWatcherThatNeverReads(t *testing.T) {
+func TestStuckHealthWatchDoesNotDelayUpdates(t *testing.T) {
 	t.Parallel()
 	reg := probe.New()
 	health, err := grpcprobe.NewHealthServer(reg)
@@ -179,14 +179,14 @@ func TestWatcherThatNeverReads(t *testing.T) {
 	}
 	reg.Update("message-bus", probe.Running, nil)
 	stream.release <- struct{}{}
-	<-stream.sending // the latest only, none of those between
+	<-stream.sending // the latest status only
 	cancel()
 	stream.release <- struct{}{}
 	require.Equal(t, codes.Canceled, status.Code(<-ended))
 	require.Equal(t, []healthpb.HealthCheckResponse_ServingStatus{notServing, serving}, stream.sent)
 }
 
-func TestNewHealthServerNeedsARegistry(t *testing.T) {
+func TestNewHealthServerRequiresARegistry(t *testing.T) {
 	t.Parallel()
 	_, err := grpcprobe.NewHealthServer(nil)
 	require.ErrorContains(t, err, "registry")

@@ -19,7 +19,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe/grpcprobe"
 )
 
-// work is the service that the gate guards; its calls count what got through.
+// work is the service behind the gate. It reports its calls.
 type work struct {
 	testgrpc.UnimplementedTestServiceServer
 	calls chan string
@@ -30,12 +30,12 @@ func (w *work) EmptyCall(context.Context, *testgrpc.Empty) (*testgrpc.Empty, err
 	return &testgrpc.Empty{}, nil
 }
 
-// FullDuplexCall answers each message with one.
+// FullDuplexCall returns one message for each message.
 func (w *work) FullDuplexCall(stream grpc.BidiStreamingServer[testgrpc.StreamingOutputCallRequest, testgrpc.StreamingOutputCallResponse]) error {
 	w.calls <- "FullDuplexCall"
 	for {
 		if _, err := stream.Recv(); err != nil {
-			return nil // the client is done
+			return nil // the client has finished
 		}
 		if err := stream.Send(&testgrpc.StreamingOutputCallResponse{}); err != nil {
 			return err
@@ -43,7 +43,7 @@ func (w *work) FullDuplexCall(stream grpc.BidiStreamingServer[testgrpc.Streaming
 	}
 }
 
-// rig is a gRPC server that obeys a registry, and a connection to it.
+// rig is a gRPC server with a gate and a health server, and a connection to it.
 type rig struct {
 	reg    *probe.Registry
 	server *grpc.Server
@@ -89,7 +89,7 @@ func serve(t *testing.T, dial []grpc.DialOption, opts ...grpcprobe.Option) *rig 
 	return r
 }
 
-// through returns how many calls reached the service since it was last asked.
+// through returns how many calls have reached the service since the last call of through.
 func (r *rig) through() int {
 	n := 0
 	for {
