@@ -33,7 +33,7 @@ func (k *Kit) NewClient() *Client {
 	if k.clock != nil {
 		c.faults.timestamp = k.clock.now
 	}
-	if c.bus, err = bus.New(c.faults, append([]bus.Option{bus.WithHooks(k.rec)}, k.settings.bus...)...); err != nil {
+	if c.bus, err = bus.New(c.faults, append([]bus.Option{bus.WithHooks(k.rec), bus.WithLogger(k.out.logger())}, k.settings.bus...)...); err != nil {
 		c.transport.Crash() // no bus will close it
 		k.t.Fatalf("bustest: %v", err)
 	}

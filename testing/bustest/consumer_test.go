@@ -10,7 +10,6 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
-	"github.com/trunkline/trunkline/internal/delivery"
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
@@ -28,9 +27,9 @@ func TestKitWithAManagedConsumer(t *testing.T) {
 	require.NoError(t, c.Start())
 	k.Publish("orders", bustest.Payload("good"))
 	k.Publish("orders", bustest.Payload("bad"))
-	k.ExpectDelivered("orders", bustest.Payload("good"), bustest.Answered(delivery.Ack))
-	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Answered(delivery.Nack))
-	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Redelivered(), bustest.Answered(delivery.DeadLetter))
+	k.ExpectDelivered("orders", bustest.Payload("good"), bustest.Acknowledged())
+	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.FailedWith(bus.CodeUnknown))
+	k.ExpectDelivered("orders", bustest.Payload("bad"), bustest.Redelivered(), bustest.DeadLettered())
 	k.Expect("orders.dead", bustest.Payload("bad"), bustest.DeadLetterFrom("orders"), bustest.DeadLetterCode(bus.CodeUnknown))
 	k.ExpectLag("g", "orders", 0)
 	require.NoError(t, c.StopAndWait(t.Context()))
@@ -57,7 +56,7 @@ func TestEachMessageOfABatchIsADelivery(t *testing.T) {
 	k.Publish("t", bustest.Payload("a"))
 	k.Publish("t", bustest.Payload("b"))
 	k.ExpectDelivered("t", bustest.Payload("b"), bustest.Acknowledged())
-	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Answered(delivery.Retry))
+	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Retried())
 	k.ExpectDelivered("t", bustest.Payload("a"), bustest.Acknowledged())
 	k.ExpectCommitted("g", "t", 0, 2)
 }

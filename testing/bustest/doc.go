@@ -27,9 +27,9 @@
 //
 //   - Publish and expect messages: [Kit.Publish], [Kit.Expect] and [Kit.ExpectNone], by key,
 //     payload, JSON, Protobuf, header, or with a function. See [Property].
-//   - Check deliveries: [Kit.ExpectDelivered] with [Acknowledged], [FailedWith], [Answered],
-//     [Redelivered] and [ToGroup]. Dead letters are messages: use [Kit.Expect] with
-//     [DeadLetterFrom].
+//   - Check deliveries: [Kit.ExpectDelivered] with [Acknowledged], [FailedWith], [Retried],
+//     [Dropped], [DeadLettered], [Redelivered] and [ToGroup]. Dead letters are messages: use
+//     [Kit.Expect] with [DeadLetterFrom].
 //   - Check committed offsets: [Kit.ExpectCommitted] and [Kit.ExpectLag]. [Kit.WaitIdle] waits
 //     until every message is acknowledged.
 //   - Inspect everything: [Kit.Recorder]. A [Recorder] is a hook, so it also works on a bus

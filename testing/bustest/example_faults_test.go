@@ -76,11 +76,12 @@ func ExampleRecorder() {
 		panic(err)
 	}
 	defer b.Close()
-	fmt.Println(b.Publish("nowhere", message.NewMessage("1", []byte("tea"))))
+	if err := b.Publish("nowhere", message.NewMessage("1", []byte("tea"))); err == nil {
+		panic("published to a topic that does not exist")
+	}
 	for _, m := range rec.PublishFailures("") {
 		fmt.Println(m, bus.CodeOf(m.Err))
 	}
 	// Output:
-	// memory: publish "nowhere": there is no such topic; create it first (not_found)
 	// nowhere (not in the log) tea not_found
 }

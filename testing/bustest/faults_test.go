@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"testing"
@@ -41,7 +42,7 @@ func newFaultyBus(t require.TestingT, seed uint64, partitions int32, rules ...bu
 	}
 	f, err := bustest.NewFaults(tr, seed, rules...)
 	require.NoError(t, err)
-	b, err := bus.New(f)
+	b, err := bus.New(f, bus.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	return &faultyBus{b, f, tr.Log()}
 }

@@ -17,6 +17,8 @@ import (
 // Kit tests a program that uses a bus: it has a log in memory and a bus on it for the program,
 // and it records what happens on them. Each kit has its own log, so tests can run in parallel.
 //
+// The kit's buses log to the test, so that go test shows their lines only if the test fails.
+//
 // All methods are safe for concurrent use. The methods that fail the test must be called from
 // the test's goroutine, because they call [testing.TB.Fatalf]: not from a handler.
 type Kit struct {
@@ -30,6 +32,7 @@ type shared struct {
 	settings
 	log    *memory.Log
 	rec    *Recorder
+	out    *testLog
 	bubble bool // the test runs inside testing/synctest
 	leaks  *leakCheck
 	first  *Client
@@ -46,7 +49,7 @@ type shared struct {
 func New(t testing.TB, opts ...Option) *Kit {
 	t.Helper()
 	k := &Kit{t: t, shared: &shared{settings: settings{partitions: 1, timeout: defaultTimeout, seed: 1},
-		rec: NewRecorder(), bubble: inBubble(), expected: map[int]bool{}}}
+		rec: NewRecorder(), out: &testLog{t: t}, bubble: inBubble(), expected: map[int]bool{}}}
 	for _, o := range opts {
 		o(&k.settings)
 	}
@@ -169,6 +172,7 @@ func (k *Kit) CreateTopic(spec bus.TopicSpec) {
 // close closes the stubs first, then the buses they are on.
 func (k *Kit) close() {
 	k.t.Helper()
+	defer k.out.close()
 	k.mu.Lock()
 	clients, stubs := k.clients, k.stubs
 	k.mu.Unlock()

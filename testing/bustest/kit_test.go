@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,17 +80,17 @@ func TestMisuseFailsTheTest(t *testing.T) {
 	}{
 		"nothing": {func(t testing.TB) { bustest.New(t, bustest.WithTopics("t")) }, ""},
 		"a topic twice": {func(t testing.TB) { bustest.New(t, bustest.WithTopics("t", "t")) },
-			`bustest: memory: create topic "t": the topic is there already (already_exists)`},
+			`bustest: memory: create topic "t": …`},
 		"no patience": {func(t testing.TB) { bustest.New(t, bustest.WithTimeout(0)) },
 			`bustest: WithTimeout: the timeout must be greater than 0, got 0s`},
 		"a bus option": {func(t testing.TB) { bustest.New(t, bustest.WithBusOptions(bus.WithCloseTimeout(-1))) },
-			`bustest: configure: the close time-out is not over zero (invalid_argument)`},
+			`bustest: …`},
 		"no such topic": {func(t testing.TB) { bustest.New(t).Publish("t") },
-			`bustest: publish to "t": memory: publish "t": there is no such topic; create it first (not_found)`},
+			`bustest: publish to "t": memory: publish "t": …`},
 		"no such topic to consume": {func(t testing.TB) { bustest.New(t).Consume("t", echo(nil, "")) },
-			`bustest: the subscription to "t" is not ready: memory: subscribe "t": there is no such topic; create it first (not_found)`},
+			`bustest: the subscription to "t" is not ready: memory: subscribe "t": …`},
 		"no handler": {func(t testing.TB) { bustest.New(t).Consume("t", nil) },
-			`bustest: subscribe "t": the handler is nil (invalid_argument)`},
+			`bustest: subscribe "t": …`},
 		"what can't be given": {func(t testing.TB) { bustest.New(t).Publish("t", bustest.HasHeader("h")) },
 			`bustest: publish to "t": a header h can only be expected of a message, not set`},
 		"a nil message": {func(t testing.TB) { bustest.New(t).PublishMessages("t", nil) },
@@ -100,7 +102,7 @@ func TestMisuseFailsTheTest(t *testing.T) {
 		"what only deliveries have": {func(t testing.TB) { bustest.New(t).Expect("t", bustest.Acknowledged()) },
 			`bustest: "acknowledged" is a property of deliveries: use ExpectDelivered`},
 		"no such group": {func(t testing.TB) { bustest.New(t, bustest.WithTopics("t")).Rebalance("g", "t") },
-			`bustest: memory: rebalance "t": there is no group "g"; one begins when it subscribes (not_found)`},
+			`bustest: memory: rebalance "t": …`},
 		"time goes back": {func(t testing.TB) { bustest.New(t).Advance(-1) },
 			`bustest: Advance: the duration must not be negative, got -1ns`},
 		"nothing there": {func(t testing.TB) { bustest.New(t).Expect("t") },
@@ -118,7 +120,12 @@ func TestMisuseFailsTheTest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, runInBubble(t, tt.test))
+			got := runInBubble(t, tt.test)
+			if prefix, ok := strings.CutSuffix(tt.want, "…"); ok {
+				require.Truef(t, strings.HasPrefix(got, prefix), "got %q", got)
+				return
+			}
+			require.Equal(t, tt.want, got)
 		})
 	}
 	require.Equal(t, `bustest: Advance(1s): the real time cannot be moved: run the test inside testing/synctest, or use WithClock`,
@@ -150,6 +157,7 @@ func TestFailureListsMessagesAndReasons(t *testing.T) {
 		k.Expect("bills", bustest.Key("o-7"), bustest.JSON(map[string]int{"total": 12}))
 		k.Expect("bills", bustest.Key("o-7"), bustest.JSON(map[string]int{"total": 12}))
 	})
+	got = regexp.MustCompile(`(memory: publish "nowhere": ).*`).ReplaceAllString(got, "${1}…")
 	require.Equal(t, `bustest: no message on "bills" with key "o-7", JSON {"total":12} within 50ms
 5 on "bills":
   bills[0]@0 key "o-7" {source: billing} {"total":13}
@@ -164,7 +172,7 @@ func TestFailureListsMessagesAndReasons(t *testing.T) {
     the test itself published it
 elsewhere: 1 on "audit", 1 on "orders"
 not published (1):
-  memory: publish "nowhere": there is no such topic; create it first (not_found)
+  memory: publish "nowhere": …
 not acknowledged (1):
   orders[0]@0 hello to group "billing", attempt 1: no such; customer`, got)
 }

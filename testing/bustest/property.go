@@ -199,14 +199,27 @@ func FailedWith(code bus.Code) Property {
 	})
 }
 
-// Answered is a delivery whose handler asked for this: delivery.Drop is that of a message
-// that was dropped, for one. It is for deliveries.
-func Answered(answer delivery.Answer) Property {
-	return deliveryProperty("answered "+answer.String(), func(d *Delivery) string {
-		if got, _ := delivery.AnswerOf(d.Err); got != answer {
-			return "it was answered " + got.String()
+// DeadLettered is a delivery whose handler returned [bus.DeadLetter]. A managed consumer returns it
+// for a message that has failed too often. It can only be expected, of deliveries.
+func DeadLettered() Property { return answered("dead-lettered", delivery.DeadLetter) }
+
+// Dropped is a delivery whose handler returned [bus.Drop]. It can only be expected, of deliveries.
+func Dropped() Property { return answered("dropped", delivery.Drop) }
+
+// Retried is a delivery whose handler returned [bus.RetryAfter]. It can only be expected, of
+// deliveries.
+func Retried() Property { return answered("retried", delivery.Retry) }
+
+func answered(name string, want delivery.Answer) Property {
+	return deliveryProperty(name, func(d *Delivery) string {
+		switch got, _ := delivery.AnswerOf(d.Err); got {
+		case want:
+			return ""
+		case delivery.Ack:
+			return "it was acknowledged"
+		default:
+			return "its handler returned: " + excerpt(oneLine(d.Err), 200)
 		}
-		return ""
 	})
 }
 
