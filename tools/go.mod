@@ -4,6 +4,7 @@ go 1.26.0
 
 tool (
 	github.com/google/wire/cmd/wire
+	github.com/trunkline/trunkline/tools/handlercheck
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	google.golang.org/protobuf/cmd/protoc-gen-go
 )
