@@ -56,7 +56,7 @@ func NewClient(b *bus.Bus, opts ...ClientOption) (*Client, error) {
 	if b == nil {
 		return nil, invalidOption("NewClient: the bus must not be nil")
 	}
-	cfg := clientConfig{config: defaultConfig(), name: "client", timeout: 30 * time.Second, maxPending: 65536}
+	cfg := clientConfig{config: defaultConfig(b), name: "client", timeout: 30 * time.Second, maxPending: 65536}
 	for _, o := range opts {
 		if err := o.applyClient(&cfg); err != nil {
 			return nil, err

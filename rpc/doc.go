@@ -1,7 +1,6 @@
-// Package rpc makes calls over a bus: a client publishes a request to a topic, a
-// server that listens there runs a handler and publishes the answer to the client's
-// reply topic. It runs on every transport of package bus, Kafka as well as any
-// watermill Pub/Sub, with one program text.
+// Package rpc makes calls over a bus. A client publishes a request to a topic. A server
+// that listens on the topic runs a handler, and publishes the reply to the reply topic of
+// the client. The same code runs on every transport of package bus.
 //
 // A server:
 //
@@ -9,7 +8,8 @@
 //	rpc.Handle(s, "Greet", func(ctx context.Context, req *GreetRequest) (*Greeting, error) {
 //		return &Greeting{Text: "hello " + req.Name}, nil
 //	})
-//	err = s.Serve(ctx, "greeter") // until ctx ends
+//	err = s.Listen("greeter")
+//	err = s.Run(ctx) // until ctx ends
 //
 // A client:
 //
@@ -17,84 +17,90 @@
 //	defer c.Close()
 //	greeting, err := rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{Name: "Ada"})
 //
-// Neither waits for a broker when it is made: calls wait, within their contexts.
-// The topic of a server has to exist where topics are created (bus.EnsureTopic). The
-// clients of a bus have one reply topic together, made for the first and deleted with
-// the last, and one reader of it; [ReplyTopic] and [SharedReplies] choose another
-// address. `trunkline reply-topics clean` deletes those of processes that crashed.
+// Constructors and Listen do not wait for a broker. Calls wait, within their contexts. Where
+// the transport has topics that must be created, create the topic of a server first (see
+// bus.EnsureTopic). Clients create their reply topic by themselves.
 //
-// [CallAsync] is told when a request is sent and waits for the reply later, [Send] wants
-// no reply, and [Gather] takes those of every instance.
+// [Call] waits for the response. [CallAsync] returns when the request is on its way, and the
+// response can be waited for later. [Send] needs no response. [Gather] collects the
+// responses of all servers.
 //
-// # Semantics
+// # Semantics of a call
 //
-// A call is answered once, with its own answer, or ends with an error that says what
-// is known. No answer is lost at start-up: the reply reader's position is fixed
-// before the first request goes out. Replies that are late, come twice, or are
-// somebody else's are counted and dropped.
+// A call ends with the response to its own request, or with an error. A client that has just
+// started loses no reply: it fixes the position of its reply reader before it sends the first
+// request. It counts and drops replies that are late, duplicate, or meant for another client.
 //
-// A handler is run at least once for a call that was answered. A request that comes
-// again, redelivered by the transport or retried by the client, is answered with its
-// first answer as long as that is in the server's cache (see ReplayCache): one that
-// still runs is joined. The cache is one process's, so a request that another server
-// takes over is run again; with [AtMostOnce] it is lost instead. An error is not
-// replayed to a later attempt: the caller knows of it and asks anew. A request is
-// acknowledged to the transport after its reply is in the transport's log.
+// The deadline of a call travels with the request. A server does not run a request whose
+// deadline has passed, and the context of a handler has the deadline. When a caller cancels,
+// its call ends at once, and the client sends a cancel message. The server then ends the
+// context of the handler, or does not start the handler. A cancel message may arrive too
+// late, or be lost.
 //
-// A call's deadline travels: a request whose deadline has passed is dropped before
-// its handler, and the handler's context has it. The caller's cancellation ends the
-// call at once, and a notice of it, as fast as the transport is, ends the handler's
-// context; a request that is not begun yet is dropped then.
+// # Semantics of a server
 //
-// Requests with the same key run one at a time, in the order they were published,
-// where the transport keeps order; others run side by side, 64 at once. Where
-// the transport has consumer groups, the servers of a topic share its requests;
-// where it has none, and with [Broadcast], every server runs every request: [Call]
-// takes the first answer, [Gather] all of them.
+// A handler runs at least once for a call that was answered. If a request arrives again,
+// because the transport redelivers it or the client retries the call, the server answers
+// with the first response as long as its replay cache has it (see [WithReplayCache]). If the
+// handler still runs, the second request waits for its response. The cache belongs to one
+// process: another server that takes over a request runs it again. With bus.AtMostOnce such
+// a request is lost instead. An error is not replayed to a later attempt, which runs the
+// handler again. The server acknowledges a request to the transport when the transport's log
+// has the reply.
 //
-// A server that is shut down finishes what it has begun, and answers Unavailable what
-// it has fetched and will not begin; see [Server.Shutdown] and [LeaveOnStop].
+// The server runs requests with the same key one at a time, in the order in which they were
+// published, where the transport keeps order. It runs others concurrently, 64 at once by
+// default. Where the transport has consumer groups, the servers of a topic share its
+// requests. Where it has none, and with [WithBroadcast], every server runs every request:
+// [Call] takes the first response, and [Gather] all of them.
 //
-// # Who is there
+// A server that is shut down finishes the requests that run. It answers those that it has
+// fetched and not started with codes.Unavailable; see [Server.Shutdown] and
+// [WithLeaveOnShutdown].
 //
-// A call to a topic that nobody listens to fails at once with Unavailable where the
-// transport knows that: memory and Go channels. Elsewhere servers with [Discoverable]
-// announce themselves, and clients with [FailFast] go by that. Package rpc/discovery
-// asks servers what they serve, and how that goes; `trunkline services` prints it.
-// Package rpc/affinity gives each key one of several named replicas.
+// # Calls without a server
+//
+// A call to a topic that no server listens on fails at once with codes.Unavailable on
+// transports that can tell: memory and Go channels. On others servers can announce
+// themselves with [WithDiscovery], and clients can use the announcements with
+// [WithFailFast]. Package rpc/discovery asks servers what they serve and how many calls they
+// have handled; `trunkline services` prints the answers. Package rpc/affinity assigns each
+// key to one of several named servers.
 //
 // # Errors
 //
-// Every error of a call is an *Error with a gRPC status. Remote tells whether the
-// server answered with it. Of those that are made here, a request that could not be
-// published ends its call at once:
+// Every error of a call is an *[Error] with a gRPC status. Its Remote method reports whether
+// a server sent it. A request that cannot be published ends its call at once:
 //
-//	the topic does not exist           Unimplemented: nobody serves this here
-//	it is known that nobody serves it  Unavailable, ErrNoServer
-//	the broker can't be reached        Unavailable
-//	the message is too large           ResourceExhausted, not to be retried
-//	credentials are refused            Unauthenticated or PermissionDenied
-//	the outcome is not known           none: the call goes on waiting for its reply
+//	reason                              error
+//	the topic does not exist            Unimplemented
+//	no server serves the topic          Unavailable, with the cause ErrNoServer
+//	the broker is unavailable           Unavailable
+//	the client is closed                Unavailable, not retried
+//	the message is too large            ResourceExhausted, not retried
+//	too many calls are pending          ResourceExhausted
+//	the broker rejects the credentials  Unauthenticated or PermissionDenied
+//	the outcome is unknown              none: the call waits for its reply
 //
-// A topic that exists and that nobody serves, where that is not known, is
-// DeadlineExceeded. Too many pending calls are ResourceExhausted; a client that is
-// closed is Unavailable.
+// If no server serves a topic, and nothing reports that, the call ends with
+// DeadlineExceeded.
 //
-// Of those a server makes by itself: Unimplemented for a method it does not know,
-// InvalidArgument for a body it can't decode, which also goes to the dead-letter topic
-// ([DeadLetterTopic]), Internal for a panic, whose stack goes to the log only, and
-// Unavailable when it stops.
+// A server itself answers Unimplemented for an unknown method; InvalidArgument for a body
+// that it cannot decode, which it also sends to the dead-letter topic if it has one;
+// Internal for a panic, whose stack it logs and does not send; and Unavailable when it shuts
+// down.
 //
 // # The wire
 //
-// [HeaderWire] is the default form: the payload is the encoded message, the rest is in
-// message headers, all of them text. docs/wire.md in the repository describes each,
-// what client and server have to do, and has a client in Python. Names under
-// "trunkline-" are reserved, all other headers are the users' metadata.
+// The payload of a message is the encoded request or response. Everything else is in message
+// headers, as text. Headers that begin with "trunkline-" are reserved; all others are the
+// user's metadata. docs/wire.md in the repository specifies the headers and the obligations
+// of clients and servers, and has a client in Python. Package rpc/frame has the messages as
+// Go types.
 //
 // # What it does not do
 //
-// No exactly once: a handler whose effect must not happen twice needs a key of its
-// own to tell. No streams yet, and no chunks: a message has to fit the transport's
-// limit. A cancel notice may come too late, or be lost.
+// It does not run a handler exactly once: a handler whose effect must not happen twice has
+// to detect a repetition by a key of its own. It has no streams, and does not split a
+// message that exceeds the limit of the transport.
 package rpc

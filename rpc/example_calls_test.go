@@ -20,7 +20,7 @@ func greeters(ctx context.Context, n int) (c *rpc.Client, topic string, done fun
 		panic(err)
 	}
 	for i := range n {
-		s, err := rpc.NewServer(b, rpc.WithBroadcast(), rpc.WithInstance(fmt.Sprint("greeter-", i)))
+		s, err := rpc.NewServer(b, bus.NoGroup(), rpc.WithInstance(fmt.Sprint("greeter-", i)))
 		if err != nil {
 			panic(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 
+	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/transport/memory"
@@ -111,7 +112,7 @@ func holdNoMore(w *world) {
 	// A handler that hangs keeps its partition from being trimmed until its cancel notice
 	// is in there. On a log as small as this one others would have filled it up by then.
 	topic, hung := w.topic("calc", flatPartitions), w.topic("hung", flatPartitions)
-	s := w.server(rpc.Unordered(), rpc.Concurrency(flatWindow/2), rpc.Window(flatWindow), rpc.WithReplayCache(256, 1<<20))
+	s := w.server(bus.Unordered(), bus.Concurrency(flatWindow/2), bus.Window(flatWindow), rpc.WithReplayCache(256, 1<<20))
 	handle(w, s, "double", double)
 	handle(w, s, "fail", func(context.Context, *number) (*number, error) {
 		return nil, rpc.NewError(codes.NotFound, errors.New("no such number"))

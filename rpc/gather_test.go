@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/rpc/frame"
 )
@@ -23,7 +24,7 @@ func (w *world) instances(topic string, n int, h func(ctx context.Context, i int
 	w.Helper()
 	servers := make([]*rpc.Server, n)
 	for i := range servers {
-		servers[i] = w.server(rpc.WithBroadcast(), rpc.WithInstance(fmt.Sprint("s", i)))
+		servers[i] = w.server(bus.NoGroup(), rpc.WithInstance(fmt.Sprint("s", i)))
 		handle(w, servers[i], "ask", func(ctx context.Context, _ *number) (*number, error) { return h(ctx, i) })
 		w.start(servers[i], topic)
 	}

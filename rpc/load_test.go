@@ -324,11 +324,18 @@ func TestRunWithoutListenFails(t *testing.T) {
 	requireError(t, w.server().Ready(w.ctx), codes.FailedPrecondition, false)
 }
 
-func TestListenRejectsWhatTheTransportDoesNotSupport(t *testing.T) {
+func TestNewServerRejectsSubscriptionOptionsThatCannotApply(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onGochannel(t))
-	err := w.server(rpc.Group("g")).Listen("t")
+	_, err := rpc.NewServer(newWorld(t, onGochannel(t)).bus, bus.Group("g"))
+	requireError(t, err, codes.Unimplemented, false)
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
+	b := inMemory(t).bus
+	for _, o := range []rpc.ServerOption{bus.Group(""), bus.Concurrency(0), bus.BatchSize(2), bus.BatchAge(time.Second), nil} {
+		_, err := rpc.NewServer(b, o)
+		requireError(t, err, codes.InvalidArgument, false)
+	}
+	_, err = rpc.NewServer(b, bus.AtMostOnce(), bus.InFlight(2))
+	requireError(t, err, codes.InvalidArgument, false)
 }
 
 // One server may answer on several topics, and a handler may make calls.

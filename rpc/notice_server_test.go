@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/rpc/frame"
 )
@@ -17,7 +18,7 @@ import (
 func TestCancelNotice(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
-		s := w.server(rpc.Concurrency(1))
+		s := w.server(bus.Concurrency(1))
 		c := w.client()
 		require.NoError(w, c.Ready(w.ctx))
 		begun, ended := make(chan string, 10), make(chan error, 10)
@@ -116,7 +117,7 @@ func TestBroadcastServers(t *testing.T) {
 		require.NoError(w, c.Ready(w.ctx))
 		replies := w.capture(c.ReplyTopic())
 		for i := range 3 {
-			s := w.server(rpc.WithBroadcast(), rpc.WithInstance(fmt.Sprint("i", i)))
+			s := w.server(bus.NoGroup(), rpc.WithInstance(fmt.Sprint("i", i)))
 			require.Equal(w, fmt.Sprint("i", i), s.ID())
 			handle(w, s, "double", double)
 			w.start(s, topic)
@@ -134,6 +135,4 @@ func TestBroadcastServers(t *testing.T) {
 			require.Empty(w, f.Server)
 		}
 	})
-	_, err := rpc.NewServer(inMemory(t).bus, rpc.WithBroadcast(), rpc.Group("g"))
-	require.Error(t, err)
 }

@@ -57,7 +57,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		requireError(t, err, codes.InvalidArgument, false)
 	}
 	for _, o := range []rpc.ServerOption{
-		rpc.Group(""), rpc.Concurrency(0), rpc.Window(0), rpc.WithReplayCache(-1, 0), rpc.WithClockSkew(-1), rpc.DeadLetterTopic(""), rpc.WithAllowedReplyTopics(nil),
+		bus.Group(""), bus.Concurrency(0), bus.Window(0), rpc.WithReplayCache(-1, 0), rpc.WithClockSkew(-1), bus.DeadLetterTopic(""), rpc.WithAllowedReplyTopics(nil),
 	} {
 		_, err := rpc.NewServer(w.bus, o)
 		requireError(t, err, codes.InvalidArgument, false)

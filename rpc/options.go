@@ -8,15 +8,19 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/codec"
+	"github.com/trunkline/trunkline/internal/delivery"
+	"github.com/trunkline/trunkline/internal/seam"
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 // ClientOption configures a [Client].
 type ClientOption interface{ applyClient(*clientConfig) error }
 
-// ServerOption configures a [Server].
-type ServerOption interface{ applyServer(*serverConfig) error }
+// ServerOption configures a [Server]. Every bus.SubscribeOption is a ServerOption too: it
+// configures the subscriptions of the server. See [NewServer].
+type ServerOption interface{ delivery.ServerOption }
 
 // Option configures a [Client] or a [Server].
 type Option interface {
@@ -25,15 +29,26 @@ type Option interface {
 }
 
 type (
-	sharedOption func(*config) error
 	clientOption func(*clientConfig) error
-	serverOption func(*serverConfig) error
+
+	serverOption struct {
+		delivery.ForServer
+		apply func(*serverConfig) error
+	}
+
+	sharedOption struct {
+		delivery.ForServer
+		apply func(*config) error
+	}
 )
 
-func (o sharedOption) applyClient(c *clientConfig) error { return o(&c.config) }
-func (o sharedOption) applyServer(c *serverConfig) error { return o(&c.config) }
 func (o clientOption) applyClient(c *clientConfig) error { return o(c) }
-func (o serverOption) applyServer(c *serverConfig) error { return o(c) }
+func (o serverOption) applyServer(c *serverConfig) error { return o.apply(c) }
+func (o sharedOption) applyClient(c *clientConfig) error { return o.apply(&c.config) }
+func (o sharedOption) applyServer(c *serverConfig) error { return o.apply(&c.config) }
+
+func forServer(apply func(*serverConfig) error) ServerOption { return serverOption{apply: apply} }
+func forBoth(apply func(*config) error) Option               { return sharedOption{apply: apply} }
 
 // config is what clients and servers have in common.
 type config struct {
@@ -44,14 +59,14 @@ type config struct {
 	closeTimeout time.Duration
 }
 
-func defaultConfig() config {
-	return config{wire: frame.HeaderWire{}, codecs: defaultCodecs(), logger: slog.Default(), closeTimeout: 10 * time.Second}
+func defaultConfig(b *bus.Bus) config {
+	return config{wire: frame.HeaderWire{}, codecs: defaultCodecs(), logger: seam.Of(b).Logger(), closeTimeout: 10 * time.Second}
 }
 
 // WithWire sets the form of requests and replies as records. Clients and servers of a
 // topic need the same one. The default is [frame.HeaderWire].
 func WithWire(w frame.Wire) Option {
-	return sharedOption(func(c *config) error {
+	return forBoth(func(c *config) error {
 		if w == nil {
 			return invalidOption("WithWire: the wire must not be nil")
 		}
@@ -63,7 +78,7 @@ func WithWire(w frame.Wire) Option {
 // WithCodecs adds codecs, which are found by their content type. codec.Protobuf,
 // codec.JSON and codec.Raw are always there, and can be replaced.
 func WithCodecs(cs ...codec.Codec) Option {
-	return sharedOption(func(c *config) error {
+	return forBoth(func(c *config) error {
 		for _, k := range cs {
 			switch {
 			case k == nil:
@@ -80,7 +95,7 @@ func WithCodecs(cs ...codec.Codec) Option {
 // WithInterceptors wraps every call in the interceptors. The first one is the outermost.
 // The option may be used several times: later interceptors are inside earlier ones.
 func WithInterceptors(interceptors ...Interceptor) Option {
-	return sharedOption(func(c *config) error {
+	return forBoth(func(c *config) error {
 		for _, i := range interceptors {
 			if i == nil {
 				return invalidOption("WithInterceptors: an interceptor must not be nil")
@@ -93,9 +108,9 @@ func WithInterceptors(interceptors ...Interceptor) Option {
 
 // WithLogger sets the logger for errors that cannot be returned to a caller: the stack of
 // a panic, a request that cannot be decoded, a reply topic that cannot be opened. The
-// default is slog.Default().
+// default is the logger of the bus.
 func WithLogger(l *slog.Logger) Option {
-	return sharedOption(func(c *config) error {
+	return forBoth(func(c *config) error {
 		if l == nil {
 			return invalidOption("WithLogger: the logger must not be nil")
 		}
@@ -107,7 +122,7 @@ func WithLogger(l *slog.Logger) Option {
 // WithCloseTimeout bounds Close, and the shutdown at the end of [Server.Run]. The default is
 // ten seconds.
 func WithCloseTimeout(d time.Duration) Option {
-	return sharedOption(func(c *config) error {
+	return forBoth(func(c *config) error {
 		if d <= 0 {
 			return invalidOption(fmt.Sprintf("WithCloseTimeout: must be greater than 0, got %v", d))
 		}

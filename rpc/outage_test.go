@@ -34,7 +34,7 @@ func TestPendingCallsSurviveAnOutage(t *testing.T) {
 		require.NoError(t, err)
 		w := newWorld(t, onMemoryLog(t, log))
 		topic := w.topic("slow", 4)
-		s := w.server(rpc.Concurrency(1000))
+		s := w.server(bus.Concurrency(1000))
 		handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) {
 			time.Sleep(2 * time.Second)
 			return double(ctx, n)

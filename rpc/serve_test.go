@@ -31,7 +31,7 @@ func TestUnreadableRequests(t *testing.T) {
 		require.NoError(w, err)
 		require.NoError(w, sub.Ready(w.ctx))
 		w.Cleanup(func() { require.NoError(w, sub.Shutdown(w.ctx)) })
-		s := w.server(rpc.DeadLetterTopic(dead))
+		s := w.server(bus.DeadLetterTopic(dead))
 		handle(w, s, "double", double)
 		w.start(s, topic)
 		c := w.client()

@@ -18,15 +18,15 @@ import (
 // server is no longer needed. All methods are safe for concurrent use.
 type Server struct {
 	bus      *bus.Bus
-	cfg      serverConfig
+	cfg      *serverConfig
 	id       string // see WithInstance
 	made     time.Time
 	cache    *replay.Cache
 	counters serverCounters
 	reusable sync.Pool // of *pendingReply
 	pending  pendingReplies
-	// settleLater means that no goroutine waits for the outcome of a reply.
-	settleLater bool
+	// subscription has the settings of all subscriptions, except for topic and group name.
+	subscription subscription
 
 	// stopping is closed when no further handler may start.
 	stopping chan struct{}
@@ -54,24 +54,49 @@ type Server struct {
 
 // NewServer returns a server on b. The server does not own b: shut the server down first.
 // NewServer does not wait for a broker.
+//
+// The options are those of this package, and the subscription options of package bus, which
+// apply to the subscription of each topic:
+//
+//	s, err := rpc.NewServer(b, bus.Group("billing"), bus.Concurrency(8))
+//
+// On a server they have these defaults and meanings:
+//
+//   - bus.Group: the default is "trunkline.rpc." and the topic, on transports with groups.
+//     The servers of a group share the requests.
+//   - bus.NoGroup: every server reads every request, from the time when it is ready. Use it
+//     for requests that every server answers; see [Gather].
+//   - bus.Concurrency bounds the handlers that run at once for each topic. The default is 64.
+//     Replies that are being published do not count.
+//   - bus.Window bounds the requests of a partition that are fetched and not acknowledged:
+//     those that run, those that wait for Concurrency or behind their key, and those whose
+//     replies are being published. The default is 64 more than Concurrency. A window that is
+//     not larger than Concurrency delays cancel messages.
+//   - bus.OrderByKey is the default. The default is bus.OrderByPartition on a transport that
+//     keeps order and has no keys, and bus.Unordered on one that keeps no order.
+//   - bus.DeadLetterTopic is the topic for messages that cannot be decoded as requests. By
+//     default the server acknowledges, counts and logs them.
+//   - bus.AtMostOnce acknowledges and commits a request before its handler runs, so the
+//     transport never makes it run twice. If the server then crashes, the request is lost,
+//     and its caller waits until its deadline; a reply that cannot be published is lost too.
+//     Retries of the client are still answered from the replay cache. The default is at
+//     least once.
+//   - bus.BatchSize and bus.BatchAge are not supported.
 func NewServer(b *bus.Bus, opts ...ServerOption) (*Server, error) {
 	if b == nil {
 		return nil, invalidOption("NewServer: the bus must not be nil")
 	}
-	cfg := defaultServerConfig()
-	for _, o := range opts {
-		if err := o.applyServer(&cfg); err != nil {
-			return nil, err
-		}
-	}
-	if err := cfg.complete(); err != nil {
+	cfg, err := newServerConfig(b, opts)
+	if err != nil {
 		return nil, err
 	}
 	s := &Server{bus: b, cfg: cfg, id: cfg.instance, made: time.Now(), cache: replay.New(cfg.replay, cfg.replayBytes),
 		methods: map[string]*method{}, stopping: make(chan struct{}), ended: make(chan struct{})}
+	if err := s.resolveSubscription(); err != nil {
+		return nil, err
+	}
 	s.replying, s.stopReplies = context.WithCancelCause(delivery.ExistingTopic(context.Background()))
 	context.AfterFunc(s.replying, s.abandonReplies)
-	s.settleLater = !cfg.atMostOnce && !s.byPartition()
 	return s, nil
 }
 
@@ -102,10 +127,10 @@ func (s *Server) listen(ctx context.Context, topic string) (*bus.Subscription, e
 	if err := s.startDiscovery(topic); err != nil {
 		return nil, err
 	}
-	slots := make(chan struct{}, s.cfg.concurrency)
+	slots := make(chan struct{}, s.subscription.concurrency)
 	deliver := func(ctx context.Context, d *bus.Delivery) error { return s.deliver(ctx, d, nil, slots) }
 	opts := s.subscribeOptions(topic)
-	if s.settleLater {
+	if s.subscription.settleLater {
 		opts = append(opts, delivery.SettleLater(func(ctx context.Context, it *delivery.Item) error {
 			return s.deliver(ctx, (*bus.Delivery)(it.Delivery()), it, slots)
 		}))
@@ -137,55 +162,6 @@ func (s *Server) watch(topic string, sub *bus.Subscription) {
 		}
 		close(s.ended)
 	})
-}
-
-// subscribeOptions returns the options of the subscription to topic, as far as the
-// transport supports them.
-func (s *Server) subscribeOptions(topic string) []bus.SubscribeOption {
-	caps := s.bus.Capabilities()
-	opts := []bus.SubscribeOption{bus.Window(s.cfg.window), delivery.Reuse(),
-		// A delivery fails when its reply is not published. The reply is in the cache, so
-		// a new attempt is cheap and follows soon.
-		bus.Backoff(50*time.Millisecond, time.Second)}
-	if !s.cfg.leaveOnShutdown || !s.canRedeliver() {
-		opts = append(opts, delivery.DrainFetched())
-	}
-	if s.cfg.atMostOnce {
-		opts = append(opts, bus.AtMostOnce())
-	}
-	switch {
-	case s.cfg.broadcast:
-		opts = append(opts, bus.NoGroup(), bus.FromNewest())
-	case s.cfg.group != "":
-		opts = append(opts, bus.Group(s.cfg.group))
-	case caps.Groups:
-		opts = append(opts, bus.Group("trunkline.rpc."+topic))
-	}
-	switch {
-	case s.cfg.unordered || !caps.Ordered:
-		opts = append(opts, bus.Unordered())
-	case s.byPartition():
-		opts = append(opts, bus.OrderByPartition())
-	default:
-		opts = append(opts, bus.OrderByKey())
-	}
-	if s.cfg.deadLetter != "" {
-		opts = append(opts, bus.DeadLetterTopic(s.cfg.deadLetter))
-	}
-	return opts
-}
-
-// byPartition reports whether requests are handled in the order of their partition. That
-// is so on a transport that keeps order and has no keys.
-func (s *Server) byPartition() bool {
-	caps := s.bus.Capabilities()
-	return !s.cfg.unordered && caps.Ordered && !caps.Keys
-}
-
-// canRedeliver reports whether an unacknowledged request is delivered to another server.
-func (s *Server) canRedeliver() bool {
-	caps := s.bus.Capabilities()
-	return caps.Redelivery && caps.Groups && !s.cfg.broadcast
 }
 
 // Ready waits until the server reads every topic that it listens on. A request that is

@@ -65,7 +65,7 @@ type discoveryConfig struct {
 // unavailable, it tries again in the background and serves calls meanwhile. By default a
 // server is not discoverable.
 func WithDiscovery(opts ...presence.Option) ServerOption {
-	return serverOption(func(c *serverConfig) error {
+	return forServer(func(c *serverConfig) error {
 		if c.discovery == nil {
 			c.discovery = &discoveryConfig{topic: bus.TopicSpec{Name: discoverywire.DefaultTopic, Partitions: 1}}
 		}
@@ -77,7 +77,7 @@ func WithDiscovery(opts ...presence.Option) ServerOption {
 // WithDiscoveryTopic is [WithDiscovery] with another discovery topic. discovery.Filter must
 // name the same topic. An empty name means "trunkline.discovery", and 0 partitions mean 1.
 func WithDiscoveryTopic(spec bus.TopicSpec) ServerOption {
-	return serverOption(func(c *serverConfig) error {
+	return forServer(func(c *serverConfig) error {
 		spec.Name = cmp.Or(spec.Name, discoverywire.DefaultTopic)
 		spec.Partitions = cmp.Or(spec.Partitions, 1)
 		if c.discovery == nil {
@@ -114,7 +114,7 @@ func (s *Server) startDiscovery(topic string) error {
 			d.name = "unnamed"
 		}
 	}
-	inner, err := NewServer(s.bus, WithBroadcast(), WithInstance(s.id), WithReplayCache(0, 0), Concurrency(4), WithWire(s.cfg.wire),
+	inner, err := NewServer(s.bus, bus.NoGroup(), bus.Concurrency(4), WithInstance(s.id), WithReplayCache(0, 0), WithWire(s.cfg.wire),
 		WithLogger(s.cfg.logger), WithAllowedReplyTopics(s.cfg.allowReplyTo))
 	if err != nil {
 		return err

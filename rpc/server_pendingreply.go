@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/internal/replay"
 )
 
-// pendingReply is a reply that is being published, and the delivery that its outcome
+// pendingReply is a reply that is being published, and the item that its outcome
 // settles. It is reused when its outcome has arrived.
 //
 // It has one owner at a time. The first is the goroutine of the handler. With
@@ -22,7 +22,7 @@ type pendingReply struct {
 	frame     frame.Frame
 	record    *bus.Record
 	published func(bus.Outcome) // handleOutcome, bound once
-	item      *delivery.Item    // of the request; nil without settleLater
+	item      *delivery.Item    // of the request
 	request   *frame.Frame
 	reply     *replay.Reply
 	state     atomic.Int32
@@ -118,8 +118,8 @@ func (w *pendingReplies) remove(p *pendingReply) {
 	delete(w.waiting, p)
 }
 
-// end abandons the replies that wait, and all further ones. It returns the deliveries of
-// their requests.
+// end abandons the replies that wait, and all further ones. It returns the items of their
+// requests.
 func (w *pendingReplies) end() (abandoned []*delivery.Item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,14 +11,14 @@ import (
 	"github.com/trunkline/trunkline/rpc/internal/replay"
 )
 
-// reply sends the reply r to the request f, which d delivered. It returns the result of the
-// delivery, or delivery.ErrLater if that is known only when the outcome of publishing the reply has
-// arrived. No goroutine waits for that outcome.
+// reply sends the reply r to the request f. It returns the result of the delivery, or
+// delivery.ErrLater if the outcome of publishing the reply will settle the item. No goroutine
+// waits for that outcome. If it is nil, reply waits for the outcome.
 func (s *Server) reply(it *delivery.Item, f *frame.Frame, r *replay.Reply) error {
 	switch {
 	case f.ReplyTo == "" || r.Declined:
 		return s.finish(f, r, nil)
-	case !s.settleLater:
+	case it == nil:
 		return s.finish(f, r, s.publish(f, r))
 	}
 	p := s.newPendingReply()
@@ -53,7 +53,7 @@ func (s *Server) finish(f *frame.Frame, r *replay.Reply, outcome error) error {
 	if err := s.handleOutcome(f, r, outcome); err != nil {
 		return err
 	}
-	if r.DeadLetter != nil && s.cfg.deadLetter != "" {
+	if r.DeadLetter != nil && s.subscription.deadLetters {
 		return bus.DeadLetter(r.DeadLetter)
 	}
 	return nil

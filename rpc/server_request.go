@@ -15,8 +15,9 @@ import (
 )
 
 // deliver answers one request. It acknowledges the request, now or later, only when the
-// transport's log has the reply, or if there will never be one. slots bounds the requests
-// of the topic that are worked on at once.
+// transport's log has the reply, or if there will never be one. it is nil if the result of
+// deliver settles the delivery. slots bounds the requests of the topic that are worked on
+// at once.
 func (s *Server) deliver(ctx context.Context, d *bus.Delivery, it *delivery.Item, slots chan struct{}) error {
 	s.counters.requests.Add(1)
 	x := &exchange{}
@@ -83,7 +84,7 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, it *delivery.Item
 
 // acquire waits for a slot. Its error says why the request must not be run.
 func (s *Server) acquire(ctx context.Context, slots chan struct{}) error {
-	if s.cfg.atMostOnce && ctx.Err() != nil { // it is acknowledged, so no other server gets it
+	if s.subscription.atMostOnce && ctx.Err() != nil { // it is acknowledged, so no other server gets it
 		return context.Cause(ctx)
 	}
 	select {
@@ -118,12 +119,12 @@ func (s *Server) handleNotBegun(f *frame.Frame, why error) error {
 // for the reason why. Otherwise the transport redelivers the request.
 func (s *Server) answersUnfinished(why error) bool {
 	switch {
-	case s.cfg.atMostOnce:
+	case s.subscription.atMostOnce:
 		return true
 	case why == nil || !s.isStopping() || bus.CodeOf(why) == bus.CodeRevoked:
 		return false
 	default:
-		return !s.cfg.leaveOnShutdown || !s.canRedeliver()
+		return !s.cfg.leaveOnShutdown || !s.subscription.canRedeliver
 	}
 }
 
@@ -143,7 +144,7 @@ func (s *Server) handleUndecodable(d *bus.Delivery, f *frame.Frame, err error) e
 			return err
 		}
 	}
-	if s.cfg.deadLetter != "" {
+	if s.subscription.deadLetters {
 		return bus.DeadLetter(err)
 	}
 	return nil

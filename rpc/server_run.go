@@ -45,7 +45,7 @@ func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *met
 	}
 	if claim.Err() != nil {
 		why := context.Cause(claim)
-		if f.ReplyTo == "" && !s.cfg.atMostOnce || !s.answersUnfinished(why) {
+		if f.ReplyTo == "" && !s.subscription.atMostOnce || !s.answersUnfinished(why) {
 			return nil, why
 		}
 		err = newError(codes.Unavailable, "the handler was interrupted, because the server is shutting down or has lost the request's partition: "+CodeOf(err).String(), nil)

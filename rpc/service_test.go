@@ -98,7 +98,7 @@ func TestUndecodableBodyIsADeadLetter(t *testing.T) {
 		require.NoError(w, err)
 		require.NoError(w, sub.Ready(w.ctx))
 		w.Cleanup(func() { require.NoError(w, sub.Shutdown(w.ctx)) })
-		s := w.server(rpc.DeadLetterTopic(dead))
+		s := w.server(bus.DeadLetterTopic(dead))
 		handle(w, s, "double", double)
 		handle(w, s, "refuse", func(context.Context, *number) (*number, error) {
 			return nil, status.Error(codes.InvalidArgument, "odd")

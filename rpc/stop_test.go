@@ -24,7 +24,7 @@ import (
 func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
-		opts := []rpc.ServerOption{rpc.Concurrency(2), rpc.Window(20)}
+		opts := []rpc.ServerOption{bus.Concurrency(2), bus.Window(20)}
 		if !w.bus.Capabilities().Redelivery {
 			opts = append(opts, rpc.WithLeaveOnShutdown()) // there is nobody to leave it to
 		}
@@ -84,7 +84,7 @@ func TestLeaveOnStop(t *testing.T) {
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
 	serve := func() (*rpc.Server, chan struct{}, chan struct{}) {
-		s := w.server(rpc.Concurrency(1), rpc.WithLeaveOnShutdown())
+		s := w.server(bus.Concurrency(1), rpc.WithLeaveOnShutdown())
 		begun, release := make(chan struct{}, 20), make(chan struct{})
 		handle(w, s, "slow", func(_ context.Context, n *number) (*number, error) {
 			begun <- struct{}{}
@@ -141,7 +141,7 @@ func TestServerStoppedUnderLoad(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 4)
 		start := func() *rpc.Server {
-			s := w.server(rpc.Concurrency(4))
+			s := w.server(bus.Concurrency(4))
 			handle(w, s, "double", double)
 			w.start(s, topic)
 			return s
@@ -190,7 +190,7 @@ func TestAtMostOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		opts []rpc.ServerOption
 		runs int64
-	}{"at most once": {[]rpc.ServerOption{rpc.AtMostOnce()}, 1}, "at least once": {nil, 2}} {
+	}{"at most once": {[]rpc.ServerOption{bus.AtMostOnce()}, 1}, "at least once": {nil, 2}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -241,7 +241,7 @@ func TestAtMostOnce(t *testing.T) {
 func TestAtMostOnceEverywhere(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 2)
-		s := w.server(rpc.AtMostOnce())
+		s := w.server(bus.AtMostOnce())
 		handle(w, s, "double", double)
 		w.start(s, topic)
 		c := w.client()

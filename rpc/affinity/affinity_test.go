@@ -27,7 +27,7 @@ func members(n int) []string {
 }
 
 func table(t testing.TB, members []string, opts ...affinity.Option) *affinity.Table {
-	tb, err := affinity.New(members, opts...)
+	tb, err := affinity.NewTable(members, opts...)
 	require.NoError(t, err)
 	return tb
 }
@@ -101,11 +101,11 @@ func TestProperties(t *testing.T) {
 		ms := rapid.SliceOfN(rapid.String(), 1, 40).Draw(t, "members")
 		load := rapid.Float64Range(1, 3).Draw(t, "load")
 		partitions := rapid.IntRange(1, 3000).Draw(t, "partitions")
-		tb, err := affinity.New(ms, affinity.Load(load), affinity.Partitions(partitions))
+		tb, err := affinity.NewTable(ms, affinity.WithLoad(load), affinity.WithPartitions(partitions))
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, _ := affinity.New(rapid.Permutation(ms).Draw(t, "order"), affinity.Load(load), affinity.Partitions(partitions))
+		other, _ := affinity.NewTable(rapid.Permutation(ms).Draw(t, "order"), affinity.WithLoad(load), affinity.WithPartitions(partitions))
 		key := rapid.String().Draw(t, "key")
 		if tb.Member(key) != other.Member(key) || tb.Moved(other) != 0 {
 			t.Fatal("the order of the members changes the answer")
@@ -133,8 +133,8 @@ func TestEdges(t *testing.T) {
 	require.Empty(t, none.Member("k"))
 	require.Empty(t, none.Loads())
 	require.Equal(t, 1.0, none.Moved(table(t, members(1))))
-	for _, o := range []affinity.Option{affinity.Partitions(0), affinity.Partitions(1 << 20), affinity.Load(0.9), affinity.Load(math.NaN()), affinity.Load(math.Inf(1))} {
-		_, err := affinity.New(members(1), o)
+	for _, o := range []affinity.Option{affinity.WithPartitions(0), affinity.WithPartitions(1 << 20), affinity.WithLoad(0.9), affinity.WithLoad(math.NaN()), affinity.WithLoad(math.Inf(1))} {
+		_, err := affinity.NewTable(members(1), o)
 		require.Error(t, err)
 		_, err = affinity.NewRouter(nil, "s", o)
 		require.Error(t, err)

@@ -11,29 +11,29 @@ import (
 	"github.com/trunkline/trunkline/rpc/presence"
 )
 
-// Topic returns the name of the topic that one instance of a service serves.
+// Topic returns the name of the topic that an instance of a service has to itself.
 func Topic(service, instance string) string { return service + "." + instance }
 
-// Router finds the instance of a service, among those that are there, that a key
-// belongs to. All methods are safe for concurrent use.
+// Router assigns keys to the running instances of a service. All methods are safe for
+// concurrent use.
 type Router struct {
 	watcher *presence.Watcher
 	service string
 	cfg     config
 
 	mu      sync.Mutex
-	changed <-chan struct{} // of the watcher, got before table was made
+	changed <-chan struct{} // of the watcher, read before table was made
 	table   *Table
 }
 
-// NewRouter returns a router for the instances of service that w knows of and that
-// serve the [Topic] of their own. The watcher stays the caller's, who waits for its
-// Ready, and closes it when the router is not used any more.
+// NewRouter returns a router for the instances of service that w lists and that serve their
+// own [Topic]. The router does not own w: the caller waits until w is ready, and closes it
+// when the router is no longer used.
 func NewRouter(w *presence.Watcher, service string, opts ...Option) (*Router, error) {
 	if w == nil || service == "" {
-		return nil, errors.New("affinity: the watcher is nil, or the service has no name")
+		return nil, errors.New("affinity: NewRouter: the watcher must not be nil, and the service must have a name")
 	}
-	r := &Router{watcher: w, service: service, cfg: config{partitions: 1117, load: 1.1}}
+	r := &Router{watcher: w, service: service, cfg: defaultConfig()}
 	for _, o := range opts {
 		if err := o(&r.cfg); err != nil {
 			return nil, err
@@ -42,7 +42,7 @@ func NewRouter(w *presence.Watcher, service string, opts ...Option) (*Router, er
 	return r, nil
 }
 
-// Table returns the table of the instances that are known now.
+// Table returns the table of the instances that the watcher lists now.
 func (r *Router) Table() *Table {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,7 +53,7 @@ func (r *Router) Table() *Table {
 			return r.table
 		}
 	}
-	r.changed = r.watcher.Changed() // before asking: what changes later is seen next time
+	r.changed = r.watcher.Changed() // before the list is read, so that no change is missed
 	var ids []string
 	for _, i := range r.watcher.Instances(r.service) {
 		if slices.Contains(i.Topics, Topic(i.Service, i.ID)) {
@@ -66,18 +66,18 @@ func (r *Router) Table() *Table {
 	return r.table
 }
 
-// Instance returns the id of the instance that key belongs to now. It fails with
-// codes.Unavailable when none is known.
+// Instance returns the id of the instance that key is assigned to now. It returns an error
+// with codes.Unavailable if there is none.
 func (r *Router) Instance(key string) (string, error) {
 	id := r.Table().Member(key)
 	if id == "" {
-		return "", rpc.NewError(codes.Unavailable, errors.New("no instance of "+r.service+" is known that serves a topic of its own"))
+		return "", rpc.NewError(codes.Unavailable, errors.New("affinity: no instance of "+r.service+" with a topic of its own is running"))
 	}
 	return id, nil
 }
 
-// Topic returns the topic of the instance that key belongs to now. It fails with
-// codes.Unavailable when none is known.
+// Topic returns the topic of the instance that key is assigned to now. It returns an error
+// with codes.Unavailable if there is none.
 func (r *Router) Topic(key string) (string, error) {
 	id, err := r.Instance(key)
 	if err != nil {

@@ -1,12 +1,12 @@
 package affinity
 
 import (
-	"errors"
+	"fmt"
 	"math"
 	"slices"
 )
 
-// Option configures a Table.
+// Option configures a [Table] or the tables of a [Router].
 type Option func(*config) error
 
 type config struct {
@@ -14,42 +14,46 @@ type config struct {
 	load       float64
 }
 
-// Partitions sets how many partitions a table has: the more, the evener is the load,
-// and the longer it takes to make. All callers must use the same. From 1 to 65,536;
-// default 1117.
-func Partitions(n int) Option {
+const maxPartitions = 1 << 16
+
+func defaultConfig() config { return config{partitions: 1117, load: 1.1} }
+
+// WithPartitions sets the number of partitions of a table, from 1 to 65,536. More partitions
+// distribute the load more evenly, and make a table slower to compute. All callers must use
+// the same number. The default is 1117.
+func WithPartitions(n int) Option {
 	return func(c *config) error {
-		if n < 1 || n > 1<<16 {
-			return errors.New("affinity: the number of partitions is not from 1 to 65536")
+		if n < 1 || n > maxPartitions {
+			return fmt.Errorf("affinity: WithPartitions: must be from 1 to %d, got %d", maxPartitions, n)
 		}
 		c.partitions = n
 		return nil
 	}
 }
 
-// Load bounds the partitions of a member, as a multiple of the mean, rounded up. Less
-// is evener, and moves more when members come and go. All callers must use the same.
-// From 1; default 1.1.
-func Load(factor float64) Option {
+// WithLoad bounds the partitions of a member, as a multiple of the mean, rounded up. It must
+// be at least 1. A smaller bound distributes the load more evenly, and moves more keys when
+// members join or leave. All callers must use the same bound. The default is 1.1.
+func WithLoad(factor float64) Option {
 	return func(c *config) error {
-		if !(factor >= 1) || math.IsInf(factor, 0) {
-			return errors.New("affinity: the load is less than 1")
+		if !(factor >= 1) || math.IsInf(factor, 0) { // the comparison is false for NaN
+			return fmt.Errorf("affinity: WithLoad: must be at least 1, got %v", factor)
 		}
 		c.load = factor
 		return nil
 	}
 }
 
-// Table maps keys to members. It does not change, and is safe for concurrent use.
+// Table assigns keys to members. It is immutable and safe for concurrent use.
 type Table struct {
 	members []string // sorted
 	owner   []int32  // by partition: an index into members
 }
 
-// New returns the table of these members, in whatever order, twice or once. None is
-// valid: then keys have no member.
-func New(members []string, opts ...Option) (*Table, error) {
-	c := config{partitions: 1117, load: 1.1}
+// NewTable returns the table of these members. Their order and repetitions do not matter. Without
+// members, keys have no member.
+func NewTable(members []string, opts ...Option) (*Table, error) {
+	c := defaultConfig()
 	for _, o := range opts {
 		if err := o(&c); err != nil {
 			return nil, err
@@ -66,15 +70,15 @@ func (c *config) table(members []string) *Table {
 		return t
 	}
 	hashes := make([]uint64, len(t.members))
-	room := make([]int, len(t.members))
+	free := make([]int, len(t.members)) // partitions until the member is full
 	most := min(c.partitions, int(math.Ceil(float64(c.partitions)/float64(len(t.members))*c.load)))
 	for i, m := range t.members {
-		hashes[i], room[i] = hash(m), most
+		hashes[i], free[i] = hash(m), most
 	}
 	for p := range t.owner {
 		salt, best, high := mix(uint64(p)+1), -1, uint64(0)
 		for i, h := range hashes {
-			if room[i] == 0 {
+			if free[i] == 0 {
 				continue
 			}
 			if s := mix(h ^ salt); best < 0 || s > high {
@@ -82,12 +86,12 @@ func (c *config) table(members []string) *Table {
 			}
 		}
 		t.owner[p] = int32(best)
-		room[best]--
+		free[best]--
 	}
 	return t
 }
 
-// Member returns the member that key belongs to, "" when there are none.
+// Member returns the member of key, or "" if the table has no members.
 func (t *Table) Member(key string) string {
 	if len(t.members) == 0 {
 		return ""
@@ -95,13 +99,13 @@ func (t *Table) Member(key string) string {
 	return t.members[t.owner[t.Partition(key)]]
 }
 
-// Partition returns the partition that key belongs to, whatever the members.
+// Partition returns the partition of key. It does not depend on the members.
 func (t *Table) Partition(key string) int { return int(mix(hash(key)) % uint64(len(t.owner))) }
 
 // Members returns the members, sorted.
 func (t *Table) Members() []string { return slices.Clone(t.members) }
 
-// Loads returns how many partitions each member has, in the order of Members.
+// Loads returns the number of partitions of each member, in the order of Members.
 func (t *Table) Loads() []int {
 	loads := make([]int, len(t.members))
 	if len(loads) > 0 {
@@ -112,9 +116,9 @@ func (t *Table) Loads() []int {
 	return loads
 }
 
-// Moved returns the share of the partitions, from 0 to 1, whose member is another one
-// in the table to. It is 1 when the tables have different numbers of partitions, or
-// one of them has no members.
+// Moved returns the share of the partitions, from 0 to 1, that belong to another member in
+// the table to. It is 1 if the tables have different numbers of partitions, or if one of
+// them has no members.
 func (t *Table) Moved(to *Table) float64 {
 	if len(t.owner) != len(to.owner) || len(t.members) == 0 || len(to.members) == 0 {
 		return 1
@@ -128,7 +132,7 @@ func (t *Table) Moved(to *Table) float64 {
 	return float64(moved) / float64(len(t.owner))
 }
 
-// hash is FNV-1a. A seeded hash would differ from process to process.
+// hash is FNV-1a. It has no seed, because all processes must compute the same tables.
 func hash(s string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {
@@ -137,7 +141,7 @@ func hash(s string) uint64 {
 	return h
 }
 
-// mix spreads what differs in few bits: the finalizer of MurmurHash3.
+// mix is the finalizer of MurmurHash3. It spreads differences in few bits over all bits.
 func mix(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd

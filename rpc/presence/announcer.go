@@ -35,12 +35,12 @@ type Announcer struct {
 // background, and tries again while the broker is unavailable. It returns an error if i
 // exceeds a bound.
 func NewAnnouncer(b *bus.Bus, i Instance, opts ...Option) (*Announcer, error) {
-	cfg, err := configure(opts)
-	if err != nil {
-		return nil, err
-	}
 	if b == nil {
 		return nil, errors.New("presence: NewAnnouncer: the bus must not be nil")
+	}
+	cfg, err := configure(b, opts)
+	if err != nil {
+		return nil, err
 	}
 	if i.Started.IsZero() {
 		i.Started = time.Now()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/internal/seam"
 )
 
 // DefaultTopic is the topic of the announcements.
@@ -31,8 +32,8 @@ const (
 	maxInterval     = 10 * time.Minute
 )
 
-func configure(opts []Option) (*config, error) {
-	c := &config{spec: bus.TopicSpec{Name: DefaultTopic, Partitions: 1}, interval: defaultInterval, logger: slog.Default()}
+func configure(b *bus.Bus, opts []Option) (*config, error) {
+	c := &config{spec: bus.TopicSpec{Name: DefaultTopic, Partitions: 1}, interval: defaultInterval, logger: seam.Of(b).Logger()}
 	for _, o := range opts {
 		if err := o(c); err != nil {
 			return nil, err
@@ -68,7 +69,7 @@ func WithInterval(d time.Duration) Option {
 }
 
 // WithLogger sets the logger for the errors that prevent announcements from being published
-// or read. The default is slog.Default().
+// or read. The default is the logger of the bus.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {

@@ -48,12 +48,12 @@ type member struct {
 // NewWatcher starts to watch the announcements on b. The watcher does not own b: close the
 // watcher first. NewWatcher does not wait for a broker; Ready does.
 func NewWatcher(b *bus.Bus, opts ...Option) (*Watcher, error) {
-	cfg, err := configure(opts)
-	if err != nil {
-		return nil, err
-	}
 	if b == nil {
 		return nil, errors.New("presence: NewWatcher: the bus must not be nil")
+	}
+	cfg, err := configure(b, opts)
+	if err != nil {
+		return nil, err
 	}
 	w := &Watcher{bus: b, cfg: cfg, ended: make(chan struct{}), changed: make(chan struct{}),
 		members: map[string]*member{}, serving: map[string]int{}}

@@ -1,27 +1,37 @@
-// Package rpcotel traces and measures calls with OpenTelemetry.
+// Package rpcotel traces and measures calls of package rpc with OpenTelemetry.
 //
 //	c, err := rpc.NewClient(b, rpc.WithInterceptors(rpcotel.Client()))
 //	s, err := rpc.NewServer(b, rpc.WithInterceptors(rpcotel.Server()))
 //
-// A call is a client span "<topic>/<method>", a child of the span in the caller's
-// context, around all of its attempts. Its trace context travels in the request's
-// metadata, in the form of the propagator (W3C's traceparent and tracestate by default).
-// The handler runs under a server span that is a child of it, or of the bus's consumer
-// span where package busotel traces deliveries too. The handler's context carries the
-// server span, so the calls it makes go on with the trace.
+// # Spans
 //
-// Both sides measure durations, in seconds, as the histograms rpc.client.call.duration
-// and rpc.server.call.duration.
+// The client makes a client span "<topic>/<method>" for each call, around all attempts. It
+// is a child of the span in the context of the caller. The trace context travels in the
+// metadata of the request, in the format of the propagator: by default W3C trace context,
+// traceparent and tracestate.
 //
-// Attributes: rpc.system.name "trunkline", rpc.service (the topic), rpc.method,
-// rpc.response.status_code (the gRPC code's name); on server spans also
-// trunkline.rpc.caller and trunkline.rpc.attempt. A span fails with what the caller of a
-// client has to know, and on a server with what is the server's fault. Keys, bodies,
-// other metadata, and the texts of errors from the other side are not recorded. The
-// topic and the method of a call are label values: don't make them out of user input.
+// The server makes a server span for each run of a handler. Its parent is the span of the
+// client, or the consumer span of package busotel if that traces deliveries too. The context
+// of the handler has the server span, so calls that the handler makes belong to the same
+// trace.
 //
-// The zero options use the global providers: nothing is recorded before the program
-// sets one.
+// # Metrics
+//
+// The histograms rpc.client.call.duration and rpc.server.call.duration measure durations in
+// seconds.
+//
+// # Attributes
+//
+// rpc.system.name is "trunkline", rpc.service is the topic, rpc.method the method, and
+// rpc.response.status_code the name of the gRPC code. Server spans also have
+// trunkline.rpc.caller and trunkline.rpc.attempt. A client span has the status Error if the
+// call failed, and a server span if the error is the fault of the server. Keys, bodies, other
+// metadata, and the texts of errors from the other side are not recorded.
+//
+// # What it does not do
+//
+// It does not bound the number of different topics and methods, which are label values of
+// the metrics: do not derive them from user input.
 package rpcotel
 
 import (
@@ -42,7 +52,7 @@ import (
 
 const scope = "github.com/trunkline/trunkline/rpc/rpcotel"
 
-// Option configures the interceptors.
+// Option configures [Client] and [Server].
 type Option func(*options)
 
 type options struct {
@@ -51,19 +61,19 @@ type options struct {
 	propagator propagation.TextMapPropagator
 }
 
-// WithTracerProvider sets where spans go. Default: the global provider.
+// WithTracerProvider sets the provider of tracers. The default is the global provider.
 func WithTracerProvider(p trace.TracerProvider) Option { return func(o *options) { o.tracers = p } }
 
-// WithMeterProvider sets where measurements go. Default: the global provider.
+// WithMeterProvider sets the provider of meters. The default is the global provider.
 func WithMeterProvider(p metric.MeterProvider) Option { return func(o *options) { o.meters = p } }
 
-// WithPropagator sets the form of the trace context in metadata. Default: W3C trace
-// context.
+// WithPropagator sets the format of the trace context in the metadata. The default is W3C
+// trace context.
 func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(o *options) { o.propagator = p }
 }
 
-// side is one side's interceptor.
+// side is what the interceptors of clients and servers have in common.
 type side struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
@@ -78,14 +88,14 @@ func newSide(opts []Option, name, description string) *side {
 	duration, err := o.meters.Meter(scope).Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
 		metric.WithExplicitBucketBoundaries(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
 	if err != nil {
-		otel.Handle(err) // duration is a no-op then
+		otel.Handle(err) // nothing is measured then
 	}
 	return &side{o.tracers.Tracer(scope), o.propagator, duration}
 }
 
-// Client returns the interceptor of a client.
+// Client returns the interceptor for clients.
 func Client(opts ...Option) rpc.Interceptor {
-	c := newSide(opts, "rpc.client.call.duration", "Time from the beginning of a call to its end, all attempts included.")
+	c := newSide(opts, "rpc.client.call.duration", "Duration of a call, all attempts included.")
 	return func(next rpc.Func) rpc.Func {
 		return func(ctx context.Context, req *rpc.Request) (*rpc.Response, error) {
 			attrs := attributes(req)
@@ -96,7 +106,7 @@ func Client(opts ...Option) rpc.Interceptor {
 			req.Metadata = metadata
 			begun, ended := time.Now(), false
 			defer func() {
-				if !ended { // a panic goes on from here
+				if !ended { // next has panicked
 					c.end(ctx, span, attrs, begun, codes.Unknown, true)
 				}
 			}()
@@ -112,9 +122,9 @@ func Client(opts ...Option) rpc.Interceptor {
 	}
 }
 
-// Server returns the interceptor of a server.
+// Server returns the interceptor for servers.
 func Server(opts ...Option) rpc.Interceptor {
-	s := newSide(opts, "rpc.server.call.duration", "Time a handler ran.")
+	s := newSide(opts, "rpc.server.call.duration", "Duration of a handler.")
 	return func(next rpc.Func) rpc.Func {
 		return func(ctx context.Context, req *rpc.Request) (*rpc.Response, error) {
 			attrs := attributes(req)
@@ -161,7 +171,8 @@ func (s *side) end(ctx context.Context, span trace.Span, attrs []attribute.KeyVa
 	}
 }
 
-// serverFault says whether an error is the server's, as the conventions for gRPC have it.
+// serverFault reports whether a code is the fault of the server, according to the semantic
+// conventions for gRPC.
 func serverFault(c codes.Code) bool {
 	switch c {
 	case codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss:

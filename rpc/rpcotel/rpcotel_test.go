@@ -48,7 +48,7 @@ func TestTraceAndMeasure(t *testing.T) {
 	c, err := rpc.NewClient(b, rpc.WithInterceptors(rpcotel.Client(opts...)))
 	require.NoError(t, err)
 	defer c.Close()
-	s, err := rpc.NewServer(b, rpc.WithInterceptors(rpcotel.Server(opts...)), rpc.Unordered())
+	s, err := rpc.NewServer(b, rpc.WithInterceptors(rpcotel.Server(opts...)), bus.Unordered())
 	require.NoError(t, err)
 	require.NoError(t, rpc.Handle(s, "outer", func(ctx context.Context, r *text) (*text, error) {
 		return rpc.Call[text](ctx, c, "greeter", "inner", r)

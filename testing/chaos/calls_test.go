@@ -186,7 +186,7 @@ func newExchange(t *testing.T) *exchange {
 		return b
 	}
 	var err error
-	x.server, err = rpc.NewServer(newBus("server"), rpc.Concurrency(pendingCalls), rpc.WithLogger(logger))
+	x.server, err = rpc.NewServer(newBus("server"), bus.Concurrency(pendingCalls), rpc.WithLogger(logger))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext(t)
