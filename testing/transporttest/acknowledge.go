@@ -12,28 +12,31 @@ import (
 )
 
 var acknowledgeScenarios = []scenario{
-	{name: "NackIsDeliveredAgainAfterABackoff", run: nackBackoff},
-	{name: "HandlerPanicIsANack", run: panicIsNack},
-	{name: "HandlersControl", run: control},
-	{name: "OnlyTheAcknowledgedPrefixIsCommitted", needs: needs{needGroups, needReplay, needRedelivery, needWindow}, run: prefix},
-	{name: "AckThenCloseIsNotRedelivered", needs: needs{needGroups, needReplay, needRedelivery}, run: ackThenClose},
-	{name: "CrashRedeliversWhatWasNotCommitted", needs: needs{needGroups, needReplay, needRedelivery, needCrash}, run: crash},
+	{name: "NackedMessageIsRedeliveredAfterBackoff", run: nackBackoff},
+	{name: "HandlerPanicIsTreatedAsNack", run: panicIsNack},
+	{name: "DropRetryAfterAndStopAreObeyed", run: control},
+	{name: "OnlyAcknowledgedPrefixIsCommitted", needs: requirements{needGroups, needReplay, needRedelivery, needWindow}, run: prefix},
+	{name: "AcknowledgedMessageIsNotRedeliveredAfterClose", needs: requirements{needGroups, needReplay, needRedelivery}, run: ackThenClose},
+	{name: "CrashRedeliversExactlyWhatWasNotCommitted", needs: requirements{needGroups, needReplay, needRedelivery, needCrash}, run: crash},
 }
+
+// errNack is the error with which handlers nack.
+var errNack = errors.New("nacked by the suite")
 
 func nackBackoff(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	const lowest = 20 * time.Millisecond
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		got.add(d)
 		if number(d) == 0 && d.Attempt < 4 {
-			return errPlease
+			return errNack
 		}
 		return nil
 	}, bus.Backoff(lowest, 4*lowest))
 	e.publish(t, b, topic, numbered(0, 2, nil)...)
-	var tries []entry
+	var tries []delivery
 	for _, x := range got.count(t, e, 5) {
 		if x.number == 0 {
 			tries = append(tries, x)
@@ -49,18 +52,18 @@ func nackBackoff(t *testing.T, e *env) {
 		}
 	}
 	if e.caps.Ordered {
-		require.Equal(t, []int{0, 0, 0, 0, 1}, got.numbers(), "what is ordered after it waits")
+		require.Equal(t, []int{0, 0, 0, 0, 1}, got.numbers(), "the next message waits until the nacked one is acknowledged")
 	}
 }
 
 func panicIsNack(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	s := e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		got.add(d)
 		if d.Attempt == 1 {
-			panic("a handler's bug")
+			panic("panic of a handler, thrown by the suite")
 		}
 		return nil
 	})
@@ -75,7 +78,7 @@ func control(t *testing.T, e *env) {
 	topic := e.topic(t, b, 1)
 	cause := errors.New("the disk is full")
 	const pause = 30 * time.Millisecond
-	got := newLog()
+	got := newRecorder()
 	s := e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		got.add(d)
 		switch number(d) {
@@ -91,18 +94,17 @@ func control(t *testing.T, e *env) {
 		}
 	})
 	e.publishing(t, b, topic, numbered(0, 2, nil)...)
-	entries := got.count(t, e, 3)
 	var retried []time.Time
-	for _, x := range entries {
+	for _, x := range got.count(t, e, 3) {
 		if x.number == 1 {
 			retried = append(retried, x.at)
 		}
 	}
 	require.Len(t, retried, 2)
 	require.GreaterOrEqual(t, retried[1].Sub(retried[0]), pause)
-	if !e.h.AckToPublish { // nobody would acknowledge it
+	if !e.h.PublishWaitsForAck { // the stopped subscription does not acknowledge message 2
 		e.publishing(t, b, topic, numbered(2, 1, nil)...)
-		e.awaits(t, s.Done(), "the handler stops the subscription")
+		await(t, e, s.Done(), "the handler stops the subscription")
 		require.ErrorIs(t, s.Err(), cause)
 	}
 }
@@ -111,7 +113,7 @@ func prefix(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	const n, stuck = 8, 2
-	acked := newLog()
+	acked := newRecorder()
 	s := e.consume(t, b, topic, func(ctx context.Context, d *bus.Delivery) error {
 		if number(d) == stuck {
 			<-ctx.Done()
@@ -124,16 +126,14 @@ func prefix(t *testing.T, e *env) {
 	acked.distinct(t, e, n-1)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	requireCode(t, bus.CodeDeadlineExceeded, s.Shutdown(ctx), "a drain that a handler holds up")
-	e.awaits(t, s.Done(), "the handler's context ends")
+	requireCode(t, bus.CodeDeadlineExceeded, s.Shutdown(ctx), "a drain that a handler blocks")
+	await(t, e, s.Done(), "the subscription ends")
 
-	again := newLog()
+	again := newRecorder()
 	e.consume(t, b, topic, again.handler, bus.Group(e.name("group")))
 	e.publish(t, b, topic, numbered(n, 1, nil)...)
-	entries := again.until(t, e, "the message after those", func(es []entry) bool {
-		return len(es) > 0 && es[len(es)-1].number == n
-	})
-	require.Equal(t, stuck, entries[0].number, "delivery goes on at the first that was not acknowledged")
+	deliveries := again.last(t, e, n)
+	require.Equal(t, stuck, deliveries[0].number, "delivery continues at the first unacknowledged message")
 }
 
 func ackThenClose(t *testing.T, e *env) {
@@ -143,22 +143,22 @@ func ackThenClose(t *testing.T, e *env) {
 		if topic == "" {
 			topic = e.topic(t, b, 1)
 		}
-		if round%2 == 0 { // through the channel
+		if round%2 == 0 { // through a channel
 			channel, err := b.Subscribe(t.Context(), topic)
 			require.NoError(t, err)
 			e.publish(t, b, topic, numbered(next, 1, nil)...)
 			m := e.receive(t, channel)
-			require.Equal(t, string(numbered(next, 1, nil)[0].Payload), string(m.Payload), "nothing is delivered again")
+			require.Equal(t, string(numbered(next, 1, nil)[0].Payload), string(m.Payload), "no message is redelivered")
 			m.Ack()
 		} else { // through a handler
-			got := newLog()
+			got := newRecorder()
 			s, err := b.Consume(t.Context(), topic, got.handler)
 			require.NoError(t, err)
 			e.publish(t, b, topic, numbered(next, 1, nil)...)
-			require.Equal(t, next, got.count(t, e, 1)[0].number, "nothing is delivered again")
+			require.Equal(t, next, got.count(t, e, 1)[0].number, "no message is redelivered")
 			e.close(t, s)
 		}
-		require.NoError(t, b.Close())
+		e.closeBus(t, b)
 		next++
 	}
 }
@@ -168,7 +168,7 @@ func crash(t *testing.T, e *env) {
 	b := e.busOver(t, tr, bus.WithSubscribeDefaults(bus.Group(e.name("group")), bus.CommitInterval(0)))
 	topic := e.topic(t, b, 1)
 	begun := make(chan struct{}, 1)
-	acked := newLog()
+	acked := newRecorder()
 	_ = e.consume(t, b, topic, func(ctx context.Context, d *bus.Delivery) error {
 		if number(d) < 3 {
 			acked.add(d)
@@ -183,12 +183,12 @@ func crash(t *testing.T, e *env) {
 	})
 	e.publish(t, b, topic, numbered(0, 5, nil)...)
 	acked.count(t, e, 3)
-	e.awaits(t, begun, "the handler of message 3")
+	await(t, e, begun, "the handler of message 3 begins")
 	e.h.Crash(t, tr)
 
-	heir := e.bus(t)
-	again := newLog()
-	e.consume(t, heir, topic, again.handler, bus.Group(e.name("group")))
+	successor := e.bus(t)
+	again := newRecorder()
+	e.consume(t, successor, topic, again.handler, bus.Group(e.name("group")))
 	again.distinct(t, e, 2)
-	require.Equal(t, []int{3, 4}, again.numbers(), "what was committed is not delivered again, the rest is")
+	require.Equal(t, []int{3, 4}, again.numbers(), "committed messages are not redelivered, the others are")
 }

@@ -14,11 +14,11 @@ import (
 )
 
 var batchScenarios = []scenario{
-	{name: "BatchesAreInOrderAndOneAtATime", needs: needs{needOrder, needWindow, needFreePublish}, run: batchOrder},
-	{name: "ABatchThatIsNotFullGetsOldEnough", run: batchAge},
-	{name: "BatchErrorBringsBackOnlyWhatItNames", needs: needs{needWindow, needFreePublish}, without: batchesOfOne, run: batchError},
-	{name: "ClosingLosesNothingOfABatch", needs: needs{needGroups, needReplay, needWindow, needRedelivery}, run: batchClose},
-	{name: "ARebalanceLosesNothingOfABatch", needs: append(needs{needOrder, needWindow, needRedelivery}, movable...), run: batchRebalance},
+	{name: "BatchesOfPartitionAreOrderedAndSequential", needs: requirements{needOrder, needWindow, needFreePublish}, run: batchOrder},
+	{name: "PartialBatchIsDeliveredAfterBatchAge", run: batchAge},
+	{name: "BatchErrorRedeliversOnlyNamedMessages", needs: requirements{needWindow, needFreePublish}, without: batchesOfOne, run: batchError},
+	{name: "CloseLosesNoMessageOfBatch", needs: requirements{needGroups, needReplay, needWindow, needRedelivery}, run: batchClose},
+	{name: "RebalanceLosesNoMessageOfBatch", needs: append(requirements{needOrder, needWindow, needRedelivery}, needMovable...), run: batchRebalance},
 }
 
 func (e *env) consumeBatches(t *testing.T, b *bus.Bus, topic string, h bus.BatchHandler, opts ...bus.SubscribeOption) *bus.Subscription {
@@ -29,54 +29,44 @@ func (e *env) consumeBatches(t *testing.T, b *bus.Bus, topic string, h bus.Batch
 	return s
 }
 
-func (l *log) batchHandler(_ context.Context, ds []*bus.Delivery) error {
-	for _, d := range ds {
-		l.add(d)
-	}
-	return nil
-}
-
 func batchOrder(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, partitions)
 	const n, size, keys = 400, 16, 8
 	var mu sync.Mutex
-	var faults []string
-	running, largest := map[int32]bool{}, 0
-	got := newLog()
+	running := map[int32]bool{}
+	got := newRecorder()
 	e.consumeBatches(t, b, topic, func(ctx context.Context, ds []*bus.Delivery) error {
 		p := ds[0].Record.Partition
 		mu.Lock()
 		if running[p] {
-			faults = append(faults, fmt.Sprintf("partition %d has two batches at once", p))
+			got.fault("two batches of partition %d run concurrently", p)
 		}
 		running[p] = true
-		largest = max(largest, len(ds))
+		mu.Unlock()
+		if len(ds) > size {
+			got.fault("a batch has %d messages, more than %d", len(ds), size)
+		}
 		for _, d := range ds {
 			if d.Record.Partition != p {
-				faults = append(faults, "a batch has messages of several partitions")
+				got.fault("a batch has messages of the partitions %d and %d", p, d.Record.Partition)
 			}
 		}
-		mu.Unlock()
 		defer func() {
 			mu.Lock()
 			defer mu.Unlock()
 			running[p] = false
 		}()
 		if number(ds[0])%5 == 0 && ds[0].Attempt == 1 {
-			return errPlease
+			return errNack
 		}
 		return got.batchHandler(ctx, ds)
 	}, bus.BatchSize(size), bus.BatchAge(5*time.Millisecond))
 	e.publishing(t, b, topic, numbered(0, n, func(i int) string { return fmt.Sprint("key-", i%keys) })...)
-	entries := got.count(t, e, n)
-	require.Len(t, entries, n, "each is acknowledged once")
-	mu.Lock()
-	require.Empty(t, faults)
-	require.LessOrEqual(t, largest, size)
-	mu.Unlock()
+	deliveries := got.count(t, e, n)
+	require.Len(t, deliveries, n, "each message is acknowledged once")
 	offsets, last := map[int32]int64{}, map[int]int{}
-	for _, x := range entries {
+	for _, x := range deliveries {
 		if previous, ok := offsets[x.record.Partition]; ok {
 			require.Greater(t, x.record.Offset, previous)
 		}
@@ -91,25 +81,25 @@ func batchOrder(t *testing.T, e *env) {
 func batchAge(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consumeBatches(t, b, topic, got.batchHandler, bus.BatchAge(10*time.Millisecond))
 	e.publishing(t, b, topic, numbered(0, 3, nil)...)
 	got.distinct(t, e, 3)
 }
 
-// batchesOfOne is what a transport has that hands out one message at a time.
+// batchesOfOne checks a transport that delivers one message at a time.
 func batchesOfOne(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	if !e.caps.DirectAck {
 		return
 	}
-	got := newLog()
+	got := newRecorder()
 	_, err := b.ConsumeBatches(t.Context(), topic, got.batchHandler, bus.BatchSize(2))
 	requireCode(t, bus.CodeUnsupported, err, "a batch of two")
 	e.consumeBatches(t, b, topic, func(ctx context.Context, ds []*bus.Delivery) error {
 		if len(ds) != 1 {
-			panic("a batch of more than one")
+			got.fault("a batch has %d messages, want 1", len(ds))
 		}
 		return got.batchHandler(ctx, ds)
 	}, bus.BatchAge(time.Hour))
@@ -121,13 +111,13 @@ func batchError(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	const n = 60
-	got, failed := newLog(), newLog()
+	got, failed := newRecorder(), newRecorder()
 	e.consumeBatches(t, b, topic, func(_ context.Context, ds []*bus.Delivery) error {
 		var some bus.BatchError
 		for i, d := range ds {
 			if number(d)%7 == 3 && d.Attempt < 3 {
 				failed.add(d)
-				some.Add(i, errPlease)
+				some.Add(i, errNack)
 				continue
 			}
 			got.add(d)
@@ -135,9 +125,9 @@ func batchError(t *testing.T, e *env) {
 		return some.Err()
 	}, bus.BatchSize(10), bus.BatchAge(5*time.Millisecond))
 	e.publishing(t, b, topic, numbered(0, n, nil)...)
-	entries := got.count(t, e, n)
-	require.ElementsMatch(t, sequence(0, n), got.numbers(), "each is acknowledged once")
-	for _, x := range entries {
+	deliveries := got.count(t, e, n)
+	require.ElementsMatch(t, sequence(0, n), got.numbers(), "each message is acknowledged once")
+	for _, x := range deliveries {
 		want := 1
 		if x.number%7 == 3 {
 			want = 3
@@ -152,14 +142,14 @@ func batchClose(t *testing.T, e *env) {
 	group := bus.Group(e.name("group"))
 	const n = 25
 	e.publish(t, b, topic, numbered(0, n, nil)...)
-	first, second := newLog(), newLog()
+	first, second := newRecorder(), newRecorder()
 	s := e.consumeBatches(t, b, topic, first.batchHandler, group, bus.BatchSize(10), bus.BatchAge(time.Hour))
-	first.count(t, e, 20) // the others are collected, or soon will be
+	first.count(t, e, 20) // the rest waits for a full batch
 	e.close(t, s)
 	e.publish(t, b, topic, numbered(n, 1, nil)...)
 	e.consumeBatches(t, b, topic, second.batchHandler, group, bus.BatchSize(10), bus.BatchAge(time.Millisecond))
-	second.until(t, e, "the last message", func(es []entry) bool { return len(es) > 0 && es[len(es)-1].number == n })
-	require.Equal(t, sequence(0, n+1), append(first.numbers(), second.numbers()...), "each is handled once, in order")
+	second.last(t, e, n)
+	require.Equal(t, sequence(0, n+1), append(first.numbers(), second.numbers()...), "each message is handled once, in order")
 }
 
 func batchRebalance(t *testing.T, e *env) {
@@ -168,15 +158,16 @@ func batchRebalance(t *testing.T, e *env) {
 	b := e.busOver(t, faults)
 	topic := e.topic(t, b, partitions)
 	const rounds, each = 5, 40
-	got := newLog()
+	got := newRecorder()
 	e.consumeBatches(t, b, topic, got.batchHandler, bus.Group(e.name("group")), bus.BatchSize(7), bus.BatchAge(20*time.Millisecond))
 	for round := range rounds {
 		e.publish(t, b, topic, numbered(round*each, each, func(i int) string { return fmt.Sprint("key-", i%8) })...)
 		require.NoError(t, faults.Rebalance(e.name("group"), topic))
 	}
-	entries := got.distinct(t, e, rounds*each)
+	deliveries := got.distinct(t, e, rounds*each)
+	// Among the first deliveries of the messages, no key has a gap.
 	seen, last := map[int]bool{}, map[int]int{}
-	for _, x := range entries { // by the first time that each is handled, no key has a gap
+	for _, x := range deliveries {
 		if seen[x.number] {
 			continue
 		}

@@ -3,6 +3,7 @@ package transporttest
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,20 +14,24 @@ import (
 )
 
 var closeScenarios = []scenario{
-	{name: "CloseWaitsForTheHandler", run: closeWaits},
-	{name: "CloseIsBounded", needs: needs{needFreePublish}, run: closeBounded},
-	{name: "HandlersPublishWhileTheBusDrains", run: publishWhileDraining},
-	{name: "CloseWithAnUnreadChannel", needs: needs{needFreePublish}, run: closeUnread},
-	{name: "CloseWhileWaitingForAnAck", needs: needs{needFreePublish}, run: closeUnacked},
-	{name: "EndOfContextStopsAtOnce", needs: needs{needFreePublish}, run: contextStops},
-	{name: "CloseEndsPublishersThatWait", needs: needs{needFreePublish}, run: closeWaitingPublishers},
-	{name: "OneSubscriptionClosesAlone", run: closeAlone},
+	{name: "CloseWaitsForRunningHandler", run: closeWaits},
+	{name: "CloseReturnsWhenItsContextEnds", needs: requirements{needFreePublish}, run: closeBounded},
+	{name: "HandlerCanPublishWhileBusCloses", run: publishWhileDraining},
+	{name: "CloseWithUnreadChannelReturns", needs: requirements{needFreePublish}, run: closeUnread},
+	{name: "ShutdownWithUnacknowledgedMessageIsBounded", needs: requirements{needFreePublish}, run: closeUnacked},
+	{name: "CloseRedeliversUnacknowledgedMessages", needs: requirements{needGroups, needReplay, needRedelivery, needFreePublish}, run: closeRedelivers},
+	{name: "ContextEndStopsSubscriptionWithoutDrain", needs: requirements{needFreePublish}, run: contextStops},
+	{name: "CloseEndsWaitingPublish", needs: requirements{needFreePublish}, run: closeWaitingPublishers},
+	{name: "ClosingSubscriptionLeavesOthersRunning", run: closeAlone},
 }
 
 func closeWaits(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	begun, release := make(chan struct{}, 1), make(chan struct{})
+	var once sync.Once
+	finish := func() { once.Do(func() { close(release) }) }
+	t.Cleanup(finish) // also if the scenario fails before it calls finish
 	var ended atomic.Bool
 	var ctxErr atomic.Value
 	s := e.consume(t, b, topic, func(ctx context.Context, _ *bus.Delivery) error {
@@ -39,15 +44,14 @@ func closeWaits(t *testing.T, e *env) {
 		return nil
 	})
 	e.publishing(t, b, topic, numbered(0, 1, nil)...)
-	e.awaits(t, begun, "the handler begins")
+	await(t, e, begun, "the handler begins")
 	closed := make(chan error, 1)
+	var early atomic.Bool
 	go func() {
-		ctx, cancel := e.patience(t)
+		ctx, cancel := e.context(t)
 		defer cancel()
 		err := s.Shutdown(ctx)
-		if !ended.Load() {
-			panic("Close returned while a handler ran")
-		}
+		early.Store(!ended.Load())
 		closed <- err
 	}()
 	select {
@@ -55,14 +59,10 @@ func closeWaits(t *testing.T, e *env) {
 		require.Fail(t, "the subscription ended while a handler ran")
 	default:
 	}
-	close(release)
-	select {
-	case err := <-closed:
-		require.NoError(t, err)
-	case <-time.After(e.h.Patience):
-		require.Fail(t, "Close did not return")
-	}
-	require.Nil(t, ctxErr.Load(), "a drain leaves the handler its context")
+	finish()
+	require.NoError(t, await(t, e, closed, "Close returns"))
+	require.False(t, early.Load(), "Close returned while a handler ran")
+	require.Nil(t, ctxErr.Load(), "a drain does not end the context of the handler")
 	require.NoError(t, s.Err())
 }
 
@@ -76,21 +76,24 @@ func closeBounded(t *testing.T, e *env) {
 		return context.Cause(ctx)
 	})
 	e.publish(t, b, topic, numbered(0, 1, nil)...)
-	e.awaits(t, begun, "the handler begins")
+	await(t, e, begun, "the handler begins")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	requireCode(t, bus.CodeDeadlineExceeded, s.Shutdown(ctx), "a drain that a handler holds up")
-	e.awaits(t, s.Done(), "the handler's context ends")
-	require.NoError(t, b.Close())
+	requireCode(t, bus.CodeDeadlineExceeded, s.Shutdown(ctx), "a drain that a handler blocks")
+	await(t, e, s.Done(), "the subscription ends")
+	e.closeBus(t, b)
 }
 
 func publishWhileDraining(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic, other := e.topic(t, b, 1), e.topic(t, b, 1)
 	watcher := e.bus(t)
-	seen := newLog()
+	seen := newRecorder()
 	e.consume(t, watcher, other, seen.handler)
 	begun, release := make(chan struct{}, 1), make(chan struct{})
+	var once sync.Once
+	finish := func() { once.Do(func() { close(release) }) }
+	t.Cleanup(finish) // also if the scenario fails before it calls finish
 	published := make(chan error, 1)
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		begun <- struct{}{}
@@ -99,48 +102,67 @@ func publishWhileDraining(t *testing.T, e *env) {
 		return nil
 	})
 	e.publishing(t, b, topic, numbered(7, 1, nil)...)
-	e.awaits(t, begun, "the handler begins")
+	await(t, e, begun, "the handler begins")
 	closed := make(chan error, 1)
 	go func() { closed <- b.Close() }()
-	close(release)
-	require.NoError(t, <-published)
-	require.NoError(t, <-closed)
+	finish()
+	require.NoError(t, await(t, e, published, "the handler has published"))
+	require.NoError(t, await(t, e, closed, "Close returns"))
 	require.Equal(t, 7, seen.count(t, e, 1)[0].number)
 }
 
 func closeUnread(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	ready := newLog()
+	ready := newRecorder()
 	e.consume(t, b, topic, ready.handler)
 	channel, err := b.Subscribe(context.WithoutCancel(t.Context()), topic)
 	require.NoError(t, err)
 	e.publish(t, b, topic, numbered(0, 10, nil)...)
 	ready.distinct(t, e, 10)
-	require.NoError(t, b.Close())
-	for range channel { // nobody read it; it must be closed
-	}
+	e.closeBus(t, b)
+	awaitClosed(t, e, channel, "the channel is closed")
 }
 
 func closeUnacked(t *testing.T, e *env) {
-	b, watch := e.watchedBus(t)
+	b, assigned := e.watchedBus(t)
 	topic := e.topic(t, b, 1)
 	channel, err := b.Subscribe(context.WithoutCancel(t.Context()), topic)
 	require.NoError(t, err)
-	e.awaits(t, watch, "the subscription is assigned")
+	await(t, e, assigned, "the subscription is assigned")
 	e.publish(t, b, topic, numbered(0, 2, nil)...)
 	m := e.receive(t, channel)
 	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	requireCode(t, bus.CodeDeadlineExceeded, b.Shutdown(short), "an unacknowledged message has the time that Close has")
-	e.awaits(t, m.Context().Done(), "the context of the message ends")
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		for range channel {
-		}
-	}()
-	e.awaits(t, closed, "the channel is closed")
+	requireCode(t, bus.CodeDeadlineExceeded, b.Shutdown(short), "Shutdown waits for the acknowledgement until its context ends")
+	await(t, e, m.Context().Done(), "the context of the message ends")
+	awaitClosed(t, e, channel, "the channel is closed")
+}
+
+// closeRedelivers closes a bus whose messages are acknowledged in part. The next member of the
+// group receives exactly the others.
+func closeRedelivers(t *testing.T, e *env) {
+	b := e.bus(t, bus.WithSubscribeDefaults(bus.Group(e.name("group"))))
+	topic := e.topic(t, b, 1)
+	channel, err := b.Subscribe(context.WithoutCancel(t.Context()), topic)
+	require.NoError(t, err)
+	e.publish(t, b, topic, numbered(0, 5, nil)...)
+	for range 2 {
+		require.True(t, e.receive(t, channel).Ack())
+	}
+	third := e.receive(t, channel)
+	require.Equal(t, "2", string(third.Payload))
+	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	requireCode(t, bus.CodeDeadlineExceeded, b.Shutdown(short), "a shutdown with an unacknowledged message")
+	awaitClosed(t, e, channel, "the channel is closed")
+
+	successor := e.bus(t)
+	again := newRecorder()
+	e.consume(t, successor, topic, again.handler, bus.Group(e.name("group")))
+	e.publish(t, successor, topic, numbered(5, 1, nil)...)
+	again.last(t, e, 5)
+	require.Equal(t, sequence(2, 4), again.numbers(), "the acknowledged messages are not redelivered, the others are")
 }
 
 func contextStops(t *testing.T, e *env) {
@@ -156,16 +178,16 @@ func contextStops(t *testing.T, e *env) {
 	require.NoError(t, err)
 	e.ready(t, s)
 	e.publish(t, b, topic, numbered(0, 1, nil)...)
-	e.awaits(t, begun, "the handler begins")
-	cancel(errPlease)
-	e.awaits(t, s.Done(), "the subscription ends")
-	require.ErrorIs(t, s.Err(), errPlease)
+	await(t, e, begun, "the handler begins")
+	cancel(errNack)
+	await(t, e, s.Done(), "the subscription ends")
+	require.ErrorIs(t, s.Err(), errNack)
 }
 
 func closeAlone(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	one, two := newLog(), newLog()
+	one, two := newRecorder(), newRecorder()
 	s := e.consume(t, b, topic, one.handler)
 	e.consume(t, b, topic, two.handler)
 	e.publish(t, b, topic, numbered(0, 1, nil)...)
@@ -177,8 +199,8 @@ func closeAlone(t *testing.T, e *env) {
 	require.Len(t, one.snapshot(), 1)
 }
 
-// closeWaitingPublishers has publishers wait, where publishing is bounded, for a
-// subscriber that belongs to another bus.
+// closeWaitingPublishers publishes more than the transport buffers, if it has a bound, to a
+// subscriber of another bus that handles nothing. The publisher waits until its bus is closed.
 func closeWaitingPublishers(t *testing.T, e *env) {
 	publisher, stalled := e.bus(t), e.bus(t)
 	topic := e.topic(t, publisher, 1)
@@ -197,17 +219,17 @@ func closeWaitingPublishers(t *testing.T, e *env) {
 	e.ready(t, s)
 	published := make(chan error, 1)
 	go func() { published <- publisher.Publish(topic, numbered(0, 5000, nil)...) }()
-	e.awaits(t, begun, "the handler begins")
-	require.NoError(t, publisher.Close())
-	if err := <-published; err != nil {
+	await(t, e, begun, "the handler begins")
+	e.closeBus(t, publisher)
+	if err := await(t, e, published, "Publish returns"); err != nil {
 		failed, ok := errors.AsType[*bus.PublishError](err)
 		require.True(t, ok, "%v", err)
 		for _, r := range failed.Outcomes {
 			if r.Err != nil {
-				requireCode(t, bus.CodeClosed, r.Err, "publishing that Close ended")
+				requireCode(t, bus.CodeClosed, r.Err, "a publish that Close ended")
 			}
 		}
 	}
 	cancel()
-	e.awaits(t, s.Done(), "the stalled subscription ends")
+	await(t, e, s.Done(), "the blocked subscription ends")
 }

@@ -13,14 +13,14 @@ import (
 )
 
 var deadLetterScenarios = []scenario{
-	{name: "DeadLetterKeepsTheMessageAndTellsTheCause", run: deadLetter},
-	{name: "DeadLetterWithoutATopicIsANack", run: deadLetterNowhere},
+	{name: "DeadLetterHasMessageOriginAndCause", run: deadLetter},
+	{name: "DeadLetterWithoutTopicIsTreatedAsNack", run: deadLetterNowhere},
 }
 
 func deadLetter(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic, letters := e.topic(t, b, 1), e.topic(t, b, 1)
-	dead, alive := newLog(), newLog()
+	dead, alive := newRecorder(), newRecorder()
 	e.consume(t, b, letters, dead.handler)
 	cause := &bus.Error{Code: bus.CodeInvalidArgument, Reason: "no such device"}
 	opts := []bus.SubscribeOption{bus.DeadLetterTopic(letters)}
@@ -51,7 +51,7 @@ func deadLetter(t *testing.T, e *env) {
 	for _, h := range letter.record.Headers {
 		headers[h.Key] = h.Value
 	}
-	var original entry
+	var original delivery
 	for _, x := range alive.snapshot() {
 		if x.number == 0 {
 			original = x
@@ -67,7 +67,7 @@ func deadLetter(t *testing.T, e *env) {
 		require.Equal(t, e.name("group"), headers[deadletter.GroupHeader])
 	}
 	if !e.h.NoTimestamps {
-		require.True(t, original.record.Timestamp.Equal(letter.record.Timestamp), "it keeps the original's time")
+		require.True(t, original.record.Timestamp.Equal(letter.record.Timestamp), "a dead letter has the timestamp of the original")
 	}
 	require.Equal(t, 1, original.attempt)
 }
@@ -75,11 +75,11 @@ func deadLetter(t *testing.T, e *env) {
 func deadLetterNowhere(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		got.add(d)
 		if d.Attempt == 1 {
-			return bus.DeadLetter(errors.New("nowhere to go"))
+			return bus.DeadLetter(errors.New("no dead-letter topic is configured"))
 		}
 		return nil
 	})

@@ -1,10 +1,10 @@
-// Package transporttest proves that a transport does what package bus promises on
-// it. Whoever writes a transport runs it from a test:
+// Package transporttest is the conformance suite for transports. It checks that package bus
+// keeps its promises on a transport. Run it from a test of the transport:
 //
 //	func TestConformance(t *testing.T) { // not parallel: see Run
 //		transporttest.Run(t, transporttest.Harness{
 //			New: func(t *testing.T) transporttest.Connect {
-//				broker := startBroker(t) // or a fresh namespace of a running one
+//				broker := startBroker(t) // or a new namespace on a running broker
 //				return func(t *testing.T) driver.Transport {
 //					tr, err := mybroker.New(broker.Addr())
 //					require.NoError(t, err)
@@ -14,35 +14,36 @@
 //		})
 //	}
 //
-// That is all a harness needs. Its other fields say what the suite can do to the
-// transport: crash it, take its broker away, add partitions. Each widens what is
-// tested; without it the scenarios that need it are skipped, and say so.
+// No other field of [Harness] is required. The other fields tell the suite how to crash the
+// transport, disconnect it, or add partitions. The scenarios that need such a field are
+// skipped without it, and report the reason.
 //
-// # What is looked at
+// # What it checks
 //
-// The scenarios go through package bus, which is how transports are used, and look
-// where watermill's universal suite does not: order under concurrency, redelivery and
-// rebalances; both bounds of the window; the acknowledged prefix; Nack and its
-// back-off; closing at awkward moments; start positions; outcomes that are not known;
-// outages; records that can't be decoded; error codes; memory, goroutines, leaks.
+// The scenarios use the transport through package bus. They cover what watermill's
+// universal suite does not: order under concurrency, redelivery and rebalances; both bounds
+// of the window; the acknowledged prefix; Nack and its back-off; closing at difficult
+// moments; start positions; unknown outcomes; outages; undecodable records; error codes;
+// memory, goroutines and leaks.
 //
-// Each looks at the transport's capabilities. One that needs what is missing is
-// skipped and says so, after it has checked that asking for it is answered with code
-// Unsupported: a transport may lack something, it may not pretend.
+// A scenario that needs a capability which the transport does not report is skipped. Before
+// that, it checks that package bus returns Unsupported for the missing capability. So a
+// transport may lack a capability, but must report that.
 //
-// [RunPrograms] runs random programs against a naive model of a log, and
-// [RunWatermill] watermill's own suite, both over the same harness.
+// [RunPrograms] runs random programs and compares the deliveries with a simple model of a
+// log. [RunWatermill] runs watermill's own suite. Both use the same harness.
 //
 // # Running a part of it
 //
-// Scenarios are subtests: go test -run 'TestConformance/OrderByKey'. A transport that
-// can be configured in several ways has a harness for each, with Harness.Only naming
-// what depends on it; [Rebalances] are those that depend on how a group shares
-// partitions.
+// Each scenario is a subtest: go test -run 'TestConformance/OrderByKeyHolds'. If a transport
+// can be configured in several ways, use a harness for each configuration, and name the
+// scenarios that depend on the configuration in Harness.Only. [Rebalances] returns the
+// scenarios that depend on how a group assigns partitions.
 //
 // # Time
 //
-// Nothing here depends on how fast a machine is: a scenario waits for what is to
-// happen, up to Harness.Patience. Where something is not to happen it waits for
-// something else that could only come after it.
+// The result does not depend on the speed of the machine. A scenario waits until an expected
+// event happens, for at most Harness.Timeout. To check that an event does not happen, it
+// waits for another event that can happen only afterwards. A scenario that fails ends
+// within a few times Harness.Timeout; it does not hang.
 package transporttest

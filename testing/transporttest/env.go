@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -17,14 +17,15 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// env is one scenario's broker and what it takes to use it.
+// env is the broker of one scenario, with helpers to use it. Its methods that take t fail the
+// test with FailNow, so only the goroutine of the test may call them.
 type env struct {
 	h       Harness
 	connect Connect
 	caps    bus.Capabilities
-	id      string // makes names unique on a broker that outlives the scenario
+	id      string // makes names unique on a broker that several scenarios use
 	topics  atomic.Int64
-	first   chan driver.Transport // the transport that capabilities were read from
+	first   chan driver.Transport // the transport whose capabilities newEnv has read
 }
 
 var environments atomic.Int64
@@ -38,10 +39,10 @@ func newEnv(t *testing.T, h Harness) *env {
 	e.first <- tr
 	t.Cleanup(func() {
 		select {
-		case tr := <-e.first: // nobody used it
-			ctx, cancel := context.WithTimeout(context.Background(), h.Patience)
+		case tr := <-e.first: // the scenario has not used it
+			ctx, cancel := e.cleanupContext(t)
 			defer cancel()
-			_ = tr.Close(ctx) // the scenario is over; nothing depends on it
+			_ = tr.Close(ctx) // no scenario has used the transport
 		default:
 		}
 	})
@@ -57,7 +58,7 @@ func (e *env) transport(t *testing.T) driver.Transport {
 	}
 }
 
-// bus makes a bus that is closed with the scenario.
+// bus returns a bus that is closed at the end of the scenario.
 func (e *env) bus(t *testing.T, opts ...bus.Option) *bus.Bus {
 	t.Helper()
 	return e.busOver(t, e.transport(t), opts...)
@@ -68,41 +69,42 @@ func (e *env) busOver(t *testing.T, tr driver.Transport, opts ...bus.Option) *bu
 	b, err := bus.New(tr, append([]bus.Option{bus.WithSubscribeDefaults(e.subscribeOptions()...)}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), e.h.Patience)
+		ctx, cancel := e.cleanupContext(t)
 		defer cancel()
-		_ = b.Shutdown(ctx) // scenarios check Close where that is what they are about
+		_ = b.Shutdown(ctx) // the scenarios about closing check the error themselves
 	})
 	return b
 }
 
-// watchedBus makes a bus, and a channel that gets something when a subscription is
-// assigned: Subscribe returns none that could be asked.
+// watchedBus returns a bus, and a channel that receives when a subscription is assigned. Use it
+// with Subscribe, which returns no Subscription that could be waited for.
 func (e *env) watchedBus(t *testing.T, opts ...bus.Option) (*bus.Bus, <-chan struct{}) {
 	t.Helper()
-	w := make(watch, 16)
+	w := make(assignments, 16)
 	return e.bus(t, append(opts, bus.WithHooks(w))...), w
 }
 
-type watch chan struct{}
+// assignments is a hook that receives a value for each assignment.
+type assignments chan struct{}
 
-func (w watch) OnSession(ev hook.SessionEvent) {
+func (a assignments) OnSession(ev hook.SessionEvent) {
 	if ev.Assigned {
 		select {
-		case w <- struct{}{}:
+		case a <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// receive returns the channel's next message.
+// receive returns the next message of a channel.
 func (e *env) receive(t *testing.T, c <-chan *message.Message) *message.Message {
 	t.Helper()
 	select {
 	case m, ok := <-c:
 		require.True(t, ok, "the channel is closed")
 		return m
-	case <-time.After(e.h.Patience):
-		require.FailNow(t, "nothing arrived")
+	case <-time.After(e.h.Timeout):
+		require.FailNow(t, "no message arrived")
 		return nil
 	}
 }
@@ -111,21 +113,32 @@ func (e *env) subscribeOptions() []bus.SubscribeOption {
 	return append([]bus.SubscribeOption{bus.Backoff(time.Millisecond, 20*time.Millisecond)}, e.h.SubscribeOptions...)
 }
 
-// name makes a name of this scenario's own; the same for the same word.
+// name returns a name that only this scenario uses. It is the same for the same word.
 func (e *env) name(word string) string { return "conformance-" + e.id + "-" + word }
 
-// topic makes a topic with so many partitions, where there are such things.
+// topic creates a topic with this number of partitions. The number is ignored if topics have
+// no partitions.
 func (e *env) topic(t *testing.T, b *bus.Bus, partitions int32) string {
 	t.Helper()
 	name := e.name(fmt.Sprint("topic-", e.topics.Add(1)))
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	require.NoError(t, b.EnsureTopic(ctx, bus.TopicSpec{Name: name, Partitions: partitions}))
 	return name
 }
 
-func (e *env) patience(t *testing.T) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), e.h.Patience)
+// context returns a context that ends after the timeout of the harness.
+func (e *env) context(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), e.h.Timeout)
+}
+
+// cleanupContext returns a context for a Cleanup function. It is short if the scenario has
+// failed, because handlers may then be blocked.
+func (e *env) cleanupContext(t *testing.T) (context.Context, context.CancelFunc) {
+	if t.Failed() {
+		return context.WithTimeout(context.Background(), min(e.h.Timeout, time.Second))
+	}
+	return context.WithTimeout(context.Background(), e.h.Timeout)
 }
 
 // consume subscribes and waits until the subscription is ready.
@@ -139,7 +152,7 @@ func (e *env) consume(t *testing.T, b *bus.Bus, topic string, h bus.Handler, opt
 
 func (e *env) ready(t *testing.T, s *bus.Subscription) {
 	t.Helper()
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	require.NoError(t, s.Ready(ctx))
 }
@@ -147,44 +160,99 @@ func (e *env) ready(t *testing.T, s *bus.Subscription) {
 // close drains the subscription.
 func (e *env) close(t *testing.T, s *bus.Subscription) {
 	t.Helper()
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	require.NoError(t, s.Shutdown(ctx))
+}
+
+// closeBus drains and closes the bus.
+func (e *env) closeBus(t *testing.T, b *bus.Bus) {
+	t.Helper()
+	ctx, cancel := e.context(t)
+	defer cancel()
+	require.NoError(t, b.Shutdown(ctx))
 }
 
 // publish publishes and waits for the outcomes.
 func (e *env) publish(t *testing.T, b *bus.Bus, topic string, ms ...*message.Message) {
 	t.Helper()
-	require.NoError(t, b.Publish(topic, ms...))
+	require.NoError(t, e.tryPublish(t, b, topic, ms...))
 }
 
-// publishing publishes in the background; the scenario fails if that does.
+// tryPublish publishes under a context that ends after the timeout, and returns the error.
+func (e *env) tryPublish(t *testing.T, b *bus.Bus, topic string, ms ...*message.Message) error {
+	ctx, cancel := e.context(t)
+	defer cancel()
+	for _, m := range ms {
+		if m != nil {
+			m.SetContext(ctx)
+		}
+	}
+	return b.Publish(topic, ms...)
+}
+
+// publishing publishes in the background. The scenario fails if that fails.
 func (e *env) publishing(t *testing.T, b *bus.Bus, topic string, ms ...*message.Message) {
 	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	for _, m := range ms {
+		m.SetContext(ctx)
+	}
 	done := make(chan error, 1)
 	go func() { done <- b.Publish(topic, ms...) }()
-	t.Cleanup(func() { // before the bus is closed
+	t.Cleanup(func() { // runs before the Cleanup that closes the bus
+		defer cancel()
+		soon, stop := e.cleanupContext(t)
+		defer stop()
 		select {
 		case err := <-done:
-			require.NoError(t, err)
-		case <-time.After(e.h.Patience):
-			require.Fail(t, "publishing did not end")
+			assert.NoError(t, err)
+		case <-soon.Done():
+			assert.Fail(t, "publishing did not end")
 		}
 	})
 }
 
-// awaits returns when c is closed or has something.
-func (e *env) awaits(t *testing.T, c <-chan struct{}, what string) {
+// publishRecord publishes a record and returns its outcome.
+func (e *env) publishRecord(t *testing.T, b *bus.Bus, r *bus.Record) bus.Outcome {
+	t.Helper()
+	ctx, cancel := e.context(t)
+	defer cancel()
+	outcome := make(chan bus.Outcome, 1)
+	b.PublishRecord(ctx, r, func(o bus.Outcome) { outcome <- o })
+	return await(t, e, outcome, "the outcome of a record")
+}
+
+// await returns the next value of c.
+func await[T any](t *testing.T, e *env, c <-chan T, what string) T {
 	t.Helper()
 	select {
-	case <-c:
-	case <-time.After(e.h.Patience):
-		require.FailNow(t, "it did not happen: "+what)
+	case v := <-c:
+		return v
+	case <-time.After(e.h.Timeout):
+		require.FailNow(t, "this did not happen: "+what)
+		panic("unreachable")
 	}
 }
 
-// numbered makes n messages whose payload is their number, from first on. With
-// keys they have key(number).
+// awaitClosed waits until c is closed, and discards its values.
+func awaitClosed[T any](t *testing.T, e *env, c <-chan T, what string) {
+	t.Helper()
+	timeout := time.After(e.h.Timeout)
+	for {
+		select {
+		case _, open := <-c:
+			if !open {
+				return
+			}
+		case <-timeout:
+			require.FailNow(t, "this did not happen: "+what)
+		}
+	}
+}
+
+// numbered returns n messages. Their payloads are the numbers from first on. If key is not nil,
+// their keys are key(number).
 func numbered(first, n int, key func(int) string) []*message.Message {
 	ms := make([]*message.Message, n)
 	for i := range ms {
@@ -196,95 +264,16 @@ func numbered(first, n int, key func(int) string) []*message.Message {
 	return ms
 }
 
-func number(d *bus.Delivery) int {
-	n, err := strconv.Atoi(string(d.Payload))
-	if err != nil {
-		panic(fmt.Sprintf("a message that was not published arrived: %q", d.Payload))
+// onEach returns one message for each partition.
+func onEach(first int) []*message.Message {
+	ms := numbered(first, partitions, nil)
+	for i, m := range ms {
+		bus.SetPartition(m, int32(i))
 	}
-	return n
+	return ms
 }
 
-// log is what handlers write down; waiting for it needs no polling.
-type log struct {
-	mu      sync.Mutex
-	entries []entry
-	changed chan struct{}
-}
-
-type entry struct {
-	number  int
-	attempt int
-	record  bus.Record
-	at      time.Time
-}
-
-func newLog() *log { return &log{changed: make(chan struct{})} }
-
-func (l *log) add(d *bus.Delivery) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.entries = append(l.entries, entry{number(d), d.Attempt, *d.Record, time.Now()})
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// handler writes the delivery down and acknowledges it.
-func (l *log) handler(_ context.Context, d *bus.Delivery) error {
-	l.add(d)
-	return nil
-}
-
-func (l *log) snapshot() []entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]entry(nil), l.entries...)
-}
-
-func (l *log) numbers() []int {
-	var ns []int
-	for _, e := range l.snapshot() {
-		ns = append(ns, e.number)
-	}
-	return ns
-}
-
-// until waits until ok says so of what is written down, and returns that.
-func (l *log) until(t *testing.T, e *env, what string, ok func([]entry) bool) []entry {
-	t.Helper()
-	timeout := time.After(e.h.Patience)
-	for {
-		l.mu.Lock()
-		entries, changed := append([]entry(nil), l.entries...), l.changed
-		l.mu.Unlock()
-		if ok(entries) {
-			return entries
-		}
-		select {
-		case <-changed:
-		case <-timeout:
-			require.FailNow(t, "it did not happen: "+what, "%d deliveries so far", len(entries))
-		}
-	}
-}
-
-// count waits for n deliveries.
-func (l *log) count(t *testing.T, e *env, n int) []entry {
-	t.Helper()
-	return l.until(t, e, strconv.Itoa(n)+" deliveries", func(es []entry) bool { return len(es) >= n })
-}
-
-// distinct waits until n different messages were delivered.
-func (l *log) distinct(t *testing.T, e *env, n int) []entry {
-	t.Helper()
-	return l.until(t, e, strconv.Itoa(n)+" different messages", func(es []entry) bool {
-		seen := map[int]bool{}
-		for _, x := range es {
-			seen[x.number] = true
-		}
-		return len(seen) >= n
-	})
-}
-
+// sequence returns the n numbers from first on.
 func sequence(first, n int) []int {
 	s := make([]int, n)
 	for i := range s {
@@ -297,39 +286,4 @@ func requireCode(t *testing.T, want bus.Code, err error, about string) {
 	t.Helper()
 	require.Error(t, err, about)
 	require.Equal(t, want, bus.CodeOf(err), "%s: %v", about, err)
-}
-
-// eventually waits until ok says so; it looks again whenever one of the logs grows.
-func (e *env) eventually(t *testing.T, what string, ok func() bool, logs ...*log) {
-	t.Helper()
-	timeout := time.After(e.h.Patience)
-	for {
-		changed := make(chan struct{}, len(logs))
-		stop := make(chan struct{})
-		for _, l := range logs {
-			l.mu.Lock()
-			grown := l.changed
-			l.mu.Unlock()
-			go func() {
-				select {
-				case <-grown:
-					changed <- struct{}{}
-				case <-stop:
-				}
-			}()
-		}
-		done := ok()
-		if !done {
-			select {
-			case <-changed:
-			case <-timeout:
-				close(stop)
-				require.FailNow(t, "it did not happen: "+what)
-			}
-		}
-		close(stop)
-		if done {
-			return
-		}
-	}
 }

@@ -12,23 +12,23 @@ import (
 )
 
 var leakScenarios = []scenario{
-	{name: "NoGoroutineIsLeft", run: leak, alone: true},
+	{name: "CloseLeavesNoGoroutines", run: leak, alone: true},
 }
 
-// leak uses everything that starts goroutines, and looks what is left.
+// leak uses everything that starts goroutines, and then looks for goroutines that are left.
 func leak(t *testing.T, e *env) {
 	var before goleak.Option
 	for round := range 4 {
-		if round == 1 { // what the first use starts once for the whole process is no leak
+		if round == 1 { // goroutines that the first use starts once per process are not leaks
 			before = goleak.IgnoreCurrent()
 		}
 		b := e.bus(t)
 		topic := e.topic(t, b, partitions)
-		got := newLog()
+		got := newRecorder()
 		handler := func(_ context.Context, d *bus.Delivery) error {
 			got.add(d)
 			if d.Attempt == 1 {
-				return errPlease
+				return errNack
 			}
 			return nil
 		}
@@ -40,6 +40,7 @@ func leak(t *testing.T, e *env) {
 			e.consume(t, b, topic, handler, bus.Group(e.name("group")))
 		}
 		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
 		channel, err := b.Subscribe(ctx, topic)
 		require.NoError(t, err)
 		go func() {
@@ -50,9 +51,9 @@ func leak(t *testing.T, e *env) {
 		e.publish(t, b, topic, numbered(0, 50, func(int) string { return "key" })...)
 		got.distinct(t, e, 50)
 		cancel()
-		require.NoError(t, b.Close())
+		e.closeBus(t, b)
 	}
-	deadline := time.Now().Add(e.h.Patience)
+	deadline := time.Now().Add(e.h.Timeout)
 	err := goleak.Find(before)
 	for err != nil && time.Now().Before(deadline) {
 		err = goleak.Find(before) // it waits a little itself

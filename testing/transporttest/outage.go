@@ -13,12 +13,12 @@ import (
 )
 
 var outageScenarios = []scenario{
-	{name: "OutageIsToldAndPublishingFails", needs: needs{needDisconnect}, run: outageTold},
-	{name: "ReaderResumesAfterAnOutage", needs: needs{needDisconnect, needReplay}, run: readerResumes},
-	{name: "GroupLosesNothingInAnOutage", needs: needs{needDisconnect, needGroups, needReplay, needRedelivery}, run: groupResumes},
+	{name: "OutageIsReportedAndPublishReturnsUnavailable", needs: requirements{needDisconnect}, run: outageReported},
+	{name: "SubscriptionWithoutGroupResumesAfterOutage", needs: requirements{needDisconnect, needReplay}, run: readerResumes},
+	{name: "GroupLosesNoMessageInOutage", needs: requirements{needDisconnect, needGroups, needReplay, needRedelivery}, run: groupResumes},
 }
 
-// outage is a bus that can lose its broker, and what its hooks tell.
+// outage is a bus whose transport the suite can disconnect, with the events of its hooks.
 type outage struct {
 	*bus.Bus
 	tr          driver.Transport
@@ -28,6 +28,7 @@ type outage struct {
 
 func (o *outage) OnSession(ev hook.SessionEvent)   { o.sessions <- ev }
 func (o *outage) OnConnection(c driver.Connection) { o.connections <- c }
+
 func newOutage(t *testing.T, e *env) *outage {
 	t.Helper()
 	o := &outage{tr: e.transport(t), sessions: make(chan hook.SessionEvent, 1000), connections: make(chan driver.Connection, 1000)}
@@ -35,10 +36,10 @@ func newOutage(t *testing.T, e *env) *outage {
 	return o
 }
 
-// assigned waits until a subscription says so.
+// assigned waits for an event that reports this assignment.
 func (o *outage) assigned(t *testing.T, e *env, want bool) {
 	t.Helper()
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	for {
 		select {
@@ -52,10 +53,10 @@ func (o *outage) assigned(t *testing.T, e *env, want bool) {
 	}
 }
 
-// state waits until the connection is told to be in it.
+// state waits for an event that reports this state of the connection, and returns it.
 func (o *outage) state(t *testing.T, e *env, want driver.ConnectionState) driver.Connection {
 	t.Helper()
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	for {
 		select {
@@ -69,10 +70,10 @@ func (o *outage) state(t *testing.T, e *env, want driver.ConnectionState) driver
 	}
 }
 
-func outageTold(t *testing.T, e *env) {
+func outageReported(t *testing.T, e *env) {
 	b, watcher := newOutage(t, e), e.bus(t)
 	topic := e.topic(t, watcher, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, watcher, topic, got.handler)
 	b.state(t, e, driver.Connected)
 	e.publish(t, b.Bus, topic, numbered(0, 1, nil)...)
@@ -80,29 +81,30 @@ func outageTold(t *testing.T, e *env) {
 	connect := e.h.Disconnect(t, b.tr)
 	require.Error(t, b.state(t, e, driver.Disconnected).Cause)
 	require.Equal(t, driver.Disconnected, b.Connection().State)
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	if err := b.Ping(ctx); bus.CodeOf(err) != bus.CodeUnsupported {
 		requireCode(t, bus.CodeUnavailable, err, "ping")
 	}
-	requireCode(t, bus.CodeUnavailable, b.Publish(topic, numbered(1, 1, nil)...), "publish")
+	requireCode(t, bus.CodeUnavailable, e.tryPublish(t, b.Bus, topic, numbered(1, 1, nil)...), "publish")
 	ended, end := context.WithCancel(ctx)
 	end()
-	require.Error(t, b.Ready(ended), "it is not ready now")
+	require.Error(t, b.Ready(ended), "the bus is not ready in the outage")
 
 	connect()
 	require.NoError(t, b.Ready(ctx))
 	b.state(t, e, driver.Connected)
 	e.publish(t, b.Bus, topic, numbered(2, 1, nil)...)
 	got.distinct(t, e, 2)
-	require.ElementsMatch(t, []int{0, 2}, got.numbers(), "what is Unavailable was not sent")
+	require.ElementsMatch(t, []int{0, 2}, got.numbers(), "a message whose outcome is Unavailable was not sent")
 }
 
-// readerResumes has two outages: the second finds a reader that has resumed before.
+// readerResumes makes two outages, so that the second one meets a subscription that has resumed
+// before.
 func readerResumes(t *testing.T, e *env) {
 	b, publisher := newOutage(t, e), e.bus(t)
 	topic := e.topic(t, publisher, 1)
-	got := newLog()
+	got := newRecorder()
 	s := e.consume(t, b.Bus, topic, got.handler)
 	b.assigned(t, e, true)
 	e.publish(t, publisher, topic, numbered(0, 10, nil)...)
@@ -113,7 +115,7 @@ func readerResumes(t *testing.T, e *env) {
 		b.assigned(t, e, false)
 		assigned, cause := s.Assigned()
 		require.False(t, assigned)
-		require.Error(t, cause, "why it is not assigned")
+		require.Error(t, cause, "Assigned returns the cause")
 		e.publish(t, publisher, topic, numbered(n, 10, nil)...)
 		connect()
 		b.assigned(t, e, true)
@@ -122,17 +124,17 @@ func readerResumes(t *testing.T, e *env) {
 	}
 	e.publish(t, publisher, topic, numbered(n, 1, nil)...)
 	got.count(t, e, n+1)
-	require.Equal(t, sequence(0, n+1), got.numbers(), "reading goes on after the last record, each comes once")
+	require.Equal(t, sequence(0, n+1), got.numbers(), "reading continues after the last record, and each message is delivered once")
 	require.NoError(t, s.Err())
 }
 
 func groupResumes(t *testing.T, e *env) {
 	b, publisher := newOutage(t, e), e.bus(t)
 	topic := e.topic(t, publisher, partitions)
-	begun, causes := newLog(), make(chan error, 1)
-	acked := newLog()
+	begun, causes := newRecorder(), make(chan error, 1)
+	acked := newRecorder()
 	e.consume(t, b.Bus, topic, func(ctx context.Context, d *bus.Delivery) error {
-		if number(d) == 10 && len(causes) == 0 && len(begun.snapshot()) == 0 { // is being handled when the broker goes
+		if number(d) == 10 && len(causes) == 0 && len(begun.snapshot()) == 0 { // is being handled when the outage begins
 			begun.add(d)
 			<-ctx.Done()
 			causes <- context.Cause(ctx)
@@ -146,7 +148,7 @@ func groupResumes(t *testing.T, e *env) {
 	begun.count(t, e, 1)
 	connect := e.h.Disconnect(t, b.tr)
 	b.assigned(t, e, false)
-	require.False(t, errors.Is(e.cause(t, causes), context.Canceled), "the cause says what happened")
+	require.False(t, errors.Is(await(t, e, causes, "the context of the handler ends"), context.Canceled), "the cause is that of the outage")
 	e.publish(t, publisher, topic, numbered(11, 10, nil)...)
 	connect()
 	b.assigned(t, e, true)

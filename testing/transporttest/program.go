@@ -17,16 +17,20 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// RunPrograms runs this many random programs of publishing, joining and leaving a
-// group, crashing, forced rebalances, Nacks and reading from an offset, and compares
-// what is delivered with a naive model of a log: that every record is where the
-// publisher was told, that a group gets each message at least once and in the order of
-// its key, that what it has committed is not delivered again, and that who reads from
-// an offset gets exactly what follows. A program is drawn from its number, so that the
-// same ones run on every transport; when one fails its steps are printed.
+// RunPrograms runs this many random programs. A program publishes, joins and leaves a group,
+// crashes members, forces rebalances, nacks, and reads from an offset. RunPrograms compares the
+// deliveries with a simple model of a log:
 //
-// It needs a transport with groups, replay, order, keys and partitions, and says so
-// when it is skipped. Crashes are in it when the harness can do them.
+//   - Each record has the partition and the offset that its publisher received.
+//   - A group receives each message at least once, and in the order of its key.
+//   - A commit covers only acknowledged messages, and committed messages are not redelivered.
+//   - A subscription that starts at an offset receives exactly the records from there on.
+//
+// The number of a program determines its steps, so the same programs run on every transport. If
+// a program fails, its steps are printed.
+//
+// RunPrograms needs a transport with groups, replay, redelivery, order, keys and partitions, and
+// is skipped without them. Programs crash members if Harness.Crash is set.
 func RunPrograms(t *testing.T, h Harness, programs int) {
 	t.Helper()
 	h = h.withDefaults()
@@ -34,9 +38,9 @@ func RunPrograms(t *testing.T, h Harness, programs int) {
 		t.Run(fmt.Sprint("program ", n), func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t, h)
-			needed := append(needs{needOrder, needKeys, needWindow, needRedelivery}, movable...)
-			if lacking := needed.check(t, e); lacking != "" {
-				t.Skipf("%s: %s", e.caps.Name, lacking)
+			required := append(requirements{needOrder, needKeys, needWindow, needRedelivery}, needMovable...)
+			if missing := required.check(t, e); missing != "" {
+				t.Skipf("%s: %s", e.caps.Name, missing)
 			}
 			steps := programOf(h.Crash != nil).Example(n)
 			t.Cleanup(func() {
@@ -56,7 +60,7 @@ func RunPrograms(t *testing.T, h Harness, programs int) {
 // step is one instruction.
 type step struct {
 	verb string
-	// n is how many messages, or which member or offset, as the verb has it.
+	// n is a number of messages, or selects a member or an offset, depending on the verb.
 	n int
 }
 
@@ -68,8 +72,8 @@ func texts(steps []step) []string {
 	return all
 }
 
-// programOf draws programs. What changes the group comes with messages that are in the
-// middle of being handled.
+// programOf returns a generator of programs. Steps that change the group do not wait, so messages
+// are being handled at that time.
 func programOf(crashes bool) *rapid.Generator[[]step] {
 	verbs := []string{"publish", "publish", "publish", "join", "join", "leave", "rebalance", "seek", "settle"}
 	if crashes {
@@ -82,33 +86,31 @@ func programOf(crashes bool) *rapid.Generator[[]step] {
 
 const programKeys, programMembers = 6, 3
 
-// program is a group on a topic, and the model: what was published, where it stands,
-// what was acknowledged and what was committed.
+// program runs the steps on a topic with a group, and maintains the model.
 type program struct {
 	e         *env
 	topic     string
 	publisher *bus.Bus
-	handled   *log
+	handled   *recorder
 	members   []*programMember
 
 	mu sync.Mutex
 	// The model.
-	log       map[int32][]int // by partition: the numbers of the messages, by offset
-	place     map[int]bus.Record
+	log       map[int32][]int    // numbers of the messages, by partition and offset
+	place     map[int]bus.Record // partition and offset that the publisher received, by number
 	acked     map[int]bool
-	committed map[int32]int64
-	faults    []string
+	committed map[int32]int64 // next offset, by partition
 }
 
 type programMember struct {
-	tr     driver.Transport
-	faults *bustest.Faults
-	sub    *bus.Subscription
-	dead   bool // guarded by program.mu
+	tr      driver.Transport
+	faults  *bustest.Faults
+	sub     *bus.Subscription
+	crashed bool // guarded by program.mu
 }
 
 func newProgram(t *testing.T, e *env) *program {
-	p := &program{e: e, publisher: e.bus(t), handled: newLog(), log: map[int32][]int{}, place: map[int]bus.Record{},
+	p := &program{e: e, publisher: e.bus(t), handled: newRecorder(), log: map[int32][]int{}, place: map[int]bus.Record{},
 		acked: map[int]bool{}, committed: map[int32]int64{}}
 	p.topic = e.topic(t, p.publisher, partitions)
 	return p
@@ -125,14 +127,14 @@ func (p *program) do(t *testing.T, s step) {
 		}
 	case "leave":
 		if m := p.pick(s.n); m != nil {
-			ctx, cancel := p.e.patience(t)
+			ctx, cancel := p.e.context(t)
 			defer cancel()
 			require.NoError(t, m.sub.Shutdown(ctx))
 		}
 	case "crash":
 		if m := p.pick(s.n); m != nil {
 			p.mu.Lock()
-			m.dead = true
+			m.crashed = true
 			p.mu.Unlock()
 			p.e.h.Crash(t, m.tr)
 		}
@@ -149,7 +151,7 @@ func (p *program) do(t *testing.T, s step) {
 	}
 }
 
-// pick takes a member out.
+// pick removes a member and returns it, nil if there is none.
 func (p *program) pick(n int) *programMember {
 	if len(p.members) == 0 {
 		return nil
@@ -160,7 +162,7 @@ func (p *program) pick(n int) *programMember {
 	return m
 }
 
-// publish publishes a batch, and notes where it stands before anybody may look.
+// publish publishes a batch, and adds it to the model.
 func (p *program) publish(t *testing.T, n int) {
 	t.Helper()
 	p.mu.Lock()
@@ -176,12 +178,14 @@ func (p *program) publish(t *testing.T, n int) {
 			wg.Done()
 		})
 	}
-	wg.Wait()
+	done := make(chan struct{})
+	go func() { defer close(done); wg.Wait() }()
+	await(t, p.e, done, "every outcome is reported")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, o := range outcomes {
 		require.NoError(t, o.Err)
-		require.EqualValues(t, len(p.log[o.Partition]), o.Offset, "records of a partition are numbered one after the other")
+		require.EqualValues(t, len(p.log[o.Partition]), o.Offset, "the offsets of a partition are consecutive")
 		p.log[o.Partition] = append(p.log[o.Partition], first+i)
 		p.place[first+i] = bus.Record{Partition: o.Partition, Offset: o.Offset}
 	}
@@ -201,7 +205,7 @@ func (p *program) join(t *testing.T) {
 	p.members = append(p.members, m)
 }
 
-// programHook learns what was committed.
+// programHook adds commits to the model.
 type programHook struct {
 	p *program
 	m *programMember
@@ -214,64 +218,62 @@ func (h *programHook) OnCommit(c hook.CommitEvent) {
 	if c.Err != nil {
 		return
 	}
-	// Everything below was acknowledged: the contiguous prefix, and no more.
 	if c.Next > p.committed[c.Partition] {
 		p.committed[c.Partition] = c.Next
 	}
 	for offset, n := range p.log[c.Partition] {
 		if int64(offset) < c.Next && !p.acked[n] {
-			p.faults = append(p.faults, fmt.Sprintf("partition %d was committed up to %d, and message %d at %d was not acknowledged", c.Partition, c.Next, n, offset))
+			p.handled.fault("partition %d was committed up to %d, but message %d at offset %d was not acknowledged", c.Partition, c.Next, n, offset)
 		}
 	}
 }
 
-// handle checks the delivery against the model, and nacks now and then.
+// handle checks the delivery against the model. It nacks the first attempt of every fifth message.
 func (p *program) handle(m *programMember, d *bus.Delivery) error {
 	n := number(d)
 	nack := n%5 == 2 && d.Attempt == 1
 	p.mu.Lock()
-	if !m.dead {
+	if !m.crashed {
 		p.check(n, d)
 	}
 	p.acked[n] = p.acked[n] || !nack
 	p.mu.Unlock()
 	if nack {
-		return errPlease
+		return errNack
 	}
 	p.handled.add(d)
 	return nil
 }
 
-// check is called with mu held.
+// check compares the delivery with the model. The caller holds mu.
 func (p *program) check(n int, d *bus.Delivery) {
-	fault := func(format string, args ...any) { p.faults = append(p.faults, fmt.Sprintf(format, args...)) }
 	r := d.Record
 	if at, ok := p.place[n]; ok && (at.Partition != r.Partition || at.Offset != r.Offset) {
-		fault("message %d is at %d:%d, the publisher was told %d:%d", n, r.Partition, r.Offset, at.Partition, at.Offset)
+		p.handled.fault("message %d is at %d:%d, but the publisher received %d:%d", n, r.Partition, r.Offset, at.Partition, at.Offset)
 	}
 	if before := n - programKeys; before >= 0 && !p.acked[before] {
-		fault("message %d was begun before message %d of its key was acknowledged", n, before)
+		p.handled.fault("the handling of message %d started before message %d of its key was acknowledged", n, before)
 	}
 	if r.Offset < p.committed[r.Partition] && d.Attempt == 1 {
-		fault("message %d at %d:%d was delivered although the group had committed %d", n, r.Partition, r.Offset, p.committed[r.Partition])
+		p.handled.fault("message %d at %d:%d was delivered, although the group had committed %d", n, r.Partition, r.Offset, p.committed[r.Partition])
 	}
 }
 
-// seek reads one partition from an offset to its present end.
+// seek reads one partition from an offset to its current end.
 func (p *program) seek(t *testing.T, partition int32, from int) {
 	t.Helper()
 	p.mu.Lock()
 	all := slices.Clone(p.log[partition])
 	p.mu.Unlock()
 	from = min(from, len(all))
-	got := newLog()
+	got := newRecorder()
 	b := p.e.bus(t)
 	s := p.e.consume(t, b, p.topic, got.handler, bus.OnlyPartitions(partition), bus.FromOffset(int64(from)))
 	want := all[from:]
 	got.count(t, p.e, len(want))
 	p.e.close(t, s)
-	require.NoError(t, b.Close())
-	require.Equal(t, append([]int{}, want...), append([]int{}, got.numbers()...), "partition %d from %d on", partition, from)
+	p.e.closeBus(t, b)
+	require.Equal(t, append([]int{}, want...), append([]int{}, got.numbers()...), "partition %d from offset %d on", partition, from)
 }
 
 // settle waits until the group has handled everything.
@@ -281,17 +283,10 @@ func (p *program) settle(t *testing.T) {
 	n := len(p.place)
 	p.mu.Unlock()
 	p.handled.distinct(t, p.e, n)
-	p.judge(t)
+	p.handled.requireNoFaults(t)
 }
 
-func (p *program) judge(t *testing.T) {
-	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	require.Empty(t, p.faults)
-}
-
-// finish has a last member handle what is left.
+// finish waits until everything is handled, and checks what a new member receives.
 func (p *program) finish(t *testing.T) {
 	t.Helper()
 	p.publish(t, programKeys)
@@ -305,12 +300,12 @@ func (p *program) finish(t *testing.T) {
 	for _, m := range p.members {
 		p.e.close(t, m.sub)
 	}
-	p.judge(t)
-	// Everything is committed: nobody who comes later gets any of it again.
+	p.handled.requireNoFaults(t)
+	// Everything is committed, so a new member receives only new messages.
 	last := len(p.handled.snapshot())
 	p.members = nil
 	p.join(t)
 	p.publish(t, programKeys)
 	p.settle(t)
-	require.Len(t, p.handled.snapshot(), last+programKeys, "what was committed before the last member joined is not delivered to it")
+	require.Len(t, p.handled.snapshot(), last+programKeys, "messages that were committed before the last member joined are not delivered to it")
 }

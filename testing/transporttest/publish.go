@@ -17,18 +17,18 @@ import (
 )
 
 var publishScenarios = []scenario{
-	{name: "WrongCallsHaveTheirCode", run: wrongCalls},
-	{name: "BatchTellsOutcomesByIndex", run: batchOutcomes},
-	{name: "UnsupportedOptionsAreRefused", run: unsupportedOptions},
-	{name: "NothingWorksAfterClose", run: afterClose},
-	{name: "PublishRacingClose", run: publishRacingClose},
-	{name: "PublishAsyncTellsOneOutcome", run: publishAsync},
-	{name: "RecordIsDeliveredAsItWasPublished", run: recordAsPublished},
-	{name: "HeadersKeepTheirOrder", needs: needs{needHeaderOrder}, run: headerOrder},
-	{name: "ContextThatEndsAfterSubmissionGivesOutcomeUnknown", run: contextAfterSubmission},
+	{name: "InvalidCallsReturnDocumentedCodes", run: invalidCalls},
+	{name: "PublishErrorHasOutcomeOfEachMessage", run: batchOutcomes},
+	{name: "UnsupportedOptionsAreRejected", run: unsupportedOptions},
+	{name: "CallsAfterCloseReturnClosed", run: afterClose},
+	{name: "PublishDuringCloseSucceedsOrReturnsClosed", run: publishRacingClose},
+	{name: "PublishAsyncReportsOutcomeOnce", run: publishAsync},
+	{name: "RecordIsDeliveredAsPublished", run: recordAsPublished},
+	{name: "HeadersKeepOrderAndDuplicates", needs: requirements{needHeaderOrder}, run: headerOrder},
+	{name: "ContextEndAfterSubmissionReturnsOutcomeUnknown", run: contextAfterSubmission},
 }
 
-func wrongCalls(t *testing.T, e *env) {
+func invalidCalls(t *testing.T, e *env) {
 	b := e.bus(t, bus.WithMaxMessageBytes(1000))
 	topic := e.topic(t, b, 1)
 	m := message.NewMessage("id", nil)
@@ -37,13 +37,13 @@ func wrongCalls(t *testing.T, e *env) {
 	requireCode(t, bus.CodeTooLarge, b.Publish(topic, message.NewMessage("id", make([]byte, 1001))), "publish 1001 bytes")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	dead := message.NewMessageWithContext(ctx, "id", nil)
-	requireCode(t, bus.CodeCanceled, b.Publish(topic, dead), "publish with a cancelled context")
+	ended := message.NewMessageWithContext(ctx, "id", nil)
+	requireCode(t, bus.CodeCanceled, b.Publish(topic, ended), "publish with a canceled context")
 	past, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	late := message.NewMessageWithContext(past, "id", nil)
 	requireCode(t, bus.CodeDeadlineExceeded, b.Publish(topic, late), "publish after the deadline")
-	require.NoError(t, b.Publish(topic), "nothing to publish")
+	require.NoError(t, b.Publish(topic), "publish no message")
 
 	handler := func(context.Context, *bus.Delivery) error { return nil }
 	_, err := b.Consume(t.Context(), "", handler)
@@ -53,18 +53,18 @@ func wrongCalls(t *testing.T, e *env) {
 	_, err = b.Subscribe(t.Context(), "")
 	requireCode(t, bus.CodeInvalidArgument, err, "subscribe to an empty topic")
 	_, err = b.Subscribe(ctx, topic)
-	requireCode(t, bus.CodeCanceled, err, "subscribe with a cancelled context")
+	requireCode(t, bus.CodeCanceled, err, "subscribe with a canceled context")
 }
 
 func batchOutcomes(t *testing.T, e *env) {
 	b := e.bus(t, bus.WithMaxMessageBytes(1000))
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	ms := numbered(0, 4, nil)
 	ms[1] = nil
 	ms[2].Payload = []byte(strings.Repeat("x", 1001))
-	err := b.Publish(topic, ms...)
+	err := e.tryPublish(t, b, topic, ms...)
 	failed, ok := errors.AsType[*bus.PublishError](err)
 	require.True(t, ok, "%v", err)
 	require.Len(t, failed.Outcomes, 4)
@@ -73,7 +73,7 @@ func batchOutcomes(t *testing.T, e *env) {
 	requireCode(t, bus.CodeTooLarge, failed.Outcomes[2].Err, "the large message")
 	require.NoError(t, failed.Outcomes[3].Err)
 	got.distinct(t, e, 2)
-	require.ElementsMatch(t, []int{0, 3}, got.numbers(), "what can't be sent does not keep the others back")
+	require.ElementsMatch(t, []int{0, 3}, got.numbers(), "an invalid message does not affect the others of its batch")
 }
 
 func unsupportedOptions(t *testing.T, e *env) {
@@ -89,10 +89,10 @@ func unsupportedOptions(t *testing.T, e *env) {
 		{"OnlyPartitions", e.caps.Partitions, bus.OnlyPartitions(0)},
 		{"OrderByPartition", e.caps.Ordered, bus.OrderByPartition()},
 		{"OrderByKey", e.caps.Ordered && e.caps.Keys, bus.OrderByKey()},
-		{"StartAt oldest", e.caps.Replay, bus.FromOldest()},
-		{"StartAt offset", e.caps.Replay, bus.FromOffset(0)},
-		{"StartAt time", e.caps.Replay, bus.FromTime(time.Now())},
-		{"StartAt newest", true, bus.FromNewest()},
+		{"FromOldest", e.caps.Replay, bus.FromOldest()},
+		{"FromOffset", e.caps.Replay, bus.FromOffset(0)},
+		{"FromTime", e.caps.Replay, bus.FromTime(time.Now())},
+		{"FromNewest", true, bus.FromNewest()},
 	} {
 		s, err := b.Consume(t.Context(), topic, handler, c.opt)
 		if !c.has {
@@ -103,10 +103,10 @@ func unsupportedOptions(t *testing.T, e *env) {
 		e.close(t, s)
 	}
 	if !e.caps.Partitions {
-		refusesPartition(t, e, b, topic)
+		rejectsPartition(t, e, b, topic)
 	}
 	if !e.caps.Topics {
-		refusesAdmin(t, e, b, topic)
+		rejectsAdmin(t, e, b, topic)
 	}
 	if err := b.Ping(t.Context()); err != nil {
 		requireCode(t, bus.CodeUnsupported, err, "ping")
@@ -116,16 +116,16 @@ func unsupportedOptions(t *testing.T, e *env) {
 func afterClose(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	s := e.consume(t, b, topic, got.handler)
-	require.NoError(t, b.Close())
-	require.NoError(t, b.Close(), "idempotent")
+	e.closeBus(t, b)
+	require.NoError(t, b.Close(), "Close is idempotent")
 	select {
 	case <-s.Done():
 	default:
-		require.Fail(t, "a subscription outlived its bus")
+		require.Fail(t, "Close returned before the subscription had ended")
 	}
-	require.NoError(t, s.Err(), "it was drained")
+	require.NoError(t, s.Err(), "the subscription was drained")
 	requireCode(t, bus.CodeClosed, b.Publish(topic, message.NewMessage("id", nil)), "publish")
 	_, err := b.Consume(t.Context(), topic, got.handler)
 	requireCode(t, bus.CodeClosed, err, "consume")
@@ -133,10 +133,10 @@ func afterClose(t *testing.T, e *env) {
 	requireCode(t, bus.CodeClosed, err, "subscribe")
 	requireCode(t, bus.CodeClosed, b.Ready(t.Context()), "ready")
 	requireCode(t, bus.CodeClosed, b.Ping(t.Context()), "ping")
-	requireCode(t, bus.CodeClosed, s.Ready(t.Context()), "a closed subscription's ready")
-	b.PublishAsync(t.Context(), topic, message.NewMessage("id", nil), func(r bus.Outcome) {
-		requireCode(t, bus.CodeClosed, r.Err, "publish asynchronously")
-	})
+	requireCode(t, bus.CodeClosed, s.Ready(t.Context()), "ready of a closed subscription")
+	outcome := make(chan bus.Outcome, 1)
+	b.PublishAsync(t.Context(), topic, message.NewMessage("id", nil), func(r bus.Outcome) { outcome <- r })
+	requireCode(t, bus.CodeClosed, await(t, e, outcome, "the outcome of PublishAsync").Err, "publish asynchronously")
 }
 
 func publishRacingClose(t *testing.T, e *env) {
@@ -163,12 +163,14 @@ func publishRacingClose(t *testing.T, e *env) {
 			})
 		}
 		for range publishers {
-			e.awaits(t, begun, "the first publish")
+			await(t, e, begun, "the first publish")
 		}
-		require.NoError(t, b.Close())
-		wg.Wait()
+		e.closeBus(t, b)
+		done := make(chan struct{})
+		go func() { defer close(done); wg.Wait() }()
+		await(t, e, done, "every publisher returns")
 		for _, err := range errs {
-			requireCode(t, bus.CodeClosed, err, "publish while closing")
+			requireCode(t, bus.CodeClosed, err, "publish during Close")
 		}
 		require.NotZero(t, accepted.Load())
 	}
@@ -177,10 +179,10 @@ func publishRacingClose(t *testing.T, e *env) {
 func publishAsync(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	const n = 200
-	told := make([]atomic.Int64, n)
+	outcomes := make([]atomic.Int64, n)
 	var failed atomic.Int64
 	var wg sync.WaitGroup
 	wg.Add(n)
@@ -189,7 +191,7 @@ func publishAsync(t *testing.T, e *env) {
 			if r.Err != nil {
 				failed.Add(1)
 			}
-			if told[i].Add(1) == 1 {
+			if outcomes[i].Add(1) == 1 {
 				wg.Done()
 			}
 		})
@@ -197,11 +199,11 @@ func publishAsync(t *testing.T, e *env) {
 	got.distinct(t, e, n)
 	done := make(chan struct{})
 	go func() { defer close(done); wg.Wait() }()
-	e.awaits(t, done, "every outcome is told")
-	require.NoError(t, b.Close())
+	await(t, e, done, "every outcome is reported")
+	e.closeBus(t, b)
 	require.Zero(t, failed.Load())
-	for i := range told {
-		require.EqualValues(t, 1, told[i].Load(), "outcomes of message %d", i)
+	for i := range outcomes {
+		require.EqualValues(t, 1, outcomes[i].Load(), "outcomes of message %d", i)
 	}
 	if e.caps.Ordered {
 		require.Equal(t, sequence(0, n), got.numbers())
@@ -211,7 +213,7 @@ func publishAsync(t *testing.T, e *env) {
 func recordAsPublished(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	r := bus.Record{Topic: topic, Partition: bus.AnyPartition, UUID: "id", Headers: []bus.Header{{Key: "a", Value: "1"}, {Key: "empty"}}, Payload: []byte("0")}
 	if e.caps.Keys {
@@ -223,8 +225,8 @@ func recordAsPublished(t *testing.T, e *env) {
 	if !e.h.NoTimestamps {
 		r.Timestamp = time.UnixMilli(1_700_000_000_000)
 	}
-	publishRecord(t, b, &r)
-	d := got.until(t, e, "the record", func(entries []entry) bool { return len(entries) == 1 })[0].record
+	require.NoError(t, e.publishRecord(t, b, &r).Err)
+	d := got.until(t, e, "the record", func(ds []delivery) bool { return len(ds) == 1 })[0].record
 	require.Equal(t, "id", d.UUID)
 	require.Equal(t, string(r.Key), string(d.Key))
 	require.Equal(t, "0", string(d.Payload))
@@ -237,30 +239,23 @@ func recordAsPublished(t *testing.T, e *env) {
 func headerOrder(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	headers := []bus.Header{{Key: "b", Value: "1"}, {Key: "a", Value: "2"}, {Key: "b", Value: "3"}, {Key: "a", Value: "2"}, {Key: "c"}}
-	publishRecord(t, b, &bus.Record{Topic: topic, Partition: bus.AnyPartition, Headers: headers, Payload: []byte("0")})
-	entries := got.until(t, e, "the record", func(entries []entry) bool { return len(entries) == 1 })
-	require.Equal(t, headers, entries[0].record.Headers)
+	require.NoError(t, e.publishRecord(t, b, &bus.Record{Topic: topic, Partition: bus.AnyPartition, Headers: headers, Payload: []byte("0")}).Err)
+	deliveries := got.until(t, e, "the record", func(ds []delivery) bool { return len(ds) == 1 })
+	require.Equal(t, headers, deliveries[0].record.Headers)
 }
 
-func publishRecord(t *testing.T, b *bus.Bus, r *bus.Record) {
-	t.Helper()
-	outcome := make(chan bus.Outcome, 1)
-	b.PublishRecord(t.Context(), r, func(o bus.Outcome) { outcome <- o })
-	require.NoError(t, (<-outcome).Err)
-}
-
-// contextAfterSubmission withholds an outcome, and ends the wait for it when the
-// message has already arrived: it is in the log although the publisher can't know.
+// contextAfterSubmission withholds the outcomes of messages, and ends their context when they
+// have already arrived. The publisher cannot know that they are in the log.
 func contextAfterSubmission(t *testing.T, e *env) {
 	faults, err := bustest.NewFaults(e.transport(t), 1)
 	require.NoError(t, err)
 	b := e.busOver(t, faults)
 	topic := e.topic(t, b, 1)
 	require.NoError(t, faults.Inject(bustest.OnPublish(topic, bustest.Nth(1, 2), bustest.HoldOutcome())))
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	ms := numbered(0, 2, nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -277,13 +272,13 @@ func contextAfterSubmission(t *testing.T, e *env) {
 	default:
 	}
 	cancel()
-	failed, ok := errors.AsType[*bus.PublishError](<-published)
+	failed, ok := errors.AsType[*bus.PublishError](await(t, e, published, "Publish returns"))
 	require.True(t, ok)
 	for _, o := range failed.Outcomes {
-		requireCode(t, bus.CodeOutcomeUnknown, o.Err, "the wait ended after the message was handed over")
+		requireCode(t, bus.CodeOutcomeUnknown, o.Err, "the context ended after the transport had received the message")
 		require.ErrorIs(t, o.Err, context.Canceled)
 	}
-	faults.ReleaseOutcomes() // late outcomes change nothing
+	faults.ReleaseOutcomes() // late outcomes have no effect
 	e.publish(t, b, topic, numbered(2, 1, nil)...)
 	got.distinct(t, e, 3)
 }

@@ -14,18 +14,18 @@ import (
 )
 
 var recordScenarios = []scenario{
-	{name: "RecordSaysWhereItStands", run: recordFields},
-	{name: "TimestampOfThePublisher", needs: needs{needTimestamps}, run: recordTimestamp},
-	{name: "PartitionOfThePublisher", needs: needs{needPartitions}, run: recordPartition},
+	{name: "RecordHasTopicPartitionOffsetAndHeaders", run: recordFields},
+	{name: "PublisherSetsTimestamp", needs: requirements{needTimestamps}, run: recordTimestamp},
+	{name: "PublisherSetsPartition", needs: requirements{needPartitions}, run: recordPartition},
 	{name: "SubscribedMessageHasItsRecord", run: subscribedRecord},
-	{name: "EverySubscriptionSeesAll", run: fanOut},
-	{name: "OversizedMessageIsRefusedAndTheLargestArrives", run: oversized},
+	{name: "EachSubscriptionWithoutGroupReceivesEveryMessage", run: fanOut},
+	{name: "OversizedMessageIsRejectedAndLargestIsDelivered", run: oversized},
 }
 
 func recordFields(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	before := time.Now().Add(-time.Second)
 	for i := range 3 {
@@ -56,7 +56,7 @@ func recordFields(t *testing.T, e *env) {
 		require.Equal(t, "value", headers["plain"])
 		require.Equal(t, "line\nbreak \x01", headers["ünïcode ☃"])
 		require.Contains(t, headers, "empty")
-		require.NotContains(t, headers, "trunkline-key", "a directive is no header")
+		require.NotContains(t, headers, "trunkline-key", "a directive is not delivered as a header")
 		if e.caps.Keys && i != 2 {
 			require.Equal(t, "device-7", string(r.Key))
 		} else {
@@ -68,7 +68,7 @@ func recordFields(t *testing.T, e *env) {
 func recordTimestamp(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	at := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	m := numbered(0, 1, nil)[0]
@@ -77,14 +77,14 @@ func recordTimestamp(t *testing.T, e *env) {
 	r := got.count(t, e, 1)[0].record
 	require.True(t, at.Equal(r.Timestamp), "published at %v, delivered as %v", at, r.Timestamp)
 	for _, h := range r.Headers {
-		require.NotEqual(t, "trunkline-timestamp", h.Key, "a directive is no header")
+		require.NotEqual(t, "trunkline-timestamp", h.Key, "a directive is not delivered as a header")
 	}
 }
 
 func recordPartition(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, partitions)
-	everything, some := newLog(), newLog()
+	everything, some := newRecorder(), newRecorder()
 	e.consume(t, b, topic, everything.handler)
 	e.consume(t, b, topic, some.handler, bus.OnlyPartitions(1, 3))
 	ms := numbered(0, 8, func(int) string { return "the same" })
@@ -100,7 +100,7 @@ func recordPartition(t *testing.T, e *env) {
 
 	nowhere := numbered(8, 1, nil)[0]
 	bus.SetPartition(nowhere, partitions)
-	require.Error(t, b.Publish(topic, nowhere), "a partition that isn't there")
+	require.Error(t, e.tryPublish(t, b, topic, nowhere), "a partition that does not exist")
 
 	keyed := numbered(100, 20, func(int) string { return "one key" })
 	e.publish(t, b, topic, keyed...)
@@ -108,15 +108,15 @@ func recordPartition(t *testing.T, e *env) {
 	for _, x := range everything.count(t, e, 28)[8:] {
 		used[x.record.Partition] = true
 	}
-	require.Len(t, used, 1, "messages of a key are on one partition")
+	require.Len(t, used, 1, "all messages of a key are on one partition")
 }
 
 func subscribedRecord(t *testing.T, e *env) {
-	b, watch := e.watchedBus(t)
+	b, assigned := e.watchedBus(t)
 	topic := e.topic(t, b, 1)
 	channel, err := b.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
-	e.awaits(t, watch, "the subscription is assigned")
+	await(t, e, assigned, "the subscription is assigned")
 	e.publishing(t, b, topic, numbered(0, 1, nil)...)
 	m := e.receive(t, channel)
 	r, ok := bus.RecordFromContext(m.Context())
@@ -126,13 +126,13 @@ func subscribedRecord(t *testing.T, e *env) {
 	require.Equal(t, []byte(m.Payload), r.Payload)
 	require.NoError(t, m.Context().Err())
 	require.True(t, m.Ack())
-	e.awaits(t, m.Context().Done(), "the context of an acknowledged message ends")
+	await(t, e, m.Context().Done(), "the context of an acknowledged message ends")
 }
 
 func fanOut(t *testing.T, e *env) {
 	one, two := e.bus(t), e.bus(t)
 	topic := e.topic(t, one, partitions)
-	logs := []*log{newLog(), newLog(), newLog()}
+	logs := []*recorder{newRecorder(), newRecorder(), newRecorder()}
 	e.consume(t, one, topic, logs[0].handler)
 	e.consume(t, one, topic, logs[1].handler)
 	e.consume(t, two, topic, logs[2].handler)
@@ -140,14 +140,13 @@ func fanOut(t *testing.T, e *env) {
 	e.publish(t, one, topic, numbered(0, n, nil)...)
 	for _, l := range logs {
 		l.distinct(t, e, n)
-		require.Len(t, l.snapshot(), n, "each once")
+		require.Len(t, l.snapshot(), n, "each message is delivered once")
 	}
 }
 
-// oversized publishes the largest message that is allowed between two that are a byte
-// over it.
+// oversized publishes the largest allowed message between two messages that are one byte larger.
 func oversized(t *testing.T, e *env) {
-	limit := 1_000_000 // a bus's own default
+	limit := 1_000_000 // the default of a bus
 	if e.caps.MaxMessageBytes > 0 {
 		limit = min(limit, e.caps.MaxMessageBytes)
 	}
@@ -157,27 +156,23 @@ func oversized(t *testing.T, e *env) {
 	of := func(size int) *message.Message { return message.NewMessage("id-0", payload[:size-len("id-0")]) }
 	arrived := make(chan []byte, 16)
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
-		arrived <- d.Payload
+		arrived <- d.Record.Payload
 		return nil
 	})
-	err := b.Publish(topic, of(limit+1), of(limit), of(limit+1))
+	err := e.tryPublish(t, b, topic, of(limit+1), of(limit), of(limit+1))
 	failed, ok := errors.AsType[*bus.PublishError](err)
 	require.True(t, ok, "%v", err)
-	requireCode(t, bus.CodeTooLarge, failed.Outcomes[0].Err, "a byte too many")
-	require.NoError(t, failed.Outcomes[1].Err, "a message as large as is allowed")
-	requireCode(t, bus.CodeTooLarge, failed.Outcomes[2].Err, "a byte too many")
+	requireCode(t, bus.CodeTooLarge, failed.Outcomes[0].Err, "a message that is one byte too large")
+	require.NoError(t, failed.Outcomes[1].Err, "the largest allowed message")
+	requireCode(t, bus.CodeTooLarge, failed.Outcomes[2].Err, "a message that is one byte too large")
 	e.publish(t, b, topic, numbered(1, 1, nil)...)
 	var lengths []int
 	for range 2 {
-		select {
-		case got := <-arrived:
-			lengths = append(lengths, len(got))
-			if len(got) > 1 {
-				require.True(t, bytes.Equal(payload[:len(got)], got), "the large message arrives as it was published")
-			}
-		case <-time.After(e.h.Patience):
-			require.Fail(t, "a message did not arrive")
+		got := await(t, e, arrived, "a message arrives")
+		lengths = append(lengths, len(got))
+		if len(got) > 1 {
+			require.True(t, bytes.Equal(payload[:len(got)], got), "the large message arrives as it was published")
 		}
 	}
-	require.ElementsMatch(t, []int{limit - len("id-0"), 1}, lengths, "what is too large does not arrive")
+	require.ElementsMatch(t, []int{limit - len("id-0"), 1}, lengths, "only the valid messages arrive")
 }

@@ -14,22 +14,22 @@ import (
 )
 
 var stallScenarios = []scenario{
-	{name: "StalledSubscriberCostsNothing", needs: needs{needBounds}, run: stalled, alone: true},
-	{name: "PoisonedKeyKeepsMemoryFlat", needs: needs{needBounds, needOrder, needKeys, needWindow, needFreePublish}, run: poisonFlat, alone: true},
+	{name: "BlockedSubscriberCostsNoGoroutinesAndBoundedMemory", needs: requirements{needBounds}, run: stalled, alone: true},
+	{name: "FailingKeyKeepsMemoryBounded", needs: requirements{needBounds, needOrder, needKeys, needWindow, needFreePublish}, run: failingKey, alone: true},
 }
 
 const (
 	floodBatches, floodBatch = 20, 1000
-	// floodGoroutines bounds those that come up while messages pile up. Connections and
-	// timers take a few; one for each message would be thousands.
+	// floodGoroutines bounds the goroutines that start during a flood. Connections and timers
+	// need a few. One for each message would be thousands.
 	floodGoroutines = 50
-	// floodBytes bounds what 20,000 small messages may take, in a log in this process
-	// too. One goroutine for each would take more for their stacks alone.
+	// floodBytes bounds the memory for 20,000 small messages, also if the log is in this
+	// process. The stacks of one goroutine for each would need more.
 	floodBytes = 32 << 20
 )
 
-// flood publishes 20,000 messages, numbered from 2 on, and checks that they cost memory for themselves at
-// the most, and no goroutines.
+// flood publishes 20,000 messages, numbered from 2 on. It checks that they start no goroutines,
+// and need no more memory than the messages themselves.
 func flood(t *testing.T, b *bus.Bus, topic string) {
 	t.Helper()
 	var goroutines, most int
@@ -40,24 +40,24 @@ func flood(t *testing.T, b *bus.Bus, topic string) {
 		for _, m := range ms {
 			m.SetContext(soon)
 		}
-		// Some of it has no room and is given up on: not what this is about.
+		// Messages that find no space may time out.
 		if err := b.Publish(topic, ms...); err != nil {
 			failed, ok := errors.AsType[*bus.PublishError](err)
 			require.True(t, ok, "%v", err)
 			require.Len(t, failed.Outcomes, floodBatch)
 		}
 		stop()
-		if i == 0 { // connections are made, windows filled
+		if i == 0 { // from now on connections exist and windows are full
 			goroutines, heap = runtime.NumGoroutine(), heapInUse()
 		}
 		most = max(most, runtime.NumGoroutine())
 	}
 	const n = floodBatches * floodBatch
-	require.Less(t, most-goroutines, floodGoroutines, "goroutines after %d publishes, beside the %d there were", n, goroutines)
+	require.Less(t, most-goroutines, floodGoroutines, "goroutines after %d publishes, in addition to %d before", n, goroutines)
 	require.Less(t, int64(heapInUse())-int64(heap), int64(floodBytes), "bytes on the heap after %d publishes", n)
 }
 
-// heapInUse is what is reachable.
+// heapInUse returns the size of the reachable heap.
 func heapInUse() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -65,7 +65,7 @@ func heapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-// stalled publishes 20,000 messages to a subscriber that reads none.
+// stalled publishes 20,000 messages to a subscriber whose handler is blocked.
 func stalled(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic, other := e.topic(t, b, 1), e.topic(t, b, 1)
@@ -82,47 +82,47 @@ func stalled(t *testing.T, e *env) {
 	}, bus.Concurrency(1))
 	require.NoError(t, err)
 	e.ready(t, s)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, other, got.handler)
-	// The first has all the time it takes; publishing may last until it is given up.
+	// The first message has no deadline. Its publishing may last until ctx ends.
 	first, published := numbered(0, 1, nil), make(chan struct{})
 	first[0].SetContext(ctx)
 	go func() {
 		defer close(published)
 		_ = b.Publish(topic, first...)
 	}()
-	t.Cleanup(func() { <-published }) // ctx has ended then
-	e.awaits(t, begun, "the handler begins")
+	t.Cleanup(func() { <-published }) // the deferred cancel has ended ctx before
+	await(t, e, begun, "the handler begins")
 	flood(t, b, topic)
 
-	if e.h.AckToPublish { // one that nobody acknowledges may hold up everything
+	if e.h.PublishWaitsForAck { // the unacknowledged message may block the whole transport
 		return
 	}
 	e.publish(t, b, other, numbered(0, 3, nil)...)
 	got.distinct(t, e, 3)
 	e.close(t, e.consume(t, b, topic, got.handler))
 	cancel()
-	e.awaits(t, s.Done(), "the stalled subscription ends")
+	await(t, e, s.Done(), "the blocked subscription ends")
 }
 
-// poisonFlat publishes 20,000 messages of which one can't be handled: the partition
-// stops at the window, and nothing is gathered behind it.
-func poisonFlat(t *testing.T, e *env) {
+// failingKey publishes 20,000 messages after one that always fails. The partition stops at the
+// window, and nothing accumulates behind it.
+func failingKey(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	const window, ahead = 16, 64
-	poisoned, others := newLog(), newLog()
+	failing, others := newRecorder(), newRecorder()
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		if number(d) == 0 {
-			poisoned.add(d)
-			return errPlease
+			failing.add(d)
+			return errNack
 		}
 		others.add(d)
 		return nil
 	}, bus.OrderByKey(), bus.Window(window), bus.WindowAhead(ahead))
 	e.publish(t, b, topic, numbered(0, 2, func(n int) string { return fmt.Sprint("first-", n) })...)
 	flood(t, b, topic)
-	poisoned.count(t, e, len(poisoned.snapshot())+10)
-	require.LessOrEqual(t, len(others.snapshot()), ahead+window, "acknowledged beyond the first that is not")
-	others.count(t, e, 1) // other keys go on until then
+	failing.count(t, e, len(failing.snapshot())+10)
+	require.LessOrEqual(t, len(others.snapshot()), ahead+window, "messages that are acknowledged ahead of the first unacknowledged one")
+	others.count(t, e, 1) // other keys continue until then
 }

@@ -10,15 +10,15 @@ import (
 )
 
 var startScenarios = []scenario{
-	{name: "NothingIsMissedAfterReady", run: newestMissesNothing},
-	{name: "NothingIsMissedAfterReadyInAGroup", needs: needs{needGroups}, run: newestOfGroupMissesNothing},
-	{name: "NothingIsMissedAfterReadyOnAChannel", run: subscribedMissesNothing},
-	{name: "WithoutAGroupTheNewestIsTheDefault", needs: needs{needReplay}, run: newestByDefault},
-	{name: "WithAGroupTheOldestIsTheDefault", needs: needs{needGroups, needReplay}, run: oldestByDefault},
-	{name: "NewestOfAGroupIsFixedWhenReady", needs: needs{needGroups, needReplay}, run: newestOfGroup},
-	{name: "CommittedPositionGoesBeforeStart", needs: needs{needGroups, needReplay}, run: committedFirst},
-	{name: "StartAtAnOffset", needs: needs{needReplay}, run: startAtOffset},
-	{name: "StartAtATime", needs: needs{needReplay, needTimestamps}, run: startAtTime},
+	{name: "ReadySubscriptionReceivesEverythingPublishedLater", run: newestMissesNothing},
+	{name: "ReadyGroupSubscriptionReceivesEverythingPublishedLater", needs: requirements{needGroups}, run: newestOfGroupMissesNothing},
+	{name: "AssignedChannelReceivesEverythingPublishedLater", run: subscribedMissesNothing},
+	{name: "DefaultStartWithoutGroupIsNewest", needs: requirements{needReplay}, run: newestByDefault},
+	{name: "DefaultStartInGroupIsOldest", needs: requirements{needGroups, needReplay}, run: oldestByDefault},
+	{name: "NewestStartOfGroupIsFixedWhenReady", needs: requirements{needGroups, needReplay}, run: newestOfGroup},
+	{name: "CommittedOffsetOverridesStart", needs: requirements{needGroups, needReplay}, run: committedFirst},
+	{name: "FromOffsetStartsAtThatRecord", needs: requirements{needReplay}, run: startAtOffset},
+	{name: "FromTimeStartsAtFirstRecordNotBefore", needs: requirements{needReplay, needTimestamps}, run: startAtTime},
 }
 
 func newestMissesNothing(t *testing.T, e *env) { missesNothing(t, e) }
@@ -27,7 +27,7 @@ func newestOfGroupMissesNothing(t *testing.T, e *env) {
 	missesNothing(t, e, bus.Group(e.name("group")))
 }
 
-// missesNothing publishes the moment the subscription is ready.
+// missesNothing publishes as soon as the subscription is ready.
 func missesNothing(t *testing.T, e *env, opts ...bus.SubscribeOption) {
 	publisher, subscriber := e.bus(t), e.bus(t)
 	topic := e.topic(t, publisher, partitions)
@@ -35,7 +35,7 @@ func missesNothing(t *testing.T, e *env, opts ...bus.SubscribeOption) {
 		e.publish(t, publisher, topic, numbered(5000, 5, nil)...)
 	}
 	const n = 1000
-	got := newLog()
+	got := newRecorder()
 	s, err := subscriber.Consume(t.Context(), topic, got.handler, append(opts, bus.FromNewest(), bus.Unordered())...)
 	require.NoError(t, err)
 	e.ready(t, s)
@@ -44,21 +44,20 @@ func missesNothing(t *testing.T, e *env, opts ...bus.SubscribeOption) {
 	require.ElementsMatch(t, sequence(0, n), got.numbers())
 }
 
-// subscribedMissesNothing is the same for a channel, which is ready when the session
-// hook says so.
+// subscribedMissesNothing does the same for a channel. A session hook reports when it is assigned.
 func subscribedMissesNothing(t *testing.T, e *env) {
 	publisher := e.bus(t)
 	topic := e.topic(t, publisher, partitions)
 	subscriber, assigned := e.watchedBus(t, bus.WithSubscribeDefaults(bus.FromNewest()))
 	channel, err := subscriber.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
-	e.awaits(t, assigned, "the subscription is assigned")
+	await(t, e, assigned, "the subscription is assigned")
 	const n = 1000
 	e.publishing(t, publisher, topic, numbered(0, n, nil)...)
 	seen := map[string]bool{}
 	for len(seen) < n {
 		m := e.receive(t, channel)
-		require.False(t, seen[m.UUID], "%s came twice", m.UUID)
+		require.False(t, seen[m.UUID], "%s was delivered twice", m.UUID)
 		seen[m.UUID] = true
 		m.Ack()
 	}
@@ -68,13 +67,13 @@ func newestByDefault(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 5, nil)...)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler)
 	e.publish(t, b, topic, numbered(5, 5, nil)...)
 	got.count(t, e, 5)
 	require.Equal(t, sequence(5, 5), got.numbers())
 
-	replayed := newLog()
+	replayed := newRecorder()
 	e.consume(t, b, topic, replayed.handler, bus.FromOldest())
 	replayed.count(t, e, 10)
 	require.Equal(t, sequence(0, 10), replayed.numbers())
@@ -84,7 +83,7 @@ func oldestByDefault(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 5, nil)...)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler, bus.Group(e.name("group")))
 	got.count(t, e, 5)
 	require.Equal(t, sequence(0, 5), got.numbers())
@@ -94,12 +93,12 @@ func newestOfGroup(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 5, nil)...)
-	nothing, got := newLog(), newLog()
+	nothing, got := newRecorder(), newRecorder()
 	e.close(t, e.consume(t, b, topic, nothing.handler, bus.Group(e.name("group")), bus.FromNewest()))
-	e.publish(t, b, topic, numbered(5, 5, nil)...) // while nobody is there
+	e.publish(t, b, topic, numbered(5, 5, nil)...) // while the group has no member
 	e.consume(t, b, topic, got.handler, bus.Group(e.name("group")), bus.FromNewest())
 	got.count(t, e, 5)
-	require.Equal(t, sequence(5, 5), got.numbers(), "the start was fixed when the first subscription got ready")
+	require.Equal(t, sequence(5, 5), got.numbers(), "the start was fixed when the first subscription became ready")
 	require.Empty(t, nothing.snapshot())
 }
 
@@ -107,7 +106,7 @@ func committedFirst(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 3, nil)...)
-	first, second := newLog(), newLog()
+	first, second := newRecorder(), newRecorder()
 	s := e.consume(t, b, topic, first.handler, bus.Group(e.name("group")))
 	first.count(t, e, 3)
 	e.close(t, s)
@@ -121,18 +120,18 @@ func startAtOffset(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	e.publish(t, b, topic, numbered(0, 10, nil)...)
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, got.handler, bus.FromOffset(7))
 	got.count(t, e, 3)
 	require.Equal(t, sequence(7, 3), got.numbers())
 
 	s, err := b.Consume(t.Context(), topic, got.handler, bus.FromOffset(1_000_000))
 	if err == nil {
-		ctx, cancel := e.patience(t)
+		ctx, cancel := e.context(t)
 		defer cancel()
 		err = s.Ready(ctx)
 	}
-	requireCode(t, bus.CodeOutOfRange, err, "start beyond the end")
+	requireCode(t, bus.CodeOutOfRange, err, "a start after the end of the log")
 }
 
 func startAtTime(t *testing.T, e *env) {
@@ -144,7 +143,7 @@ func startAtTime(t *testing.T, e *env) {
 		bus.SetTimestamp(m, begin.Add(time.Duration(i)*time.Minute))
 	}
 	e.publish(t, b, topic, ms...)
-	between, exact := newLog(), newLog()
+	between, exact := newRecorder(), newRecorder()
 	e.consume(t, b, topic, between.handler, bus.FromTime(begin.Add(6*time.Minute+time.Second)))
 	e.consume(t, b, topic, exact.handler, bus.FromTime(begin.Add(6*time.Minute)))
 	between.count(t, e, 3)

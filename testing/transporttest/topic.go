@@ -11,47 +11,46 @@ import (
 )
 
 var topicScenarios = []scenario{
-	{name: "UnknownTopicIsNotFound", needs: needs{needTopics}, without: anyTopic, run: unknownTopic},
-	{name: "TopicsAreMadeAndRemoved", needs: needs{needTopics}, run: manageTopics},
-	{name: "TopicsAreCreatedOnFirstUseWhenAsked", run: createOnUse},
+	{name: "UnknownTopicReturnsNotFound", needs: requirements{needTopics}, without: anyTopic, run: unknownTopic},
+	{name: "TopicsAreCreatedDescribedListedAndDeleted", needs: requirements{needTopics}, run: manageTopics},
+	{name: "WithCreateTopicsCreatesTopicsOnFirstUse", run: createOnUse},
 }
 
 func anyTopic(t *testing.T, e *env) {
 	b := e.bus(t)
-	got := newLog()
-	e.consume(t, b, e.name("never-heard-of"), got.handler)
-	e.publish(t, b, e.name("never-heard-of"), numbered(0, 1, nil)...)
+	got := newRecorder()
+	e.consume(t, b, e.name("unknown"), got.handler)
+	e.publish(t, b, e.name("unknown"), numbered(0, 1, nil)...)
 	got.count(t, e, 1)
 }
 
 func unknownTopic(t *testing.T, e *env) {
 	b := e.bus(t)
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	m := message.NewMessage("id", nil)
 	m.SetContext(ctx)
-	requireCode(t, bus.CodeNotFound, b.Publish(e.name("never-heard-of"), m), "publish")
-	s, err := b.Consume(ctx, e.name("never-heard-of"), func(context.Context, *bus.Delivery) error { return nil })
+	requireCode(t, bus.CodeNotFound, b.Publish(e.name("unknown"), m), "publish")
+	s, err := b.Consume(ctx, e.name("unknown"), func(context.Context, *bus.Delivery) error { return nil })
 	if err == nil {
 		err = s.Ready(ctx)
 	}
 	requireCode(t, bus.CodeNotFound, err, "consume")
-	channel, err := b.Subscribe(ctx, e.name("never-heard-of"))
+	channel, err := b.Subscribe(ctx, e.name("unknown"))
 	if err == nil {
-		_, open := <-channel
-		require.False(t, open, "there is nothing to subscribe to")
+		awaitClosed(t, e, channel, "the channel is closed, because the topic does not exist")
 	}
-	_, err = b.DescribeTopic(ctx, e.name("never-heard-of"))
+	_, err = b.DescribeTopic(ctx, e.name("unknown"))
 	requireCode(t, bus.CodeNotFound, err, "describe")
-	requireCode(t, bus.CodeNotFound, b.DeleteTopic(ctx, e.name("never-heard-of")), "delete")
+	requireCode(t, bus.CodeNotFound, b.DeleteTopic(ctx, e.name("unknown")), "delete")
 	names, err := b.ListTopics(ctx)
 	require.NoError(t, err)
-	require.NotContains(t, names, e.name("never-heard-of"), "asking for a topic does not create it")
+	require.NotContains(t, names, e.name("unknown"), "using a topic does not create it")
 }
 
 func manageTopics(t *testing.T, e *env) {
 	b := e.bus(t)
-	ctx, cancel := e.patience(t)
+	ctx, cancel := e.context(t)
 	defer cancel()
 	topic := e.topic(t, b, 3)
 	requireCode(t, bus.CodeAlreadyExists, b.CreateTopic(ctx, bus.TopicSpec{Name: topic}), "create it again")
@@ -72,15 +71,15 @@ func manageTopics(t *testing.T, e *env) {
 
 func createOnUse(t *testing.T, e *env) {
 	b := e.bus(t, bus.WithCreateTopics(bus.TopicSpec{Partitions: 2}))
-	got := newLog()
-	e.consume(t, b, e.name("made-by-consume"), got.handler)
-	e.publish(t, b, e.name("made-by-consume"), numbered(0, 1, nil)...)
+	got := newRecorder()
+	e.consume(t, b, e.name("created-by-consume"), got.handler)
+	e.publish(t, b, e.name("created-by-consume"), numbered(0, 1, nil)...)
 	got.count(t, e, 1)
-	require.NoError(t, b.Publish(e.name("made-by-publish"), numbered(0, 1, nil)...))
-	require.NoError(t, b.SubscribeInitialize(e.name("made-by-initialize")))
+	e.publish(t, b, e.name("created-by-publish"), numbered(0, 1, nil)...)
+	require.NoError(t, b.SubscribeInitialize(e.name("created-by-initialize")))
 	if e.caps.Topics {
 		names, err := b.ListTopics(t.Context())
 		require.NoError(t, err)
-		require.Subset(t, names, []string{e.name("made-by-consume"), e.name("made-by-publish"), e.name("made-by-initialize")})
+		require.Subset(t, names, []string{e.name("created-by-consume"), e.name("created-by-publish"), e.name("created-by-initialize")})
 	}
 }

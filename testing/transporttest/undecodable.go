@@ -13,19 +13,19 @@ import (
 )
 
 var undecodableScenarios = []scenario{
-	{name: "UndecodableRecordBecomesADeadLetter", run: undecodableLetter},
-	{name: "UndecodableRecordEndsASubscriptionWithoutDeadLetters", needs: needs{needFreePublish}, run: undecodableEnds},
+	{name: "UndecodableRecordIsDeadLettered", run: undecodableLetter},
+	{name: "UndecodableRecordEndsSubscriptionWithoutDeadLetterTopic", needs: requirements{needFreePublish}, run: undecodableEnds},
 }
 
-// spoiled is a bus with a topic to which undecodable records can be published.
-type spoiled struct {
+// undecodableBus is a bus with a topic that gets an undecodable record.
+type undecodableBus struct {
 	*bus.Bus
 	topic string
 }
 
-// spoil returns such a bus, and how to publish 0, 1 and 2 to its topic, of which 1
-// can't be decoded by who reads over that bus.
-func spoil(t *testing.T, e *env) (s spoiled, publish func()) {
+// newUndecodableBus returns such a bus, and a function that publishes the records 0, 1 and 2 to its
+// topic. Subscriptions of the bus cannot decode record 1.
+func newUndecodableBus(t *testing.T, e *env) (s undecodableBus, publish func()) {
 	t.Helper()
 	tr := e.transport(t)
 	if e.h.Undecodable != nil {
@@ -43,7 +43,7 @@ func spoil(t *testing.T, e *env) (s spoiled, publish func()) {
 	s.Bus = e.busOver(t, faults)
 	s.topic = e.topic(t, s.Bus, 1)
 	return s, func() {
-		require.NoError(t, faults.Inject(bustest.OnFetch(s.topic, bustest.Nth(2), bustest.Corrupt(errors.New("spoiled by the suite")))))
+		require.NoError(t, faults.Inject(bustest.OnFetch(s.topic, bustest.Nth(2), bustest.Corrupt(errors.New("made undecodable by the suite")))))
 		ms := numbered(0, 3, func(int) string { return "device-7" })
 		for _, m := range ms {
 			m.Metadata.Set("trace", "abc")
@@ -53,9 +53,9 @@ func spoil(t *testing.T, e *env) (s spoiled, publish func()) {
 }
 
 func undecodableLetter(t *testing.T, e *env) {
-	b, publish := spoil(t, e)
+	b, publish := newUndecodableBus(t, e)
 	letters := e.topic(t, b.Bus, 1)
-	dead, alive := newLog(), newLog()
+	dead, alive := newRecorder(), newRecorder()
 	e.consume(t, b.Bus, letters, dead.handler)
 	s := e.consume(t, b.Bus, b.topic, alive.handler, bus.DeadLetterTopic(letters))
 	publish()
@@ -65,7 +65,7 @@ func undecodableLetter(t *testing.T, e *env) {
 	for _, h := range letter.record.Headers {
 		headers[h.Key] = h.Value
 	}
-	require.NotContains(t, alive.numbers(), letter.number, "a record that is no message reaches no handler")
+	require.NotContains(t, alive.numbers(), letter.number, "an undecodable record reaches no handler")
 	require.Equal(t, "abc", headers["trace"])
 	require.Equal(t, b.topic, headers[deadletter.TopicHeader])
 	require.Equal(t, "undecodable", headers[deadletter.CodeHeader])
@@ -81,8 +81,8 @@ func undecodableLetter(t *testing.T, e *env) {
 }
 
 func undecodableEnds(t *testing.T, e *env) {
-	b, publish := spoil(t, e)
-	got := newLog()
+	b, publish := newUndecodableBus(t, e)
+	got := newRecorder()
 	var opts []bus.SubscribeOption
 	resumes := e.caps.Groups && e.caps.Replay && e.caps.Redelivery
 	if resumes {
@@ -92,19 +92,19 @@ func undecodableEnds(t *testing.T, e *env) {
 	require.NoError(t, err)
 	e.ready(t, s)
 	publish()
-	e.awaits(t, s.Done(), "the subscription ends")
-	requireCode(t, bus.CodeUndecodable, s.Err(), "why it ended")
+	await(t, e, s.Done(), "the subscription ends")
+	requireCode(t, bus.CodeUndecodable, s.Err(), "the error of the subscription")
 	if !resumes {
 		return
 	}
-	require.Equal(t, []int{0}, got.numbers(), "what follows the record waits for it")
-	// Nothing is skipped: with a dead-letter topic the group goes on where it stopped.
+	require.Equal(t, []int{0}, got.numbers(), "later records are not delivered")
+	// No record is skipped: with a dead-letter topic the group continues at the same record.
 	letters := e.topic(t, b.Bus, 1)
-	heir, dead, rest := e.bus(t), newLog(), newLog()
-	e.consume(t, heir, letters, dead.handler)
-	e.consume(t, heir, b.topic, rest.handler, append(opts, bus.DeadLetterTopic(letters))...)
-	rest.until(t, e, "message 2", func(es []entry) bool { return len(es) > 0 && es[len(es)-1].number == 2 })
-	if e.h.Undecodable != nil { // only then is it spoilt for the heir as well
+	successor, dead, rest := e.bus(t), newRecorder(), newRecorder()
+	e.consume(t, successor, letters, dead.handler)
+	e.consume(t, successor, b.topic, rest.handler, append(opts, bus.DeadLetterTopic(letters))...)
+	rest.last(t, e, 2)
+	if e.h.Undecodable != nil { // otherwise the successor can decode the record
 		require.Equal(t, 1, dead.count(t, e, 1)[0].number)
 	}
 }

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -9,19 +10,16 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
-	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
 )
 
-// RunWatermill runs watermill's universal suite over package bus on the transport,
-// with the features that its capabilities stand for. A bus subscribes with order by
-// partition then, one message at a time, as watermill has it.
+// RunWatermill runs watermill's universal suite over package bus on the transport, with the
+// features that match its capabilities.
 //
-// The suite publishes before it subscribes. On a transport without replay that would
-// find nothing, so there the subscription is made in SubscribeInitialize, which the
-// suite calls first, and those of its tests are left out that subscribe once more
-// to read the same messages again.
+// The suite publishes before it subscribes, and calls SubscribeInitialize before both. If the
+// transport has no replay, RunWatermill subscribes in SubscribeInitialize. It then skips the
+// tests that subscribe a second time to read the same messages.
 func RunWatermill(t *testing.T, h Harness) {
 	t.Helper()
 	e := newEnv(t, h.withDefaults())
@@ -58,8 +56,8 @@ func RunWatermill(t *testing.T, h Harness) {
 
 type watermillRun struct{ env *env }
 
-// pubSub connects to the suite's broker. Without groups each subscriber reads
-// everything; with them all are members of one, as the suite expects.
+// pubSub returns a bus on the broker. If the transport has groups, all subscribers of a test are
+// members of one group, as the suite expects. Otherwise each reads everything.
 func (w *watermillRun) pubSub(t *testing.T) (message.Publisher, message.Subscriber) {
 	if w.env.caps.Groups {
 		return w.groupPubSub(t, "conformance-"+strings.ReplaceAll(t.Name(), "/", "-"))
@@ -73,36 +71,35 @@ func (w *watermillRun) groupPubSub(t *testing.T, group string) (message.Publishe
 	return b, b
 }
 
-func (w *watermillRun) bus(t *testing.T, opts ...bus.SubscribeOption) forgiving {
-	return forgiving{w.env.bus(t, bus.WithSubscribeDefaults(opts...), bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}),
-		bus.WithCloseTimeout(suiteCloseTime))}
+func (w *watermillRun) bus(t *testing.T, opts ...bus.SubscribeOption) lenientBus {
+	return lenientBus{w.env.bus(t, bus.WithSubscribeDefaults(opts...), bus.WithCreateTopics(bus.TopicSpec{Partitions: 1}),
+		bus.WithCloseTimeout(watermillCloseTimeout))}
 }
 
-const suiteCloseTime = 2 * time.Second
+const watermillCloseTimeout = 2 * time.Second
 
-// forgiving is a bus whose Close is no error when a message was left unacknowledged:
-// the suite leaves some on purpose, and takes every error for a fault.
-type forgiving struct{ *bus.Bus }
+// lenientBus is a bus whose Close returns nil although messages are unacknowledged. The suite
+// leaves some on purpose, and fails on every error.
+type lenientBus struct{ *bus.Bus }
 
-func (f forgiving) Close() error {
+func (f lenientBus) Close() error {
 	if err := f.Bus.Close(); err != nil && bus.CodeOf(err) != bus.CodeDeadlineExceeded {
 		return err
 	}
 	return nil
 }
 
-// early makes a subscriber that subscribes in SubscribeInitialize.
+// early returns a subscriber that subscribes in SubscribeInitialize.
 func (w *watermillRun) early(t *testing.T) (message.Publisher, message.Subscriber) {
-	watch := make(watch, 64)
-	b := forgiving{w.env.bus(t, bus.WithHooks(watch), bus.WithCloseTimeout(suiteCloseTime))}
-	return b, &earlySubscriber{forgiving: b, t: t, env: w.env, watch: watch, channels: map[string]<-chan *message.Message{}}
+	assigned := make(assignments, 64)
+	b := lenientBus{w.env.bus(t, bus.WithHooks(assigned), bus.WithCloseTimeout(watermillCloseTimeout))}
+	return b, &earlySubscriber{lenientBus: b, timeout: w.env.h.Timeout, assigned: assigned, channels: map[string]<-chan *message.Message{}}
 }
 
 type earlySubscriber struct {
-	forgiving
-	t     *testing.T
-	env   *env
-	watch watch
+	lenientBus
+	timeout  time.Duration
+	assigned assignments
 
 	mu       sync.Mutex
 	channels map[string]<-chan *message.Message
@@ -118,8 +115,12 @@ func (s *earlySubscriber) SubscribeInitialize(topic string) error {
 		return err
 	}
 	s.channels[topic] = channel
-	s.env.awaits(s.t, s.watch, "the subscription is assigned")
-	return nil
+	select {
+	case <-s.assigned:
+		return nil
+	case <-time.After(s.timeout):
+		return fmt.Errorf("the subscription to %s was not assigned within %v", topic, s.timeout)
+	}
 }
 
 // Subscribe returns the subscription that SubscribeInitialize made.
@@ -127,7 +128,9 @@ func (s *earlySubscriber) Subscribe(_ context.Context, topic string) (<-chan *me
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	channel, ok := s.channels[topic]
-	require.True(s.t, ok, "the suite subscribed to a topic it had not initialized")
+	if !ok {
+		return nil, fmt.Errorf("the suite subscribed to the topic %s, which it had not initialized", topic)
+	}
 	delete(s.channels, topic)
 	return channel, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,17 +12,17 @@ import (
 )
 
 var windowScenarios = []scenario{
-	{name: "PoisonStopsThePartitionAtTheWindow", needs: needs{needWindow, needFreePublish}, run: windowAhead},
-	{name: "WindowBoundsWhatIsInFlight", needs: needs{needWindow, needFreePublish}, run: windowInFlight},
-	{name: "ConcurrencyBoundsHandlers", needs: needs{needWindow, needFreePublish}, run: concurrency},
+	{name: "FailingMessageStopsPartitionAtWindowAhead", needs: requirements{needWindow, needFreePublish}, run: windowAhead},
+	{name: "WindowBoundsUnacknowledgedMessages", needs: requirements{needWindow, needFreePublish}, run: windowInFlight},
+	{name: "ConcurrencyBoundsRunningHandlers", needs: requirements{needWindow, needFreePublish}, run: concurrency},
 }
 
 func windowAhead(t *testing.T, e *env) {
 	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	const window, ahead, n = 4, 16, 500
-	heal := make(chan struct{})
-	attempts, others := newLog(), newLog()
+	recovered := make(chan struct{})
+	attempts, others := newRecorder(), newRecorder()
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		if number(d) != 0 {
 			others.add(d)
@@ -29,19 +30,19 @@ func windowAhead(t *testing.T, e *env) {
 		}
 		attempts.add(d)
 		select {
-		case <-heal:
+		case <-recovered:
 			return nil
 		default:
-			return errPlease
+			return errNack
 		}
 	}, bus.Unordered(), bus.Window(window), bus.WindowAhead(ahead))
 	e.publishing(t, b, topic, numbered(0, n, nil)...)
 	others.count(t, e, ahead)
-	// The partition has stopped if the poisoned message comes again and again, and
-	// nothing else does.
+	// The partition has stopped if the failing message is redelivered repeatedly, and no
+	// other message is delivered.
 	attempts.count(t, e, len(attempts.snapshot())+10)
-	require.LessOrEqual(t, len(others.snapshot()), ahead+window, "acknowledged beyond the first that is not")
-	close(heal)
+	require.LessOrEqual(t, len(others.snapshot()), ahead+window, "messages that are acknowledged ahead of the first unacknowledged one")
+	close(recovered)
 	others.distinct(t, e, n-1)
 }
 
@@ -50,7 +51,7 @@ func windowInFlight(t *testing.T, e *env) {
 	topic := e.topic(t, b, 1)
 	const window, n = 5, 50
 	release := make(chan struct{})
-	got := newLog()
+	got := newRecorder()
 	e.consume(t, b, topic, func(ctx context.Context, d *bus.Delivery) error {
 		got.add(d)
 		select {
@@ -62,9 +63,13 @@ func windowInFlight(t *testing.T, e *env) {
 	}, bus.Unordered(), bus.Window(window))
 	e.publishing(t, b, topic, numbered(0, n, nil)...)
 	got.count(t, e, window)
-	for i := range n - window { // one goes, one comes
+	for i := range n - window { // each acknowledgement allows one more delivery
 		require.Len(t, got.snapshot(), window+i)
-		release <- struct{}{}
+		select {
+		case release <- struct{}{}:
+		case <-time.After(e.h.Timeout):
+			require.FailNow(t, "no handler waits")
+		}
 		got.count(t, e, window+i+1)
 	}
 	close(release)
@@ -76,12 +81,14 @@ func concurrency(t *testing.T, e *env) {
 	topic := e.topic(t, b, partitions)
 	const bound, n = 3, 200
 	var mu sync.Mutex
-	running, most := 0, 0
-	got := newLog()
+	running := 0
+	got := newRecorder()
 	e.consume(t, b, topic, func(_ context.Context, d *bus.Delivery) error {
 		mu.Lock()
 		running++
-		most = max(most, running)
+		if running > bound {
+			got.fault("%d handlers run concurrently, more than %d", running, bound)
+		}
 		mu.Unlock()
 		got.add(d)
 		mu.Lock()
@@ -91,7 +98,5 @@ func concurrency(t *testing.T, e *env) {
 	}, bus.Unordered(), bus.Window(32), bus.Concurrency(bound))
 	e.publishing(t, b, topic, numbered(0, n, nil)...)
 	got.distinct(t, e, n)
-	mu.Lock()
-	defer mu.Unlock()
-	require.LessOrEqual(t, most, bound)
+	got.requireNoFaults(t)
 }

@@ -15,9 +15,9 @@ import (
 // an instance delivers only to its own subscribers.
 func harness(c watermill.Config, opts ...foreign.Option) transporttest.Harness {
 	return transporttest.Harness{
-		NoTimestamps: true,
-		AckToPublish: c.BlockPublishUntilSubscriberAck,
-		Unbounded:    !c.BlockPublishUntilSubscriberAck, // it starts two goroutines for each message
+		NoTimestamps:       true,
+		PublishWaitsForAck: c.BlockPublishUntilSubscriberAck,
+		Unbounded:          !c.BlockPublishUntilSubscriberAck, // it starts two goroutines for each message
 		New: func(t *testing.T) transporttest.Connect {
 			pubsub := watermill.NewGoChannel(c, nil)
 			t.Cleanup(func() { require.NoError(t, pubsub.Close()) })

@@ -22,7 +22,7 @@ import (
 // The conformance tests do not run in parallel, because some scenarios count goroutines.
 func TestConformance(t *testing.T) {
 	h := harness()
-	const scenario = "NextOwnerWaitsForTheLastOnesHandlers"
+	const scenario = "NextOwnerWaitsForHandlersOfPreviousOwner"
 	if h.Except == nil {
 		h.Except = map[string]string{}
 	}
@@ -40,7 +40,7 @@ func TestConformanceOfGroups(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := harness(kafka.WithBalance(balance), kafka.WithTimeouts(kafka.Timeouts{Rebalance: 2 * testTimeout}))
-			h.Only = slices.DeleteFunc(transporttest.Rebalances(), func(s string) bool { return s == "MembersDieUnderLoad" })
+			h.Only = slices.DeleteFunc(transporttest.Rebalances(), func(s string) bool { return s == "OrderByKeyHoldsWhileMembersCrash" })
 			transporttest.Run(t, h)
 		})
 	}
@@ -48,7 +48,7 @@ func TestConformanceOfGroups(t *testing.T) {
 
 func TestConformanceOfDyingMembersWithRange(t *testing.T) {
 	h := harness(kafka.WithBalance(kafka.Range))
-	h.Only = []string{"MembersDieUnderLoad"}
+	h.Only = []string{"OrderByKeyHoldsWhileMembersCrash"}
 	transporttest.Run(t, h)
 }
 
@@ -63,7 +63,7 @@ func TestRandomProgramsOverABus(t *testing.T) {
 // default marshaler decodes every record.
 func TestConformanceOfUndecodableRecords(t *testing.T) {
 	h := harness(kafka.WithMarshaler(strict{}))
-	h.Only = []string{"UndecodableRecordBecomesADeadLetter", "UndecodableRecordEndsASubscriptionWithoutDeadLetters"}
+	h.Only = []string{"UndecodableRecordIsDeadLettered", "UndecodableRecordEndsSubscriptionWithoutDeadLetterTopic"}
 	h.Undecodable = undecodable
 	transporttest.Run(t, h)
 }
@@ -87,12 +87,12 @@ func beyondEmbedded() map[string]string {
 	if kafkatb.IsReal() {
 		return nil
 	}
-	return map[string]string{"MembersDieUnderLoad": "the embedded broker never removes a member that dies between JoinGroup and SyncGroup, so nothing reads its partitions"}
+	return map[string]string{"OrderByKeyHoldsWhileMembersCrash": "the embedded broker never removes a member that dies between JoinGroup and SyncGroup, so nothing reads its partitions"}
 }
 
 func harness(opts ...kafka.Option) transporttest.Harness {
 	return transporttest.Harness{
-		Patience: testTimeout,
+		Timeout: testTimeout,
 		New: func(t *testing.T) transporttest.Connect {
 			broker := kafkatb.New(t)
 			return func(t *testing.T) driver.Transport {
