@@ -89,7 +89,8 @@ func order(o delivery.Order) SubscribeOption {
 }
 
 // Window bounds, for each partition, the messages that were delivered and are not yet
-// acknowledged. The default is 64; with OrderByPartition it is always 1.
+// acknowledged. The default is 64, or Concurrency if that is greater; with OrderByPartition it
+// is always 1.
 func Window(n int) SubscribeOption {
 	return atLeastOne("Window", n, func(s *delivery.Settings) { s.Window = n })
 }

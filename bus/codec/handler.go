@@ -22,7 +22,8 @@ func Handler[T any](c Codec, h func(ctx context.Context, v T, d *bus.Delivery) e
 		return nil
 	}
 	return func(ctx context.Context, d *bus.Delivery) error {
-		v, err := decode[T](c, d.Message().Metadata.Get(ContentTypeHeader), d.Payload)
+		contentType, _ := d.Header(ContentTypeHeader)
+		v, err := decode[T](c, contentType, d.Payload)
 		if err != nil {
 			return bus.DeadLetter(err)
 		}

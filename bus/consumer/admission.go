@@ -7,40 +7,41 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// admission is asked before each delivery of a subscription: it waits until copies in a
-// retry topic are due, the consumer is not paused, and the rate allows it.
-func (c *Consumer) admission(hop int) func(context.Context, delivery.AdmissionRequest) error {
+// admission returns the function that the subscription of a stage calls before each handler
+// call. It waits until copies in a retry topic are due, the consumer is not paused, and the
+// rate allows the messages.
+func (c *Consumer) admission(stage int) func(context.Context, delivery.AdmissionRequest) error {
 	return func(ctx context.Context, r delivery.AdmissionRequest) error {
-		if hop > 0 {
-			if err := c.untilDue(ctx, r); err != nil {
+		if stage > 0 {
+			if err := c.waitUntilDue(ctx, r); err != nil {
 				return err
 			}
 		}
-		if err := c.gate.pass(ctx, r.Draining); err != nil {
+		if err := c.pause.wait(ctx, r.Draining); err != nil {
 			return err
 		}
 		if c.limiter == nil {
 			return nil
 		}
-		for left := len(r.Records); left > 0; {
+		for left := len(r.Records); left > 0; { // WaitN allows no more than the burst at once
 			n := min(left, c.cfg.burst)
 			if err := c.limiter.WaitN(ctx, n); err != nil {
 				return err
 			}
 			left -= n
 		}
-		return c.gate.pass(ctx, r.Draining) // it may have been paused meanwhile
+		return c.pause.wait(ctx, r.Draining) // Pause may have been called during WaitN
 	}
 }
 
-// untilDue waits for the last of the records to be due.
-func (c *Consumer) untilDue(ctx context.Context, r delivery.AdmissionRequest) error {
+// waitUntilDue waits until all records of this group are due.
+func (c *Consumer) waitUntilDue(ctx context.Context, r delivery.AdmissionRequest) error {
 	var due time.Time
 	for _, rec := range r.Records {
-		if c.foreign(rec) {
+		if c.ofOtherGroup(rec) {
 			continue
 		}
-		if t := dueOf(rec); t.After(due) {
+		if t := dueTime(rec); t.After(due) {
 			due = t
 		}
 	}
@@ -54,7 +55,7 @@ func (c *Consumer) untilDue(ctx context.Context, r delivery.AdmissionRequest) er
 	case <-t.C:
 		return nil
 	case <-r.Draining:
-		return errHeldBack
+		return errPaused
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

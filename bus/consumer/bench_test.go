@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// BenchmarkConsume is what a message costs that a handler has nothing to do with, on a
-// bus in memory: with a plain subscription, and with a managed consumer.
+// BenchmarkConsume measures one message with a handler that does nothing, on the memory
+// transport, with a subscription of the bus and with a managed consumer.
 func BenchmarkConsume(b *testing.B) {
 	for name, begin := range map[string]func(*bus.Bus, bus.Handler) (func(), error){
 		"bus": func(on *bus.Bus, h bus.Handler) (func(), error) {
@@ -23,11 +23,11 @@ func BenchmarkConsume(b *testing.B) {
 			return func() { _ = s.Shutdown(context.Background()) }, err
 		},
 		"consumer": func(on *bus.Bus, h bus.Handler) (func(), error) {
-			c, err := consumer.New(on, "t", h, consumer.Subscribe(bus.Group("g"), bus.OrderByKey()), consumer.WithWorkers(256))
+			c, err := consumer.New(on, "t", h, bus.Group("g"), bus.OrderByKey(), bus.Concurrency(256))
 			if err != nil {
 				return nil, err
 			}
-			return func() { _ = c.Close(context.Background()) }, c.Start()
+			return func() { _ = c.Shutdown(context.Background()) }, c.Start()
 		},
 	} {
 		b.Run(name, func(b *testing.B) {

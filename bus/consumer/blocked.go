@@ -8,49 +8,51 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// blocked knows the messages that have failed as often as they may, with nowhere to go:
-// each holds up what is ordered after it.
-type blocked struct {
-	n  atomic.Int64 // len(at)
-	mu sync.Mutex
-	at map[place]func() bool // stops watching for the end of its claim
+// blockedMessages are the messages that have used up their attempts and have neither a retry
+// topic nor a dead-letter topic. Messages ordered after them wait.
+type blockedMessages struct {
+	count atomic.Int64 // len(stops)
+	mu    sync.Mutex
+	stops map[position]func() bool // removes the callback for the end of the context
 }
 
-type place struct {
+type position struct {
 	topic     string
 	partition int32
 	offset    int64
 }
 
-func placeOf(r *bus.Record) place { return place{r.Topic, r.Partition, r.Offset} }
+func positionOf(r *bus.Record) position { return position{r.Topic, r.Partition, r.Offset} }
 
-// block notes the message until it is unblocked, or ctx, its claim's, ends.
-func (b *blocked) block(ctx context.Context, r *bus.Record) {
-	at := placeOf(r)
+// add adds the message until remove, or until ctx ends, which is when its partition is
+// revoked. It reports whether the message was not there before.
+func (b *blockedMessages) add(ctx context.Context, r *bus.Record) bool {
+	p := positionOf(r)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, known := b.at[at]; known {
-		return
+	if _, found := b.stops[p]; found {
+		return false
 	}
-	if b.at == nil {
-		b.at = map[place]func() bool{}
+	if b.stops == nil {
+		b.stops = map[position]func() bool{}
 	}
-	b.at[at] = context.AfterFunc(ctx, func() { b.remove(at) })
-	b.n.Store(int64(len(b.at)))
+	b.stops[p] = context.AfterFunc(ctx, func() { b.removePosition(p) })
+	b.count.Store(int64(len(b.stops)))
+	return true
 }
 
-func (b *blocked) unblock(r *bus.Record) {
-	if b.n.Load() > 0 {
-		b.remove(placeOf(r))
+func (b *blockedMessages) remove(r *bus.Record) {
+	if b.count.Load() > 0 {
+		b.removePosition(positionOf(r))
 	}
 }
 
-func (b *blocked) remove(at place) {
+func (b *blockedMessages) removePosition(p position) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if stop, known := b.at[at]; known {
+	if stop, found := b.stops[p]; found {
 		stop()
-		delete(b.at, at)
-		b.n.Store(int64(len(b.at)))
+		delete(b.stops, p)
+		b.count.Store(int64(len(b.stops)))
 	}
 }

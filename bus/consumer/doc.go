@@ -1,89 +1,92 @@
-// Package consumer manages the consuming of a topic for a service: it can be started,
-// stopped, paused and watched, retries what fails, moves aside what can't be handled,
-// and says how it is doing.
+// Package consumer consumes a topic for a service. A [Consumer] can be started, stopped, paused
+// and observed. It retries failed messages, moves messages that cannot be handled to retry
+// topics and dead-letter topics, and reports its state to probes.
 //
 //	c, err := consumer.New(b, "orders", handle,
-//		consumer.Subscribe(bus.Group("billing"), bus.OrderByKey()),
-//		consumer.WithWorkers(16),
-//		consumer.WithRetry(consumer.Retry{Attempts: 5, Min: 200 * time.Millisecond, Max: 30 * time.Second}),
-//		consumer.WithDeadLetterTopic("orders.dead"))
+//		bus.Group("billing"), bus.OrderByKey(), bus.Concurrency(16),
+//		bus.DeadLetterTopic("orders.dead"), consumer.WithAttempts(3))
 //	if err != nil {
 //		return err
 //	}
-//	defer c.Close(ctx)
-//	if err := c.Start(); err != nil {
-//		return err
-//	}
+//	return c.Run(ctx) // until ctx ends
 //
-// It works over any transport of package bus, with what that has: consumer groups and
-// order by key on Kafka, neither on NATS. Options that the transport can't honour are
-// refused by New.
+// [Consumer.Run] is also a part of an application: app.Run(ctx, c.Run). Programs that stop and
+// start the consumer while they run use [Consumer.Start] and [Consumer.Stop] instead.
+//
+// The package works with every transport, within the features of the transport: Kafka has
+// consumer groups and order by key, Go channels have neither. New rejects options that the
+// transport does not support.
 //
 // # Start and stop
 //
-// A consumer is in one [State], and [Consumer.Watch] tells every change. Start and Stop
-// are wishes: they return at once, may come in any order and from any goroutine, and the
-// last one is what comes to pass. A Stop always drains what it stops, even when a Start
-// follows it at once. The broker may be away: the consumer is Starting until it is back.
-// [Consumer.Stop] and [Consumer.Close] take nothing new, wait for the handlers that run
-// and commit what they did; no wait is longer than the drain time-out, or Close's
-// context, unless a handler ignores that its context was cancelled. StopAndWait and
-// Close must not be called by a handler of the same consumer: they would wait for it.
+// A consumer is in one [State], and [Consumer.Watch] reports every change. Start and Stop return
+// at once and can be called in any order, from any goroutine. The last call decides the state:
+// Start after Stop drains the consumer first and then starts it again. While the broker is
+// unavailable a started consumer is Starting.
 //
-// What was fetched and not begun when it stops is delivered to whoever comes next in the
-// group. Where nobody would get it, without a group or on a transport that does not
-// deliver again, it is handled before the consumer is Stopped. What is published to such a
-// topic while the consumer is stopped, it does not see.
+// Stop, Shutdown, Close and the end of Run drain the consumer: it takes no new messages, waits
+// for running handlers, and commits what they acknowledged. The wait is bounded by the drain
+// timeout or the context. Shortly before that limit the contexts of running handlers are
+// cancelled. A handler that ignores its context can delay the state Stopped or Closed.
 //
-// What passes is tried again: a subscription that ends because a broker was
-// unavailable is begun anew, after a jittered exponential back-off of 200 ms to 32 s.
-// What doesn't pass is not: a missing topic, a closed bus, a handler that returned
-// [bus.Stop]. The consumer is Stopped then, and [Consumer.Err] and the Change say why.
+// Messages that were fetched and not handled before a stop are delivered to the next owner of
+// the partition. Without a group, and on a transport that does not deliver again, there is no
+// next owner: then the consumer handles them before it is Stopped. It does not receive messages
+// that are published to such a topic while it is stopped.
+//
+// After a temporary error, such as an unavailable broker, the consumer subscribes again, with an
+// exponential back-off of 200 ms to 32 s with jitter. After any other error, such as a missing
+// topic, a closed bus or a handler that returned [bus.Stop], the consumer is Stopped, and
+// [Consumer.Err] returns the error.
 //
 // # Handling
 //
-// A handler's context ends when its partition is taken away, when a drain runs out of
-// time, and after the handler time-out. Its return is the acknowledgement; the position
-// that is committed never passes a message that is not acknowledged. A panic is a
-// failure. What a handler returns:
+// A handler acknowledges a message by its return:
 //
-//	nil                      handled
-//	an error                 failed: see below
-//	bus.RetryAfter(after, err)    handle it again, after this time; counts for no limit
-//	bus.DeadLetter(err)      to the dead-letter topic, at once; fails where there is none
-//	bus.Drop(err)            acknowledged, not handled
-//	bus.Stop(err)            the consumer stops, with this error; the message is not acknowledged
+//	nil                          the message is acknowledged
+//	an error                     it has failed: see below
+//	bus.RetryAfter(delay, err)   it is handled again after the delay; does not count as an attempt
+//	bus.DeadLetter(err)          it goes to the dead-letter topic at once; without one it has failed
+//	bus.Drop(err)                it is acknowledged although it was not handled
+//	bus.Stop(err)                the consumer stops with this error; the message is not acknowledged
 //
-// # When handling fails
+// A panic is a failure. The consumer never commits an offset beyond a message that is not
+// acknowledged. The context of a handler ends when its partition is revoked, when a drain runs
+// out of time, and after the handler timeout.
 //
-// The message is retried in its place with a jittered exponential back-off
-// ([WithRetry]): what is ordered after it, its key or its partition, waits, and others
-// go on. When its attempts are used up it goes, whichever of these comes first,
+// # Failed messages
 //
-//   - through the retry topics ([WithRetryTopics]), and is handled again after each delay,
-//     with the same number of attempts in its place,
-//   - to the dead-letter topic ([WithDeadLetterTopic]),
-//   - nowhere: it blocks, is tried on, and [Stats].Blocked tells.
+// A failed message is retried in place, with the pauses of [bus.Backoff]. Messages ordered after
+// it, by key or by partition, wait; other messages do not. After [WithAttempts] attempts the
+// message goes to the first of these:
 //
-// It is acknowledged when its copy is, so it is never lost, and may come twice. Attempts
-// are counted by the member that has the partition, so a rebalance begins anew. A failure
-// because the handler's context ended does not count.
+//   - the next retry topic, with [WithRetryTopics]; after its delay the message is handled again,
+//     with the same number of attempts in place,
+//   - the dead-letter topic, with [bus.DeadLetterTopic],
+//   - nowhere: the message is blocked. The consumer goes on retrying it, logs it once, and counts
+//     it in [Stats].Blocked.
 //
-// # Pause, rate, bounds
+// The message is acknowledged when the retry topic or dead-letter topic has the copy. So it is
+// never lost, and can be there twice. Attempts are counted by the owner of the partition, and
+// start anew after a rebalance. A failure after the context of the handler has ended is not
+// counted.
 //
-// [Consumer.Pause] and [WhileReady] hold handlers back without leaving the group,
-// [WithRate] bounds messages a second, [WithWorkers] handlers that run at once,
-// [WithMaxInFlight] messages handed out and not acknowledged.
+// # Limits
 //
-// # Watching it
+// [bus.Concurrency] limits the handlers that run concurrently, [bus.InFlight] the messages that
+// are handled or wait for their next attempt, and [WithRate] the messages per second. Each limit
+// but the rate applies to the topic and to each retry topic separately. [Consumer.Pause] and
+// [WithPauseUnlessReady] stop calling handlers while the consumer stays in its group.
 //
-// [Consumer.Stats] has counters and the lag of each partition; package consumerotel
-// measures them. [WithProbe] keeps a service of a probe.Registry up to date. Traces are
-// the bus's: see package busotel.
+// # Observing
+//
+// [Consumer.Stats] returns counters and the lag of each partition. Package consumerotel exports
+// them as metrics, and package busotel traces handlers. [WithProbe] reports the state to a
+// probe.Registry.
 //
 // # What it does not do
 //
-// It does not make delivery exactly-once: handlers see a message again after a crash, a
-// rebalance, or a publish whose outcome is not known. It creates no topics, unless the
-// bus does. It closes neither the bus nor the registry.
+// Delivery is at least once: a handler can get a message again after a crash, a rebalance or a
+// publish with an unknown outcome. The package creates no topics; [bus.WithCreateTopics] does. It
+// closes neither the bus nor the registry.
 package consumer

@@ -11,65 +11,65 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// oneHandler is what the bus is given for one topic: the user's handler, and the failure
-// policy around it.
-func (c *Consumer) oneHandler(hop int) bus.Handler {
+// messageHandler returns the handler of a stage's subscription: the user's handler with the
+// failure policy.
+func (c *Consumer) messageHandler(stage int) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
-		if hop > 0 && c.foreign(d.Record) {
-			return nil // its group has a consumer of its own
+		if stage > 0 && c.ofOtherGroup(d.Record) {
+			return nil // the consumer of that group handles it
 		}
-		call := c.tally.begin(1)
-		err := c.guard(ctx, d.Record, func(ctx context.Context) error {
+		begun := c.counters.begin(1)
+		err := c.call(ctx, d.Record, func(ctx context.Context) error {
 			d.Context = ctx
 			return c.handler(ctx, d)
 		})
-		c.observe(call, d.Record, d.Attempt, 1, err)
-		return c.decide(ctx, d, hop, err)
+		c.counters.end(begun, d.Record, d.Attempt, 1, err)
+		return c.applyPolicy(ctx, d, stage, err)
 	}
 }
 
-// batchHandler is oneHandler for batches.
-func (c *Consumer) batchHandler(hop int) bus.BatchHandler {
+// batchHandler is messageHandler for batches.
+func (c *Consumer) batchHandler(stage int) bus.BatchHandler {
 	return func(ctx context.Context, ds []*bus.Delivery) error {
-		given, places := ds, make([]int, 0, len(ds)) // places in ds of what the handler is given
+		batch, indexes := ds, make([]int, 0, len(ds)) // batch[i] is ds[indexes[i]]
 		for i, d := range ds {
-			if hop == 0 || !c.foreign(d.Record) {
-				places = append(places, i)
+			if stage == 0 || !c.ofOtherGroup(d.Record) {
+				indexes = append(indexes, i)
 			}
 		}
-		if len(places) == 0 {
-			return nil // of other groups, all of them
+		if len(indexes) == 0 {
+			return nil
 		}
-		ds = slices.Clone(ds) // the other is the handler's to change
-		if len(places) < len(ds) {
-			given = make([]*bus.Delivery, len(places))
-			for i, place := range places {
-				given[i] = ds[place]
+		ds = slices.Clone(ds) // the handler may change the slice that it gets
+		if len(indexes) < len(ds) {
+			batch = make([]*bus.Delivery, len(indexes))
+			for i, index := range indexes {
+				batch[i] = ds[index]
 			}
 		}
-		first := ds[places[0]]
-		call := c.tally.begin(len(places))
-		err := c.guard(ctx, first.Record, func(ctx context.Context) error { return c.batch(ctx, given) })
-		c.observe(call, first.Record, first.Attempt, len(places), err)
+		first := ds[indexes[0]]
+		begun := c.counters.begin(len(indexes))
+		err := c.call(ctx, first.Record, func(ctx context.Context) error { return c.batch(ctx, batch) })
+		c.counters.end(begun, first.Record, first.Attempt, len(indexes), err)
 		var failed bus.BatchError
-		for i, e := range delivery.BatchErrors(err, len(places)) {
-			failed.Add(places[i], c.decide(ctx, ds[places[i]], hop, e))
+		for i, e := range delivery.BatchErrors(err, len(indexes)) {
+			failed.Add(indexes[i], c.applyPolicy(ctx, ds[indexes[i]], stage, e))
 		}
 		return failed.Err()
 	}
 }
 
-// guard runs a handler within its time-out, and makes an error of a panic.
-func (c *Consumer) guard(ctx context.Context, first *bus.Record, handle func(context.Context) error) (err error) {
+// call calls a handler with the handler timeout, and turns a panic into an error.
+func (c *Consumer) call(ctx context.Context, first *bus.Record, handle func(context.Context) error) (err error) {
 	outer := ctx
 	if d := c.cfg.handlerTimeout; d > 0 {
-		tooLate := &bus.Error{Code: bus.CodeDeadlineExceeded, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler did not end within its time-out of %v", d)}
+		timedOut := &bus.Error{Code: bus.CodeDeadlineExceeded, Op: "handle", Topic: first.Topic, Reason: fmt.Sprintf("the handler did not return within the handler timeout of %v", d)}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, d, tooLate)
+		ctx, cancel = context.WithTimeoutCause(ctx, d, timedOut)
 		defer cancel()
 		defer func() {
 			if a, _ := delivery.AnswerOf(err); a == delivery.Nack && ctx.Err() != nil && outer.Err() == nil {
-				err = fmt.Errorf("%w: %w", tooLate, err)
+				err = fmt.Errorf("%w: %w", timedOut, err)
 			}
 		}()
 	}
@@ -83,55 +83,58 @@ func (c *Consumer) guard(ctx context.Context, first *bus.Record, handle func(con
 	return handle(ctx)
 }
 
-// decide applies the failure policy to what the handler said of a message, counts it,
-// and returns what the bus is to do.
-func (c *Consumer) decide(ctx context.Context, d *bus.Delivery, hop int, err error) error {
+// applyPolicy counts the result of a message, and returns the error by which the bus does
+// what the failure policy says.
+func (c *Consumer) applyPolicy(ctx context.Context, d *bus.Delivery, stage int, err error) error {
 	answer, cause := delivery.AnswerOf(err)
 	switch answer {
 	case delivery.Ack:
-		c.tally.handled.Add(1)
-		c.blocked.unblock(d.Record)
+		c.counters.handled.Add(1)
+		c.blocked.remove(d.Record)
 		return nil
 	case delivery.Drop:
-		c.tally.dropped.Add(1)
-		c.blocked.unblock(d.Record)
+		c.counters.dropped.Add(1)
+		c.blocked.remove(d.Record)
 		return err
 	case delivery.Retry:
-		c.tally.retried.Add(1)
+		c.counters.retried.Add(1)
 		return err
 	case delivery.Stop:
 		return err
 	case delivery.DeadLetter:
-		c.tally.failed.Add(1)
-		if c.cfg.deadLetter != "" {
+		c.counters.failed.Add(1)
+		if c.cfg.deadLetterTopic != "" {
 			return err
 		}
 	case delivery.Nack:
-		if ctx.Err() != nil { // it was taken away; whoever gets it next tries from the start
-			c.tally.interrupted.Add(1)
+		if ctx.Err() != nil { // the partition was revoked; its next owner counts attempts from 1
+			c.counters.interrupted.Add(1)
 			return err
 		}
-		c.tally.failed.Add(1)
-		if d.Attempt < c.cfg.retry.Attempts {
-			c.tally.retried.Add(1)
+		c.counters.failed.Add(1)
+		if d.Attempt < c.cfg.attempts {
+			c.counters.retried.Add(1)
 			return err
 		}
-		if hop < len(c.cfg.delays) {
-			if err := c.postpone(ctx, d, hop, err); err != nil {
-				c.tally.retried.Add(1)
+		if stage < len(c.cfg.retryDelays) {
+			if err := c.postpone(ctx, d, stage, err); err != nil {
+				c.counters.retried.Add(1)
 				return err
 			}
-			c.tally.postponed.Add(1)
-			return bus.Drop(cause) // acknowledged, and observers see why
+			c.counters.postponed.Add(1)
+			return bus.Drop(cause) // acknowledges the message; hooks get the cause
 		}
-		if c.cfg.deadLetter != "" {
+		if c.cfg.deadLetterTopic != "" {
 			return bus.DeadLetter(err)
 		}
 	}
-	c.tally.retried.Add(1)
-	c.blocked.block(ctx, d.Record)
 	if cause == nil {
-		cause = errors.New("no cause was given")
+		cause = errors.New("the handler gave no cause")
+	}
+	c.counters.retried.Add(1)
+	if c.blocked.add(ctx, d.Record) {
+		c.cfg.logger.Warn("message blocked: it has used up its attempts and there is no dead-letter topic", "topic", d.Topic,
+			"partition", d.Partition, "offset", d.Offset, "attempts", Attempts(d), "error", delivery.Shorten(cause.Error(), maxCauseBytes))
 	}
 	return cause
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
-// Two consumers are started with no broker there, share the work when it is, and hand it
-// to each other when one stops and starts; nothing is lost.
-func TestTwoConsumersOnKafka(t *testing.T) {
+// Two consumers start before the broker does. They share the partitions, and each takes over
+// when the other stops. No message is lost.
+func TestTwoConsumersOnKafkaLoseNothing(t *testing.T) {
 	t.Parallel()
 	port, err := freeport.Loopback()
 	require.NoError(t, err)
 	b := onKafka(t, []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 
 	const keys, n = 8, 400
@@ -34,7 +34,7 @@ func TestTwoConsumersOnKafka(t *testing.T) {
 	handle := func(_ context.Context, d *bus.Delivery) error {
 		i := number(d)
 		if i%19 == 4 && d.Attempt == 1 {
-			return bus.RetryAfter(0, errPlease)
+			return bus.RetryAfter(0, errTest)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -51,14 +51,14 @@ func TestTwoConsumersOnKafka(t *testing.T) {
 	}
 	var members []*consumer.Consumer
 	for range 2 {
-		c, err := consumer.New(b, "t", handle, consumer.Subscribe(bus.Group("g"), bus.OrderByKey()), consumer.WithWorkers(8))
+		c, err := consumer.New(b, "t", handle, bus.Group("g"), bus.OrderByKey(), bus.Concurrency(8))
 		require.NoError(t, err)
 		require.NoError(t, c.Start())
 		members = append(members, c)
 	}
 	for change := range members[0].Watch(ctx) {
 		if change.State == consumer.Starting && change.Cause != nil {
-			break // it has seen that nobody is there
+			break // the consumer has noticed that there is no broker
 		}
 	}
 	require.NoError(t, ctx.Err())
@@ -71,7 +71,7 @@ func TestTwoConsumersOnKafka(t *testing.T) {
 		m := message.NewMessage("id", []byte(strconv.Itoa(i)))
 		bus.SetKey(m, strconv.Itoa(i%keys))
 		require.NoError(t, b.Publish("t", m))
-		if i%100 == 50 { // one leaves, and comes back
+		if i%100 == 50 { // one stops and starts again
 			c := members[i/100%2]
 			require.NoError(t, c.StopAndWait(ctx))
 			require.NoError(t, c.Start())
@@ -81,14 +81,14 @@ func TestTwoConsumersOnKafka(t *testing.T) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			require.Len(t, handled, n, "nothing is lost")
+			require.Len(t, handled, n, "no message is lost")
 		}
 		mu.Lock()
 		done = len(handled) == n
 		mu.Unlock()
 	}
 	for _, c := range members {
-		require.NoError(t, c.Close(ctx))
+		require.NoError(t, c.Shutdown(ctx))
 		require.Zero(t, c.Stats().InFlight)
 	}
 	mu.Lock()

@@ -21,57 +21,56 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// mortal is a transport whose sessions a test can end, with an error.
-type mortal struct {
+// endableTransport is a transport whose latest session a test can end with an error.
+type endableTransport struct {
 	*memory.Transport
-	mu   sync.Mutex
-	last context.CancelCauseFunc
+	mu      sync.Mutex
+	endLast context.CancelCauseFunc
 }
 
-func (m *mortal) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
+func (m *endableTransport) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
 	inner, err := m.Transport.Subscribe(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	life, end := context.WithCancelCause(context.Background())
+	ended, end := context.WithCancelCause(context.Background())
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.last = end
-	return &mortalSession{inner, life}, nil
+	m.endLast = end
+	return &endableSession{inner, ended}, nil
 }
 
-func (m *mortal) end(err error) {
+func (m *endableTransport) end(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.last(err)
+	m.endLast(err)
 }
 
-type mortalSession struct {
+type endableSession struct {
 	driver.Session
-	life context.Context
+	ended context.Context
 }
 
-func (s *mortalSession) Next(ctx context.Context) (driver.Event, error) {
+func (s *endableSession) Next(ctx context.Context) (driver.Event, error) {
 	either, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.life, cancel)()
+	defer context.AfterFunc(s.ended, cancel)()
 	e, err := s.Session.Next(either)
-	if err != nil && s.life.Err() != nil {
-		return e, context.Cause(s.life)
+	if err != nil && s.ended.Err() != nil {
+		return e, context.Cause(s.ended)
 	}
 	return e, err
 }
 
-// A subscription that ends while it consumes is begun anew when that can help, after a
-// back-off that grows with failures and not with days; otherwise the consumer stops, and
-// says why.
-func TestASubscriptionThatEnds(t *testing.T) {
+// When a subscription ends with a temporary error the consumer subscribes again. The back-off
+// starts anew after a long success. After another error the consumer stops.
+func TestSubscriptionThatEndsIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr, err := memory.New()
 		require.NoError(t, err)
 		require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t"}))
-		m := &mortal{Transport: tr}
+		m := &endableTransport{Transport: tr}
 		b, err := bus.New(m)
 		require.NoError(t, err)
 		defer b.Close()
@@ -84,27 +83,27 @@ func TestASubscriptionThatEnds(t *testing.T) {
 			r.publish(t, i, 1, nil)
 			elapse(time.Hour)
 			begun := time.Now()
-			m.end(&bus.Error{Code: bus.CodeUnavailable, Op: "consume", Reason: "the coordinator is gone"})
+			m.end(&bus.Error{Code: bus.CodeUnavailable, Op: "consume", Reason: "the coordinator is unavailable"})
 			synctest.Wait()
 			require.Equal(t, consumer.Starting, c.State())
 			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(c.Current().Cause))
 			wait(t, c, consumer.Consuming)
-			require.LessOrEqual(t, time.Since(begun), 200*time.Millisecond, "each is the first after a long time")
+			require.LessOrEqual(t, time.Since(begun), 200*time.Millisecond, "the back-off starts anew after a long success")
 		}
 		elapse(time.Hour)
 		require.Equal(t, sequence(0, 20), j.all())
-		errNo := &bus.Error{Code: bus.CodePermissionDenied, Op: "consume", Reason: "not any more"}
-		m.end(errNo)
+		errDenied := &bus.Error{Code: bus.CodePermissionDenied, Op: "consume", Reason: "by the test"}
+		m.end(errDenied)
 		wait(t, c, consumer.Stopped)
-		require.ErrorIs(t, c.Err(), errNo)
+		require.ErrorIs(t, c.Err(), errDenied)
 		consuming(t, c)
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Shutdown(t.Context()))
 		names := seen.closed()
 		require.Equal(t, []string{"consuming", "stopping", "stopped", "starting", "consuming", "closing", "closed"}, names[len(names)-7:])
 	})
 }
 
-// A Stop while it waits to subscribe again is obeyed at once.
+// Stop does not wait for the back-off between subscriptions.
 func TestStopDuringTheBackoff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -113,7 +112,7 @@ func TestStopDuringTheBackoff(t *testing.T) {
 		b, err := bus.New(&flaky{Transport: tr, left: 1_000_000, code: bus.CodeUnavailable})
 		require.NoError(t, err)
 		defer b.Close()
-		c, err := consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("g")))
+		c, err := consumer.New(b, "t", nop, bus.Group("g"))
 		require.NoError(t, err)
 		require.NoError(t, c.Start())
 		elapse(time.Hour)
@@ -121,30 +120,29 @@ func TestStopDuringTheBackoff(t *testing.T) {
 		stop(t, c)
 		require.Zero(t, time.Since(begun))
 		require.NoError(t, c.Err())
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Shutdown(t.Context()))
 	})
 }
 
-// The connection's trouble is the cause, before the subscription knows of any, which may
-// be at once, and afterwards.
-func TestTheCauseOfNotStarting(t *testing.T) {
+// The cause of Starting is the error of the connection, which is known before that of the
+// subscription.
+func TestCauseOfStartingIsTheConnectionError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		c := r.consumer(t, nop)
-		r.faults.Disconnect(&bus.Error{Code: bus.CodeUnauthenticated, Op: "connect", Reason: "the login was refused"})
+		r.faults.Disconnect(&bus.Error{Code: bus.CodeUnauthenticated, Op: "connect", Reason: "the credentials were rejected"})
 		require.NoError(t, c.Start())
-		require.ErrorContains(t, c.Current().Cause, "the login was refused")
+		require.ErrorContains(t, c.Current().Cause, "the credentials were rejected")
 		synctest.Wait()
-		require.ErrorContains(t, c.Current().Cause, "the login was refused")
+		require.ErrorContains(t, c.Current().Cause, "the credentials were rejected")
 		r.faults.Connect()
 		wait(t, c, consumer.Consuming)
 		require.NoError(t, c.Current().Cause)
 	})
 }
 
-// What /detailz shows.
-func TestDetails(t *testing.T) {
+func TestDetailzShowsTheConsumer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
@@ -152,7 +150,7 @@ func TestDetails(t *testing.T) {
 		r.publish(t, 0, 3, nil)
 		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
 			if number(d) == 1 {
-				return bus.Stop(errPlease)
+				return bus.Stop(errTest)
 			}
 			return nil
 		}, consumer.WithProbe(reg, "orders"))
@@ -165,12 +163,12 @@ func TestDetails(t *testing.T) {
 		c.Resume()
 		wait(t, c, consumer.Stopped)
 		shown = details(t, reg)
-		require.Contains(t, shown["cause"], errPlease.Error())
+		require.Contains(t, shown["cause"], errTest.Error())
 		require.Equal(t, []any{"stopped", 1.0, nil}, []any{shown["state"], shown["handled"], shown["lag"]})
 	})
 }
 
-// details is what a probe server shows of the service.
+// details returns what /detailz shows for the service.
 func details(t *testing.T, reg *probe.Registry) map[string]any {
 	t.Helper()
 	answer := httptest.NewRecorder()
@@ -180,9 +178,9 @@ func details(t *testing.T, reg *probe.Registry) map[string]any {
 	return all["orders"].Details
 }
 
-// Copies of other groups in a retry topic are left alone by batches, too, and what is
-// answered for the others is about the right ones.
-func TestBatchesAndOtherGroupsRetries(t *testing.T) {
+// A batch in a retry topic leaves out copies of other groups, and errors are assigned to the
+// right messages.
+func TestBatchSkipsRetriesOfOtherGroups(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -201,9 +199,9 @@ func TestBatchesAndOtherGroupsRetries(t *testing.T) {
 				return failed.Err()
 			}
 		}
-		opts := []consumer.Option{consumer.WithBatch(10, time.Second), consumer.WithRetryTopics(time.Minute), consumer.WithRetry(consumer.Retry{Attempts: 1})}
+		opts := []consumer.Option{bus.BatchSize(10), bus.BatchAge(time.Second), consumer.WithRetryTopics(time.Minute), consumer.WithAttempts(1)}
 		one := r.batchConsumer(t, batches("g", func(n int) bool { return n < 3 }), opts...)
-		two := r.batchConsumer(t, batches("h", func(n int) bool { return n == 3 }), append(opts, consumer.Subscribe(bus.Group("h")))...)
+		two := r.batchConsumer(t, batches("h", func(n int) bool { return n == 3 }), append(opts, bus.Group("h"))...)
 		consuming(t, one)
 		elapse(10 * time.Second)
 		consuming(t, two)
@@ -212,7 +210,7 @@ func TestBatchesAndOtherGroupsRetries(t *testing.T) {
 	})
 }
 
-// without leaves out what is about this message.
+// without returns the lines that are not about message n.
 func without(lines []string, n string) []string {
 	var left []string
 	for _, l := range lines {
@@ -223,8 +221,8 @@ func without(lines []string, n string) []string {
 	return left
 }
 
-// A handler that stops the consumer while it is being stopped is not forgotten.
-func TestAStopWithinAStop(t *testing.T) {
+// A bus.Stop of a handler during a Stop is the error of the consumer.
+func TestHandlerStopsDuringStop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -232,7 +230,7 @@ func TestAStopWithinAStop(t *testing.T) {
 		release := make(chan struct{})
 		c := r.consumer(t, func(context.Context, *bus.Delivery) error {
 			<-release
-			return bus.Stop(errPlease)
+			return bus.Stop(errTest)
 		})
 		consuming(t, c)
 		synctest.Wait()
@@ -240,8 +238,8 @@ func TestAStopWithinAStop(t *testing.T) {
 		close(release)
 		stop(t, c)
 		require.Equal(t, consumer.Stopped, c.State())
-		require.ErrorIs(t, c.Err(), errPlease)
-		require.ErrorIs(t, c.Current().Cause, errPlease)
+		require.ErrorIs(t, c.Err(), errTest)
+		require.ErrorIs(t, c.Current().Cause, errTest)
 		require.Zero(t, r.committed(0))
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -22,8 +23,8 @@ import (
 
 func byKey(n int) func(int) string { return func(i int) string { return fmt.Sprint("key-", i%n) } }
 
-// A message that fails is retried in its place: its key waits, others go on.
-func TestRetriesInPlace(t *testing.T) {
+// A message that fails is retried in place: its key waits, other keys do not.
+func TestRetryInPlaceBlocksOnlyItsKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -33,14 +34,14 @@ func TestRetriesInPlace(t *testing.T) {
 		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
 			j.add("%d", number(d))
 			if number(d) == 0 && d.Attempt < 4 {
-				return errPlease
+				return errTest
 			}
 			return nil
-		}, consumer.Subscribe(bus.OrderByKey()), consumer.WithWorkers(8), consumer.WithRetry(consumer.Retry{Attempts: 10, Min: time.Minute, Max: time.Hour}))
+		}, bus.OrderByKey(), bus.Concurrency(8), consumer.WithAttempts(10), bus.Backoff(time.Minute, time.Hour))
 		consuming(t, c)
 		elapse(time.Second)
-		require.ElementsMatch(t, []string{"0", "1", "3", "5"}, j.all(), "key-1 went on")
-		require.Zero(t, r.committed(0), "nothing passes what is not acknowledged")
+		require.ElementsMatch(t, []string{"0", "1", "3", "5"}, j.all(), "key-1 is not blocked")
+		require.Zero(t, r.committed(0), "nothing after the unacknowledged message is committed")
 		elapse(24 * time.Hour)
 		require.Equal(t, []string{"0", "0", "0", "2", "4"}, j.all()[4:])
 		require.GreaterOrEqual(t, time.Since(begun), 3*time.Minute)
@@ -51,7 +52,7 @@ func TestRetriesInPlace(t *testing.T) {
 	})
 }
 
-// letters collects what arrives in a topic.
+// letters collects the messages of a topic.
 type letters struct {
 	mu  sync.Mutex
 	all []*bus.Delivery
@@ -73,8 +74,9 @@ func (r *rig) letters(t *testing.T, topic string) *letters {
 	return l
 }
 
-// After its attempts a message goes to the dead-letter topic, with all it came with.
-func TestDeadLetters(t *testing.T) {
+// A message that has used up its attempts goes to the dead-letter topic with its key, headers
+// and timestamp.
+func TestDeadLetterAfterTheLastAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -91,13 +93,13 @@ func TestDeadLetters(t *testing.T) {
 			j.add("%d", number(d))
 			switch number(d) {
 			case 0:
-				return errPlease
+				return errTest
 			case 1:
 				return bus.DeadLetter(errors.New("poison"))
 			default:
 				return nil
 			}
-		}, consumer.WithRetry(consumer.Retry{Attempts: 3}), consumer.WithDeadLetterTopic("dead"))
+		}, consumer.WithAttempts(3), bus.DeadLetterTopic("dead"))
 		consuming(t, c)
 		elapse(time.Hour)
 		require.Equal(t, []string{"0", "0", "0", "1", "2"}, j.all())
@@ -107,7 +109,7 @@ func TestDeadLetters(t *testing.T) {
 		require.Equal(t, "k", string(first.Key))
 		require.Equal(t, "blue", first.Message().Metadata.Get("colour"))
 		require.True(t, at.Equal(first.Record.Timestamp))
-		require.Equal(t, []string{"t", "0", "0", "g", errPlease.Error()}, []string{
+		require.Equal(t, []string{"t", "0", "0", "g", errTest.Error()}, []string{
 			first.Message().Metadata.Get(deadletter.TopicHeader), first.Message().Metadata.Get(deadletter.PartitionHeader),
 			first.Message().Metadata.Get(deadletter.OffsetHeader), first.Message().Metadata.Get(deadletter.GroupHeader), first.Message().Metadata.Get(deadletter.CauseHeader)})
 		require.Equal(t, "poison", dead.all[1].Message().Metadata.Get(deadletter.CauseHeader))
@@ -117,16 +119,16 @@ func TestDeadLetters(t *testing.T) {
 	})
 }
 
-// A dead letter that can't be published leaves the original where it is.
-func TestADeadLetterThatFails(t *testing.T) {
+// While the dead letter cannot be published, the original is not acknowledged.
+func TestDeadLetterThatCannotBePublished(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		dead := r.letters(t, "dead")
 		require.NoError(t, r.faults.Inject(bustest.OnPublish("dead", bustest.Nth(1, 2), bustest.Fail(bus.CodeUnavailable))))
 		r.publish(t, 0, 1, nil)
-		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errPlease },
-			consumer.WithRetry(consumer.Retry{Attempts: 1}), consumer.WithDeadLetterTopic("dead"))
+		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errTest },
+			consumer.WithAttempts(1), bus.DeadLetterTopic("dead"))
 		consuming(t, c)
 		synctest.Wait()
 		require.Zero(t, r.committed(0))
@@ -138,8 +140,9 @@ func TestADeadLetterThatFails(t *testing.T) {
 	})
 }
 
-// With nowhere to go a message blocks, and that can be seen.
-func TestBlockAndReport(t *testing.T) {
+// Without a dead-letter topic a message that has used up its attempts is blocked, and Stats
+// counts it.
+func TestBlockedMessagesAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -151,10 +154,10 @@ func TestBlockAndReport(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if number(d) == 1 && fail {
-				return errPlease
+				return errTest
 			}
 			return j.handle(ctx, d)
-		}, consumer.WithRetry(consumer.Retry{Attempts: 2, Min: time.Second, Max: time.Second}))
+		}, consumer.WithAttempts(2), bus.Backoff(time.Second, time.Second))
 		consuming(t, c)
 		synctest.Wait()
 		require.Zero(t, c.Stats().Blocked)
@@ -163,7 +166,7 @@ func TestBlockAndReport(t *testing.T) {
 		require.EqualValues(t, 1, r.committed(0))
 		stop(t, c)
 		synctest.Wait()
-		require.Zero(t, c.Stats().Blocked, "it is not this consumer's any more")
+		require.Zero(t, c.Stats().Blocked, "the partition is not assigned to this consumer")
 		consuming(t, c)
 		elapse(time.Hour)
 		require.EqualValues(t, 1, c.Stats().Blocked)
@@ -177,41 +180,41 @@ func TestBlockAndReport(t *testing.T) {
 	})
 }
 
-func TestAnswers(t *testing.T) {
+func TestHandlerErrorsDecideWhatFollows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		r.publish(t, 0, 4, nil)
-		errEnough := errors.New("enough")
+		errStop := errors.New("stopped by the test")
 		begun := time.Now()
 		var j journal
 		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
 			j.add("%v %d", time.Since(begun), number(d))
 			switch {
 			case number(d) == 0 && d.Attempt < 8:
-				return bus.RetryAfter(time.Minute, nil) // more often than there are attempts
+				return bus.RetryAfter(time.Minute, nil) // more often than the attempts
 			case number(d) == 1:
-				return bus.Drop(errPlease)
+				return bus.Drop(errTest)
 			case number(d) == 2:
-				return bus.Stop(errEnough)
+				return bus.Stop(errStop)
 			}
 			return nil
-		}, consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 2}))
+		}, bus.DeadLetterTopic("dead"), consumer.WithAttempts(2))
 		require.NoError(t, c.Start())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		_, err := c.Wait(ctx, consumer.Stopped)
 		require.NoError(t, err)
-		require.ErrorIs(t, c.Err(), errEnough)
+		require.ErrorIs(t, c.Err(), errStop)
 		require.Equal(t, []string{"7m0s 0", "7m0s 1", "7m0s 2"}, j.all()[7:])
 		s := c.Stats()
 		require.Equal(t, []uint64{1, 0, 7, 1, 0}, []uint64{s.Handled, s.Failed, s.Retried, s.Dropped, s.DeadLettered})
-		require.EqualValues(t, 2, r.committed(0), "what it stopped at is not acknowledged")
+		require.EqualValues(t, 2, r.committed(0), "the message that stopped the consumer is not acknowledged")
 	})
 }
 
-// The handler's context ends after the time-out, and that is a failure.
-func TestTheHandlerTimeout(t *testing.T) {
+// The context of a handler ends after the handler timeout, which counts as a failure.
+func TestHandlerTimeoutIsAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -219,12 +222,12 @@ func TestTheHandlerTimeout(t *testing.T) {
 		r.publish(t, 0, 1, nil)
 		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
 			<-d.Context.Done()
-			require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(context.Cause(ctx)))
+			assert.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(context.Cause(ctx)))
 			return ctx.Err()
-		}, consumer.WithHandlerTimeout(time.Second), consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 2}))
-		var called []consumer.Handled
+		}, consumer.WithHandlerTimeout(time.Second), bus.DeadLetterTopic("dead"), consumer.WithAttempts(2))
+		var called []consumer.HandlerCall
 		var mu sync.Mutex
-		remove := c.Observe(func(h consumer.Handled) {
+		remove := c.Observe(func(h consumer.HandlerCall) {
 			mu.Lock()
 			defer mu.Unlock()
 			called = append(called, h)
@@ -242,8 +245,8 @@ func TestTheHandlerTimeout(t *testing.T) {
 	})
 }
 
-// A panic is a failure, and is logged with its stack.
-func TestPanics(t *testing.T) {
+// A panic is a failure and is logged with its stack.
+func TestPanicIsAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -256,7 +259,7 @@ func TestPanics(t *testing.T) {
 				panic("boom")
 			}
 			return j.handle(ctx, d)
-		}, consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: 1}), consumer.WithLogger(slog.New(slog.NewTextHandler(&text, nil))))
+		}, bus.DeadLetterTopic("dead"), consumer.WithAttempts(1), consumer.WithLogger(slog.New(slog.NewTextHandler(&text, nil))))
 		consuming(t, c)
 		elapse(time.Minute)
 		require.Equal(t, []string{"1"}, j.all())
@@ -267,24 +270,25 @@ func TestPanics(t *testing.T) {
 	})
 }
 
-// Undecodable records follow the same policy.
-func TestUndecodable(t *testing.T) {
+// A record that cannot be decoded goes to the dead-letter topic, and without one it stops the
+// consumer.
+func TestUndecodableRecord(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		dead := r.letters(t, "dead")
-		require.NoError(t, r.faults.Inject(bustest.OnFetch("t", bustest.Nth(2), bustest.Corrupt(errPlease))))
+		require.NoError(t, r.faults.Inject(bustest.OnFetch("t", bustest.Nth(2), bustest.Corrupt(errTest))))
 		r.publish(t, 0, 3, nil)
 		var j journal
-		c := r.consumer(t, j.handle, consumer.WithDeadLetterTopic("dead"))
+		c := r.consumer(t, j.handle, bus.DeadLetterTopic("dead"))
 		consuming(t, c)
 		elapse(time.Minute)
 		require.Equal(t, []string{"0", "2"}, j.all())
 		require.Len(t, dead.all, 1)
 		require.EqualValues(t, 1, c.Stats().DeadLettered)
 
-		require.NoError(t, r.faults.Inject(bustest.OnFetch("t", bustest.Nth(1), bustest.Corrupt(errPlease))))
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, r.faults.Inject(bustest.OnFetch("t", bustest.Nth(1), bustest.Corrupt(errTest))))
+		require.NoError(t, c.Shutdown(t.Context()))
 		c = r.consumer(t, j.handle)
 		require.NoError(t, c.Start())
 		synctest.Wait()
@@ -294,8 +298,8 @@ func TestUndecodable(t *testing.T) {
 	})
 }
 
-// Batches have the same policy, for each message.
-func TestBatchesThatFail(t *testing.T) {
+// The failure policy applies to each message of a batch.
+func TestFailedMessagesOfABatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -307,16 +311,16 @@ func TestBatchesThatFail(t *testing.T) {
 			for i, d := range ds {
 				switch n := number(d); {
 				case n == 3, n == 5 && d.Attempt < 2:
-					failed.Add(i, errPlease)
+					failed.Add(i, errTest)
 				case n == 4:
-					failed.Add(i, bus.Drop(errPlease))
+					failed.Add(i, bus.Drop(errTest))
 				default:
 					j.add("%s %d", d.Record.Topic, n)
 				}
 			}
-			clear(ds) // it is the handler's
+			clear(ds) // the handler may change the slice
 			return failed.Err()
-		}, consumer.WithBatch(10, time.Second), consumer.WithRetry(consumer.Retry{Attempts: 3}), consumer.WithRetryTopics(time.Minute), consumer.WithDeadLetterTopic("dead"))
+		}, bus.BatchSize(10), bus.BatchAge(time.Second), consumer.WithAttempts(3), consumer.WithRetryTopics(time.Minute), bus.DeadLetterTopic("dead"))
 		consuming(t, c)
 		elapse(time.Hour)
 		require.Equal(t, []string{"t 0", "t 1", "t 2", "t 6", "t 7", "t 8", "t 9", "t 5"}, j.all())
@@ -328,13 +332,13 @@ func TestBatchesThatFail(t *testing.T) {
 	})
 }
 
-// A batch consumer flushes by age, and what is left when it is stopped.
-func TestBatchesAgeAndStop(t *testing.T) {
+// A batch that is not full is handled when it is old enough, and when the consumer stops.
+func TestBatchIsHandledByAgeAndOnStop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		var j journal
-		c := r.batchConsumer(t, j.handleBatch, consumer.WithBatch(100, 10*time.Second))
+		c := r.batchConsumer(t, j.handleBatch, bus.BatchSize(100), bus.BatchAge(10*time.Second))
 		consuming(t, c)
 		r.publish(t, 0, 3, nil)
 		elapse(9 * time.Second)

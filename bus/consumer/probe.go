@@ -7,35 +7,35 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// reporting is what WithProbe asks for.
-type reporting struct {
+// probeTarget has the arguments of WithProbe.
+type probeTarget struct {
 	registry *probe.Registry
 	service  string
 }
 
-func (c *Consumer) register() {
-	if r := c.cfg.report; r != nil {
-		r.registry.Register(r.service, probe.WithDetails(c.details))
-		c.report()
+func (c *Consumer) registerProbe() {
+	if t := c.cfg.probe; t != nil {
+		t.registry.Register(t.service, probe.WithDetails(c.details))
+		c.updateProbe()
 	}
 }
 
-// report tells the registry the present state. Whoever changes the state calls it without
-// the lock; the latest state is told last.
-func (c *Consumer) report() {
-	r := c.cfg.report
-	if r == nil {
+// updateProbe writes the current state to the registry. It must be called after each change
+// of the state, without mu. probeMu makes the last update the one with the latest state.
+func (c *Consumer) updateProbe() {
+	t := c.cfg.probe
+	if t == nil {
 		return
 	}
-	c.reporting.Lock()
-	defer c.reporting.Unlock()
+	c.probeMu.Lock()
+	defer c.probeMu.Unlock()
 	c.mu.Lock()
-	now, err := c.history.now(), c.err
+	now, err := c.history.current(), c.err
 	c.mu.Unlock()
-	r.registry.Update(r.service, statusOf(now, err), now.Cause)
+	t.registry.Update(t.service, probeStatus(now, err), now.Cause)
 }
 
-func statusOf(now Change, err error) probe.Status {
+func probeStatus(now Change, err error) probe.Status {
 	switch {
 	case now.State == Closed:
 		return probe.Stopped
@@ -52,7 +52,7 @@ func statusOf(now Change, err error) probe.Status {
 	}
 }
 
-// details is what /detailz shows.
+// details returns what /detailz shows.
 func (c *Consumer) details(context.Context) map[string]any {
 	s := c.Stats()
 	d := map[string]any{

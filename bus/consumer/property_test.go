@@ -15,9 +15,9 @@ import (
 	"github.com/trunkline/trunkline/bus/deadletter"
 )
 
-// Whatever handlers answer and however the policy is set: each message is handled,
-// dropped or dead-lettered in the end, once; nothing stays behind; the counters add up.
-func TestEveryMessageComesToAnEnd(t *testing.T) {
+// For all results of handlers and all policies: each message is handled, dropped or
+// dead-lettered once, no message is left, and the counters add up.
+func TestEveryMessageIsHandledDroppedOrDeadLettered(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 40).Draw(rt, "messages")
@@ -42,19 +42,19 @@ func TestEveryMessageComesToAnEnd(t *testing.T) {
 				calls[i]++
 				switch {
 				case calls[i] <= failures[i]:
-					return errPlease
+					return errTest
 				case answers[i] == 0:
 					dropped[i]++
-					return bus.Drop(errPlease)
+					return bus.Drop(errTest)
 				case answers[i] == 1:
-					return bus.DeadLetter(errPlease)
+					return bus.DeadLetter(errTest)
 				case answers[i] == 2 && calls[i] <= failures[i]+2:
 					return bus.RetryAfter(time.Second, nil)
 				}
 				handled[i]++
 				return nil
 			}
-			opts := []consumer.Option{consumer.WithDeadLetterTopic("dead"), consumer.WithRetry(consumer.Retry{Attempts: attempts, Min: time.Millisecond, Max: time.Second})}
+			opts := []consumer.Option{bus.DeadLetterTopic("dead"), consumer.WithAttempts(attempts), bus.Backoff(time.Millisecond, time.Second)}
 			if hops > 0 {
 				opts = append(opts, consumer.WithRetryTopics([]time.Duration{time.Second, time.Minute}[:hops]...))
 			}
@@ -66,9 +66,9 @@ func TestEveryMessageComesToAnEnd(t *testing.T) {
 						failed.Add(i, one(ctx, d))
 					}
 					return failed.Err()
-				}, append(opts, consumer.WithBatch(batch, time.Second))...)
+				}, append(opts, bus.BatchSize(batch), bus.BatchAge(time.Second))...)
 			} else {
-				opts = append(opts, consumer.Subscribe([]bus.SubscribeOption{bus.OrderByPartition(), bus.OrderByKey(), bus.Unordered()}[order]))
+				opts = append(opts, []bus.SubscribeOption{bus.OrderByPartition(), bus.OrderByKey(), bus.Unordered()}[order])
 				c = r.consumer(t, one, opts...)
 			}
 			consuming(t, c)
@@ -84,10 +84,10 @@ func TestEveryMessageComesToAnEnd(t *testing.T) {
 				require.Equal(t, "t", d.Message().Metadata.Get(deadletter.TopicHeader))
 			}
 			for i := range n {
-				ends := handled[i] + dropped[i] + letters[i]
-				require.GreaterOrEqual(t, ends, 1, "message %d", i)
+				results := handled[i] + dropped[i] + letters[i]
+				require.GreaterOrEqual(t, results, 1, "message %d", i)
 				if len(stops) == 0 {
-					require.Equal(t, 1, ends, "message %d", i)
+					require.Equal(t, 1, results, "message %d", i)
 				}
 			}
 			s := c.Stats()

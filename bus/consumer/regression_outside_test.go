@@ -31,10 +31,10 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// patience bounds what waits for a broker; none of it comes near.
-const patience = 60 * time.Second
+// testTimeout bounds tests with a broker. They are much faster.
+const testTimeout = 60 * time.Second
 
-// onKafka makes a bus over a Kafka transport that is closed with the test.
+// onKafka makes a bus on Kafka, which is closed at the end of the test.
 func onKafka(t *testing.T, addrs []string, opts ...kafka.Option) *bus.Bus {
 	t.Helper()
 	k, err := kafka.New(addrs, opts...)
@@ -42,47 +42,47 @@ func onKafka(t *testing.T, addrs []string, opts ...kafka.Option) *bus.Bus {
 	b, err := bus.New(k)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		require.NoError(t, b.Shutdown(ctx))
 	})
 	return b
 }
 
-// Every message reset the reconnect timer: a busy producer never reconnected, and what it
-// sent vanished with nil errors.
-func TestFault14ABusyProducerNeverReconnects(t *testing.T) {
+// Every message reset the reconnect timer, so a busy producer never reconnected. Its messages
+// were lost although their errors were nil.
+func TestFault14BusyProducerReconnects(t *testing.T) {
 	t.Parallel()
 	broker := kafkatb.New(t)
 	topic := kafkatb.Topic(t, broker, 2)
 	net := &kafkatest.Dialer{}
 	b := onKafka(t, broker.Addrs(), kafka.WithDialer(net.DialContext))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	require.NoError(t, b.Ready(ctx))
 	var mu sync.Mutex
-	told := map[string]bool{} // those of which it was said that the log has them
+	acked := map[string]bool{} // published without an error
 	var sent, failed, after atomic.Int64
-	var back atomic.Bool
-	enough := make(chan struct{})
+	var restored atomic.Bool
+	stopPublishing := make(chan struct{})
 	var publishing sync.WaitGroup
 	for range 4 {
 		publishing.Go(func() {
 			for {
 				select {
-				case <-enough:
+				case <-stopPublishing:
 					return
 				default:
 				}
 				id := strconv.FormatInt(sent.Add(1), 10)
-				begun := back.Load()
+				begun := restored.Load()
 				m := message.NewMessage(id, []byte(id))
 				if err := b.Publish(topic, m); err != nil {
 					failed.Add(1)
 					continue
 				}
 				mu.Lock()
-				told[id] = true
+				acked[id] = true
 				mu.Unlock()
 				if begun {
 					after.Add(1)
@@ -96,19 +96,19 @@ func TestFault14ABusyProducerNeverReconnects(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	until("it publishes", &sent, 100)
+	until("no message was published", &sent, 100)
 	net.Cut()
-	until("it is told of failures", &failed, 5)
+	until("no publish failed", &failed, 5)
 	net.Restore()
-	back.Store(true)
-	until("it publishes again, busy as it is", &after, 100)
-	close(enough)
+	restored.Store(true)
+	until("no message was published after the outage", &after, 100)
+	close(stopPublishing)
 	publishing.Wait()
 
 	var missing sync.Map
 	mu.Lock()
-	left := int64(len(told))
-	for id := range told {
+	left := int64(len(acked))
+	for id := range acked {
 		missing.Store(id, true)
 	}
 	mu.Unlock()
@@ -120,25 +120,25 @@ func TestFault14ABusyProducerNeverReconnects(t *testing.T) {
 			close(all)
 		}
 		return nil
-	}, consumer.Subscribe(bus.Group(kafkatb.Name(t)), bus.Unordered()))
+	}, bus.Group(kafkatb.Name(t)), bus.Unordered())
 	require.NoError(t, err)
 	require.NoError(t, c.Start())
 	select {
-	case <-all: // everything that was acknowledged is in the log
+	case <-all:
 	case <-ctx.Done():
-		require.Zero(t, count.Load(), "messages vanished with nil errors")
+		require.Zero(t, count.Load(), "acknowledged messages are not in the log")
 	}
-	require.NoError(t, c.Close(ctx))
+	require.NoError(t, c.Shutdown(ctx))
 }
 
-// counted is a transport that counts subscribing.
-type counted struct {
+// countingTransport counts calls of Subscribe.
+type countingTransport struct {
 	*memory.Transport
 	subscribed atomic.Int64
 	err        error
 }
 
-func (c *counted) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
+func (c *countingTransport) Subscribe(ctx context.Context, s driver.Subscription) (driver.Session, error) {
 	c.subscribed.Add(1)
 	if c.err != nil {
 		return nil, c.err
@@ -146,31 +146,31 @@ func (c *counted) Subscribe(ctx context.Context, s driver.Subscription) (driver.
 	return c.Transport.Subscribe(ctx, s)
 }
 
-// Errors that no trying can mend were tried for ever.
-func TestFault16StartErrorsThatDoNotPass(t *testing.T) {
+// Permanent errors were retried forever.
+func TestFault16PermanentErrorsAreNotRetried(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
-		"topic":      nil, // there is none
-		"refused":    &bus.Error{Code: bus.CodePermissionDenied, Op: "subscribe", Reason: "not this group"},
-		"configured": &bus.Error{Code: bus.CodeInvalidArgument, Op: "subscribe", Reason: "the session time-out is too short for the broker"},
-		"unknown":    errors.New("it does not say"),
+		"topic":      nil, // the topic is missing
+		"permission": &bus.Error{Code: bus.CodePermissionDenied, Op: "subscribe", Reason: "not this group"},
+		"configured": &bus.Error{Code: bus.CodeInvalidArgument, Op: "subscribe", Reason: "the session timeout is too short for the broker"},
+		"unknown":    errors.New("without a code"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				tr, failed := memory.New()
 				require.NoError(t, failed)
-				counting := &counted{Transport: tr, err: err}
+				counting := &countingTransport{Transport: tr, err: err}
 				b, failed := bus.New(counting)
 				require.NoError(t, failed)
 				defer b.Close()
 				reg := probe.New()
-				c, failed := consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("g")), consumer.WithProbe(reg, "c"))
+				c, failed := consumer.New(b, "t", nop, bus.Group("g"), consumer.WithProbe(reg, "c"))
 				require.NoError(t, failed)
 				require.NoError(t, c.Start())
 				elapse(24 * time.Hour)
 				require.Equal(t, consumer.Stopped, c.State())
-				require.EqualValues(t, 1, counting.subscribed.Load(), "it is tried once")
+				require.EqualValues(t, 1, counting.subscribed.Load(), "Subscribe is called once")
 				want := bus.CodeNotFound
 				if err != nil {
 					want = bus.CodeOf(err)
@@ -180,14 +180,14 @@ func TestFault16StartErrorsThatDoNotPass(t *testing.T) {
 				require.Equal(t, c.Err(), c.Current().Cause)
 				service, _ := reg.Snapshot().Service("c")
 				require.Equal(t, probe.Failed, service.Status)
-				require.NoError(t, c.Close(t.Context()))
+				require.NoError(t, c.Shutdown(t.Context()))
 			})
 		})
 	}
 }
 
-// The tracing option was never wired.
-func TestFault17TracingIsNotWired(t *testing.T) {
+// The option for tracing had no effect.
+func TestFault17HandlersAreTraced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		spans := tracetest.NewSpanRecorder()
@@ -209,7 +209,7 @@ func TestFault17TracingIsNotWired(t *testing.T) {
 				seen[inner(d.Context).SpanID()] = true
 			}
 			return nil
-		}, consumer.Subscribe(bus.Group("batches")))
+		}, bus.Group("batches"))
 		consuming(t, c)
 		consuming(t, batches)
 		r.publish(t, 0, 3, nil)
@@ -227,16 +227,16 @@ func TestFault17TracingIsNotWired(t *testing.T) {
 				continue
 			}
 			handled++
-			require.True(t, sent[s.Parent().SpanID()], "it is a child of the producer's")
-			require.True(t, seen[s.SpanContext().SpanID()], "the handler runs under it")
+			require.True(t, sent[s.Parent().SpanID()], "a child of the producer span")
+			require.True(t, seen[s.SpanContext().SpanID()], "the span of the handler's context")
 		}
 		require.Equal(t, 6, handled)
 	})
 }
 
-// A dead broker cost a health check 30 s, and the consumer's state, lag and failures never
-// counted.
-func TestFault18HealthThatSeesNothing(t *testing.T) {
+// A health check took 30 s without a broker, and did not consider the state, lag and failures of
+// the consumer.
+func TestFault18HealthFollowsTheConsumer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
@@ -244,7 +244,7 @@ func TestFault18HealthThatSeesNothing(t *testing.T) {
 		monitor, err := liveness.Attach(r.Bus, reg, liveness.WithServiceName("bus"))
 		require.NoError(t, err)
 		defer monitor.Close()
-		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errPlease }, consumer.WithProbe(reg, "consumer"))
+		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errTest }, consumer.WithProbe(reg, "consumer"))
 		service := func() probe.Service {
 			s, ok := reg.Snapshot().Service("consumer")
 			require.True(t, ok)
@@ -268,26 +268,26 @@ func TestFault18HealthThatSeesNothing(t *testing.T) {
 		require.Equal(t, probe.NotReady, service().Status)
 		require.Equal(t, bus.CodeUnavailable, bus.CodeOf(service().Cause))
 		require.False(t, reg.Ready())
-		require.True(t, reg.Healthy(), "it will recover by itself")
-		require.Zero(t, time.Since(begun), "it is known at once, nobody dials")
+		require.True(t, reg.Healthy(), "a lost connection is not a reason to restart")
+		require.Zero(t, time.Since(begun), "the loss is known without a new connection")
 		r.faults.Connect()
 		elapse(time.Minute)
 		require.True(t, reg.Ready())
 		stop(t, c)
 		require.Equal(t, probe.Prepared, service().Status)
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Shutdown(t.Context()))
 		require.Equal(t, probe.Stopped, service().Status)
 	})
 }
 
-// There was no SASL.
-func TestFault19NoSASL(t *testing.T) {
+// SASL was not supported.
+func TestFault19SASL(t *testing.T) {
 	t.Parallel()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "ada", "hunter2"),
 		kfake.Superuser("PLAIN", "ada", "hunter2"), kfake.SeedTopics(1, "t"))
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	secret := func(context.Context) (string, error) { return "hunter2", nil }
 	for name, opts := range map[string][]kafka.Option{
@@ -299,7 +299,7 @@ func TestFault19NoSASL(t *testing.T) {
 		c, err := consumer.New(b, "t", func(_ context.Context, d *bus.Delivery) error {
 			got <- string(d.Payload)
 			return nil
-		}, consumer.Subscribe(bus.Group(name), bus.FromNewest()))
+		}, bus.Group(name), bus.FromNewest())
 		require.NoError(t, err)
 		require.NoError(t, c.Start())
 		_, err = c.Wait(ctx, consumer.Consuming)
@@ -309,13 +309,13 @@ func TestFault19NoSASL(t *testing.T) {
 		case s := <-got:
 			require.Equal(t, name, s)
 		case <-ctx.Done():
-			require.FailNow(t, "nothing arrived")
+			require.FailNow(t, "no message was received")
 		}
-		require.NoError(t, c.Close(ctx))
+		require.NoError(t, c.Shutdown(ctx))
 	}
-	// Credentials that can't be had are told, and the consumer goes on trying.
+	// A consumer without credentials reports that as its cause and goes on trying.
 	b := onKafka(t, cluster.ListenAddrs(), kafka.WithSASLScramSHA512("ada", func(context.Context) (string, error) { return "", fmt.Errorf("the vault is sealed") }))
-	c, err := consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("refused")))
+	c, err := consumer.New(b, "t", nop, bus.Group("rejected"))
 	require.NoError(t, err)
 	require.NoError(t, c.Start())
 	for change := range c.Watch(ctx) {
@@ -323,6 +323,6 @@ func TestFault19NoSASL(t *testing.T) {
 			break
 		}
 	}
-	require.NoError(t, ctx.Err(), "it says that it is refused")
-	require.NoError(t, c.Close(ctx))
+	require.NoError(t, ctx.Err(), "the cause of Starting is that the credentials are rejected")
+	require.NoError(t, c.Shutdown(ctx))
 }

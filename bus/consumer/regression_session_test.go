@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -16,8 +17,9 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// The batch wait was an idle timer: a steady trickle never flushed.
-func TestFault10ATrickleNeverFlushes(t *testing.T) {
+// The age of a batch was measured since its latest message, so with a slow but steady stream no
+// batch was handled.
+func TestFault10BatchAgeIsSinceTheOldestMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -26,44 +28,44 @@ func TestFault10ATrickleNeverFlushes(t *testing.T) {
 		c := r.batchConsumer(t, func(_ context.Context, ds []*bus.Delivery) error {
 			j.add("%v %d", time.Since(begun), len(ds))
 			return nil
-		}, consumer.WithBatch(1000, time.Second))
+		}, bus.BatchSize(1000), bus.BatchAge(time.Second))
 		consuming(t, c)
 		for i := range 100 {
 			r.publish(t, i, 1, nil)
 			time.Sleep(150 * time.Millisecond)
 		}
-		require.GreaterOrEqual(t, j.len(), 14, "it is flushed once a second")
+		require.GreaterOrEqual(t, j.len(), 14, "one batch a second")
 		require.Equal(t, "1s 7", j.all()[0])
 		elapse(time.Minute)
 		require.EqualValues(t, 100, r.committed(0))
 	})
 }
 
-// A partial batch was dropped on Close; one that spanned a rebalance committed only its
-// last session.
-func TestFault11PartialBatches(t *testing.T) {
+// A partial batch was lost on Close. A batch with messages from before and after a rebalance
+// committed only the latter.
+func TestFault11PartialBatchesAreNotLost(t *testing.T) {
 	t.Parallel()
-	t.Run("on close", func(t *testing.T) {
+	t.Run("shutdown", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, 1)
 			var j journal
-			c := r.batchConsumer(t, j.handleBatch, consumer.WithBatch(100, time.Hour))
+			c := r.batchConsumer(t, j.handleBatch, bus.BatchSize(100), bus.BatchAge(time.Hour))
 			consuming(t, c)
 			r.publish(t, 0, 14, nil)
 			synctest.Wait()
 			require.Empty(t, j.all())
-			require.NoError(t, c.Close(t.Context()))
+			require.NoError(t, c.Shutdown(t.Context()))
 			require.Equal(t, sequence(0, 14), j.all())
 			require.EqualValues(t, 14, r.committed(0))
 		})
 	})
-	t.Run("across a rebalance", func(t *testing.T) {
+	t.Run("rebalance", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, 4)
 			var j journal
-			c := r.batchConsumer(t, j.handleBatch, consumer.WithBatch(10, time.Minute))
+			c := r.batchConsumer(t, j.handleBatch, bus.BatchSize(10), bus.BatchAge(time.Minute))
 			consuming(t, c)
 			for round := range 5 {
 				r.publish(t, round*23, 23, byKey(40))
@@ -72,7 +74,7 @@ func TestFault11PartialBatches(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			elapse(time.Hour)
-			require.ElementsMatch(t, sequence(0, 5*23), j.all(), "what was collected is handed over and committed with its own session")
+			require.ElementsMatch(t, sequence(0, 5*23), j.all(), "each batch is handled and committed in its own session")
 			var committed int64
 			for p := range int32(4) {
 				committed += r.committed(p)
@@ -82,8 +84,8 @@ func TestFault11PartialBatches(t *testing.T) {
 	})
 }
 
-// A handler's context did not end with the session.
-func TestFault12TheHandlersContextOutlivesTheSession(t *testing.T) {
+// The context of a handler did not end with the session.
+func TestFault12HandlerContextEndsWithTheSession(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		end  func(r *rig) error
@@ -101,7 +103,7 @@ func TestFault12TheHandlersContextOutlivesTheSession(t *testing.T) {
 				causes := make(chan error, 10)
 				c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
 					<-ctx.Done()
-					require.Error(t, d.Context.Err(), "the message's context has ended with it")
+					assert.Error(t, d.Context.Err(), "the message has the same context")
 					causes <- context.Cause(ctx)
 					return ctx.Err()
 				})
@@ -113,42 +115,42 @@ func TestFault12TheHandlersContextOutlivesTheSession(t *testing.T) {
 				require.Zero(t, time.Since(begun))
 				r.faults.Connect()
 				synctest.Wait() // the handler has returned
-				require.EqualValues(t, 1, c.Stats().Interrupted, "it does not count as a failure")
+				require.EqualValues(t, 1, c.Stats().Interrupted, "an interrupted handler is not a failure")
 				require.Zero(t, c.Stats().Failed)
 			})
 		})
 	}
 }
 
-// An error channel that nobody read blocked Send and Close. There is none: whoever does not
-// watch, or watches and does nothing, holds up nobody.
-func TestFault13AnUnreadErrorChannelBlocks(t *testing.T) {
+// An error channel that was not read blocked Send and Close. A program that does not watch the
+// consumer, or whose loop over Watch blocks, must not block the consumer.
+func TestFault13UnreadChangesBlockNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		var calls atomic.Int64
 		c := r.consumer(t, func(context.Context, *bus.Delivery) error {
 			calls.Add(1)
-			return errPlease
-		}, consumer.WithRetry(consumer.Retry{Min: time.Millisecond, Max: time.Millisecond}))
+			return errTest
+		}, bus.Backoff(time.Millisecond, time.Millisecond))
 		ctx, cancel := context.WithCancel(context.Background())
 		var watching sync.WaitGroup
 		watching.Go(func() {
 			for range c.Watch(ctx) {
-				<-ctx.Done() // and never looks again
+				<-ctx.Done() // reads one change only
 			}
 		})
 		consuming(t, c)
 		r.publish(t, 0, 10, nil)
 		require.NoError(t, r.faults.Inject(bustest.OnPublish("t", bustest.Always(), bustest.Fail(bus.CodeUnavailable))))
 		for range 1000 {
-			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(r.Publish("t", dead(1)...)))
+			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(r.Publish("t", messages(1)...)))
 			require.NoError(t, r.faults.Rebalance("g", "t"))
 			elapse(10 * time.Millisecond)
 		}
 		require.Greater(t, calls.Load(), int64(1000))
 		begun := time.Now()
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Shutdown(t.Context()))
 		require.NoError(t, r.Close())
 		require.Zero(t, time.Since(begun))
 		cancel()
@@ -156,8 +158,8 @@ func TestFault13AnUnreadErrorChannelBlocks(t *testing.T) {
 	})
 }
 
-// Cancel, then Close, closed twice and panicked.
-func TestFault15CancelThenClose(t *testing.T) {
+// Cancel followed by Close closed a channel twice and panicked.
+func TestFault15CancelThenConcurrentShutdowns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -172,11 +174,11 @@ func TestFault15CancelThenClose(t *testing.T) {
 		synctest.Wait()
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.Equal(t, bus.CodeCanceled, bus.CodeOf(c.Close(cancelled)))
+		require.Equal(t, bus.CodeCanceled, bus.CodeOf(c.Shutdown(cancelled)))
 		var closing sync.WaitGroup
 		for range 20 {
-			closing.Go(func() { _ = c.Close(cancelled) })
-			closing.Go(func() { _ = c.Close(context.Background()) })
+			closing.Go(func() { _ = c.Shutdown(cancelled) })
+			closing.Go(func() { _ = c.Shutdown(context.Background()) })
 			closing.Go(func() { _ = c.Start() })
 			closing.Go(func() { _ = c.StopAndWait(context.Background()) })
 		}
@@ -186,17 +188,17 @@ func TestFault15CancelThenClose(t *testing.T) {
 		require.Equal(t, consumer.Closed, c.State())
 		require.NoError(t, r.Close())
 		require.NoError(t, r.Close())
-		require.Error(t, c.Close(t.Context()), "the first one's result: a handler was cut off")
+		require.Error(t, c.Shutdown(t.Context()), "the result of the first call: a handler was cut off")
 	})
 }
 
-// No keys, no headers, no partition and no timestamp on a message.
-func TestFault20NothingButThePayload(t *testing.T) {
+// Messages had neither a key nor headers, a partition or a timestamp.
+func TestFault20MessagesHaveKeyHeadersAndPosition(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 8)
 		at := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
-		m := dead(1)[0]
+		m := messages(1)[0]
 		bus.SetKey(m, "the-key")
 		bus.SetTimestamp(m, at)
 		m.Metadata.Set("colour", "blue")
@@ -206,13 +208,13 @@ func TestFault20NothingButThePayload(t *testing.T) {
 		keep := func(d *bus.Delivery) {
 			mu.Lock()
 			defer mu.Unlock()
-			require.Equal(t, "the-key", string(d.Key))
-			require.Equal(t, "blue", d.Message().Metadata.Get("colour"))
-			require.Equal(t, m.UUID, d.UUID)
+			assert.Equal(t, "the-key", string(d.Key))
+			assert.Equal(t, "blue", d.Message().Metadata.Get("colour"))
+			assert.Equal(t, m.UUID, d.UUID)
 			got = append(got, *d.Record)
 		}
 		one := r.consumer(t, func(_ context.Context, d *bus.Delivery) error { keep(d); return nil })
-		batches := r.batchConsumer(t, func(_ context.Context, ds []*bus.Delivery) error { keep(ds[0]); return nil }, consumer.Subscribe(bus.Group("h")))
+		batches := r.batchConsumer(t, func(_ context.Context, ds []*bus.Delivery) error { keep(ds[0]); return nil }, bus.Group("h"))
 		consuming(t, one)
 		consuming(t, batches)
 		elapse(time.Minute)

@@ -17,12 +17,12 @@ import (
 	"github.com/trunkline/trunkline/bus/consumer"
 )
 
-// The faults of the library that this package replaces for its users, one test each, in
-// this file (1 to 9), in regression_session_test.go (10 to 13, 15, 20) and in
-// regression_outside_test.go (14, 16 to 19: what lives elsewhere in the project). A design that has the fault fails the test;
-// most of them by hanging, which a bubble of testing/synctest reports as a deadlock.
+// One test for each fault of dp-kafka, the library that this package replaces: 1 to 9 in this
+// file, 10 to 13, 15 and 20 in regression_session_test.go, and in regression_outside_test.go 14
+// and 16 to 19, which need other packages. Most of the faults are deadlocks, which
+// testing/synctest reports.
 
-// Stop, then Start while it is stopping, with messages buffered: it deadlocked.
+// Start during a Stop, with buffered messages, deadlocked.
 func TestFault01StopThenStartWhileStopping(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -44,17 +44,17 @@ func TestFault01StopThenStartWhileStopping(t *testing.T) {
 		require.Equal(t, consumer.Stopping, c.State())
 		require.NoError(t, c.Start())
 		synctest.Wait()
-		require.Equal(t, consumer.Stopping, c.State(), "a handler runs")
+		require.Equal(t, consumer.Stopping, c.State(), "a handler is running")
 		close(release)
 		elapse(time.Minute)
 		require.Equal(t, consumer.Consuming, c.State())
-		require.Equal(t, sequence(0, 20), j.all(), "each is handled, and once: it drained")
-		require.NoError(t, c.Close(t.Context()))
+		require.Equal(t, sequence(0, 20), j.all(), "each message is handled once")
+		require.NoError(t, c.Shutdown(t.Context()))
 		require.Equal(t, []string{"initialising", "starting", "consuming", "stopping", "stopped", "starting", "consuming", "closing", "closed"}, seen.closed())
 	})
 }
 
-// StopAndWait before there is a session hung for ever.
+// StopAndWait without a session blocked forever.
 func TestFault02StopAndWaitBeforeASession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,18 +62,18 @@ func TestFault02StopAndWaitBeforeASession(t *testing.T) {
 		r.faults.Disconnect(nil)
 		c := r.consumer(t, nop)
 		begun := time.Now()
-		stop(t, c) // never started
+		stop(t, c) // before a Start
 		require.NoError(t, c.Start())
-		stop(t, c) // not scheduled yet
+		stop(t, c) // before the goroutine runs
 		require.NoError(t, c.Start())
 		synctest.Wait()
-		stop(t, c) // waits for the broker
+		stop(t, c) // while the consumer waits for the broker
 		require.Equal(t, consumer.Stopped, c.State())
 		require.Zero(t, time.Since(begun))
 	})
 }
 
-// Waiting for the state that it is in wedged the state machine.
+// Waiting for the current state blocked the state machine.
 func TestFault03WaitingForTheInitialState(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -83,13 +83,13 @@ func TestFault03WaitingForTheInitialState(t *testing.T) {
 		for range 3 {
 			wait(t, c, consumer.Initialising)
 		}
-		// Many wait for what comes, and some for what never does.
+		// Some of these states follow, others do not.
 		var waiting sync.WaitGroup
 		for _, s := range consumer.States() {
 			waiting.Go(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 				defer cancel()
-				_, _ = c.Wait(ctx, s) // that it returns is what matters
+				_, _ = c.Wait(ctx, s) // must return
 			})
 		}
 		require.NoError(t, c.Stop())
@@ -102,8 +102,8 @@ func TestFault03WaitingForTheInitialState(t *testing.T) {
 	})
 }
 
-// To initialise after Close hung: what comes after Close is refused, at once.
-func TestFault04StartAfterClose(t *testing.T) {
+// Initialising after Close blocked forever. Calls after Shutdown must fail at once.
+func TestFault04StartAfterShutdown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -116,26 +116,26 @@ func TestFault04StartAfterClose(t *testing.T) {
 			c := r.consumer(t, nop)
 			before(c)
 			begun := time.Now()
-			require.NoError(t, c.Close(t.Context()), name)
+			require.NoError(t, c.Shutdown(t.Context()), name)
 			require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Start()), name)
 			require.Equal(t, bus.CodeClosed, bus.CodeOf(c.Stop()), name)
 			stop(t, c)
 			_, err := c.Wait(t.Context(), consumer.Consuming)
 			require.Equal(t, bus.CodeClosed, bus.CodeOf(err), name)
-			require.NoError(t, c.Close(t.Context()), name)
+			require.NoError(t, c.Shutdown(t.Context()), name)
 			require.Zero(t, time.Since(begun), name)
 		}
 	})
 }
 
-// Close stranded 14 of 20 buffered messages: none is lost. Those may come twice that were
-// handled before an earlier one of their partition.
-func TestFault05CloseStrandsBufferedMessages(t *testing.T) {
+// Close lost 14 of 20 buffered messages. Messages that were handled before an earlier one of
+// their partition can be delivered twice.
+func TestFault05ShutdownLosesNoBufferedMessage(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]consumer.Option{
 		"by partition": nil,
-		"by key":       {consumer.Subscribe(bus.OrderByKey()), consumer.WithWorkers(3)},
-		"unordered":    {consumer.Subscribe(bus.Unordered(), bus.Window(4))},
+		"by key":       {bus.OrderByKey(), bus.Concurrency(3)},
+		"unordered":    {bus.Unordered(), bus.Window(4)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -150,9 +150,9 @@ func TestFault05CloseStrandsBufferedMessages(t *testing.T) {
 				first := r.consumer(t, slow, opts...)
 				consuming(t, first)
 				elapse(2500 * time.Millisecond)
-				require.NoError(t, first.Close(t.Context()))
+				require.NoError(t, first.Shutdown(t.Context()))
 				left := j.len()
-				require.Less(t, left, 20, "it closed in the middle")
+				require.Less(t, left, 20, "Shutdown came before the last message")
 				require.Zero(t, first.Stats().InFlight)
 				second := r.consumer(t, slow, opts...)
 				consuming(t, second)
@@ -167,7 +167,7 @@ func TestFault05CloseStrandsBufferedMessages(t *testing.T) {
 	}
 }
 
-// Stop and Start back to back lost the Start 44 times of 50.
+// Start directly after Stop was lost 44 times of 50.
 func TestFault06StopStartBackToBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -197,8 +197,8 @@ func TestFault06StopStartBackToBack(t *testing.T) {
 	})
 }
 
-// StopAndWait returned while a handler ran.
-func TestFault07StopAndWaitReturnsWhileAHandlerRuns(t *testing.T) {
+// StopAndWait returned while a handler was running.
+func TestFault07StopAndWaitWaitsForHandlers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 4)
@@ -210,7 +210,7 @@ func TestFault07StopAndWaitReturnsWhileAHandlerRuns(t *testing.T) {
 			begun.Add(1)
 			time.Sleep(time.Duration(1+number(d)%7) * 100 * time.Millisecond)
 			return nil
-		}, consumer.Subscribe(bus.OrderByKey()), consumer.WithWorkers(16))
+		}, bus.OrderByKey(), bus.Concurrency(16))
 		for round := range 10 {
 			consuming(t, c)
 			time.Sleep(time.Duration(round) * 37 * time.Millisecond)
@@ -219,20 +219,20 @@ func TestFault07StopAndWaitReturnsWhileAHandlerRuns(t *testing.T) {
 			require.Zero(t, c.Stats().InFlight)
 			n := begun.Load()
 			elapse(time.Minute)
-			require.Equal(t, n, begun.Load(), "and none is begun afterwards")
+			require.Equal(t, n, begun.Load(), "no handler begins after StopAndWait")
 		}
 	})
 }
 
-// A handler's error was committed all the same, and one that said not to was not seen
-// when it was wrapped.
-func TestFault08AHandlerErrorCommits(t *testing.T) {
+// The message was committed although the handler returned an error. A wrapped error that
+// prevents the commit was ignored.
+func TestFault08HandlerErrorPreventsCommit(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
-		"plain":   errPlease,
+		"plain":   errTest,
 		"retry":   bus.RetryAfter(time.Second, nil),
-		"wrapped": fmt.Errorf("twice: %w", fmt.Errorf("once: %w", bus.RetryAfter(time.Second, errPlease))),
-		"joined":  errors.Join(errPlease, bus.RetryAfter(time.Second, nil)),
+		"wrapped": fmt.Errorf("twice: %w", fmt.Errorf("once: %w", bus.RetryAfter(time.Second, errTest))),
+		"joined":  errors.Join(errTest, bus.RetryAfter(time.Second, nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,20 +249,19 @@ func TestFault08AHandlerErrorCommits(t *testing.T) {
 				consuming(t, c)
 				elapse(time.Hour)
 				require.EqualValues(t, 1, r.committed(0))
-				require.NoError(t, c.Close(t.Context()))
+				require.NoError(t, c.Shutdown(t.Context()))
 				require.EqualValues(t, 1, r.committed(0))
 				again := r.consumer(t, j.handle)
 				consuming(t, again)
 				elapse(time.Minute)
-				require.Equal(t, sequence(0, 3), j.all(), "it comes again, in order")
+				require.Equal(t, sequence(0, 3), j.all(), "the message is delivered again, in order")
 			})
 		})
 	}
 }
 
-// A message that was not committed was overtaken by the next commit of its partition, and
-// skipped for good.
-func TestFault09ALaterCommitOvertakes(t *testing.T) {
+// The next commit of the partition skipped a message that was not acknowledged.
+func TestFault09LaterCommitSkipsNoMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -270,19 +269,19 @@ func TestFault09ALaterCommitOvertakes(t *testing.T) {
 		var j journal
 		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
 			if number(d) == 7 {
-				return errPlease
+				return errTest
 			}
 			return j.handle(ctx, d)
-		}, consumer.Subscribe(bus.OrderByKey(), bus.CommitInterval(0)), consumer.WithWorkers(16))
+		}, bus.OrderByKey(), bus.CommitInterval(0), bus.Concurrency(16))
 		consuming(t, c)
 		elapse(time.Hour)
-		require.Equal(t, 45, j.len(), "all but its key are handled")
+		require.Equal(t, 45, j.len(), "the other keys are handled")
 		require.EqualValues(t, 7, r.committed(0))
-		// Whoever takes over gets it.
+		// The next owner of the partition gets the message.
 		require.NoError(t, r.faults.Rebalance("g", "t"))
 		elapse(time.Hour)
 		require.EqualValues(t, 7, r.committed(0))
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Shutdown(t.Context()))
 		var again journal
 		other := r.consumer(t, again.handle)
 		consuming(t, other)
@@ -292,15 +291,14 @@ func TestFault09ALaterCommitOvertakes(t *testing.T) {
 	})
 }
 
-// Whatever is asked of it, by however many, in whatever order: the last wish is what
-// comes to pass, nothing hangs, no handler runs where it is said that none does, and
-// nothing is lost.
-func TestTheLastWishWins(t *testing.T) {
+// For all concurrent requests: the last one decides the state, no call blocks forever, no
+// handler runs after StopAndWait, and no message is lost.
+func TestLastRequestDecidesTheState(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { wishes(t, seed) })
+			synctest.Test(t, func(t *testing.T) { randomRequests(t, seed) })
 		})
 	}
 }

@@ -3,23 +3,37 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/deadletter"
+	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// maxCause bounds the cause's text in a header.
-const maxCause = 1024
+// RetryTopic returns the name of the n-th retry topic of a topic. The first is 1.
+func RetryTopic(topic string, n int) string { return fmt.Sprintf("%s.retry.%d", topic, n) }
 
-// postpone publishes a copy of the message to the next retry topic. nil means that it is
-// there, so that the original may be acknowledged.
-func (c *Consumer) postpone(ctx context.Context, d *bus.Delivery, hop int, cause error) error {
+// stages returns the number of subscriptions: one for the topic and one for each retry topic.
+func (c *Consumer) stages() int { return 1 + len(c.cfg.retryDelays) }
+
+// topicOf returns the topic of a stage.
+func (c *Consumer) topicOf(stage int) string {
+	if stage == 0 {
+		return c.topic
+	}
+	return RetryTopic(c.topic, stage)
+}
+
+// maxCauseBytes bounds the text of the cause in the header.
+const maxCauseBytes = 1024
+
+// postpone publishes a copy of the message to the next retry topic. If it returns nil, the
+// retry topic has the copy and the message may be acknowledged.
+func (c *Consumer) postpone(ctx context.Context, d *bus.Delivery, stage int, cause error) error {
 	origin := deadletter.Origin(d.Record)
 	m := message.NewMessage(d.Record.UUID, d.Record.Payload)
 	for _, h := range origin.Headers {
@@ -34,50 +48,38 @@ func (c *Consumer) postpone(ctx context.Context, d *bus.Delivery, hop int, cause
 	}
 	m.Metadata.Set(deadletter.RetryGroupHeader, c.group)
 	m.Metadata.Set(deadletter.RetryAttemptHeader, strconv.Itoa(Attempts(d)))
-	m.Metadata.Set(deadletter.RetryDueHeader, time.Now().Add(c.cfg.delays[hop]).Format(time.RFC3339Nano))
-	m.Metadata.Set(deadletter.RetryCauseHeader, shorten(cause.Error(), maxCause))
+	m.Metadata.Set(deadletter.RetryDueHeader, time.Now().Add(c.cfg.retryDelays[stage]).Format(time.RFC3339Nano))
+	m.Metadata.Set(deadletter.RetryCauseHeader, delivery.Shorten(cause.Error(), maxCauseBytes))
 	m.SetContext(ctx)
-	if err := c.bus.Publish(c.topicOf(hop+1), m); err != nil {
-		return errors.Join(cause, c.fail(bus.CodeOf(err), "put off to a retry topic", "the message is tried again in its place", err))
+	if err := c.bus.Publish(c.topicOf(stage+1), m); err != nil {
+		return errors.Join(cause, c.newError(bus.CodeOf(err), "publish to the retry topic", "the message is retried in place", err))
 	}
 	return nil
 }
 
-// foreign says whether a record of a retry topic is another group's.
-func (c *Consumer) foreign(r *bus.Record) bool {
+// ofOtherGroup reports whether a record of a retry topic is a copy by another group.
+func (c *Consumer) ofOtherGroup(r *bus.Record) bool {
 	group, ok := r.Header(deadletter.RetryGroupHeader)
 	return ok && group != c.group
 }
 
-// dueOf is when a copy in a retry topic is to be handled; zero for at once.
-func dueOf(r *bus.Record) time.Time {
+// dueTime returns when a copy in a retry topic is due. The zero time is now.
+func dueTime(r *bus.Record) time.Time {
 	s, _ := r.Header(deadletter.RetryDueHeader)
 	due, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{} // none of ours
+		return time.Time{} // not a copy by a consumer
 	}
 	return due
 }
 
-// Attempts returns how often the message was handed to a handler, this time included:
-// d.Attempt, and the attempts before it came to a retry topic.
+// Attempts returns how often handlers have been called for the message, the present call
+// included: d.Attempt, and the attempts before the message went to a retry topic.
 func Attempts(d *bus.Delivery) int {
-	s, _ := d.Header(deadletter.RetryAttemptHeader)
-	before, err := strconv.Atoi(s)
-	if err != nil || before < 0 {
-		before = 0
+	s, _ := d.Record.Header(deadletter.RetryAttemptHeader)
+	earlier, err := strconv.Atoi(s)
+	if err != nil || earlier < 0 {
+		earlier = 0
 	}
-	return before + d.Attempt
-}
-
-// shorten cuts s to at most n bytes of whole, valid characters.
-func shorten(s string, n int) string {
-	s = strings.ToValidUTF8(s, "�")
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
+	return earlier + d.Attempt
 }

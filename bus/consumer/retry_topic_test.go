@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -16,9 +17,9 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// Through retry topics: others pass meanwhile, the delays are kept, and the dead letter
-// tells of the original.
-func TestRetryTopics(t *testing.T) {
+// A message in a retry topic does not block others, is handled after the delay, and its dead
+// letter names the original.
+func TestRetryTopicsDelayFailedMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -35,20 +36,20 @@ func TestRetryTopics(t *testing.T) {
 		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
 			j.add("%v %s %d attempts %d", time.Since(begun), d.Record.Topic, number(d), consumer.Attempts(d))
 			origin := deadletter.Origin(d.Record)
-			require.Equal(t, "t", origin.Topic)
-			require.Equal(t, "k", string(d.Key))
+			assert.Equal(t, "t", origin.Topic)
+			assert.Equal(t, "k", string(d.Key))
 			switch number(d) {
 			case 0:
-				require.Zero(t, origin.Offset)
-				require.True(t, at.Equal(origin.Timestamp))
-				return errPlease
+				assert.Zero(t, origin.Offset)
+				assert.True(t, at.Equal(origin.Timestamp))
+				return errTest
 			case 1:
 				if d.Record.Topic == "t" {
-					return errPlease
+					return errTest
 				}
 			}
 			return nil
-		}, consumer.WithRetryTopics(time.Minute, time.Hour), consumer.WithDeadLetterTopic("dead"))
+		}, consumer.WithRetryTopics(time.Minute, time.Hour), bus.DeadLetterTopic("dead"))
 		consuming(t, c)
 		elapse(24 * time.Hour)
 		require.Equal(t, []string{
@@ -69,8 +70,8 @@ func TestRetryTopics(t *testing.T) {
 	})
 }
 
-// What waits in a retry topic outlives the consumer, and other groups leave it alone.
-func TestRetryTopicsAreTheGroups(t *testing.T) {
+// A copy in a retry topic is handled after a restart of the consumer, and not by other groups.
+func TestRetryTopicCopiesBelongToTheGroup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -80,28 +81,28 @@ func TestRetryTopicsAreTheGroups(t *testing.T) {
 			return func(_ context.Context, d *bus.Delivery) error {
 				j.add("%s %s", group, d.Record.Topic)
 				if group == "g" && d.Record.Topic == "t" {
-					return errPlease
+					return errTest
 				}
 				return nil
 			}
 		}
 		c := r.consumer(t, handler("g"), consumer.WithRetryTopics(time.Hour))
-		other := r.consumer(t, handler("other"), consumer.Subscribe(bus.Group("other")), consumer.WithRetryTopics(time.Hour))
+		other := r.consumer(t, handler("other"), bus.Group("other"), consumer.WithRetryTopics(time.Hour))
 		consuming(t, c)
 		synctest.Wait()
-		require.NoError(t, c.Close(t.Context()), "nothing waits for what is not due")
+		require.NoError(t, c.Shutdown(t.Context()), "Shutdown does not wait for copies that are not due")
 		consuming(t, other)
 		elapse(2 * time.Hour)
 		require.Equal(t, []string{"g t", "other t"}, j.all())
 		again := r.consumer(t, handler("g"), consumer.WithRetryTopics(time.Hour))
 		consuming(t, again)
 		elapse(time.Minute)
-		require.Equal(t, []string{"g t", "other t", "g t.retry.1"}, j.all(), "it was due an hour ago")
+		require.Equal(t, []string{"g t", "other t", "g t.retry.1"}, j.all(), "the copy was due an hour ago")
 	})
 }
 
-// A copy that can't be published leaves the message in its place.
-func TestARetryTopicThatIsAway(t *testing.T) {
+// While the copy cannot be published, the message is retried in place.
+func TestRetryTopicThatIsUnavailable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -110,7 +111,7 @@ func TestARetryTopicThatIsAway(t *testing.T) {
 		r.publish(t, 0, 1, nil)
 		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
 			if d.Record.Topic == "t" {
-				return errPlease
+				return errTest
 			}
 			return nil
 		}, consumer.WithRetryTopics(time.Minute))

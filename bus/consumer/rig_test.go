@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,7 +21,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// rig is a bus over faults over a log in memory, which makes topics as they are used.
+// rig is a bus on the memory transport, with injected faults. It creates topics as needed.
 type rig struct {
 	*bus.Bus
 	faults *bustest.Faults
@@ -33,15 +34,14 @@ func newRig(t *testing.T, partitions int32, opts ...bus.Option) *rig {
 	require.NoError(t, err)
 	f, err := bustest.NewFaults(tr, 1)
 	require.NoError(t, err)
-	b, err := bus.New(f, append([]bus.Option{bus.WithCreateTopics(bus.TopicSpec{Partitions: partitions})}, opts...)...)
+	b, err := bus.New(f, append([]bus.Option{bus.WithCreateTopics(bus.TopicSpec{Partitions: partitions}), bus.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t", Partitions: partitions}))
 	return &rig{b, f, tr.Log()}
 }
 
-// publish publishes numbered messages to "t", with the key that key makes of the number,
-// none if key is nil.
+// publish publishes numbered messages to "t". key returns the key for a number; nil is no key.
 func (r *rig) publish(t *testing.T, first, n int, key func(int) string) {
 	t.Helper()
 	ms := make([]*message.Message, n)
@@ -54,30 +54,30 @@ func (r *rig) publish(t *testing.T, first, n int, key func(int) string) {
 	require.NoError(t, r.Publish("t", ms...))
 }
 
-// consumer makes a consumer in group "g", which is closed with the test.
+// consumer makes a consumer in group "g", which is closed at the end of the test.
 func (r *rig) consumer(t *testing.T, h bus.Handler, opts ...consumer.Option) *consumer.Consumer {
 	t.Helper()
-	c, err := consumer.New(r.Bus, "t", h, append([]consumer.Option{consumer.Subscribe(bus.Group("g"))}, opts...)...)
+	c, err := consumer.New(r.Bus, "t", h, append([]consumer.Option{bus.Group("g")}, opts...)...)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close(context.Background()) }) // tests check Close where that is what they are about
+	t.Cleanup(func() { _ = c.Shutdown(context.Background()) })
 	return c
 }
 
 func (r *rig) batchConsumer(t *testing.T, h bus.BatchHandler, opts ...consumer.Option) *consumer.Consumer {
 	t.Helper()
-	c, err := consumer.NewBatch(r.Bus, "t", h, append([]consumer.Option{consumer.Subscribe(bus.Group("g"))}, opts...)...)
+	c, err := consumer.NewBatch(r.Bus, "t", h, append([]consumer.Option{bus.Group("g")}, opts...)...)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	t.Cleanup(func() { _ = c.Shutdown(context.Background()) })
 	return c
 }
 
-// committed is the group's position in a partition of "t", 0 before there is one.
+// committed returns the committed offset of group "g" in a partition of "t", 0 for none.
 func (r *rig) committed(partition int32) int64 {
 	next, _, _ := r.log.Committed("g", "t", partition)
 	return next
 }
 
-// consuming starts the consumer and waits until it consumes.
+// consuming starts the consumer and waits until it is Consuming.
 func consuming(t *testing.T, c *consumer.Consumer) {
 	t.Helper()
 	require.NoError(t, c.Start())
@@ -100,12 +100,12 @@ func stop(t *testing.T, c *consumer.Consumer) {
 func number(d *bus.Delivery) int {
 	n, err := strconv.Atoi(string(d.Payload))
 	if err != nil {
-		panic(fmt.Sprintf("a message that was not published arrived: %q", d.Payload))
+		panic(fmt.Sprintf("received a message that was not published: %q", d.Payload))
 	}
 	return n
 }
 
-// journal records what handlers did, in order.
+// journal records what handlers do, in order.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
@@ -121,7 +121,7 @@ func (j *journal) all() []string { j.mu.Lock(); defer j.mu.Unlock(); return slic
 
 func (j *journal) len() int { j.mu.Lock(); defer j.mu.Unlock(); return len(j.lines) }
 
-// handle records the message's number, and acknowledges it.
+// handle records the number of the message and acknowledges it.
 func (j *journal) handle(_ context.Context, d *bus.Delivery) error {
 	j.add("%d", number(d))
 	return nil
@@ -134,7 +134,7 @@ func (j *journal) handleBatch(_ context.Context, ds []*bus.Delivery) error {
 	return nil
 }
 
-// sequence is the numbers from first on, as a journal has them.
+// sequence returns n numbers from first on, as a journal has them.
 func sequence(first, n int) []string {
 	all := make([]string, n)
 	for i := range all {
@@ -143,7 +143,7 @@ func sequence(first, n int) []string {
 	return all
 }
 
-// states collects the consumer's changes until it is closed.
+// states collects the changes of a consumer until it is closed.
 type states struct {
 	done chan struct{}
 	all  []consumer.Change
@@ -170,7 +170,7 @@ func watch(t *testing.T, c *consumer.Consumer) *states {
 	return s
 }
 
-// closed waits for the end, and returns the states' names.
+// closed waits until the consumer is closed, and returns the names of its states.
 func (s *states) closed() []string {
 	<-s.done
 	var names []string
@@ -180,8 +180,19 @@ func (s *states) closed() []string {
 	return names
 }
 
-// elapse lets time pass in a bubble, and what that brings about.
+// elapse advances the clock of a synctest bubble and waits until nothing is left to do.
 func elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// receive fails the test if nothing is received within a minute.
+func receive[T any](t *testing.T, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(time.Minute):
+		require.FailNow(t, "nothing received")
+	}
+	return v
 }

@@ -9,37 +9,40 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// State is where a consumer is in its life.
+// State is the state of a consumer.
 //
-//	Initialising ─► Starting ⇄ Consuming        ⇄ is a rebalance, or a lost broker
+//	Initialising ─► Starting ⇄ Consuming        ⇄ is a rebalance, or a lost connection
 //	      │            │           │
 //	      ▼            ▼           ▼
-//	   Stopped ◄──────── Stopping               and Stopped ─► Starting again
-//	      any of them ─► Closing ─► Closed
+//	   Stopped ◄──────── Stopping               Stopped ─► Starting after another Start
+//	      all of them ─► Closing ─► Closed
 type State uint8
 
 // The states.
 const (
-	// Initialising: made, and neither started nor stopped yet.
+	// Initialising is the state after New.
 	Initialising State = iota
-	// Stopped: out of its group, no handler runs. By Stop, or by itself: then Err says why.
+	// Stopped: the consumer has left its group, and no handler runs. If it stopped because of
+	// an error, Err returns the error.
 	Stopped
-	// Starting: wants to consume, and has no assignment: the broker is away, the group
-	// is being rebalanced, or it was only just started. It gets there by itself.
+	// Starting: the consumer has been started and has no assignment. The broker is unavailable,
+	// the group rebalances, or the consumer has only just been started. The consumer leaves
+	// this state without help.
 	Starting
-	// Consuming: assigned and positioned. Its share may be no partition at all.
+	// Consuming: the consumer has its assignment, and every message published from now on is
+	// delivered. In a group with more members than partitions the assignment can be empty.
 	Consuming
-	// Stopping: takes nothing new; handlers that run are waited for.
+	// Stopping: the consumer takes no new messages and waits for running handlers.
 	Stopping
-	// Closing: as Stopping, for good.
+	// Closing is Stopping before Closed.
 	Closing
-	// Closed: over. The last state.
+	// Closed is the last state.
 	Closed
 )
 
 var stateNames = [...]string{"initialising", "stopped", "starting", "consuming", "stopping", "closing", "closed"}
 
-// String returns the state's name.
+// String returns the name of the state in lower case.
 func (s State) String() string {
 	if int(s) < len(stateNames) {
 		return stateNames[s]
@@ -47,30 +50,30 @@ func (s State) String() string {
 	return "invalid"
 }
 
-// States returns all states, in the order of their numbers.
+// States returns all states, in the order of their values.
 func States() []State {
 	return []State{Initialising, Stopped, Starting, Consuming, Stopping, Closing, Closed}
 }
 
-// Change is the beginning of a state.
+// Change is the entry into a state.
 type Change struct {
 	State State
-	// Since is when it began.
+	// Since is when the consumer entered the state.
 	Since time.Time
-	// Cause says why, where there is something to say: why there is no assignment
-	// (Starting), why it stopped by itself or that handlers were cut off (Stopped, Closed).
+	// Cause is why there is no assignment (Starting), why the consumer stopped without being
+	// asked to (Stopped), or that running handlers were cut off (Stopped, Closed). In all other
+	// cases it is nil.
 	Cause error
-	// Number counts the changes, from 1 on.
+	// Number counts the changes of this consumer. The first is 1.
 	Number uint64
 }
 
-// remembered is how many changes a slow observer may be behind.
-const remembered = 64
+// maxChanges is the number of changes that a slow observer can be behind.
+const maxChanges = 64
 
-// history is the present state and the changes that led to it. Its consumer's mutex
-// guards it.
+// history has the current state and the changes before it. Consumer.mu guards it.
 type history struct {
-	changes []Change // the latest last, at most remembered
+	changes []Change // the latest last, at most maxChanges
 	entered [Closed + 1]uint64
 	changed chan struct{} // closed and replaced at each change
 }
@@ -81,29 +84,28 @@ func newHistory() history {
 	return h
 }
 
-func (h *history) now() Change { return h.changes[len(h.changes)-1] }
+func (h *history) current() Change { return h.changes[len(h.changes)-1] }
 
-// enter begins a state, unless it says what is known.
-func (h *history) enter(s State, cause error) bool {
+// enter adds a change, unless it equals the current state.
+func (h *history) enter(s State, cause error) {
 	number := uint64(1)
 	if len(h.changes) > 0 {
-		last := h.now()
-		if last.State == s && same(last.Cause, cause) {
-			return false
+		last := h.current()
+		if last.State == s && sameCause(last.Cause, cause) {
+			return
 		}
 		number = last.Number + 1
 	}
-	if len(h.changes) == remembered {
+	if len(h.changes) == maxChanges {
 		h.changes = slices.Delete(h.changes, 0, 1)
 	}
 	h.changes = append(h.changes, Change{State: s, Since: time.Now(), Cause: cause, Number: number})
 	h.entered[s]++
 	close(h.changed)
 	h.changed = make(chan struct{})
-	return true
 }
 
-// after returns the changes that came after the one of that number.
+// after returns the changes with a greater number.
 func (h *history) after(number uint64) []Change {
 	i := slices.IndexFunc(h.changes, func(c Change) bool { return c.Number > number })
 	if i < 0 {
@@ -112,25 +114,27 @@ func (h *history) after(number uint64) []Change {
 	return slices.Clone(h.changes[i:])
 }
 
-// same compares by code: a cause that is told again in other words is no news.
-func same(a, b error) bool {
+// sameCause compares codes, so that another text for the same cause is no change.
+func sameCause(a, b error) bool {
 	return (a == nil) == (b == nil) && bus.CodeOf(a) == bus.CodeOf(b)
 }
 
-// State returns the present state.
+// State returns the current state.
 func (c *Consumer) State() State { return c.Current().State }
 
-// Current returns the present state, since when, and why.
+// Current returns the current state, the time of its entry and its cause.
 func (c *Consumer) Current() Change {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.history.now()
+	return c.history.current()
 }
 
-// Wait returns the first of the states that the consumer is in, at once if it is in one
-// of them now, however short it is in it. It fails when ctx ends, with why the consumer
-// is not there as far as that is known, and with code Closed when the consumer is closed
-// and that is none of the states.
+// Wait waits until the consumer is in one of the states, and returns that state. It returns
+// at once if the consumer is in one of them now, and does not miss a state that the consumer
+// leaves quickly.
+//
+// If ctx ends first, Wait returns an error that includes the cause of the current state. If
+// the consumer is closed and Closed is not one of the states, the error has bus.CodeClosed.
 func (c *Consumer) Wait(ctx context.Context, states ...State) (State, error) {
 	if now := c.Current(); slices.Contains(states, now.State) {
 		return now.State, nil
@@ -142,31 +146,31 @@ func (c *Consumer) Wait(ctx context.Context, states ...State) (State, error) {
 	}
 	now := c.Current()
 	if now.State == Closed && ctx.Err() == nil {
-		return Closed, c.fail(bus.CodeClosed, "wait for a state", "the consumer is closed", now.Cause)
+		return Closed, c.newError(bus.CodeClosed, "wait for a state", "the consumer is closed", now.Cause)
 	}
-	return now.State, c.ended(ctx, "wait for a state", "it is "+now.State.String(), now.Cause)
+	return now.State, c.contextError(ctx, "wait for a state", "the consumer is "+now.State.String(), now.Cause)
 }
 
-// Watch yields the present state, and then every change, until ctx ends, the loop is
-// left, or the consumer is Closed, which is the last it yields. It never holds up the
-// consumer: whoever is more than 64 changes behind misses the oldest, which
-// [Change.Number] shows.
+// Watch returns an iterator over the current state and every change after it. The iterator
+// ends when ctx ends, when the loop ends, or after Closed. A slow loop does not delay the
+// consumer: a loop that is more than 64 changes behind misses the oldest of them, which
+// shows in [Change.Number].
 func (c *Consumer) Watch(ctx context.Context) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		c.mu.Lock()
-		seen := c.history.now().Number - 1
+		last := c.history.current().Number - 1
 		c.mu.Unlock()
 		for {
 			c.mu.Lock()
-			news, changed := c.history.after(seen), c.history.changed
+			changes, changed := c.history.after(last), c.history.changed
 			c.mu.Unlock()
-			for _, n := range news {
-				if ctx.Err() != nil || !yield(n) || n.State == Closed {
+			for _, change := range changes {
+				if ctx.Err() != nil || !yield(change) || change.State == Closed {
 					return
 				}
-				seen = n.Number
+				last = change.Number
 			}
-			if len(news) > 0 {
+			if len(changes) > 0 {
 				continue
 			}
 			select {

@@ -10,49 +10,50 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Stats is what a consumer has done since it was made, and where it stands. It is a copy.
+// Stats are the counters of a consumer since it was made, and its current state. It is a
+// copy.
 type Stats struct {
 	// State, Since and Cause are those of Current.
 	State State
 	Since time.Time
 	Cause error
-	// Entered is how often each state was entered.
+	// Entered counts how often the consumer entered each state.
 	Entered map[State]uint64
-	// Paused says that handlers are held back.
+	// Paused reports whether the consumer is paused.
 	Paused bool
-	// Handlers is how many run now, InFlight the messages they were given.
+	// Handlers is the number of running handlers, and InFlight the number of messages that
+	// they have.
 	Handlers int64
 	InFlight int64
-	// Blocked is how many messages have failed as often as they may, have no retry topic
-	// and no dead-letter topic to go to, and hold up what is ordered after them.
+	// Blocked is the number of messages that have used up their attempts and have neither a
+	// retry topic nor a dead-letter topic. Messages ordered after them wait.
 	Blocked int64
-	// Handled counts messages that their handlers acknowledged.
+	// Handled counts messages that handlers acknowledged.
 	Handled uint64
-	// Failed counts failures: a message that fails three times is three.
+	// Failed counts failures: a message that fails three times counts three times.
 	Failed uint64
-	// Retried counts messages that are to be handled again in their place, after a
-	// failure or because the handler asked for it; Postponed those that went to a retry
-	// topic.
-	Retried   uint64
+	// Retried counts attempts that are to be repeated in place, after a failure or because
+	// the handler returned a bus.Retry.
+	Retried uint64
+	// Postponed counts messages that went to a retry topic.
 	Postponed uint64
-	// DeadLettered counts messages that are in the dead-letter topic.
+	// DeadLettered counts messages that went to the dead-letter topic.
 	DeadLettered uint64
-	// Dropped counts messages that handlers answered with bus.Drop.
+	// Dropped counts messages for which the handler returned a bus.Drop.
 	Dropped uint64
-	// Interrupted counts messages whose handlers failed after their contexts had ended:
-	// their partition was taken away, or the consumer stopped. They are delivered again.
+	// Interrupted counts messages whose handler failed after its context had ended, because
+	// the partition was revoked or the consumer stopped. They are delivered again.
 	Interrupted uint64
-	// Calls counts handler calls that have ended, Time is how long they took together,
-	// Longest the longest.
+	// Calls counts handler calls that have returned, Time is their total duration, and
+	// Longest the duration of the longest.
 	Calls   uint64
 	Time    time.Duration
 	Longest time.Duration
-	// Lag says how far behind it is in each partition it holds, where the transport
-	// knows that; by topic and partition.
+	// Lag has the lag of each partition that the consumer has, if the transport reports it.
 	Lag []Lag
 }
 
-// Latency returns the mean time of a handler call, 0 before the first has ended.
+// Latency returns the mean duration of a handler call, 0 before the first one has returned.
 func (s Stats) Latency() time.Duration {
 	if s.Calls == 0 {
 		return 0
@@ -60,30 +61,30 @@ func (s Stats) Latency() time.Duration {
 	return s.Time / time.Duration(s.Calls)
 }
 
-// Lag is how far a consumer is behind in one partition, of its topic or of a retry topic.
+// Lag is the lag of one partition of the topic or of a retry topic.
 type Lag struct {
 	Topic string
 	bus.PartitionLag
 }
 
-// Stats returns what the consumer has done. It asks nobody and does not wait.
+// Stats returns the counters. It does not contact the broker and does not block.
 func (c *Consumer) Stats() Stats {
-	t := &c.tally
+	n := &c.counters
 	s := Stats{
-		Paused: c.Paused(), Handlers: t.running.Load(), InFlight: t.inFlight.Load(), Blocked: c.blocked.n.Load(),
-		Handled: t.handled.Load(), Failed: t.failed.Load(), Retried: t.retried.Load(), Postponed: t.postponed.Load(),
-		DeadLettered: t.deadLettered.Load(), Dropped: t.dropped.Load(), Interrupted: t.interrupted.Load(),
-		Calls: t.calls.Load(), Time: time.Duration(t.took.Load()), Longest: time.Duration(t.longest.Load()),
+		Paused: c.Paused(), Handlers: n.handlers.Load(), InFlight: n.inFlight.Load(), Blocked: c.blocked.count.Load(),
+		Handled: n.handled.Load(), Failed: n.failed.Load(), Retried: n.retried.Load(), Postponed: n.postponed.Load(),
+		DeadLettered: n.deadLettered.Load(), Dropped: n.dropped.Load(), Interrupted: n.interrupted.Load(),
+		Calls: n.calls.Load(), Time: time.Duration(n.time.Load()), Longest: time.Duration(n.longest.Load()),
 		Entered: map[State]uint64{},
 	}
 	c.mu.Lock()
-	now := c.history.now()
+	now := c.history.current()
 	for state, n := range c.history.entered {
 		s.Entered[State(state)] = n
 	}
 	var subs []*bus.Subscription
-	if c.run != nil {
-		subs = c.run.subs
+	if c.cycle != nil {
+		subs = c.cycle.subs
 	}
 	c.mu.Unlock()
 	s.State, s.Since, s.Cause = now.State, now.Since, now.Cause
@@ -95,83 +96,82 @@ func (c *Consumer) Stats() Stats {
 	return s
 }
 
-// Handled is one call of a handler that has ended.
-type Handled struct {
+// HandlerCall is a handler call that has returned.
+type HandlerCall struct {
 	Topic     string
 	Partition int32
-	// Messages is how many it was given: 1, or a batch.
+	// Messages is the number of messages of the call: 1, or the size of the batch.
 	Messages int
 	// Attempt is that of the first message.
 	Attempt int
-	// Err is what it returned, before the failure policy.
+	// Err is the error that the handler returned, before the failure policy.
 	Err      error
 	Duration time.Duration
 }
 
-// Observe has f told of each handler call that has ended, until remove is called. f is
-// called from many goroutines at once, and must not block.
-func (c *Consumer) Observe(f func(Handled)) (remove func()) {
-	t := &c.tally
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.last++
-	id := t.last
-	if t.observers == nil {
-		t.observers = map[uint64]func(Handled){}
+// Observe calls f after each handler call, until remove is called. f is called concurrently
+// and must not block.
+func (c *Consumer) Observe(f func(HandlerCall)) (remove func()) {
+	n := &c.counters
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lastID++
+	id := n.lastID
+	if n.observers == nil {
+		n.observers = map[uint64]func(HandlerCall){}
 	}
-	t.observers[id] = f
-	t.share()
+	n.observers[id] = f
+	n.publishObservers()
 	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.observers, id)
-		t.share()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.observers, id)
+		n.publishObservers()
 	}
 }
 
-// tally is what Stats are made of.
-type tally struct {
-	running, inFlight                   atomic.Int64
+type counters struct {
+	handlers, inFlight                  atomic.Int64
 	handled, failed, retried, postponed atomic.Uint64
 	deadLettered, dropped, interrupted  atomic.Uint64
 	calls                               atomic.Uint64
-	took, longest                       atomic.Int64 // nanoseconds
+	time, longest                       atomic.Int64 // nanoseconds
 
 	mu        sync.Mutex
-	last      uint64
-	observers map[uint64]func(Handled)
-	shared    atomic.Pointer[[]func(Handled)] // observers, to be read without a lock
+	lastID    uint64
+	observers map[uint64]func(HandlerCall)
+	published atomic.Pointer[[]func(HandlerCall)] // the values of observers, read without the lock
 }
 
-// share is called with mu held.
-func (t *tally) share() {
-	all := make([]func(Handled), 0, len(t.observers))
-	for _, id := range slices.Sorted(maps.Keys(t.observers)) {
-		all = append(all, t.observers[id])
+// publishObservers must be called with mu held.
+func (n *counters) publishObservers() {
+	all := make([]func(HandlerCall), 0, len(n.observers))
+	for _, id := range slices.Sorted(maps.Keys(n.observers)) {
+		all = append(all, n.observers[id])
 	}
-	t.shared.Store(&all)
+	n.published.Store(&all)
 }
 
-// begin counts a handler call that begins.
-func (t *tally) begin(messages int) time.Time {
-	t.running.Add(1)
-	t.inFlight.Add(int64(messages))
+// begin counts a handler call that begins. It returns the time for end.
+func (n *counters) begin(messages int) time.Time {
+	n.handlers.Add(1)
+	n.inFlight.Add(int64(messages))
 	return time.Now()
 }
 
-// observe counts a handler call that has ended.
-func (c *Consumer) observe(begun time.Time, first *bus.Record, attempt, messages int, err error) {
-	t, took := &c.tally, time.Since(begun)
-	t.running.Add(-1)
-	t.inFlight.Add(-int64(messages))
-	t.calls.Add(1)
-	t.took.Add(int64(took))
-	for longest := t.longest.Load(); int64(took) > longest && !t.longest.CompareAndSwap(longest, int64(took)); {
-		longest = t.longest.Load()
+// end counts a handler call that has returned, and calls the observers.
+func (n *counters) end(begun time.Time, first *bus.Record, attempt, messages int, err error) {
+	d := time.Since(begun)
+	n.handlers.Add(-1)
+	n.inFlight.Add(-int64(messages))
+	n.calls.Add(1)
+	n.time.Add(int64(d))
+	for longest := n.longest.Load(); int64(d) > longest && !n.longest.CompareAndSwap(longest, int64(d)); {
+		longest = n.longest.Load()
 	}
-	if observers := t.shared.Load(); observers != nil {
+	if observers := n.published.Load(); observers != nil {
 		for _, f := range *observers {
-			f(Handled{Topic: first.Topic, Partition: first.Partition, Messages: messages, Attempt: attempt, Err: err, Duration: took})
+			f(HandlerCall{Topic: first.Topic, Partition: first.Partition, Messages: messages, Attempt: attempt, Err: err, Duration: d})
 		}
 	}
 }

@@ -3,19 +3,21 @@ package consumer_test
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
 )
 
-// dead makes n messages.
-func dead(n int) []*message.Message {
+// messages makes n messages.
+func messages(n int) []*message.Message {
 	ms := make([]*message.Message, n)
 	for i := range ms {
 		ms[i] = message.NewMessage("id", []byte("0"))
@@ -23,17 +25,17 @@ func dead(n int) []*message.Message {
 	return ms
 }
 
-// model is what the last wish says. Each wish is told to the consumer under the lock, so
-// that both see the same order.
+// model has the state that was last asked for. Each request is made under the lock, so that
+// the model and the consumer get them in the same order.
 type model struct {
 	mu      sync.Mutex
 	started bool
 	paused  bool
 }
 
-// wishes has many goroutines ask for this and that.
-func wishes(t *testing.T, seed uint64) {
-	const workers, steps, messages = 8, 40, 200
+// randomRequests makes requests from many goroutines.
+func randomRequests(t *testing.T, seed uint64) {
+	const goroutines, steps, published = 8, 40, 200
 	r := newRig(t, 4)
 	var mu sync.Mutex
 	acked, running := map[int]int{}, map[string]int{}
@@ -44,7 +46,7 @@ func wishes(t *testing.T, seed uint64) {
 		mu.Lock()
 		running[key]++
 		if running[key] > 1 {
-			faults = append(faults, "two of a key at once")
+			faults = append(faults, "two messages of a key were handled at the same time")
 		}
 		if before, ok := last[key]; ok && n > before+16 {
 			faults = append(faults, "a message was skipped")
@@ -55,24 +57,24 @@ func wishes(t *testing.T, seed uint64) {
 		defer mu.Unlock()
 		running[key]--
 		if n%11 == 3 && d.Attempt == 1 {
-			return errPlease
+			return errTest
 		}
 		acked[n]++
 		last[key] = max(last[key], n)
 		return nil
-	}, consumer.Subscribe(bus.OrderByKey()), consumer.WithWorkers(16), consumer.WithRetry(consumer.Retry{Min: time.Millisecond, Max: 20 * time.Millisecond}))
+	}, bus.OrderByKey(), bus.Concurrency(16), bus.Backoff(time.Millisecond, 20*time.Millisecond))
 
 	var m model
-	wish := func(rng *rand.Rand) {
+	request := func(rng *rand.Rand) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		switch rng.IntN(4) {
 		case 0:
 			m.started = true
-			require.NoError(t, c.Start())
+			assert.NoError(t, c.Start())
 		case 1:
 			m.started = false
-			require.NoError(t, c.Stop())
+			assert.NoError(t, c.Stop())
 		case 2:
 			m.paused = true
 			c.Pause()
@@ -82,13 +84,13 @@ func wishes(t *testing.T, seed uint64) {
 		}
 	}
 	var all sync.WaitGroup
-	for w := range workers {
+	for w := range goroutines {
 		rng := rand.New(rand.NewPCG(seed, uint64(w)))
 		all.Go(func() {
 			for range steps {
 				time.Sleep(time.Duration(rng.IntN(4)) * time.Duration(rng.IntN(20)) * time.Millisecond)
 				switch rng.IntN(10) {
-				case 0: // not in the model: it may be overtaken, but must return
+				case 0: // not in the model: another request can follow at once, but it must return
 					ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 					if err := c.StopAndWait(ctx); err != nil {
 						mu.Lock()
@@ -97,8 +99,8 @@ func wishes(t *testing.T, seed uint64) {
 					}
 					cancel()
 					m.mu.Lock()
-					if m.started { // somebody else's wish, or this one's: say it again
-						require.NoError(t, c.Start())
+					if m.started { // StopAndWait came after the Start of the model: start again
+						assert.NoError(t, c.Start())
 					}
 					m.mu.Unlock()
 				case 1:
@@ -106,14 +108,16 @@ func wishes(t *testing.T, seed uint64) {
 						panic(err)
 					}
 				default:
-					wish(rng)
+					request(rng)
 				}
 			}
 		})
 	}
 	all.Go(func() {
-		for i := range messages {
-			r.publish(t, i, 1, byKey(16))
+		for i := range published {
+			m := message.NewMessage(strconv.Itoa(i), []byte(strconv.Itoa(i)))
+			bus.SetKey(m, byKey(16)(i))
+			assert.NoError(t, r.Publish("t", m))
 			time.Sleep(3 * time.Millisecond)
 		}
 	})
@@ -124,24 +128,24 @@ func wishes(t *testing.T, seed uint64) {
 		want = consumer.Consuming
 	}
 	if c.State() == consumer.Initialising {
-		want = consumer.Initialising // nobody wished
+		want = consumer.Initialising // no request was made
 	}
 	paused := m.paused
 	m.mu.Unlock()
 	elapse(time.Hour)
-	require.Equal(t, want, c.State(), "the last wish")
+	require.Equal(t, want, c.State(), "the last request")
 	require.Equal(t, paused, c.Paused())
 	c.Resume()
 	consuming(t, c)
 	elapse(time.Hour)
 	mu.Lock()
 	require.Empty(t, faults)
-	require.Len(t, acked, messages, "nothing is lost")
+	require.Len(t, acked, published, "no message is lost")
 	mu.Unlock()
-	require.NoError(t, c.Close(context.Background()))
+	require.NoError(t, c.Shutdown(context.Background()))
 	var committed int64
 	for p := range int32(4) {
 		committed += r.committed(p)
 	}
-	require.EqualValues(t, messages, committed)
+	require.EqualValues(t, published, committed)
 }

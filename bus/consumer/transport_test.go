@@ -14,11 +14,11 @@ import (
 	"github.com/trunkline/trunkline/transport/gochannel"
 )
 
-// On Go channels nobody else would get what was fetched when the consumer stops: it is
-// handled, one by one or in batches.
-func TestStoppingWhereNothingIsDeliveredAgain(t *testing.T) {
+// Where the transport does not deliver again, a consumer handles what was fetched before it
+// stops.
+func TestStopHandlesWhatWouldBeLost(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"one by one", "in batches"} {
+	for _, name := range []string{"one at a time", "in batches"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr, err := gochannel.New()
@@ -29,7 +29,7 @@ func TestStoppingWhereNothingIsDeliveredAgain(t *testing.T) {
 			var j journal
 			begun, release := make(chan struct{}, 30), make(chan struct{})
 			var c *consumer.Consumer
-			if name == "one by one" {
+			if name == "one at a time" {
 				c, err = consumer.New(b, "t", func(ctx context.Context, d *bus.Delivery) error {
 					begun <- struct{}{}
 					<-release
@@ -40,7 +40,7 @@ func TestStoppingWhereNothingIsDeliveredAgain(t *testing.T) {
 					begun <- struct{}{}
 					<-release
 					return j.handleBatch(ctx, ds)
-				}, consumer.WithBatch(3, time.Millisecond))
+				}, bus.BatchSize(3), bus.BatchAge(time.Millisecond))
 			}
 			require.NoError(t, err)
 			consuming(t, c)
@@ -48,7 +48,7 @@ func TestStoppingWhereNothingIsDeliveredAgain(t *testing.T) {
 				require.NoError(t, b.Publish("t", message.NewMessage("id", []byte(strconv.Itoa(n)))))
 			}
 			publish(0)
-			<-begun // what follows stays in the buffer
+			receive(t, begun) // the next messages stay in the buffer
 			for n := range 20 {
 				publish(1 + n)
 			}
@@ -56,25 +56,24 @@ func TestStoppingWhereNothingIsDeliveredAgain(t *testing.T) {
 			close(release)
 			stop(t, c)
 			require.Equal(t, sequence(0, 21), j.all())
-			require.NoError(t, c.Close(t.Context()))
+			require.NoError(t, c.Shutdown(t.Context()))
 		})
 	}
 }
 
-// What a transport lacks is refused when the consumer is made.
-func TestWhatATransportLacks(t *testing.T) {
+func TestNewRejectsWhatTheTransportDoesNotSupport(t *testing.T) {
 	t.Parallel()
 	tr, err := gochannel.New()
 	require.NoError(t, err)
 	b, err := bus.New(tr)
 	require.NoError(t, err)
 	defer b.Close()
-	_, err = consumer.New(b, "t", nop, consumer.Subscribe(bus.Group("g")))
+	_, err = consumer.New(b, "t", nop, bus.Group("g"))
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
-	_, err = consumer.NewBatch(b, "t", new(journal).handleBatch, consumer.Subscribe(bus.FromOldest()))
+	_, err = consumer.NewBatch(b, "t", new(journal).handleBatch, bus.FromOldest())
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 	_, err = consumer.New(b, "t", nop, consumer.WithRetryTopics(time.Second))
-	require.Error(t, err, "retry topics are a group's, and there are none")
-	_, err = consumer.New(b, "t", nop, consumer.Subscribe(bus.AtMostOnce()))
-	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "what is acknowledged first can't be held back")
+	require.Error(t, err, "retry topics need a group")
+	_, err = consumer.New(b, "t", nop, bus.AtMostOnce())
+	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "AtMostOnce acknowledges before the consumer could hold a message back")
 }

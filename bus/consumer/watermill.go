@@ -9,35 +9,34 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Watermill makes a handler of one that was written for watermill's Router, and of its
-// middleware, the first outermost as with Router.AddMiddleware. Messages that it
-// produces are an error: [WatermillPublisher] has a place for them.
+// Watermill makes a bus.Handler from a handler and middleware of watermill's Router. The
+// first middleware is the outermost, as with Router.AddMiddleware. The handler returns an
+// error if h produces messages; use [WatermillPublisher] to publish them.
 //
-// It is given a whole message, whose Ack and Nack count: one that it acknowledged
-// itself is acknowledged whatever it returns, and one that it nacked is not. The
-// message's context is the handler's. What a Router puts into the context, such as the
-// handler's name, is not there.
+// h gets a watermill message on which Ack and Nack have an effect: after Ack the message is
+// acknowledged, whatever h returns; after Nack it is not acknowledged. The context of the
+// message is the context of the handler. Values that a Router adds to the context, such as the
+// name of the handler, are not there.
 func Watermill(h message.HandlerFunc, middleware ...message.HandlerMiddleware) bus.Handler {
 	return watermillHandler(h, middleware, func(produced []*message.Message) error {
 		return &bus.Error{Code: bus.CodeInvalidArgument, Op: "handle",
-			Reason: fmt.Sprintf("the handler produced %d messages and has nowhere to publish them: use WatermillPublisher", len(produced))}
+			Reason: fmt.Sprintf("the handler produced %d messages and there is no publisher: use WatermillPublisher", len(produced))}
 	})
 }
 
-// WatermillPublisher is Watermill with a publisher and a topic for the messages that the
-// handler produces, all of them in one Publish. The handler's message is acknowledged
-// when that has returned nil. A produced message without a context of its own gets the
-// handler's.
+// WatermillPublisher is [Watermill] for a handler that produces messages. The messages of one
+// call are published to the topic with one Publish, and the handled message is acknowledged
+// after Publish returned nil. A produced message without a context gets that of the handler.
 func WatermillPublisher(pub message.Publisher, topic string, h message.HandlerFunc, middleware ...message.HandlerMiddleware) bus.Handler {
 	return watermillHandler(h, middleware, func(produced []*message.Message) error {
 		if err := pub.Publish(topic, produced...); err != nil {
-			return fmt.Errorf("publish what the handler produced: %w", err)
+			return fmt.Errorf("consumer: publish to %q what the handler produced: %w", topic, err)
 		}
 		return nil
 	})
 }
 
-// WatermillNoPublish is Watermill for a handler that produces nothing.
+// WatermillNoPublish is [Watermill] for a handler that produces no messages.
 func WatermillNoPublish(h message.NoPublishHandlerFunc, middleware ...message.HandlerMiddleware) bus.Handler {
 	return Watermill(func(m *message.Message) ([]*message.Message, error) { return nil, h(m) }, middleware...)
 }
@@ -66,7 +65,7 @@ func watermillHandler(h message.HandlerFunc, middleware []message.HandlerMiddlew
 		select {
 		case <-m.Nacked():
 			if err == nil {
-				err = &bus.Error{Op: "handle", Topic: d.Record.Topic, Reason: "the message was nacked"}
+				err = &bus.Error{Op: "handle", Topic: d.Record.Topic, Reason: "the handler nacked the message"}
 			}
 		default:
 		}

@@ -14,15 +14,15 @@ import (
 	"github.com/trunkline/trunkline/bus/consumer"
 )
 
-// A Router's handler and its middleware work as a handler, and what it produces is
-// published before its message is acknowledged.
-func TestWatermillHandler(t *testing.T) {
+// The messages that a watermill handler produces are published before its message is
+// acknowledged.
+func TestWatermillPublisherPublishesBeforeAcknowledging(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		out := r.letters(t, "out")
 		var order journal
-		mark := func(name string) message.HandlerMiddleware {
+		log := func(name string) message.HandlerMiddleware {
 			return func(h message.HandlerFunc) message.HandlerFunc {
 				return func(m *message.Message) ([]*message.Message, error) {
 					order.add("%s", name)
@@ -30,7 +30,7 @@ func TestWatermillHandler(t *testing.T) {
 				}
 			}
 		}
-		// As watermill's own, which is in a package with more dependencies.
+		// Like watermill's own, whose package has more dependencies.
 		correlation := func(h message.HandlerFunc) message.HandlerFunc {
 			return func(m *message.Message) ([]*message.Message, error) {
 				produced, err := h(m)
@@ -49,7 +49,7 @@ func TestWatermillHandler(t *testing.T) {
 			produced := message.NewMessage("made-of-"+m.UUID, m.Payload)
 			return []*message.Message{produced}, nil
 		}
-		c := r.consumer(t, consumer.WatermillPublisher(r.Bus, "out", h, mark("outer"), mark("inner"), correlation))
+		c := r.consumer(t, consumer.WatermillPublisher(r.Bus, "out", h, log("outer"), log("inner"), correlation))
 		m := message.NewMessage("id-0", []byte("0"))
 		m.Metadata.Set("correlation_id", "corr")
 		require.NoError(t, r.Publish("t", m))
@@ -66,16 +66,16 @@ func TestWatermillHandler(t *testing.T) {
 	})
 }
 
-// What it does to its message counts, as in a Router.
-func TestWatermillAnswers(t *testing.T) {
+// Ack and Nack on the message have an effect, as in a Router.
+func TestWatermillAckAndNack(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		h       bus.Handler
 		handled bool
 	}{
 		"nil":    {consumer.Watermill(func(*message.Message) ([]*message.Message, error) { return nil, nil }), true},
-		"error":  {consumer.Watermill(func(*message.Message) ([]*message.Message, error) { return nil, errPlease }), false},
-		"acked":  {consumer.Watermill(func(m *message.Message) ([]*message.Message, error) { m.Ack(); return nil, errPlease }), true},
+		"error":  {consumer.Watermill(func(*message.Message) ([]*message.Message, error) { return nil, errTest }), false},
+		"acked":  {consumer.Watermill(func(m *message.Message) ([]*message.Message, error) { m.Ack(); return nil, errTest }), true},
 		"nacked": {consumer.WatermillNoPublish(func(m *message.Message) error { m.Nack(); return nil }), false},
 		"produced": {consumer.Watermill(func(m *message.Message) ([]*message.Message, error) {
 			return []*message.Message{m}, nil
@@ -85,7 +85,7 @@ func TestWatermillAnswers(t *testing.T) {
 		}), false},
 		"the handler's context": {consumer.WatermillNoPublish(func(m *message.Message) error {
 			if m.Context().Value(ctxKey{}) == nil {
-				return errPlease
+				return errTest
 			}
 			return nil
 		}), true},

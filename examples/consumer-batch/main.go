@@ -79,12 +79,12 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	opts := []consumer.Option{
-		consumer.Subscribe(bus.Group(cfg.group)),
-		consumer.WithBatch(cfg.size, cfg.age),
+		bus.Group(cfg.group),
+		bus.BatchSize(cfg.size), bus.BatchAge(cfg.age),
 		consumer.WithLogger(log),
 	}
 	if cfg.deadLetter != "" { // else what can't be handled is tried again until it can
-		opts = append(opts, consumer.WithDeadLetterTopic(cfg.deadLetter))
+		opts = append(opts, bus.DeadLetterTopic(cfg.deadLetter))
 	}
 	c, err := consumer.NewBatch(b, cfg.topic, handler(cfg, stdout), opts...)
 	if err != nil {
@@ -93,7 +93,7 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Shutdown)
 		defer cancel()
-		err = errors.Join(err, c.Close(closing)) // handlers that run are waited for, and what they did is committed
+		err = errors.Join(err, c.Shutdown(closing)) // handlers that run are waited for, and what they did is committed
 	}()
 	if err := c.Start(); err != nil { // the broker may be away
 		return err

@@ -74,12 +74,12 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	opts := []consumer.Option{
-		consumer.Subscribe(bus.Group(cfg.group), bus.OrderByPartition()),
-		consumer.WithWorkers(1), // one message at a time, whatever the number of partitions
+		bus.Group(cfg.group), bus.OrderByPartition(),
+		bus.Concurrency(1), // one message at a time, whatever the number of partitions
 		consumer.WithLogger(log),
 	}
 	if cfg.deadLetter != "" { // else what can't be handled is tried again until it can
-		opts = append(opts, consumer.WithDeadLetterTopic(cfg.deadLetter))
+		opts = append(opts, bus.DeadLetterTopic(cfg.deadLetter))
 	}
 	c, err := consumer.New(b, cfg.topic, handler(cfg, stdout), opts...)
 	if err != nil {
@@ -88,7 +88,7 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Shutdown)
 		defer cancel()
-		err = errors.Join(err, c.Close(closing)) // handlers that run are waited for, and what they did is committed
+		err = errors.Join(err, c.Shutdown(closing)) // handlers that run are waited for, and what they did is committed
 	}()
 	if err := c.Start(); err != nil { // the broker may be away
 		return err

@@ -119,7 +119,7 @@ func (s *Settings) Resolve(caps driver.Capabilities) error {
 	case s.Order == OrderByPartition:
 		s.Window = 1
 	case s.Window == 0:
-		s.Window = 64
+		s.Window = max(64, s.Concurrency)
 	}
 	if s.AtMostOnce && (s.Admit != nil || s.InFlight > 0) {
 		return Invalid("AtMostOnce acknowledges before the handler, so nothing can be held back: remove AtMostOnce, or InFlight and the pause or rate")

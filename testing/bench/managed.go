@@ -21,13 +21,12 @@ func managedScenarios() []scenario {
 			return e.consume(ctx, c, managedKeys, e.records, time.Millisecond)
 		}
 	}
-	retry := managed.WithRetry(managed.Retry{Attempts: 3, Min: 10 * time.Millisecond, Max: time.Second})
 	return []scenario{
 		{group: "consumer", name: "a handler of 1 ms, 256 workers by key, 10,000 keys", unit: "messages/s", kafka: true, peers: []peer{
 			{name: "time.Sleep in 256 goroutines", base: true, run: sleepers},
 			{name: "Trunkline, managed consumer", ours: true, run: byKey(consumeManaged())},
 			{name: "Trunkline, managed consumer, with retries, time-out and dead letters", ours: true,
-				run: byKey(consumeManaged(retry, managed.WithHandlerTimeout(10*time.Second), managed.WithDeadLetterTopic("bench-dead")))},
+				run: byKey(consumeManaged(managed.WithAttempts(3), bus.Backoff(10*time.Millisecond, time.Second), managed.WithHandlerTimeout(10*time.Second), bus.DeadLetterTopic("bench-dead")))},
 			{name: "Trunkline, bus alone", ours: true, run: byKey(consumeOurs(bus.OrderByKey(), bus.Window(workers), bus.Concurrency(workers)))},
 		}},
 	}
@@ -42,7 +41,7 @@ func consumeManaged(opts ...managed.Option) consumer {
 		c, err := managed.New(b, e.loaded, func(_ context.Context, d *bus.Delivery) error {
 			h(d.Record.Partition, d.Record.Offset)
 			return nil
-		}, append([]managed.Option{managed.Subscribe(bus.Group(group), bus.OrderByKey()), managed.WithWorkers(workers)}, opts...)...)
+		}, append([]managed.Option{bus.Group(group), bus.OrderByKey(), bus.Concurrency(workers)}, opts...)...)
 		if err == nil {
 			err = c.Start()
 		}
@@ -52,7 +51,7 @@ func consumeManaged(opts ...managed.Option) consumer {
 		return func() error {
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			return errors.Join(c.Close(closing), b.Close())
+			return errors.Join(c.Shutdown(closing), b.Close())
 		}, nil
 	}
 }

@@ -21,8 +21,8 @@ func TestKitWithAManagedConsumer(t *testing.T) {
 			return errors.New("it is bad")
 		}
 		return nil
-	}, consumer.Subscribe(bus.Group("g")), consumer.WithRetry(consumer.Retry{Attempts: 2, Min: time.Millisecond, Max: time.Millisecond}),
-		consumer.WithDeadLetterTopic("orders.dead"))
+	}, bus.Group("g"), consumer.WithAttempts(2), bus.Backoff(time.Millisecond, time.Millisecond),
+		bus.DeadLetterTopic("orders.dead"))
 	require.NoError(t, err)
 	require.NoError(t, c.Start())
 	k.Publish("orders", bustest.Payload("good"))
@@ -38,7 +38,7 @@ func TestKitWithAManagedConsumer(t *testing.T) {
 	k.ExpectLag("g", "orders", 1)
 	require.NoError(t, c.Start())
 	k.ExpectLag("g", "orders", 0)
-	require.NoError(t, c.Close(t.Context()))
+	require.NoError(t, c.Shutdown(t.Context()))
 }
 
 func TestEachMessageOfABatchIsADelivery(t *testing.T) {

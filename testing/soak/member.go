@@ -35,10 +35,10 @@ func (r *run) join() (*member, error) {
 	}
 	m.bus, m.kill = b, kill
 	m.consumer, err = consumer.New(b, r.plan.Topic, m.handle,
-		consumer.Subscribe(bus.Group(r.plan.Group), bus.OrderByKey()),
-		consumer.WithWorkers(r.plan.Workers),
-		consumer.WithRetry(consumer.Retry{Attempts: 3, Min: time.Millisecond, Max: 10 * time.Millisecond}),
-		consumer.WithDeadLetterTopic(r.plan.DeadLetterTopic),
+		bus.Group(r.plan.Group), bus.OrderByKey(),
+		bus.Concurrency(r.plan.Workers),
+		consumer.WithAttempts(3), bus.Backoff(time.Millisecond, 10*time.Millisecond),
+		bus.DeadLetterTopic(r.plan.DeadLetterTopic),
 		consumer.WithDrainTimeout(r.plan.Timeout/2))
 	if err == nil {
 		err = m.consumer.Start()
@@ -102,7 +102,7 @@ func (m *member) checkIdle(after string) {
 
 // close waits for the member's handlers and leaves the group.
 func (m *member) close(ctx context.Context) error {
-	if err := m.consumer.Close(ctx); err != nil {
+	if err := m.consumer.Shutdown(ctx); err != nil {
 		return fmt.Errorf("soak: close %s: %w", m.name, errors.Join(err, m.bus.Shutdown(ctx)))
 	}
 	m.checkIdle("a close")

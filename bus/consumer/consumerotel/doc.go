@@ -4,26 +4,32 @@
 //	m, err := consumerotel.New(c)
 //	defer m.Close()
 //
-// Its instruments, with messaging.destination.name and messaging.consumer.group.name:
+// # Instruments
 //
-//	trunkline.consumer.state              1 for the state it is in, else 0; by trunkline.consumer.state
-//	trunkline.consumer.transitions        how often each state was entered; by trunkline.consumer.state
-//	trunkline.consumer.paused             1 while handlers are held back
-//	trunkline.consumer.in_flight          messages whose handlers run
-//	trunkline.consumer.blocked            messages that fail and hold up others, with nowhere to go
-//	trunkline.consumer.handled            messages handled
-//	trunkline.consumer.failed             failures
-//	trunkline.consumer.retried            messages to be handled again in their place
+// Every measurement has the attributes messaging.destination.name and
+// messaging.consumer.group.name, and those after "by".
+//
+//	trunkline.consumer.state              1 for the current state, 0 for the others; by trunkline.consumer.state
+//	trunkline.consumer.transitions        entries into each state; by trunkline.consumer.state
+//	trunkline.consumer.paused             1 while the consumer is paused, otherwise 0
+//	trunkline.consumer.in_flight          messages whose handlers are running
+//	trunkline.consumer.blocked            messages that have used up their attempts and block others
+//	trunkline.consumer.handled            messages that handlers acknowledged
+//	trunkline.consumer.failed             failures of messages
+//	trunkline.consumer.retried            attempts to be repeated in place
 //	trunkline.consumer.postponed          messages that went to a retry topic
 //	trunkline.consumer.dead_lettered      messages that went to the dead-letter topic
-//	trunkline.consumer.dropped            messages dropped by their handlers
-//	trunkline.consumer.interrupted        messages whose handlers were interrupted
-//	trunkline.consumer.lag                records behind; by messaging.destination.partition.id
-//	trunkline.consumer.handler.duration   histogram in seconds; error.type where it failed
+//	trunkline.consumer.dropped            messages that handlers dropped
+//	trunkline.consumer.interrupted        messages whose handlers failed after their context had ended
+//	trunkline.consumer.lag                records that are not acknowledged; by messaging.destination.partition.id
+//	trunkline.consumer.handler.duration   durations of handler calls, a histogram in seconds; by error.type after an error
 //
-// Retry topics are their own messaging.destination.name in the lag and the durations;
-// all else is of the consumer as a whole.
+// In the lag and the durations, messaging.destination.name can be a retry topic. The other
+// measurements are about the whole consumer.
 //
-// It has no goroutines: counters are read when a reader collects. Nothing is recorded
-// before the program sets a meter provider.
+// # What it does not do
+//
+// It has no goroutines: the meter provider's reader reads the counters. Without
+// [WithMeterProvider] it uses the global meter provider, which records nothing until the
+// program sets one. Traces come from package busotel.
 package consumerotel

@@ -35,9 +35,9 @@ func measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close(ctx)
+	defer c.Shutdown(ctx)
 
-	reader := sdk.NewManualReader() // a program has one that exports
+	reader := sdk.NewManualReader() // a program uses one that exports
 	metrics, err := consumerotel.New(c, consumerotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))))
 	if err != nil {
 		return err

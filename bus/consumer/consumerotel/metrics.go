@@ -27,7 +27,7 @@ const (
 	errorKey     = attribute.Key("error.type")
 )
 
-// Metrics measures one consumer. It is safe for concurrent use. It has no goroutines.
+// Metrics measures one consumer. It is safe for concurrent use.
 type Metrics struct {
 	close func() error
 }
@@ -37,47 +37,47 @@ type Option func(*options)
 
 type options struct{ provider metric.MeterProvider }
 
-// WithMeterProvider sets where measurements go. Default: the global provider.
+// WithMeterProvider sets the meter provider. The default is the global one at the time of New.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return func(o *options) { o.provider = p }
 }
 
-// New measures c until Close. The consumer stays the caller's. It fails if c is nil or
-// the provider does not take the instruments.
+// New measures c until Close. It returns an error if c is nil or the meter provider rejects an
+// instrument. Closing the Metrics does not close the consumer.
 func New(c *consumer.Consumer, opts ...Option) (*Metrics, error) {
 	if c == nil {
-		return nil, errors.New("consumerotel: New needs a consumer, got nil")
+		return nil, errors.New("consumerotel: the consumer is nil")
 	}
 	o := options{provider: otel.GetMeterProvider()}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	of := newObserved(c)
+	ms := newMeasurer(c)
 	meter := o.provider.Meter(scope)
-	observables, err := of.instruments(meter)
+	observables, err := ms.instruments(meter)
 	if err != nil {
-		return nil, fmt.Errorf("consumerotel: make the instruments: %w", err)
+		return nil, fmt.Errorf("consumerotel: create the instruments: %w", err)
 	}
-	registration, err := meter.RegisterCallback(of.observe, observables...)
+	registration, err := meter.RegisterCallback(ms.observe, observables...)
 	if err != nil {
-		return nil, fmt.Errorf("consumerotel: register with the meter: %w", err)
+		return nil, fmt.Errorf("consumerotel: register the callback: %w", err)
 	}
-	remove := c.Observe(of.handled)
+	remove := c.Observe(ms.handled)
 	return &Metrics{close: sync.OnceValue(func() error {
 		remove()
 		return registration.Unregister()
 	})}, nil
 }
 
-// Close ends the measuring. It is idempotent.
+// Close ends the measurements. It is idempotent.
 func (m *Metrics) Close() error { return m.close() }
 
-// observed is what is measured, and with what.
-type observed struct {
+// measurer has a consumer and its instruments.
+type measurer struct {
 	consumer *consumer.Consumer
-	group    []attribute.KeyValue // none without a group
-	whole    metric.MeasurementOption
-	ok       sync.Map // topic → metric.MeasurementOption of a call that succeeded
+	group    []attribute.KeyValue     // nil without a group
+	whole    metric.MeasurementOption // attributes without others than topic and group
+	success  sync.Map                 // topic → metric.MeasurementOption of calls without an error
 
 	state, paused, lag metric.Int64ObservableGauge
 	transitions        metric.Int64ObservableCounter
@@ -88,102 +88,102 @@ type observed struct {
 
 type gauge struct {
 	metric.Int64ObservableGauge
-	of func(consumer.Stats) int64
+	value func(consumer.Stats) int64
 }
 
 type counter struct {
 	metric.Int64ObservableCounter
-	of func(consumer.Stats) uint64
+	value func(consumer.Stats) uint64
 }
 
-func newObserved(c *consumer.Consumer) *observed {
-	of := &observed{consumer: c}
+func newMeasurer(c *consumer.Consumer) *measurer {
+	m := &measurer{consumer: c}
 	if c.Group() != "" {
-		of.group = []attribute.KeyValue{groupKey.String(c.Group())}
+		m.group = []attribute.KeyValue{groupKey.String(c.Group())}
 	}
-	of.whole = of.about(c.Topic())
-	return of
+	m.whole = m.attributes(c.Topic())
+	return m
 }
 
-// about returns the attributes of a topic's measurement.
-func (of *observed) about(topic string, more ...attribute.KeyValue) metric.MeasurementOption {
-	return metric.WithAttributeSet(attribute.NewSet(slices.Concat(of.group, more, []attribute.KeyValue{topicKey.String(topic)})...))
+// attributes returns the attributes of a measurement.
+func (m *measurer) attributes(topic string, more ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(slices.Concat(m.group, more, []attribute.KeyValue{topicKey.String(topic)})...))
 }
 
-func (of *observed) instruments(meter metric.Meter) ([]metric.Observable, error) {
+func (m *measurer) instruments(meter metric.Meter) ([]metric.Observable, error) {
 	var all []metric.Observable
 	var failed error
-	made := func(o metric.Observable, err error) {
+	add := func(o metric.Observable, err error) {
 		all = append(all, o)
 		failed = errors.Join(failed, err)
 	}
 	newGauge := func(name, unit, description string) metric.Int64ObservableGauge {
 		g, err := meter.Int64ObservableGauge("trunkline.consumer."+name, metric.WithUnit(unit), metric.WithDescription(description))
-		made(g, err)
+		add(g, err)
 		return g
 	}
 	newCounter := func(name, unit, description string) metric.Int64ObservableCounter {
 		c, err := meter.Int64ObservableCounter("trunkline.consumer."+name, metric.WithUnit(unit), metric.WithDescription(description))
-		made(c, err)
+		add(c, err)
 		return c
 	}
-	of.state = newGauge("state", "", "1 for the state that the consumer is in, else 0.")
-	of.transitions = newCounter("transitions", "{transition}", "How often the consumer entered a state.")
-	of.paused = newGauge("paused", "", "1 while handlers are held back, else 0.")
-	of.lag = newGauge("lag", "{record}", "Records of a partition that are not acknowledged.")
-	of.gauges = []gauge{
-		{newGauge("in_flight", "{message}", "Messages whose handlers run."), func(s consumer.Stats) int64 { return s.InFlight }},
-		{newGauge("blocked", "{message}", "Messages that fail and hold up others, with nowhere to go."), func(s consumer.Stats) int64 { return s.Blocked }},
+	m.state = newGauge("state", "", "1 for the current state of the consumer, 0 for the others.")
+	m.transitions = newCounter("transitions", "{transition}", "Entries of the consumer into a state.")
+	m.paused = newGauge("paused", "", "1 while the consumer is paused, otherwise 0.")
+	m.lag = newGauge("lag", "{record}", "Records of a partition that are not acknowledged.")
+	m.gauges = []gauge{
+		{newGauge("in_flight", "{message}", "Messages whose handlers are running."), func(s consumer.Stats) int64 { return s.InFlight }},
+		{newGauge("blocked", "{message}", "Messages that have used up their attempts and block others."), func(s consumer.Stats) int64 { return s.Blocked }},
 	}
-	of.counters = []counter{
-		{newCounter("handled", "{message}", "Messages handled."), func(s consumer.Stats) uint64 { return s.Handled }},
-		{newCounter("failed", "{message}", "Failures of handlers."), func(s consumer.Stats) uint64 { return s.Failed }},
-		{newCounter("retried", "{message}", "Messages to be handled again in their place."), func(s consumer.Stats) uint64 { return s.Retried }},
+	m.counters = []counter{
+		{newCounter("handled", "{message}", "Messages that handlers acknowledged."), func(s consumer.Stats) uint64 { return s.Handled }},
+		{newCounter("failed", "{message}", "Failures of messages."), func(s consumer.Stats) uint64 { return s.Failed }},
+		{newCounter("retried", "{message}", "Attempts to be repeated in place."), func(s consumer.Stats) uint64 { return s.Retried }},
 		{newCounter("postponed", "{message}", "Messages that went to a retry topic."), func(s consumer.Stats) uint64 { return s.Postponed }},
 		{newCounter("dead_lettered", "{message}", "Messages that went to the dead-letter topic."), func(s consumer.Stats) uint64 { return s.DeadLettered }},
-		{newCounter("dropped", "{message}", "Messages dropped by their handlers."), func(s consumer.Stats) uint64 { return s.Dropped }},
-		{newCounter("interrupted", "{message}", "Messages whose handlers were interrupted."), func(s consumer.Stats) uint64 { return s.Interrupted }},
+		{newCounter("dropped", "{message}", "Messages that handlers dropped."), func(s consumer.Stats) uint64 { return s.Dropped }},
+		{newCounter("interrupted", "{message}", "Messages whose handlers failed after their context had ended."), func(s consumer.Stats) uint64 { return s.Interrupted }},
 	}
 	var err error
-	of.duration, err = meter.Float64Histogram("trunkline.consumer.handler.duration", metric.WithUnit("s"),
+	m.duration, err = meter.Float64Histogram("trunkline.consumer.handler.duration", metric.WithUnit("s"),
 		metric.WithDescription("Duration of handler calls."),
 		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
 	return all, errors.Join(failed, err)
 }
 
-func (of *observed) handled(h consumer.Handled) {
+func (m *measurer) handled(h consumer.HandlerCall) {
 	if h.Err != nil {
-		of.duration.Record(context.Background(), h.Duration.Seconds(), of.about(h.Topic, errorKey.String(bus.CodeOf(h.Err).String())))
+		m.duration.Record(context.Background(), h.Duration.Seconds(), m.attributes(h.Topic, errorKey.String(bus.CodeOf(h.Err).String())))
 		return
 	}
-	attrs, known := of.ok.Load(h.Topic)
-	if !known {
-		attrs, _ = of.ok.LoadOrStore(h.Topic, of.about(h.Topic))
+	attrs, found := m.success.Load(h.Topic)
+	if !found {
+		attrs, _ = m.success.LoadOrStore(h.Topic, m.attributes(h.Topic))
 	}
-	of.duration.Record(context.Background(), h.Duration.Seconds(), attrs.(metric.MeasurementOption))
+	m.duration.Record(context.Background(), h.Duration.Seconds(), attrs.(metric.MeasurementOption))
 }
 
-func (of *observed) observe(_ context.Context, to metric.Observer) error {
-	s, topic := of.consumer.Stats(), of.consumer.Topic()
+func (m *measurer) observe(_ context.Context, to metric.Observer) error {
+	s, topic := m.consumer.Stats(), m.consumer.Topic()
 	for _, state := range consumer.States() {
-		attrs := of.about(topic, stateKey.String(state.String()))
-		to.ObserveInt64(of.state, number(s.State == state), attrs)
-		to.ObserveInt64(of.transitions, int64(s.Entered[state]), attrs)
+		attrs := m.attributes(topic, stateKey.String(state.String()))
+		to.ObserveInt64(m.state, oneIf(s.State == state), attrs)
+		to.ObserveInt64(m.transitions, int64(s.Entered[state]), attrs)
 	}
-	to.ObserveInt64(of.paused, number(s.Paused), of.whole)
-	for _, g := range of.gauges {
-		to.ObserveInt64(g.Int64ObservableGauge, g.of(s), of.whole)
+	to.ObserveInt64(m.paused, oneIf(s.Paused), m.whole)
+	for _, g := range m.gauges {
+		to.ObserveInt64(g.Int64ObservableGauge, g.value(s), m.whole)
 	}
-	for _, c := range of.counters {
-		to.ObserveInt64(c.Int64ObservableCounter, int64(c.of(s)), of.whole)
+	for _, c := range m.counters {
+		to.ObserveInt64(c.Int64ObservableCounter, int64(c.value(s)), m.whole)
 	}
 	for _, l := range s.Lag {
-		to.ObserveInt64(of.lag, l.Records, of.about(l.Topic, partitionKey.String(strconv.Itoa(int(l.Partition)))))
+		to.ObserveInt64(m.lag, l.Records, m.attributes(l.Topic, partitionKey.String(strconv.Itoa(int(l.Partition)))))
 	}
 	return nil
 }
 
-func number(b bool) int64 {
+func oneIf(b bool) int64 {
 	if b {
 		return 1
 	}

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// measured is what a reader has collected, by the instrument's name.
+// measured has what a reader collected, by the name of the instrument.
 type measured map[string]metricdata.Aggregation
 
 func collect(t *testing.T, reader *sdk.ManualReader) measured {
@@ -38,8 +38,8 @@ func collect(t *testing.T, reader *sdk.ManualReader) measured {
 	return m
 }
 
-// value returns the data point of a gauge or counter that has these attributes besides
-// topic and group.
+// value returns the value of a gauge or counter with these attributes and those of topic and
+// group.
 func (m measured) value(t *testing.T, name string, attrs ...attribute.KeyValue) int64 {
 	t.Helper()
 	want := attribute.NewSet(append(attrs, attribute.String("messaging.destination.name", "t"), attribute.String("messaging.consumer.group.name", "g"))...)
@@ -55,11 +55,11 @@ func (m measured) value(t *testing.T, name string, attrs ...attribute.KeyValue) 
 			return p.Value
 		}
 	}
-	require.FailNow(t, "nothing measured", "%s %v: %v", name, want.Encoded(attribute.DefaultEncoder()), points)
+	require.FailNow(t, "no such measurement", "%s %v: %v", name, want.Encoded(attribute.DefaultEncoder()), points)
 	return 0
 }
 
-func TestWhatIsMeasured(t *testing.T) {
+func TestInstrumentsFollowTheConsumer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr, err := memory.New()
@@ -70,20 +70,20 @@ func TestWhatIsMeasured(t *testing.T) {
 		for i := range 6 {
 			require.NoError(t, b.Publish("t", message.NewMessage("id", []byte{byte(i)})))
 		}
-		errNo := &bus.Error{Code: bus.CodeResourceExhausted, Reason: "no"}
+		errFull := &bus.Error{Code: bus.CodeResourceExhausted, Reason: "full"}
 		release := make(chan struct{})
 		c, err := consumer.New(b, "t", func(_ context.Context, d *bus.Delivery) error {
 			time.Sleep(3 * time.Millisecond)
 			switch d.Payload[0] {
 			case 1:
-				return errNo
+				return errFull
 			case 2:
-				return bus.Drop(errors.New("no"))
+				return bus.Drop(errors.New("not needed"))
 			case 4:
 				<-release
 			}
 			return nil
-		}, consumer.Subscribe(bus.Group("g")), consumer.WithRetry(consumer.Retry{Attempts: 2}), consumer.WithDeadLetterTopic("dead"))
+		}, bus.Group("g"), consumer.WithAttempts(2), bus.DeadLetterTopic("dead"))
 		require.NoError(t, err)
 		reader := sdk.NewManualReader()
 		m, err := consumerotel.New(c, consumerotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))))
@@ -114,7 +114,7 @@ func TestWhatIsMeasured(t *testing.T) {
 		}
 		close(release)
 		elapse(time.Minute)
-		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, c.Shutdown(t.Context()))
 		durations := collect(t, reader)["trunkline.consumer.handler.duration"].(metricdata.Histogram[float64])
 		calls := map[string]uint64{}
 		for _, p := range durations.DataPoints {
@@ -130,13 +130,13 @@ func TestWhatIsMeasured(t *testing.T) {
 	})
 }
 
-func TestItNeedsAConsumer(t *testing.T) {
+func TestNewRejectsNilConsumer(t *testing.T) {
 	t.Parallel()
 	_, err := consumerotel.New(nil)
 	require.Error(t, err)
 }
 
-// elapse lets time pass in a bubble, and what that brings about.
+// elapse advances the clock of a synctest bubble and waits until nothing is left to do.
 func elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
