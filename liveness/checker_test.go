@@ -18,7 +18,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// checked is a transport with brokers to look at.
+// checked is a transport with brokers to check.
 type checked struct {
 	*fake
 	mu     sync.Mutex
@@ -85,7 +85,7 @@ func serviceOf(t *testing.T, reg *probe.Registry, name string) probe.Service {
 	return s
 }
 
-func TestCheckerFeedsTheRegistry(t *testing.T) {
+func TestCheckerReportsToTheRegistry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport := &checked{fake: newFake()}
@@ -104,7 +104,7 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 		time.Sleep(liveness.DefaultCheckInterval)
 		synctest.Wait()
 		s := serviceOf(t, reg, c.ServiceName())
-		require.Equal(t, probe.Running, s.Status, "a warning is worth telling, not worth turning away for")
+		require.Equal(t, probe.Running, s.Status, "a warning does not make the service not ready")
 		require.EqualError(t, s.Cause, "warning: broker c:1 does not answer")
 
 		transport.find(tooFew)
@@ -114,12 +114,12 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 		require.Equal(t, probe.NotReady, s.Status)
 		require.ErrorContains(t, s.Cause, "1 of 3 brokers answer, need 2")
 		require.False(t, reg.Ready())
-		require.True(t, reg.Healthy(), "lost brokers are no reason to restart")
+		require.True(t, reg.Healthy(), "lost brokers must not restart the process")
 
 		transport.find(allWell)
 		time.Sleep(liveness.DefaultCheckRetry)
 		synctest.Wait()
-		require.True(t, reg.Ready(), "the return is seen sooner than at the interval")
+		require.True(t, reg.Ready(), "a failed check is repeated sooner")
 		require.Equal(t, 4, transport.count())
 
 		require.NoError(t, c.Close())
@@ -131,7 +131,7 @@ func TestCheckerFeedsTheRegistry(t *testing.T) {
 	})
 }
 
-func TestCheckerDetails(t *testing.T) {
+func TestDetailzShowsTheLastCheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport := &checked{fake: newFake()}
@@ -179,7 +179,7 @@ func TestCheckerDetails(t *testing.T) {
 	})
 }
 
-func TestCheckerOfABusWithoutBrokers(t *testing.T) {
+func TestCheckerOfATransportWithoutBrokersIsRunning(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, reg, b := newChecker(t, newFake(), driver.CheckSpec{MinBrokers: 2})
@@ -196,7 +196,7 @@ func TestCheckerOfABusWithoutBrokers(t *testing.T) {
 	})
 }
 
-func TestACheckThatHangsIsBounded(t *testing.T) {
+func TestCheckThatHangsIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport := &checked{fake: newFake(), found: func(ctx context.Context) driver.Health {
@@ -221,7 +221,7 @@ func TestACheckThatHangsIsBounded(t *testing.T) {
 	})
 }
 
-func TestCheckerRefusesMistakes(t *testing.T) {
+func TestCheckerRejectsInvalidArguments(t *testing.T) {
 	t.Parallel()
 	b, err := bus.New(newFake())
 	require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-func TestMeaningOfEveryCode(t *testing.T) {
+func TestEveryCodeHasAMeaning(t *testing.T) {
 	t.Parallel()
 	want := map[bus.Code]meaning{
 		bus.CodeUnknown:           loss,
@@ -41,13 +41,13 @@ func TestMeaningOfEveryCode(t *testing.T) {
 			require.Equal(t, meaning, meaningOf(fmt.Errorf("wrapped: %w", err)))
 		})
 	}
-	// Whoever adds a code has to say what it means.
+	// A new code must be added to the table.
 	next := bus.Code(len(want))
 	require.Equal(t, fmt.Sprintf("code(%d)", len(want)), next.String(), "a code is missing from the table")
 	require.Equal(t, nothing, meaningOf(&bus.Error{Code: next}))
 }
 
-func TestMeaningOfOtherErrors(t *testing.T) {
+func TestMeaningOfErrorsWithoutACode(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, life, meaningOf(nil))
 	require.Equal(t, doubt, meaningOf(context.DeadlineExceeded))

@@ -12,7 +12,7 @@ type subscriptionDetail struct {
 	Group    string `json:"group,omitempty"`
 	Assigned bool   `json:"assigned"`
 	Cause    string `json:"cause,omitempty"`
-	// Lag is over all partitions; absent while it is not known.
+	// Lag is the sum of all partitions. It is absent while it is not known.
 	Lag        *int64         `json:"lag,omitempty"`
 	Partitions []partitionLag `json:"partitions,omitempty"`
 }
@@ -24,7 +24,7 @@ type partitionLag struct {
 	Lag       int64 `json:"lag"`
 }
 
-// details is what /detailz shows of the service.
+// details returns what /detailz shows of the service.
 func (m *Monitor) details(context.Context) map[string]any {
 	s, connection := m.State(), m.bus.Connection()
 	d := map[string]any{

@@ -18,7 +18,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestDetailsShowSubscriptionsAndLag(t *testing.T) {
+func TestDetailzShowsSubscriptionsAndLag(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport, err := memory.New()
@@ -75,7 +75,7 @@ func TestDetailsShowSubscriptionsAndLag(t *testing.T) {
 		synctest.Wait()
 		require.False(t, show()[0].Assigned)
 		require.Contains(t, show()[0].Cause, "connection refused")
-		require.Nil(t, show()[0].Lag, "of what it does not hold nothing is known")
+		require.Nil(t, show()[0].Lag, "without an assignment there is no lag")
 
 		require.NoError(t, monitor.Close())
 		require.NoError(t, b.Close())

@@ -16,7 +16,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// fake is a transport whose broker does what a test says.
+// fake is a transport with a broker that a test controls.
 type fake struct {
 	mu       sync.Mutex
 	observe  func(driver.Connection)
@@ -61,7 +61,7 @@ func (f *fake) Ping(ctx context.Context) error {
 	return ping(ctx)
 }
 
-// Observe says nothing but that it is connecting; tell says more.
+// Observe reports that the fake is connecting; tell reports more.
 func (f *fake) Observe(observe func(driver.Connection)) {
 	f.observe = observe
 	f.tell(driver.Connecting, nil)
@@ -115,7 +115,7 @@ func (s *fakeSession) Next(ctx context.Context) (driver.Event, error) {
 
 func (s *fakeSession) Close(context.Context) error { return nil }
 
-// What a ping may do.
+// answer returns the ping of a broker that answers, with an error or without.
 func answer(err error) func(context.Context) error {
 	return func(context.Context) error { return err }
 }
@@ -131,7 +131,7 @@ var (
 	errUnsupported = &bus.Error{Code: bus.CodeUnsupported, Op: "ping"}
 )
 
-// rig is a bus on a fake, and its monitor, which is not started.
+// rig is a bus on a fake, and a monitor that does not run yet.
 type rig struct {
 	t       *testing.T
 	fake    *fake
@@ -166,7 +166,7 @@ func (r *rig) start() *rig {
 	return r
 }
 
-// close ends what a test has begun: in a bubble everything must.
+// close ends everything, as a synctest bubble requires.
 func (r *rig) close() {
 	assert.NoError(r.t, r.monitor.Close())
 	assert.NoError(r.t, r.bus.Close())

@@ -47,6 +47,8 @@ func (l *changeLog) log(ctx context.Context, s State, losses uint64) bool {
 		l.logger.ErrorContext(ctx, "the message bus has failed and will not recover by itself", "cause", s.Cause, "losses", fresh)
 	case s.Status == probe.NotReady && l.status != probe.NotReady:
 		l.logger.WarnContext(ctx, "the message bus is not ready", "cause", s.Cause, "losses", fresh)
+	case s.Status == probe.Prepared && s.Cause != nil && l.status != probe.Prepared:
+		l.logger.InfoContext(ctx, "the message bus is not ready yet", "cause", s.Cause)
 	case s.Status == probe.Running && fresh > 0 && l.status == probe.Running:
 		l.logger.WarnContext(ctx, "the message bus was not ready for a moment", "losses", fresh)
 	case s.Status == probe.Running && (l.status == probe.NotReady || l.status == probe.Failed):

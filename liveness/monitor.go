@@ -19,10 +19,12 @@ type Monitor struct {
 	cfg     config
 	board   *board
 
-	ctx    context.Context // ends with Shutdown
-	stop   context.CancelFunc
-	detach func()        // removes the watcher from the bus
-	done   chan struct{} // closed when the monitor has ended
+	ctx     context.Context // ends with Shutdown
+	stop    context.CancelFunc
+	detach  func()             // removes the watcher from the bus
+	done    chan struct{}      // closed when the monitor has ended
+	decided chan chan struct{} // requests to be closed after the next decision
+	ended   chan struct{}      // closed when there are no more decisions
 
 	mu    sync.Mutex
 	begun bool // Run was called, or Shutdown before it
@@ -69,7 +71,8 @@ func New(b *bus.Bus, reg *probe.Registry, opts ...Option) (*Monitor, error) {
 	if cfg.logger == nil {
 		cfg.logger = seam.Of(b).Logger()
 	}
-	m := &Monitor{bus: b, watcher: newWatcher(!cfg.onlyRequired), reg: reg, cfg: cfg, board: newBoard(cfg.history), done: make(chan struct{})}
+	m := &Monitor{bus: b, watcher: newWatcher(!cfg.onlyRequired), reg: reg, cfg: cfg, board: newBoard(cfg.history), done: make(chan struct{}),
+		decided: make(chan chan struct{}), ended: make(chan struct{})}
 	if m.cfg.ping == nil {
 		m.cfg.ping = m.pingBus
 	}
@@ -88,18 +91,44 @@ func (m *Monitor) ServiceName() string { return m.cfg.service }
 // service is not ready while one of them was never assigned, after one has been without
 // its assignment for longer than the grace, and when one has ended, until it is passed to
 // [Monitor.Ignore].
+//
+// When Require returns, the registry reflects it, if the monitor runs. A ready rule of the
+// registry must not call it.
 func (m *Monitor) Require(subs ...*bus.Subscription) {
 	for _, s := range subs {
 		m.watcher.require(s)
 	}
+	m.awaitDecision()
 }
 
 // Ignore makes readiness independent of these subscriptions. Call it before a required
 // subscription is closed, and for a subscription that ended with an error and is not
-// replaced.
+// replaced. When Ignore returns, the registry reflects it, as with Require.
 func (m *Monitor) Ignore(subs ...*bus.Subscription) {
 	for _, s := range subs {
 		m.watcher.ignore(s)
+	}
+	m.awaitDecision()
+}
+
+// awaitDecision returns when a running monitor has made a decision that began after the
+// call.
+func (m *Monitor) awaitDecision() {
+	m.mu.Lock()
+	begun := m.begun
+	m.mu.Unlock()
+	if !begun {
+		return // the first decision of Run is still to come
+	}
+	made := make(chan struct{})
+	select {
+	case m.decided <- made:
+	case <-m.ended:
+		return
+	}
+	select {
+	case <-made:
+	case <-m.ended:
 	}
 }
 
@@ -127,6 +156,7 @@ func (m *Monitor) Shutdown(ctx context.Context) error {
 	m.stop()
 	if m.begin() == nil { // it was never run
 		m.end()
+		close(m.ended)
 		close(m.done)
 		return nil
 	}
@@ -167,6 +197,7 @@ func (m *Monitor) run(ctx context.Context) {
 	m.watch(ctx)
 	cancel()
 	m.end()
+	close(m.ended)
 	m.running.Wait()
 }
 
@@ -175,8 +206,13 @@ func (m *Monitor) watch(ctx context.Context) {
 	results := make(chan error, 1) // one ping at a time, so sending never blocks
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var made chan struct{} // to be closed after the next decision
 	for {
 		v := m.decide()
+		if made != nil {
+			close(made)
+			made = nil
+		}
 		if m.machine.closed {
 			return
 		}
@@ -195,6 +231,7 @@ func (m *Monitor) watch(ctx context.Context) {
 			return
 		case <-m.watcher.wake:
 		case <-timer.C:
+		case made = <-m.decided:
 		case err := <-results:
 			if ctx.Err() != nil {
 				return

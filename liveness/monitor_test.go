@@ -17,13 +17,13 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// inBubble runs a test on a clock of its own.
+// inBubble runs a test with synctest.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Parallel()
 	synctest.Test(t, test)
 }
 
-func TestLifeCycle(t *testing.T) {
+func TestMonitorStatusFollowsItsLifeCycle(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t)
 		require.Equal(t, probe.Preparing, r.status())
@@ -44,11 +44,11 @@ func TestLifeCycle(t *testing.T) {
 		require.False(t, s.Live || s.Status.Ready() || s.Status.Healthy())
 		<-r.monitor.Done()
 		require.Equal(t, []probe.Status{probe.Preparing, probe.Prepared, probe.Running, probe.Stopped}, statuses(r.monitor.History()))
-		r.close() // again
+		r.close() // closes it again
 	})
 }
 
-func TestDetectionTimes(t *testing.T) {
+func TestLossIsDetectedInTime(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
@@ -60,7 +60,7 @@ func TestDetectionTimes(t *testing.T) {
 		{"every connection lost", nil, func(f *fake) { f.tell(driver.Disconnected, errGone) }, 0, "connection refused"},
 		{"open and silent", nil, func(f *fake) { f.setPing(silent) }, 1500 * time.Millisecond, "no answer within 500ms"},
 		{"connections refused", nil, func(f *fake) { f.setPing(answer(errGone)) }, 750 * time.Millisecond, "connection refused"},
-		{"silent, intervals of one's own", []liveness.Option{
+		{"silent, other intervals", []liveness.Option{
 			liveness.WithLiveInterval(2 * time.Second), liveness.WithNotLiveInterval(time.Second), liveness.WithPingTimeout(100 * time.Millisecond),
 		}, func(f *fake) { f.setPing(silent) }, 3100 * time.Millisecond, "no answer within 100ms"},
 	} {
@@ -83,7 +83,7 @@ func TestDetectionTimes(t *testing.T) {
 	}
 }
 
-func TestLossThatPublishingSees(t *testing.T) {
+func TestFailedPublishCausesAPing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -92,12 +92,12 @@ func TestLossThatPublishingSees(t *testing.T) {
 		r.fake.setPing(answer(errGone))
 		r.fake.setPublish(&bus.Error{Code: bus.CodeOutcomeUnknown, Op: "publish"})
 		require.Error(t, r.send())
-		// The first probe at 250 ms after the one at the start, the second 250 ms later.
+		// The first ping begins 250 ms after the one at the start, the second one 250 ms later.
 		require.Equal(t, 400*time.Millisecond, r.until(probe.NotReady))
 	})
 }
 
-func TestErrorsThatSayNothing(t *testing.T) {
+func TestErrorsThatSayNothingAboutTheBrokerCauseNoPing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -113,7 +113,7 @@ func TestErrorsThatSayNothing(t *testing.T) {
 	})
 }
 
-func TestReturn(t *testing.T) {
+func TestBusIsLiveAgainInTime(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -143,7 +143,7 @@ func TestReturn(t *testing.T) {
 	}
 }
 
-func TestAcknowledgementsOfBeforeTheLoss(t *testing.T) {
+func TestOutcomesFromBeforeTheLossProveNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -155,21 +155,21 @@ func TestAcknowledgementsOfBeforeTheLoss(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 
 		h := liveness.HookOf(r.monitor)
-		h.OnPublish(hook.PublishEvent{Duration: 50 * time.Millisecond}) // was on its way
+		h.OnPublish(hook.PublishEvent{Duration: 50 * time.Millisecond}) // it began before the loss
 		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now().Add(-time.Minute)}})
-		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{}}) // of no known time
+		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{}}) // without a timestamp
 		h.OnCommit(hook.CommitEvent{})
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, r.status())
 
-		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now()}, Err: errors.New("the handler's affair")})
+		h.OnDelivery(hook.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now()}, Err: errors.New("of the handler")})
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 	})
 }
 
-// A backlog in our own buffers must not hide that the broker is gone.
-func TestDeliveriesFromTheBacklog(t *testing.T) {
+// A backlog in buffers of this process must not hide that the broker is lost.
+func TestDeliveriesFromABacklogProveNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -184,7 +184,7 @@ func TestDeliveriesFromTheBacklog(t *testing.T) {
 	})
 }
 
-func TestNoFlapping(t *testing.T) {
+func TestSlowAnswersDoNotFlap(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -193,7 +193,7 @@ func TestNoFlapping(t *testing.T) {
 		{"slow answers", func(int) func(context.Context) error {
 			return func(context.Context) error { time.Sleep(490 * time.Millisecond); return nil }
 		}},
-		{"every other probe missed", func(n int) func(context.Context) error {
+		{"every other ping missed", func(n int) func(context.Context) error {
 			if n%2 == 1 {
 				return silent
 			}
@@ -215,12 +215,12 @@ func TestNoFlapping(t *testing.T) {
 	}
 }
 
-func TestTrafficSparesProbes(t *testing.T) {
+func TestMonitorDoesNotPingDuringTraffic(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
 		r.until(probe.Running)
-		r.fake.setPing(silent) // would be missed
+		r.fake.setPing(silent) // a ping would be missed
 		before := r.fake.pinged()
 		for range 600 {
 			time.Sleep(100 * time.Millisecond)
@@ -232,15 +232,15 @@ func TestTrafficSparesProbes(t *testing.T) {
 	})
 }
 
-func TestCredentials(t *testing.T) {
+func TestRejectedCredentialsFailTheService(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		refuse func(*rig)
 	}{
-		{"refused by the connection", func(r *rig) { r.fake.tell(driver.Refused, errDenied) }},
-		{"refused by a publish", func(r *rig) { r.fake.setPublish(errDenied); require.Error(r.t, r.send()) }},
-		{"refused by a probe", func(r *rig) { time.Sleep(time.Second) }},
+		{"rejected by the connection", func(r *rig) { r.fake.tell(driver.Refused, errDenied) }},
+		{"rejected by a publish", func(r *rig) { r.fake.setPublish(errDenied); require.Error(r.t, r.send()) }},
+		{"rejected by a ping", func(r *rig) { time.Sleep(time.Second) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -255,7 +255,7 @@ func TestCredentials(t *testing.T) {
 				require.ErrorIs(t, r.monitor.State().Cause, errDenied)
 				before := r.fake.pinged()
 				time.Sleep(time.Minute)
-				require.LessOrEqual(t, r.fake.pinged()-before, 12, "credentials must not be tried again and again")
+				require.LessOrEqual(t, r.fake.pinged()-before, 12, "rejected credentials must be tried slowly")
 				require.Equal(t, probe.Failed, r.status())
 				r.fake.setPing(answer(nil))
 				r.until(probe.Running)
@@ -264,7 +264,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-func TestForeignBus(t *testing.T) {
+func TestBusWithoutPingIsPresumedLive(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t)
 		r.fake.setPing(answer(errUnsupported))
@@ -277,7 +277,7 @@ func TestForeignBus(t *testing.T) {
 		require.Error(t, r.send())
 		require.Error(t, r.send())
 		synctest.Wait()
-		require.Equal(t, probe.Running, r.status(), "a burst is one")
+		require.Equal(t, probe.Running, r.status(), "losses in quick succession count as one")
 		time.Sleep(300 * time.Millisecond)
 		require.Error(t, r.send())
 		synctest.Wait()
@@ -291,7 +291,7 @@ func TestForeignBus(t *testing.T) {
 	})
 }
 
-func TestProbeTopic(t *testing.T) {
+func TestPingTopicReplacesAnUnsupportedPing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithPingTopic("liveness"))
 		r.fake.setPing(answer(errUnsupported))
@@ -308,7 +308,7 @@ func TestProbeTopic(t *testing.T) {
 	})
 }
 
-func TestProbeTopicIsLeftAloneWherePingWorks(t *testing.T) {
+func TestPingTopicIsNotUsedWherePingWorks(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithPingTopic("liveness")).start()
 		defer r.close()
@@ -317,7 +317,7 @@ func TestProbeTopicIsLeftAloneWherePingWorks(t *testing.T) {
 	})
 }
 
-func TestProberOfOnesOwn(t *testing.T) {
+func TestCustomPingThatPanicsCountsAsMissed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var calls atomic.Int64
 		r := newRig(t, liveness.WithPing(func(context.Context) error {
@@ -334,7 +334,7 @@ func TestProberOfOnesOwn(t *testing.T) {
 	})
 }
 
-func TestProberThatIgnoresItsContext(t *testing.T) {
+func TestShutdownIsBoundedWhenAPingIgnoresItsContext(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var running atomic.Int64
@@ -346,7 +346,7 @@ func TestProberThatIgnoresItsContext(t *testing.T) {
 		r.until(probe.NotReady)
 		require.ErrorContains(t, r.monitor.State().Cause, "the ping function did not return")
 		time.Sleep(time.Minute)
-		require.EqualValues(t, 1, running.Load(), "one at a time")
+		require.EqualValues(t, 1, running.Load(), "one ping at a time")
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -358,7 +358,7 @@ func TestProberThatIgnoresItsContext(t *testing.T) {
 	})
 }
 
-func TestBusThatIsClosed(t *testing.T) {
+func TestMonitorEndsWithItsBus(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t)
 		ended := make(chan error, 1)
@@ -370,7 +370,7 @@ func TestBusThatIsClosed(t *testing.T) {
 	})
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
+func TestMonitorRunEndsWithItsContext(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t)
 		r.fake.setPing(silent)

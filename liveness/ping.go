@@ -48,7 +48,7 @@ func (m *Monitor) ping(ctx context.Context, began int64) (err error) {
 		case meaningOf(err) == refusal:
 			m.watcher.failed(err)
 		case bus.CodeOf(err) == bus.CodeCanceled && context.Cause(ctx) == context.DeadlineExceeded:
-			err = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opPing, Reason: fmt.Sprintf("no answer within %v", m.cfg.times.ping), Err: err}
+			err = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opPing, Reason: fmt.Sprintf("no answer within %v", m.cfg.times.ping)}
 		}
 	}()
 	return m.cfg.ping(ctx)

@@ -20,7 +20,7 @@ func (r *rig) consume(ctx context.Context) (*bus.Subscription, *fakeSession) {
 	return sub, <-r.fake.sessions
 }
 
-func TestRequiredSubscription(t *testing.T) {
+func TestRequiredSubscriptionDecidesReadiness(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t)
 		sub, session := r.consume(t.Context())
@@ -49,14 +49,14 @@ func TestRequiredSubscription(t *testing.T) {
 
 		require.NoError(t, sub.Shutdown(t.Context()))
 		synctest.Wait()
-		require.Equal(t, probe.NotReady, r.status(), "nobody reads what has to be read")
+		require.Equal(t, probe.NotReady, r.status(), "a required subscription has ended")
 		r.monitor.Ignore(sub)
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 	})
 }
 
-func TestRequiredSubscriptionThatFails(t *testing.T) {
+func TestRequiredSubscriptionThatEndsWithAnErrorFailsTheService(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -76,7 +76,7 @@ func TestRequiredSubscriptionThatFails(t *testing.T) {
 	})
 }
 
-func TestRequireOneThatHasEnded(t *testing.T) {
+func TestRequireOfAnEndedSubscription(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithRequiredOnly()).start()
 		defer r.close()
@@ -94,7 +94,7 @@ func TestRequireOneThatHasEnded(t *testing.T) {
 	})
 }
 
-func TestAllSubscriptions(t *testing.T) {
+func TestEverySubscriptionIsRequiredFromItsFirstAssignment(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithGrace(0)).start()
 		defer r.close()
@@ -102,7 +102,7 @@ func TestAllSubscriptions(t *testing.T) {
 		defer cancel()
 		_, session := r.consume(ctx)
 		synctest.Wait()
-		require.Equal(t, probe.Running, r.status(), "it has not been heard of")
+		require.Equal(t, probe.Running, r.status(), "it was never assigned")
 		session.events <- driver.Event{Assigned: true}
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
@@ -111,7 +111,7 @@ func TestAllSubscriptions(t *testing.T) {
 		require.Equal(t, probe.NotReady, r.status())
 		cancel()
 		synctest.Wait()
-		require.Equal(t, probe.Running, r.status(), "it is over, as its owner wished")
+		require.Equal(t, probe.Running, r.status(), "its context ended")
 
 		_, session = r.consume(t.Context())
 		session.events <- driver.Event{Assigned: true}
@@ -121,7 +121,7 @@ func TestAllSubscriptions(t *testing.T) {
 		_, session = r.consume(t.Context())
 		session.events <- driver.Event{Assigned: true}
 		synctest.Wait()
-		require.Equal(t, probe.Running, r.status(), "another took its place")
+		require.Equal(t, probe.Running, r.status(), "another one replaced it")
 		time.Sleep(time.Minute)
 		require.Equal(t, probe.Running, r.status())
 	})

@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-func TestSeveralBusesInOneProcess(t *testing.T) {
+func TestMonitorsOfSeveralBusesAreIndependent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := probe.New()
@@ -28,7 +28,7 @@ func TestSeveralBusesInOneProcess(t *testing.T) {
 		one.fake.tell(driver.Disconnected, errGone)
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, one.status())
-		require.Equal(t, probe.Running, two.status(), "the other bus is not concerned")
+		require.Equal(t, probe.Running, two.status(), "the other bus is not affected")
 		require.False(t, reg.Ready())
 		require.ErrorContains(t, reg.Snapshot().Err(), "bus-one")
 		require.NotContains(t, reg.Snapshot().Err().Error(), "bus-two")
@@ -61,13 +61,13 @@ func TestTransitionsAreCounted(t *testing.T) {
 		r.fake.tell(driver.Disconnected, errDenied)
 		synctest.Wait()
 		require.Equal(t, map[probe.Status]uint64{probe.Preparing: 1, probe.Prepared: 1, probe.Running: 3, probe.NotReady: 3}, r.monitor.Transitions(),
-			"a new cause for the same status is none, and the history's bound is none either")
+			"a new cause is not a transition, and WithHistory does not bound the count")
 		r.close()
 		require.EqualValues(t, 1, r.monitor.Transitions()[probe.Stopped])
 	})
 }
 
-func TestObserversOfProbes(t *testing.T) {
+func TestOnPingReportsEveryPing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -75,15 +75,15 @@ func TestObserversOfProbes(t *testing.T) {
 		stuck := make(chan struct{})
 		r.monitor.OnPing(func(liveness.PingResult) { <-stuck })
 		var seen []liveness.PingResult
-		removed := r.monitor.OnPing(func(liveness.PingResult) { t.Error("it was removed") })
+		removed := r.monitor.OnPing(func(liveness.PingResult) { t.Error("the observer was removed") })
 		removed()
 		r.monitor.OnPing(func(p liveness.PingResult) { seen = append(seen, p) })
 		r.start()
 		require.Less(t, r.until(probe.Running), liveness.DefaultPingTimeout)
 		r.fake.setPing(silent)
 		took := r.until(probe.NotReady)
-		require.LessOrEqual(t, took, 3*liveness.DefaultPingTimeout, "an observer that is stuck delays nothing")
-		synctest.Wait() // an observer that is still at one probe misses the next
+		require.LessOrEqual(t, took, 3*liveness.DefaultPingTimeout, "a stuck observer delays nothing")
+		synctest.Wait() // an observer that is busy misses the next ping
 		r.fake.setPing(answer(nil))
 		r.until(probe.Running)
 		synctest.Wait()

@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// script drives a machine by hand, in milliseconds from an arbitrary start.
+// script steps a machine. Times are milliseconds since an arbitrary start.
 type script struct {
 	t *testing.T
 	m machine
@@ -75,7 +75,7 @@ var (
 	errGone    = &bus.Error{Code: bus.CodeUnavailable, Op: "connect"}
 )
 
-func TestBeforeItStarts(t *testing.T) {
+func TestMachineIsPreparingUntilStarted(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
 	s.m.started = false
@@ -85,10 +85,10 @@ func TestBeforeItStarts(t *testing.T) {
 	s.m.started = true
 	s.step(1)
 	s.is(probe.Prepared, false)
-	require.True(t, s.v.ping, "nothing is known: ask")
+	require.True(t, s.v.ping, "nothing is known yet")
 }
 
-func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
+func TestSilentBrokerIsNotLiveAfterTwoMissedPings(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	s.step(0)
@@ -98,7 +98,7 @@ func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
 	require.False(t, s.v.eager)
 
 	require.True(t, s.step(500).ping)
-	require.False(t, s.step(700).ping, "one at a time")
+	require.False(t, s.step(700).ping, "one ping at a time")
 	s.pinged(1000, errTimeout)
 	s.is(probe.Running, true)
 	require.True(t, s.v.ping)
@@ -114,7 +114,30 @@ func TestSilenceIsKnownAfterTwoMissedProbes(t *testing.T) {
 	require.Equal(t, at(2100), s.v.wake)
 }
 
-func TestRefusedConnectionsAreKnownSooner(t *testing.T) {
+// While the broker stays lost, each ping may fail in another way. A cause that changed with
+// each of them would be a change of the registry each time.
+func TestCauseOfSilenceStaysTheSame(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
+	require.True(t, s.step(500).ping)
+	s.pinged(501, errGone)
+	require.True(t, s.step(750).ping)
+	s.pinged(1250, errTimeout)
+	s.is(probe.NotReady, false)
+	cause := s.v.cause
+	require.ErrorIs(t, cause, errTimeout, "the ping that made it two")
+
+	for i, err := range []error{errGone, errTimeout, errGone} {
+		if !s.m.pinging {
+			require.True(t, s.step(2000+1000*i).ping)
+		}
+		s.pinged(2001+1000*i, err)
+		s.is(probe.NotReady, false)
+		require.EqualError(t, s.v.cause, cause.Error())
+	}
+}
+
+func TestRefusedConnectionsAreDetectedSooner(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	require.True(t, s.step(500).ping)
@@ -126,11 +149,11 @@ func TestRefusedConnectionsAreKnownSooner(t *testing.T) {
 	s.is(probe.NotReady, false)
 }
 
-func TestSignsOfLifeVoidMisses(t *testing.T) {
+func TestSignOfLifeResetsMisses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		heard int // a sign of life at this time; the probes run 500 to 1000 and 1000 to 1500
+		heard int // a sign of life at this time; the pings run from 500 to 1000 and from 1000 to 1500
 		live  bool
 	}{
 		{"before the first", 400, false},
@@ -144,7 +167,7 @@ func TestSignsOfLifeVoidMisses(t *testing.T) {
 			require.True(t, s.step(500).ping)
 			hear := func(until int) {
 				if c.heard < until && s.f.heard.Before(at(c.heard)) {
-					s.heard(c.heard) // not even a step for it
+					s.heard(c.heard) // without a step
 				}
 			}
 			hear(1000)
@@ -161,7 +184,7 @@ func TestSignsOfLifeVoidMisses(t *testing.T) {
 	}
 }
 
-func TestHardLoss(t *testing.T) {
+func TestLostConnectionsAreNotLiveAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	s.step(0)
@@ -187,7 +210,7 @@ func TestHardLoss(t *testing.T) {
 	s.is(probe.Running, true)
 }
 
-func TestNeverThere(t *testing.T) {
+func TestBrokerThatNeverAnswers(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
 	s.step(0)
@@ -199,15 +222,15 @@ func TestNeverThere(t *testing.T) {
 	s.is(probe.NotReady, false)
 }
 
-func TestRefusedCredentials(t *testing.T) {
+func TestRejectedCredentialsFailAndAreTriedSlowly(t *testing.T) {
 	t.Parallel()
 	denied := &bus.Error{Code: bus.CodeUnauthenticated, Op: "connect"}
 	for _, c := range []struct {
 		name   string
 		refuse func(s *script)
 	}{
-		{"told by the transport", func(s *script) { s.connection(100, driver.Connection{State: driver.Refused, Cause: denied}) }},
-		{"told by an outcome", func(s *script) { s.f.refusal, s.f.refusedAt = denied, at(100) }},
+		{"reported by the transport", func(s *script) { s.connection(100, driver.Connection{State: driver.Refused, Cause: denied}) }},
+		{"reported by an operation", func(s *script) { s.f.refusal, s.f.refusedAt = denied, at(100) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -218,7 +241,7 @@ func TestRefusedCredentials(t *testing.T) {
 			s.is(probe.Failed, false)
 			require.Equal(t, denied, s.v.cause)
 			require.False(t, s.v.ping)
-			require.False(t, s.step(5099).ping, "wrong credentials are not tried again and again")
+			require.False(t, s.step(5099).ping, "rejected credentials are tried slowly")
 			require.True(t, s.step(5100).ping)
 			s.pinged(5101, denied)
 			s.is(probe.Failed, false)
@@ -229,7 +252,7 @@ func TestRefusedCredentials(t *testing.T) {
 	}
 }
 
-func TestDoubtIsProbedAtOnce(t *testing.T) {
+func TestDoubtCausesAPingAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	s.step(0)
@@ -245,7 +268,7 @@ func TestDoubtIsProbedAtOnce(t *testing.T) {
 	require.Equal(t, at(620), s.v.wake)
 }
 
-func TestProberThatDoesNotEnd(t *testing.T) {
+func TestPingThatDoesNotEndCountsAsMissed(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	require.True(t, s.step(500).ping)
@@ -265,7 +288,7 @@ func TestProberThatDoesNotEnd(t *testing.T) {
 	s.is(probe.Running, true)
 }
 
-func TestWithoutProbes(t *testing.T) {
+func TestMachineWithoutPings(t *testing.T) {
 	t.Parallel()
 	unsupported := &bus.Error{Code: bus.CodeUnsupported, Op: "ping"}
 	lose := func(s *script, ms int) verdict {
@@ -289,7 +312,7 @@ func TestWithoutProbes(t *testing.T) {
 
 	lose(s, 450)
 	s.heard(460).step(460)
-	require.True(t, lose(s, 800).ping, "it may be possible by now")
+	require.True(t, lose(s, 800).ping, "pings may be supported by now")
 	s.is(probe.Running, true) // something worked in between
 	s.pinged(801, unsupported)
 	lose(s, 1050)
@@ -300,7 +323,7 @@ func TestWithoutProbes(t *testing.T) {
 	s.is(probe.Stopped, false)
 }
 
-func TestOrdinaryTrafficNeedsNoProbes(t *testing.T) {
+func TestTrafficReplacesPings(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
 	for ms := 0; ms < 60_000; ms += 100 {
@@ -309,7 +332,7 @@ func TestOrdinaryTrafficNeedsNoProbes(t *testing.T) {
 	}
 }
 
-func TestSubscriptions(t *testing.T) {
+func TestRequiredSubscriptionsDecideReadiness(t *testing.T) {
 	t.Parallel()
 	connected := driver.Connection{State: driver.Connected}
 	sub := func(assigned bool, cause error) []subFact {

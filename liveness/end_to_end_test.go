@@ -31,7 +31,7 @@ func (work) EmptyCall(context.Context, *testgrpc.Empty) (*testgrpc.Empty, error)
 	return &testgrpc.Empty{}, nil
 }
 
-// serve runs a gRPC server behind a gate on reg, and returns how a call fares.
+// serve runs a gRPC server with a gate for reg. It returns a function that makes a call.
 func serve(t *testing.T, reg *probe.Registry) func() codes.Code {
 	t.Helper()
 	gate, err := grpcprobe.NewGate(reg)
@@ -58,9 +58,8 @@ func serve(t *testing.T, reg *probe.Registry) func() codes.Code {
 	}
 }
 
-// From the broker's loss to a gRPC call that is turned away, and back, with nothing
-// in between that is not the real thing.
-func TestFromTheBrokerToTheServer(t *testing.T) {
+// The test uses the real transport, monitor, registry, gate and gRPC server.
+func TestLostBrokerRejectsCallsUntilItIsAvailableAgain(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -92,11 +91,11 @@ func TestFromTheBrokerToTheServer(t *testing.T) {
 
 	for range 3 {
 		seen := monitor.State()
-		transport.Disconnect(&bus.Error{Code: bus.CodeUnavailable, Op: "connect", Reason: "a fault of the test's"})
+		transport.Disconnect(&bus.Error{Code: bus.CodeUnavailable, Op: "connect", Reason: "pulled by the test"})
 		lost, err := monitor.Wait(ctx, seen.Version)
 		require.NoError(t, err)
 		require.Equal(t, probe.NotReady, lost.Status)
-		require.ErrorContains(t, lost.Cause, "a fault of the test's")
+		require.ErrorContains(t, lost.Cause, "pulled by the test")
 		require.False(t, lost.Live)
 		for snap := range reg.Watch(ctx) {
 			if !snap.Ready {
@@ -112,7 +111,12 @@ func TestFromTheBrokerToTheServer(t *testing.T) {
 		require.NoError(t, reg.WaitReady(ctx))
 		require.Equal(t, codes.OK, call())
 		require.NoError(t, b.Publish("orders", message.NewMessage("sent", nil)))
-		require.Equal(t, "sent", <-handled)
+		select {
+		case id := <-handled:
+			require.Equal(t, "sent", id)
+		case <-ctx.Done():
+			require.FailNow(t, "the message was not delivered")
+		}
 	}
 
 	require.NoError(t, monitor.Close())

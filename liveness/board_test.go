@@ -19,7 +19,7 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-func TestObserversThatNeverReadBlockNothing(t *testing.T) {
+func TestStuckObserversDelayNothing(t *testing.T) {
 	t.Parallel()
 	for _, started := range []bool{true, false} {
 		r := newRig(t)
@@ -50,14 +50,14 @@ func TestObserversThatNeverReadBlockNothing(t *testing.T) {
 				r.fake.tell(driver.Disconnected, errGone)
 				r.fake.tell(driver.Connected, nil)
 			}
-			_ = r.bus.Publish("orders", message.NewMessage("", nil)) // its outcome is not the point
+			_ = r.bus.Publish("orders", message.NewMessage("", nil)) // the outcome does not matter
 		}
 		close(release)
 		observers.Wait()
 	}
 }
 
-func TestWaitGivesTheLatest(t *testing.T) {
+func TestWaitReturnsTheLatestState(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -85,7 +85,7 @@ func TestWaitGivesTheLatest(t *testing.T) {
 	})
 }
 
-func TestManyObserversSeeTheSame(t *testing.T) {
+func TestAllObserversGetALoss(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -132,11 +132,11 @@ func TestHistoryIsBounded(t *testing.T) {
 		require.Equal(t, errGone, h[1].Cause)
 		require.Equal(t, time.Second, h[2].Since.Sub(h[1].Since))
 		h[0].Cause = errGone
-		require.NoError(t, r.monitor.History()[0].Cause, "a copy")
+		require.NoError(t, r.monitor.History()[0].Cause, "History returns a copy")
 	})
 }
 
-func TestANewCauseForTheSameState(t *testing.T) {
+func TestNewCauseIsANewVersionWithTheSameSince(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t).start()
 		defer r.close()
@@ -144,7 +144,7 @@ func TestANewCauseForTheSameState(t *testing.T) {
 		r.until(probe.NotReady)
 		silence := r.monitor.State()
 		time.Sleep(time.Minute)
-		require.Equal(t, silence, r.monitor.State(), "the same cause is no news")
+		require.Equal(t, silence, r.monitor.State(), "the same cause is not a change")
 		r.fake.tell(driver.Disconnected, errGone)
 		s, err := r.monitor.Wait(t.Context(), silence.Version)
 		require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestANewCauseForTheSameState(t *testing.T) {
 	})
 }
 
-func TestDetails(t *testing.T) {
+func TestDetailzShowsTheMonitor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithServiceName("kafka-east")).start()
 		defer r.close()
@@ -178,7 +178,7 @@ func TestDetails(t *testing.T) {
 	})
 }
 
-func TestMistakesAreRefused(t *testing.T) {
+func TestInvalidArgumentsAreRejected(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	t.Cleanup(r.close)
