@@ -1,85 +1,69 @@
-// Package bus publishes and consumes messages over interchangeable transports.
+// Package bus publishes and consumes messages over interchangeable transports: Kafka, an
+// in-memory log with the semantics of Kafka, and Go channels.
 //
-// A [Bus] is a watermill Publisher and Subscriber, so any watermill Router,
-// middleware or component works on it. What it adds: handlers instead of channels,
-// a window of messages in flight with order by key, commits of nothing but the
-// acknowledged prefix, an outcome for each published message, subscriptions that
-// say when they are ready, when they ended and why, and hooks that see everything.
-//
-//	b, err := bus.Open(ctx, "memory://orders?create=true") // or kafka://h1:9092,h2:9092
+//	b, err := bus.Open(ctx, "memory://shop?create=true") // or kafka://host1:9092,host2:9092
 //	sub, err := b.Consume(ctx, "orders", handle, bus.Group("billing"), bus.OrderByKey())
-//	err = b.Publish("orders", msg)
+//	err = b.Publish("orders", message.NewMessage(watermill.NewUUID(), payload))
 //
-// The transports are in packages of their own, imported for their URL scheme or
-// given to [New]. What a transport can't do it says in its [Capabilities]; asking
-// for it is an error with code [CodeUnsupported], never silently ignored.
+// A [Bus] is also a watermill Publisher and Subscriber, so watermill's Router, middleware and
+// components work on it. The transports are packages of their own: a program imports those
+// whose URL schemes it uses, or passes a transport to [New]. What a transport does not support
+// is in its [Capabilities]. A call that needs it returns an error with [CodeUnsupported]; it is
+// never ignored.
 //
-// # The words, exactly
+// A service that consumes should use package consumer, which starts, stops, pauses, retries and
+// reports on top of this package.
 //
-// Acknowledged (publishing): the transport's log has the message (Kafka:
-// acks=all). It never means that a consumer saw it.
+// # Publishing
 //
-// Publish: submits the whole slice and returns when every message has an outcome.
-// Each message's own context is honoured; without a deadline the delivery time-out
-// of 30 s applies. A context that ends after submission gives the outcome
-// [CodeOutcomeUnknown]: neither sent nor failed.
+// A message is acknowledged when the transport's log has it. On Kafka that means all in-sync
+// replicas (acks=all). It does not mean that a consumer has received it.
 //
-// Acknowledged (consuming): the handler returned nil. Everything below a partition's
-// committed position has been acknowledged, so an unacknowledged message is never
-// passed over, in whatever order handlers end. What was acknowledged and not yet
-// committed is delivered again after a crash: delivery is at least once.
+// [Bus.Publish] returns when every message has an outcome. The context of each message bounds
+// its publishing; without a deadline the delivery time-out of 30 s does. If the context ends
+// after the message was passed to the transport, the outcome is [CodeOutcomeUnknown]: the log may
+// or may not have the message.
 //
-// Start: with a group it applies only to partitions without a committed position;
-// the default is the oldest record. Without a group the default is the newest,
-// resolved to a number before the subscription is ready, and resumed after the last
-// record that was fetched when the connection is lost.
+// Publishing never creates a topic by accident. A program creates topics explicitly
+// ([Bus.EnsureTopic], [Bus.CreateTopic]), or opens the bus with [WithCreateTopics].
 //
-// Ready (subscription): assigned and positioned. What is published afterwards is
-// seen. Subscribing does not wait for a broker; [Subscription.Ready] does.
+// # Consuming
 //
-// Window: two bounds for each partition: [Window], messages handed out and not
-// acknowledged, and [WindowAhead], messages acknowledged while an earlier one is
-// not. Reaching either stops that partition; memory never grows past them.
+// A message is acknowledged when its handler returns nil. A subscription commits only the
+// contiguous acknowledged prefix of a partition, so it never skips a message that is not
+// acknowledged, in whatever order handlers return. Messages that were acknowledged and not yet
+// committed are delivered again after a crash: delivery is at least once.
 //
-// Order: by partition (one message at a time), by key (one at a time for each key,
-// keys side by side), or none.
+// If a handler returns an error, the subscription delivers the message again after a back-off.
+// This blocks what is ordered after the message: its partition with [OrderByPartition], its key
+// with [OrderByKey], nothing with [Unordered]. [RetryAfter], [DeadLetter], [Drop] and [Stop] make
+// errors that ask for something else.
 //
-// Nack: the same subscription delivers the message again after a back-off, until it
-// is acknowledged or the partition is revoked. It holds up its key, with order by
-// key, or its partition, with order by partition.
+// Two bounds limit what a subscription holds of each partition: [Window], the messages that were
+// delivered and are not acknowledged, and [WindowAhead], those that are acknowledged while an
+// earlier one is not. At either bound the partition stops.
 //
-// Later: a handler that waits for nothing but an outcome may return [Later], and have
-// [Delivery.Settle] called when it is known. Until then the message is being handled.
+// A subscription is ready when it is assigned and positioned: it gets everything that is
+// published afterwards. [Bus.Consume] does not wait for that; [Subscription.Ready] does. A group
+// starts at its committed offsets, and by default at the oldest record where it has none. A
+// subscription without a group starts at the newest record by default. After a lost connection
+// it continues with the record after the last one that it fetched.
 //
-// Revoke: is for one partition at a time. Its handlers' contexts end with the cause,
-// and the partition is let go when they have returned.
+// When a partition is revoked, the contexts of its handlers end, and the subscription releases
+// it when they have returned and what they acknowledged is committed.
 //
-// Batch: messages of one partition, in the order of the log, handled together
-// ([Bus.ConsumeBatches]); handed over when full, when the oldest has been in it for
-// [BatchAge], and when reading ends. A [BatchError] names those that were not handled.
+// A record that cannot be decoded goes to the dead-letter topic, with its key, headers and the
+// cause. Without a dead-letter topic it ends the subscription with an error. A record without
+// watermill's UUID header is a valid message.
 //
-// Undecodable: a record that can't be made into a message. With a dead-letter topic
-// it goes there, with key, headers and cause, and holds up what it is ordered before
-// until that is acknowledged. Without one it ends the subscription with the error. A
-// record without watermill's UUID header is a valid message.
+// # Brokers that are not available
 //
-// A broker that is away: faults that only this side has fail at once; an absent
-// broker never does. The transport connects in the background with jittered
-// exponential back-off. Refused credentials are returned by Ready, Publish and
-// subscriptions, and retried slowly.
+// A mistake on this side, such as an unknown URL parameter, is an error at once. A broker that is
+// not available never is: the transport connects in the background, with a jittered exponential
+// back-off. If the broker rejects the credentials, Ready, Publish and subscriptions return that
+// error, and the transport tries again slowly.
 //
-// Topics: are never created by accident. Creation is explicit ([Bus.EnsureTopic],
-// [Bus.CreateTopic]) or an option ([WithCreateTopics]).
+// # Errors
 //
-// # Reading the code
-//
-// publish.go is the way out. consume.go, subscription.go, claim.go, window.go and
-// committer.go are the way in, from the outside to the inside: a Subscription
-// follows its session's assignments, a claim reads one partition, a window knows
-// what of it is acknowledged, a committer makes that known to the transport. delivery.go
-// calls handlers, crew.go has those that run side by side, later.go those whose outcome
-// comes later; batch_claim.go is a claim that hands over batches.
-//
-// A service that consumes is better off with package consumer, which starts, stops,
-// pauses, retries and reports on top of this.
+// Every operation returns an [*Error]. Programs decide by its code, see [CodeOf].
 package bus

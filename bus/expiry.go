@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// expiry ends the waits of publications whose messages have no deadline of their own.
-// All of them have the same time-out, so those who wait longest come first, and one
-// timer does for all: setting one for each costs as much as publishing does besides.
-// The timer runs while anybody waits, and fires at most once for each time-out.
+// expiry ends the wait of publications whose messages have no deadline. All of them have the
+// same time-out, so they end in the order in which they began, and one timer is enough: a timer
+// for each would cost as much as the rest of publishing. The timer runs while a publication
+// waits, and fires at most once per time-out.
 type expiry struct {
 	timeout time.Duration
 
 	mu          sync.Mutex
-	first, last *publication // who waits, linked through them
-	timer       *time.Timer  // nil while nobody ever waited
+	first, last *publication // those that wait, linked through them
+	timer       *time.Timer  // nil until a publication waits
 	running     bool
 }
 
-// add begins the wait of p. It ends with remove, or with p being given up.
+// add begins the wait of p. remove, or the time-out, ends it.
 func (e *expiry) add(p *publication) {
 	p.expires = time.Now().Add(e.timeout)
 	e.mu.Lock()
@@ -36,7 +36,7 @@ func (e *expiry) add(p *publication) {
 	}
 }
 
-// remove ends the wait of p. Afterwards e knows nothing of p.
+// remove ends the wait of p. Afterwards e has no reference to p.
 func (e *expiry) remove(p *publication) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -68,16 +68,16 @@ func (e *expiry) unlink(p *publication) {
 	p.before, p.after, p.listed = nil, nil, false
 }
 
-// expire gives up on those whose time is over.
+// expire gives up on the publications whose time-out has passed.
 func (e *expiry) expire() {
 	for _, p := range e.overdue(time.Now()) {
 		p.giveUp(&p.own, context.DeadlineExceeded)
 	}
 }
 
-// overdue takes those whose time is over off the list, and sets the timer for the next
-// one. Who waited for them may go on meanwhile, and must not use them again.
-func (e *expiry) overdue(now time.Time) (over []*publication) {
+// overdue removes the publications whose time-out has passed, and sets the timer for the next
+// one. Their callers may return meanwhile, so their memory is not used again.
+func (e *expiry) overdue(now time.Time) (expired []*publication) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = false
@@ -89,12 +89,12 @@ func (e *expiry) overdue(now time.Time) (over []*publication) {
 		p := e.first
 		e.unlink(p)
 		p.keep()
-		over = append(over, p)
+		expired = append(expired, p)
 	}
-	return over
+	return expired
 }
 
-// stop ends the timer. Nobody waits any more.
+// stop stops the timer. It is called when no publication waits any more.
 func (e *expiry) stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

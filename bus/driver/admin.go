@@ -2,29 +2,30 @@ package driver
 
 import "context"
 
-// Admin is implemented by a transport whose topics are made and removed
+// Admin is implemented by a transport whose topics are created and deleted
 // (Capabilities.Topics).
 type Admin interface {
-	// CreateTopic makes the topic and waits under ctx until it can be used.
-	// CodeAlreadyExists when it is there, whatever its configuration.
+	// CreateTopic creates the topic and waits, under ctx, until it can be used. The error has
+	// CodeAlreadyExists if the topic exists, whatever its configuration.
 	CreateTopic(ctx context.Context, spec TopicSpec) error
-	// DeleteTopic removes the topic and what is in it; CodeNotFound when it isn't there.
+	// DeleteTopic deletes the topic and its records. The error has CodeNotFound if there is no
+	// such topic.
 	DeleteTopic(ctx context.Context, topic string) error
-	// DescribeTopic returns what the topic is like; CodeNotFound when it isn't there.
+	// DescribeTopic describes the topic. The error has CodeNotFound if there is no such topic.
 	DescribeTopic(ctx context.Context, topic string) (TopicInfo, error)
-	// ListTopics returns every topic's name, sorted, without the transport's own.
+	// ListTopics returns the names of all topics, sorted, without the transport's internal ones.
 	ListTopics(ctx context.Context) ([]string, error)
 }
 
-// TopicSpec describes a topic that is to be made.
+// TopicSpec describes a topic to create.
 type TopicSpec struct {
 	Name string
-	// Partitions is how many; 0 is the transport's default.
+	// Partitions is the number of partitions; 0 is the default of the transport.
 	Partitions int32
-	// ReplicationFactor is how many copies; 0 is the broker's default. Transports
-	// without replication take any.
+	// ReplicationFactor is the number of copies; 0 is the default of the broker. Transports
+	// without replication accept any value.
 	ReplicationFactor int16
-	// Config holds the transport's own settings by name ("retention.ms").
+	// Config has the settings of the transport by name, such as "retention.ms".
 	Config map[string]string
 }
 
@@ -32,29 +33,28 @@ type TopicSpec struct {
 type TopicInfo struct {
 	Name       string
 	Partitions int32
-	// Layout says where the partitions are, in the order of their ids; nil where a
-	// transport has no such thing as replicas.
+	// Layout says where the partitions are, ordered by ID; nil on a transport without replicas.
 	Layout []PartitionInfo
-	// Config holds the topic's settings as they apply, by name, without those that the
-	// broker keeps secret; nil where there are none, or where they may not be read.
+	// Config has the effective settings of the topic by name, without those that the broker
+	// keeps secret. It is nil if there are none, or if they may not be read.
 	Config map[string]string
 }
 
 // PartitionInfo says which brokers have a partition.
 type PartitionInfo struct {
 	ID int32
-	// Leader is the broker that serves it, -1 when there is none now.
+	// Leader is the broker that serves the partition; -1 if there is none now.
 	Leader int32
-	// Replicas are the brokers that should have a copy, InSync those whose copy is
-	// complete, both sorted.
+	// Replicas are the brokers that should have a copy, InSync those whose copy is complete.
+	// Both are sorted.
 	Replicas []int32
 	InSync   []int32
 }
 
-// PartitionAdder is implemented by a transport whose topics may grow.
+// PartitionAdder is implemented by a transport whose topics can grow.
 type PartitionAdder interface {
-	// AddPartitions raises the topic's number of partitions to total and waits under ctx
-	// until all can be used. CodeInvalidArgument when it has as many or more; CodeNotFound when it
-	// isn't there. From then on most keys go to other partitions than before.
+	// AddPartitions increases the number of partitions to total, and waits, under ctx, until all
+	// can be used. The error has CodeInvalidArgument if the topic has as many or more, and
+	// CodeNotFound if there is no such topic. Most keys then go to another partition than before.
 	AddPartitions(ctx context.Context, topic string, total int32) error
 }

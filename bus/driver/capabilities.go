@@ -2,9 +2,9 @@ package driver
 
 import "time"
 
-// Capabilities says what a transport can do. It is constant for the life of the
-// transport. Package bus refuses, with [CodeUnsupported], an option that asks for
-// what is missing; it never ignores one.
+// Capabilities says what a transport supports. It is constant for the life of the transport.
+// Package bus returns an error with [CodeUnsupported] for an option that needs what is missing; it
+// never ignores one.
 type Capabilities struct {
 	// Name of the transport: "kafka", "memory", "chan".
 	Name string
@@ -14,37 +14,36 @@ type Capabilities struct {
 	Ordered bool
 	// Keys: a record's key travels with it. Without it order by key is unsupported.
 	Keys bool
-	// HeaderOrder: a record's headers arrive in the order they were published, a name
-	// that is there twice included. Without it a record with such a name is unsupported.
+	// HeaderOrder: the headers of a record arrive in their order, and a name may occur twice.
+	// Without it, publishing a record in which a name occurs twice is unsupported.
 	HeaderOrder bool
-	// Partitions: topics have more than one partition, a publisher may name one,
-	// and a subscription without a group may read only some.
+	// Partitions: topics can have more than one partition, a publisher may choose one, and a
+	// subscription without a group may read only some.
 	Partitions bool
-	// Groups: subscriptions of one group share a topic's partitions, and a member's
-	// partitions go to the others when it leaves or dies.
+	// Groups: the members of a group share the partitions of a topic, and the partitions of a
+	// member go to the others when it leaves or dies.
 	Groups bool
-	// Replay: the log is kept, so a subscription may start at the oldest record,
-	// at an offset or at a time. Without it a subscription sees only what is
-	// published while it is subscribed.
+	// Replay: the log is stored, so a subscription may start at the oldest record, at an offset or
+	// at a time. Without it a subscription gets only what is published while it exists.
 	Replay bool
-	// Redelivery: what was not acknowledged when the process died is delivered
-	// again, to it or to another member of its group.
+	// Redelivery: messages that were not acknowledged when the process died are delivered again,
+	// to it or to another member of its group.
 	Redelivery bool
-	// CrossProcess: programs in different processes can talk.
+	// CrossProcess: the transport connects different processes.
 	CrossProcess bool
 	// Durable: an acknowledged message survives the end of the process.
 	Durable bool
-	// Topics: topics have to exist before they are used, and the transport
-	// implements [Admin]. Without it any name is a topic at once.
+	// Topics: topics must exist before they are used, and the transport implements [Admin].
+	// Without it every name is a topic.
 	Topics bool
-	// DirectAck: the transport withholds the next record until the last one is
-	// committed, so a window over 1 has no effect.
+	// DirectAck: the transport returns the next record only after the last one is committed, so a
+	// window greater than 1 has no effect.
 	DirectAck bool
 
-	// CommitInterval is how long package bus may gather acknowledgements before it
-	// calls Commit, when the subscription does not say. 0: at each one.
+	// CommitInterval is how long package bus gathers acknowledgements before it calls Commit, by
+	// default. 0 commits each one.
 	CommitInterval time.Duration
-	// MaxMessageBytes is the largest message it takes, as package bus counts (key,
-	// payload, header names and values). 0: it has no limit of its own.
+	// MaxMessageBytes is the size of the largest message that the transport accepts: key, payload,
+	// header names and values. 0 means that it has no limit of its own.
 	MaxMessageBytes int
 }

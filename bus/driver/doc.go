@@ -1,29 +1,25 @@
-// Package driver is the contract between package bus and a transport.
+// Package driver is the contract between package bus and a transport, in the manner of
+// database/sql/driver. Programs that use a bus rarely import it; packages that implement a
+// transport do.
 //
-// Users of a bus do not import this package. It is for those who write a
-// transport, in the manner of database/sql/driver.
+// A transport is thin. It appends records to a log, fetches the records of the partitions that
+// it is assigned, stores committed offsets, and reports when a partition is revoked. Package bus
+// does what is difficult and the same for every transport: windows, order by key, the contiguous
+// acknowledged prefix, back-off, dead letters, draining and hooks.
 //
-// A transport is thin. It appends records, hands out the records of the
-// partitions it is assigned, remembers committed positions, and says when a
-// partition is taken away. Whatever is hard and the same everywhere is written
-// once, in package bus: windows, order by key, the contiguous acknowledged
-// prefix, Nack with back-off, dead letters, draining, hooks.
+// To write a transport, implement [Transport], [Session] and [Partition], and run
+// testing/transporttest on it. The comment of each method states what the transport must do, and
+// what package bus guarantees.
 //
-// To write a transport, implement [Transport], [Session] and [Partition], and
-// run testing/transporttest on it. The comment of every method states the
-// transport's obligation (it "must") and what package bus guarantees in return.
+// # Ownership
 //
-// # Who owns what
-//
-// An [Outgoing] belongs to the transport from Publish until it is completed;
-// its Message must not be changed, and neither it nor anything it refers to may
-// be kept after Complete. A [Record] belongs to package bus once Fetch has
-// returned it. The byte slices in it must never change again, and package bus
-// does not change them either, so a transport may hand the same bytes to many
-// subscriptions.
+// An [Outgoing] belongs to the transport from Publish until the transport completes it. The
+// transport must not change it, and must copy what it needs after Complete. A [Record] belongs to
+// package bus after Fetch returned it. Neither side changes the bytes that it refers to, so a
+// transport may return the same bytes to many subscriptions.
 //
 // # Errors
 //
-// Every error a transport returns should be an [*Error] with the [Code] that
-// says what kind it is. Package bus never looks at an error's text.
+// Every error of a transport should be an [*Error] with the [Code] that classifies it. Package
+// bus never examines the text of an error.
 package driver

@@ -7,52 +7,48 @@ import (
 	"strings"
 )
 
-// Code says what kind of error an [*Error] is. Programs decide by code; the text
-// is for people.
+// Code is the kind of an [*Error]. Programs decide by the code; the text is for people.
 type Code uint8
 
-// The codes. Their order is of no importance; their String is stable.
+// The codes. Their String is stable; their numbers are not.
 const (
 	// CodeUnknown: the cause could not be classified.
 	CodeUnknown Code = iota
-	// CodeInvalidArgument: the call is wrong and will be wrong again: an empty topic,
-	// a nil message, an unknown URL parameter.
+	// CodeInvalidArgument: the call is wrong, and will be wrong again: an empty topic, a nil
+	// message, an unknown URL parameter.
 	CodeInvalidArgument
 	// CodeNotFound: the topic, partition or group does not exist.
 	CodeNotFound
-	// CodeAlreadyExists: the topic to be created is already there.
+	// CodeAlreadyExists: the topic to create exists.
 	CodeAlreadyExists
-	// CodeUnsupported: this transport can't do it, ever. See [Capabilities].
+	// CodeUnsupported: the transport does not support it. See [Capabilities].
 	CodeUnsupported
-	// CodeTooLarge: the message is over the size limit; nothing was sent.
+	// CodeTooLarge: the message exceeds the size limit; nothing was sent.
 	CodeTooLarge
-	// CodeClosed: the bus, subscription or client was closed before, or while, the
-	// call ran.
+	// CodeClosed: the bus, subscription or client was closed before or during the call.
 	CodeClosed
-	// CodeUnavailable: the broker can't be reached now. The transport goes on trying.
+	// CodeUnavailable: the broker is not available now. The transport keeps trying.
 	CodeUnavailable
-	// CodeDeadlineExceeded: the time for the operation ran out, and it is known that
-	// nothing was sent.
+	// CodeDeadlineExceeded: the operation timed out, and nothing was sent.
 	CodeDeadlineExceeded
-	// CodeCanceled: the caller's context was cancelled, and it is known that nothing
-	// was sent.
+	// CodeCanceled: the context of the caller was cancelled, and nothing was sent.
 	CodeCanceled
-	// CodeOutcomeUnknown: the message was handed to the transport and the wait for its
-	// outcome ended first. It may or may not be in the log.
+	// CodeOutcomeUnknown: the context ended after the message was passed to the transport. The log
+	// may or may not have it.
 	CodeOutcomeUnknown
-	// CodeUnauthenticated: the broker refused the credentials.
+	// CodeUnauthenticated: the broker rejected the credentials.
 	CodeUnauthenticated
-	// CodePermissionDenied: the credentials are good, but do not allow this.
+	// CodePermissionDenied: the credentials are valid, but do not permit this.
 	CodePermissionDenied
-	// CodeUndecodable: a record's bytes could not be made into a message.
+	// CodeUndecodable: the bytes of a record are not a message.
 	CodeUndecodable
-	// CodeRevoked: the partition was taken away; its messages are someone else's now.
+	// CodeRevoked: the partition was revoked; another member has it now.
 	CodeRevoked
-	// CodeResourceExhausted: a bound was reached, and waiting for room ended.
+	// CodeResourceExhausted: a bound was reached, and the wait for space ended.
 	CodeResourceExhausted
-	// CodeOutOfRange: the position asked for is not in the log.
+	// CodeOutOfRange: the log does not have the requested offset.
 	CodeOutOfRange
-	// CodeInternal: a bug, a handler's panic among them.
+	// CodeInternal: a bug, such as the panic of a handler.
 	CodeInternal
 )
 
@@ -72,27 +68,26 @@ func (c Code) String() string {
 	return "code(" + strconv.Itoa(int(c)) + ")"
 }
 
-// Error is what every operation of a bus fails with. It is immutable once
-// returned. Unwrap gives the cause, so errors.Is with context.DeadlineExceeded or
-// a transport's own error works as usual.
+// Error is the error of every operation of a bus. It is immutable after it was returned. Unwrap
+// returns the cause, so errors.Is works with context.DeadlineExceeded and with the errors of a
+// transport.
 type Error struct {
-	// Code says what kind of failure it is.
+	// Code is the kind of the error.
 	Code Code
 	// Op is the operation that failed: "publish", "subscribe", "commit".
 	Op string
-	// Transport is the name of the transport, "" when none was involved.
+	// Transport is the name of the transport, "" if none was involved.
 	Transport string
-	// Topic is the topic it was about, "" when there is none.
+	// Topic is the topic, "" if there is none.
 	Topic string
-	// Reason says in one line what is wrong and what to do. It may be "" when Err
-	// says it.
+	// Reason says in one line what is wrong and what to do. It may be "" if Err says it.
 	Reason string
-	// Err is the cause, nil when there is none.
+	// Err is the cause, nil if there is none.
 	Err error
 }
 
-// Error returns one line: operation, topic, reason, cause, and the code. A cause of
-// several lines, as errors.Join makes it, becomes one.
+// Error returns one line: transport, operation, topic, reason, cause and code. A cause with
+// several lines, such as that of errors.Join, becomes one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Transport != "" {
@@ -126,9 +121,9 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// CodeOf returns the code of the first *Error in err's chain. A context's error
-// without one is CodeDeadlineExceeded or CodeCanceled; anything else is CodeUnknown. CodeOf(nil)
-// is CodeUnknown too: test for nil first.
+// CodeOf returns the code of the first *Error in err's chain. Without one, it returns
+// CodeDeadlineExceeded or CodeCanceled for the error of a context, and CodeUnknown for everything
+// else. CodeOf(nil) is CodeUnknown, too: test for nil first.
 func CodeOf(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -136,7 +131,7 @@ func CodeOf(err error) Code {
 	return ContextCode(err)
 }
 
-// ContextCode returns CodeDeadlineExceeded or CodeCanceled for a context's error, and
+// ContextCode returns CodeDeadlineExceeded or CodeCanceled for the error of a context, and
 // CodeUnknown for any other.
 func ContextCode(err error) Code {
 	switch {

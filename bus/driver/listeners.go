@@ -1,12 +1,11 @@
 package driver
 
-// Listeners is implemented by a transport that knows who is subscribed to a topic.
-// It is for administration only: delivery does not depend on it, and a decorator that
-// hides it hides nothing else.
+// Listeners is implemented by a transport that knows the subscribers of a topic. It is for
+// administration only: delivery does not depend on it, so a wrapper may omit it.
 type Listeners interface {
-	// Listening says whether anybody is subscribed to the topic: true as soon as that
-	// may be so, false only when it is known that nobody is. A subscription that has
-	// lost its broker for a moment, and will be back, counts. CodeNotFound for a topic that
-	// does not exist. It does not block, and is cheap enough to be asked for each message.
+	// Listening reports whether the topic has a subscriber. It returns true as soon as that is
+	// possible, and false only when it is known that there is none. A subscription that lost its
+	// broker for a moment counts. The error has CodeNotFound for a topic that does not exist.
+	// Listening does not block, and is fast enough to be called for each message.
 	Listening(topic string) (bool, error)
 }

@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-// Header is one name and value that travels with a record. The value may be any
-// bytes, kept in a string because strings don't change.
+// Header is one name and value that travels with a record. The value may have any bytes; it is a
+// string because strings cannot change.
 type Header struct {
 	Key   string
 	Value string
 }
 
-// Record is one entry of a transport's log.
+// Record is one record of a transport's log.
 type Record struct {
-	// Topic, Partition and Offset say where it stands. A transport without offsets
-	// numbers the records of each Partition 0, 1, 2, … as Fetch returns them.
+	// Topic, Partition and Offset say where the record is. A transport without offsets numbers
+	// the records of each Partition 0, 1, 2, … in the order of Fetch.
 	Topic     string
 	Partition int32
 	Offset    int64
-	// Key is nil when it has none.
+	// Key is nil if there is none.
 	Key []byte
-	// Timestamp is when it was published, or appended: the transport says which. Logs keep
-	// no time zones: compare it with Equal.
+	// Timestamp is the time of publishing or of appending: the transport documents which. Logs do
+	// not store time zones: compare timestamps with Equal.
 	Timestamp time.Time
-	// UUID is the watermill message's; "" for a record from a publisher that is not
-	// watermill's, which is valid.
+	// UUID is that of the watermill message. It is "" for a record that another kind of publisher
+	// wrote, which is valid.
 	UUID string
-	// Headers are in the order of the wire, names may repeat.
+	// Headers are in the order of the wire. Names may repeat.
 	Headers []Header
 	Payload []byte
-	// DecodeErr is set when the bytes could not be made into a message. Payload,
-	// Key and Headers then hold what was on the wire.
+	// DecodeErr is why the bytes are not a message; nil if they are. Payload, Key and Headers then
+	// have what was on the wire.
 	DecodeErr error
 }
 
@@ -45,56 +45,53 @@ func (r *Record) Header(name string) (string, bool) {
 	return "", false
 }
 
-// AnyPartition leaves the choice of the partition to the transport: by key, as
-// Java's default partitioner does it, or any when there is no key.
+// AnyPartition leaves the choice of the partition to the transport: by key, as Java's default
+// partitioner chooses, or any partition for a record without a key.
 const AnyPartition int32 = -1
 
-// Outgoing is a message on its way into the log: what will be a Record. The transport
-// must not change what it refers to, and what it keeps of that after Complete it must
-// copy.
+// Outgoing is a message that is being published: what will be a [Record]. The transport must not
+// change what it refers to, and must copy what it needs after Complete.
 type Outgoing struct {
-	// Context ends the wait for room: when it ends before the message was handed
-	// over, the transport must complete it with Canceled or CodeDeadlineExceeded. After
-	// that the transport may ignore it. Never nil; it always has a deadline. Who keeps it
-	// beyond Complete must have called its Done before.
+	// Context bounds the wait for space. If it ends before the message was passed on, the
+	// transport must complete the message with CodeCanceled or CodeDeadlineExceeded; after that
+	// the transport may ignore it. It is never nil and always has a deadline. A transport that
+	// keeps it after Complete must have called its Done before.
 	Context context.Context
 	Topic   string
-	// Partition is a number, or AnyPartition.
+	// Partition is a partition, or AnyPartition.
 	Partition int32
-	// Key is nil when it has none.
+	// Key is nil if there is none.
 	Key []byte
-	// Timestamp is zero when the transport is to choose.
+	// Timestamp is zero if the transport chooses it.
 	Timestamp time.Time
-	// UUID is the watermill message's; "" for none.
+	// UUID is that of the watermill message; "" for none.
 	UUID string
-	// Headers are to keep their order on the wire; names may repeat. None has the name of a
-	// directive.
+	// Headers keep their order on the wire. Names may repeat. None is a reserved name, see
+	// IsDirective.
 	Headers []Header
 	Payload []byte
-	// Index is the message's place in the batch, for the sink.
+	// Index is the position of the message in the batch, for the sink.
 	Index int
-	// Sink is told the outcome.
+	// Sink receives the outcome.
 	Sink Sink
 }
 
-// Complete tells the outcome. A transport must call it exactly once for each
-// Outgoing, from any goroutine, and must not hold a lock that Publish needs. The
-// Outgoing is not the transport's any more then, and neither is the batch when that was
-// its last: their memory is used again.
+// Complete reports the outcome. A transport must call it exactly once for each Outgoing, from any
+// goroutine, and must not hold a lock that Publish needs. Afterwards the Outgoing does not belong
+// to the transport, and neither does the batch after its last one: their memory is used again.
 func (o *Outgoing) Complete(r Outcome) { o.Sink.Published(o, r) }
 
-// Outcome is what became of one message.
+// Outcome is the result of publishing one message.
 type Outcome struct {
-	// Partition and Offset say where it is, when Err is nil and the transport has
-	// such things; otherwise they are -1.
+	// Partition and Offset say where the record is, if Err is nil and the transport has
+	// partitions and offsets. Otherwise they are -1.
 	Partition int32
 	Offset    int64
 	// Err is nil if and only if the log has the message.
 	Err error
 }
 
-// Failed is the outcome of a message that is not in the log, or of which that is
-// not known.
+// Failed returns the outcome of a message that is not in the log, or may not be.
 func Failed(err error) Outcome { return Outcome{Partition: -1, Offset: -1, Err: err} }
 
 // Sink receives outcomes. Published does not block.
@@ -102,20 +99,19 @@ type Sink interface {
 	Published(*Outgoing, Outcome)
 }
 
-// Metadata under these names directs how a watermill message is published, and is not
-// part of it. Package bus makes of it what it means, so that a transport does not see
-// it; one without native keys carries the key under KeyDirective.
+// The reserved names. Metadata of a watermill message under these names says how the message is
+// published, and is not part of it. Package bus applies and removes it, so a transport does not
+// see it. A transport without native keys carries the key under KeyDirective.
 const (
-	// KeyDirective holds the key. Package bus sets it on delivery too.
+	// KeyDirective has the key. Package bus sets it in the message of a delivery, too.
 	KeyDirective = "trunkline-key"
-	// PartitionDirective holds an explicit partition, in decimal.
+	// PartitionDirective has the partition, in decimal.
 	PartitionDirective = "trunkline-partition"
-	// TimestampDirective holds the record's time, RFC 3339 with nanoseconds.
+	// TimestampDirective has the timestamp, in RFC 3339 with nanoseconds.
 	TimestampDirective = "trunkline-timestamp"
 )
 
-// IsDirective says whether metadata under name directs publishing and is no header of
-// the record.
+// IsDirective reports whether name is one of the reserved names.
 func IsDirective(name string) bool {
 	return len(name) > 10 && name[:10] == "trunkline-" &&
 		(name == KeyDirective || name == PartitionDirective || name == TimestampDirective)

@@ -5,79 +5,78 @@ import (
 	"time"
 )
 
-// Transport connects a bus to something that carries messages. All methods may be
-// called from many goroutines at once.
+// Transport connects a bus to something that carries messages. All methods are safe for
+// concurrent use.
 type Transport interface {
-	// Capabilities says what it can do; always the same.
+	// Capabilities returns what the transport supports. The result never changes.
 	Capabilities() Capabilities
 
-	// Publish hands the batch over, in order: messages of one batch to one partition
-	// must be appended in the batch's order, and after those of an earlier Publish
-	// that returned. It may block for room, as long as each message's Context allows,
-	// but must not wait for outcomes that come from elsewhere. Each message is
-	// completed exactly once, before or after Publish returns. A message that can't
-	// be sent is completed with its error, and does not keep the others from being sent.
+	// Publish passes a batch to the transport. Messages of one batch to one partition must be
+	// appended in the order of the batch, and after those of an earlier Publish that returned.
+	// Publish may block for space, as long as the Context of each message allows, but must not
+	// wait for outcomes that arrive later. The transport must complete each message exactly
+	// once, before or after Publish returns. A message that cannot be sent is completed with its
+	// error, and does not prevent the others from being sent.
 	//
-	// While the connection is gone the transport must not queue without bound. A
-	// message it gives up on is completed with Unavailable when it is known not to be
-	// in the log, otherwise with CodeOutcomeUnknown.
+	// While there is no connection the transport must not queue without a bound. It completes a
+	// message that it gives up on with CodeUnavailable if the log is known not to have it,
+	// otherwise with CodeOutcomeUnknown.
 	Publish(batch []Outgoing)
 
-	// Subscribe begins to take part in reading a topic. It must fail at once for what
-	// only the local side can know to be wrong, and must not wait for a broker: the
-	// session connects in the background and goes on trying. ctx bounds this call
-	// only, not the session's life.
+	// Subscribe begins to read a topic. It must return an error at once for what is wrong on
+	// this side, and must not wait for a broker: the session connects in the background and
+	// keeps trying. ctx bounds this call only, not the life of the session.
 	Subscribe(ctx context.Context, s Subscription) (Session, error)
 
-	// Ready waits until the transport can talk to its broker, or ctx ends: then it
-	// returns why not, as far as it is known. Refused credentials it returns at once.
+	// Ready waits until the broker answers. When ctx ends first it returns why the broker is not
+	// available, as far as that is known. It returns at once if the broker rejects the
+	// credentials.
 	Ready(ctx context.Context) error
 
-	// Ping makes a round trip to the broker now, without touching any topic, and
-	// returns nil if and only if that worked. It must end with ctx. A transport that
-	// has no broker and can't lose one returns nil; one that can't know returns
-	// CodeUnsupported.
+	// Ping makes a round trip to the broker now, without a topic, and returns nil if and only if
+	// that succeeded. It must end with ctx. A transport without a broker returns nil; one that
+	// cannot know returns CodeUnsupported.
 	Ping(ctx context.Context) error
 
-	// Observe registers the one observer of the connection, before anything else is
-	// called, and calls it at once with the present state. The transport then calls
-	// it for every change, in order, never two at a time. observe does not block.
-	// After Close it is not called again.
+	// Observe sets the observer of the connection. Package bus calls it once, before any other
+	// method. The transport calls observe at once with the current state, and then with every
+	// change, in order; the calls must not overlap. observe does not block. The transport does
+	// not call it after Close.
 	Observe(observe func(Connection))
 
-	// Close stops taking messages (Publish completes them with Closed), flushes what
-	// it was given, ends sessions that are still there and lets go of everything. When
-	// ctx ends it gives up on flushing, completes what is left with CodeOutcomeUnknown, and
-	// returns the context's error. It is idempotent; later calls wait for the first.
+	// Close stops accepting messages: Publish completes them with CodeClosed. It flushes what was
+	// accepted, ends the sessions that are left, and releases all resources. When ctx ends Close
+	// stops flushing, completes the rest with CodeOutcomeUnknown, and returns the error of ctx.
+	// Close is idempotent; later calls wait for the first.
 	Close(ctx context.Context) error
 }
 
 // Connection is the state of a transport's connection to its broker.
 type Connection struct {
 	State ConnectionState
-	// Cause says why it is not connected; nil when it is, or never was yet.
+	// Cause is why there is no connection. It is nil while there is one, and before the first
+	// attempt has failed.
 	Cause error
 	// Since is when the state began.
 	Since time.Time
 }
 
-// ConnectionState is what a transport knows of its connection. It is level, not
-// edge: the latest one holds.
+// ConnectionState is the state of a connection. Only the latest one holds.
 type ConnectionState uint8
 
 // The connection states.
 const (
-	// Connecting: not connected yet, and no attempt has failed.
+	// Connecting: there is no connection yet, and no attempt has failed.
 	Connecting ConnectionState = iota
 	// Connected: at least one broker answers.
 	Connected
-	// Disconnected: every connection is gone or refused. The transport is trying.
+	// Disconnected: no broker answers. The transport keeps trying.
 	Disconnected
-	// Refused: the broker does not let us in. Tried again slowly.
+	// Refused: the broker rejects the credentials. The transport tries again slowly.
 	Refused
 )
 
-// String returns the state's name.
+// String returns the name of the state.
 func (s ConnectionState) String() string {
 	switch s {
 	case Connecting:
@@ -93,20 +92,20 @@ func (s ConnectionState) String() string {
 	}
 }
 
-// Subscription says what a session is to read. Package bus has checked it against
-// the transport's capabilities.
+// Subscription says what a session reads. Package bus has checked it against the capabilities
+// of the transport.
 type Subscription struct {
 	Topic string
-	// Group is the consumer group, "" for none: then the session sees every
-	// partition (or those in Partitions) and commits nothing.
+	// Group is the consumer group. Without one ("") the session gets every partition, or those
+	// in Partitions, and commits nothing.
 	Group string
-	// Start applies to partitions without a committed position.
+	// Start applies to partitions without a committed offset.
 	Start Start
-	// Partitions restricts a session without a group to these; nil is all, and
-	// includes those that are added later.
+	// Partitions restricts a session without a group to these partitions. nil means all,
+	// including those that are added later.
 	Partitions []int32
-	// MaxFetch is how many records package bus wants of one Fetch at the most, at
-	// least 1. It bounds what a transport needs to buffer for a partition.
+	// MaxFetch is the largest number of records that one Fetch may return, at least 1. It bounds
+	// what a transport must buffer for a partition.
 	MaxFetch int
 }
 
@@ -115,7 +114,7 @@ type Start struct {
 	Kind StartKind
 	// Offset is for StartAtOffset.
 	Offset int64
-	// Time is for StartAtTime: the first record whose timestamp is not before it.
+	// Time is for StartAtTime: reading begins at the first record whose timestamp is not before it.
 	Time time.Time
 }
 
@@ -124,69 +123,68 @@ type StartKind uint8
 
 // The kinds of start.
 const (
-	// StartOldest: the oldest record that is still there.
+	// StartOldest is the oldest record of the log.
 	StartOldest StartKind = iota
-	// StartNewest: the end as it is when the partition is assigned, resolved to a
-	// number before the session says that it is assigned.
+	// StartNewest is the end of the log when the partition is assigned. The session must resolve
+	// it to an offset before it reports the assignment.
 	StartNewest
-	// StartAtOffset: an offset. One that is not in the log is an CodeOutOfRange error.
+	// StartAtOffset is an offset. If the log does not have it, the error has CodeOutOfRange.
 	StartAtOffset
-	// StartAtTime: a time.
+	// StartAtTime is a time.
 	StartAtTime
 )
 
-// Session is one member's reading of one topic. One goroutine calls Next.
+// Session is the reading of one topic by one member. One goroutine calls Next.
 type Session interface {
-	// Next returns the next change of the assignment, and waits for one under ctx.
-	// The first Event with Assigned says that the subscription is ready, every
-	// partition in it positioned: a record published after Next returned is seen.
-	// Losing the broker is an Event, not an error; the session must reconnect by
-	// itself and go on after the last record it fetched. An error other than ctx's is
-	// final: it says why the session ended (CodeNotFound for a topic that does not exist,
-	// Closed after Close). While a subscription drains nobody calls Next; the session
-	// must go on revoking all the same.
+	// Next waits, under ctx, for the next change of the assignment. The first Event with Assigned
+	// means that the subscription is ready: every partition in it has its position, and the
+	// session will return every record that is published after Next returned.
+	//
+	// The loss of the broker is an Event and not an error: the session must reconnect and
+	// continue after the last record that it fetched. An error other than that of ctx is final
+	// and says why the session ended: CodeNotFound for a topic that does not exist, CodeClosed
+	// after Close. During a drain nothing calls Next; the session must revoke partitions
+	// nevertheless.
 	Next(ctx context.Context) (Event, error)
-	// Close leaves. Package bus has released every partition first, unless ctx ended
-	// before. It must be bounded by ctx, and is idempotent.
+	// Close leaves the group and ends the session. Package bus has released every partition
+	// before, unless ctx ended first. Close must end with ctx, and is idempotent.
 	Close(ctx context.Context) error
 }
 
-// Event is a change of a session's assignment.
+// Event is a change of the assignment of a session.
 type Event struct {
-	// Assigned: the session holds an assignment, which may be empty of partitions.
-	// If not, it has lost it: no partition will come until it is assigned again.
+	// Assigned is true if the session has an assignment, which may have no partitions. It is
+	// false if the session lost its assignment: no partition comes until it has one again.
 	Assigned bool
-	// Added are the partitions that are new in this assignment. Those it had before
-	// and still has are not named again; those it lost say so by their Context.
+	// Added are the partitions that are new in this assignment. Partitions that the session
+	// keeps are not repeated; the Context of those that it lost has ended.
 	Added []Partition
-	// Cause says why the assignment was lost.
+	// Cause is why the session lost its assignment.
 	Cause error
 }
 
-// Partition is one claim of a partition, from its assignment until it is revoked
-// or released. Fetch is called by one goroutine; Commit by one at a time; both may
-// be at once.
+// Partition is one claim of a partition, from its assignment until it is revoked or released.
+// One goroutine calls Fetch; calls of Commit do not overlap; both may happen at the same time.
 type Partition interface {
-	// ID is the partition's number; 0 where there is only one.
+	// ID is the number of the partition; 0 on a transport that has only one.
 	ID() int32
-	// Context ends when the claim is revoked, or its session lost or closed, with the
-	// cause. It bounds the messages' handlers.
+	// Context ends when the partition is revoked, and when its session is lost or closed, with
+	// the cause. The contexts of handlers end with it.
 	Context() context.Context
-	// Fetch returns the next records, at least one, in the order of the log, and waits
-	// for them under ctx and Context. It never returns a record twice. Each record's
-	// Offset is greater than the one before; there may be gaps. The slice is the
-	// caller's until the next Fetch, which may use it again; what the records point to
-	// stays as it is.
+	// Fetch waits, under ctx and Context, for records, and returns at least one, in the order of
+	// the log. It never returns a record twice. Offsets increase and may have gaps. The slice
+	// belongs to the caller until the next Fetch, which may use it again; what the records refer
+	// to does not change.
 	Fetch(ctx context.Context) ([]Record, error)
-	// Commit makes next the group's position: everything below it is acknowledged.
-	// It returns nil only when the position would survive this process. Positions
-	// never go back. Without a group it does nothing. After the claim has ended it
-	// fails with Revoked, unless the transport still grants it while revoking (see
-	// Release). metadata goes with the position where the transport can keep it.
+	// Commit makes next the committed offset of the group: everything below it is acknowledged.
+	// It returns nil only if the offset survives this process. Committed offsets never decrease.
+	// Without a group Commit has no effect. After the claim has ended it returns CodeRevoked,
+	// unless the transport still permits commits during the revocation (see Release). metadata is
+	// stored with the offset where the transport supports it.
 	Commit(ctx context.Context, next int64, metadata string) error
-	// Release says that no handler of this claim runs any more and that no Commit will
-	// come. A transport that revokes a claim must wait for it before another member
-	// gets the partition, for as long as its protocol allows, and should grant Commit
-	// until then. Idempotent.
+	// Release is called when no handler of the claim runs any more and no Commit will follow. A
+	// transport that revokes a partition must wait for it before another member gets the
+	// partition, as long as its protocol allows, and should permit Commit until then. Release is
+	// idempotent.
 	Release()
 }

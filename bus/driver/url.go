@@ -9,47 +9,46 @@ import (
 	"time"
 )
 
-// URL is a parsed bus URL: scheme://host[,host…][/path][?parameters]. It is not
-// a net/url.URL because that takes one host only. There is no place in it for
-// credentials: those come from the environment or a file.
+// URL is a parsed bus URL: scheme://host[,host…][/path][?parameters]. It differs from a
+// net/url.URL, which has only one host. It has no place for credentials: those come from the
+// environment or from files.
 //
-// An opener takes the parameters it knows, then calls Done, which fails on what
-// is left and on values that did not parse. A URL is for one goroutine.
+// An opener takes the parameters that it supports, and then calls Done, which returns an error for
+// parameters that are left and for values that are invalid. A URL is not safe for concurrent use.
 type URL struct {
 	Scheme string
-	// Host is what stands between :// and the path, with several hosts separated by
-	// commas.
+	// Host is the text between :// and the path: hosts, separated by commas.
 	Host string
-	// Path is without the leading slash.
+	// Path has no leading slash.
 	Path string
 
 	params url.Values
 	bad    *Error
 }
 
-// ParseURL parses a bus URL. Its errors never repeat the URL, which might hold a
-// secret that was put there by mistake.
+// ParseURL parses a bus URL. Its errors never contain the URL, which might have a secret by
+// mistake.
 func ParseURL(raw string) (*URL, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || scheme == "" {
 		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: `the bus URL has no scheme: write memory://name, chan:// or kafka://host:port`}
 	}
 	if strings.Contains(rest, "#") {
-		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL has a fragment (#…): leave it out"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL has a fragment (#…): remove it"}
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	if strings.Contains(rest, "@") {
-		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL holds credentials before an @: pass them by environment or file, never in a URL"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL has credentials before an @: use the environment or a file, never a URL"}
 	}
 	params, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the bus URL's parameters can't be parsed: write ?name=value&name=value"}
+		return nil, &Error{Code: CodeInvalidArgument, Op: "open", Reason: "the parameters of the bus URL cannot be parsed: write ?name=value&name=value"}
 	}
 	host, path, _ := strings.Cut(rest, "/")
 	return &URL{Scheme: strings.ToLower(scheme), Host: host, Path: path, params: params}, nil
 }
 
-// Hosts returns the hosts, nil when there is none.
+// Hosts returns the hosts, nil if there is none.
 func (u *URL) Hosts() []string {
 	if u.Host == "" {
 		return nil
@@ -66,8 +65,8 @@ func (u *URL) String() string {
 	return s
 }
 
-// Text takes a parameter: its value, or def when it isn't there. A parameter that
-// is given twice is an error.
+// Text takes a parameter and returns its value, or def if it is absent. A parameter that occurs
+// twice is an error of Done.
 func (u *URL) Text(name, def string) string {
 	v, ok := u.params[name]
 	if !ok {
@@ -75,12 +74,12 @@ func (u *URL) Text(name, def string) string {
 	}
 	delete(u.params, name)
 	if len(v) != 1 {
-		u.fail(name, "is given more than once")
+		u.fail(name, "occurs more than once")
 	}
 	return v[0]
 }
 
-// Int takes a whole number that is at least low.
+// Int takes an integer that is at least low, or returns def.
 func (u *URL) Int(name string, def, low int) int {
 	s := u.Text(name, "")
 	if s == "" {
@@ -88,13 +87,13 @@ func (u *URL) Int(name string, def, low int) int {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < low {
-		u.fail(name, "is not a whole number from "+strconv.Itoa(low))
+		u.fail(name, "must be an integer of at least "+strconv.Itoa(low))
 		return def
 	}
 	return n
 }
 
-// Bool takes true or false.
+// Bool takes true or false, or returns def.
 func (u *URL) Bool(name string, def bool) bool {
 	s := u.Text(name, "")
 	if s == "" {
@@ -102,13 +101,13 @@ func (u *URL) Bool(name string, def bool) bool {
 	}
 	b, err := strconv.ParseBool(s)
 	if err != nil {
-		u.fail(name, "is neither true nor false")
+		u.fail(name, "must be true or false")
 		return def
 	}
 	return b
 }
 
-// Duration takes a duration over zero, as time.ParseDuration reads it.
+// Duration takes a duration greater than 0, in the form of time.ParseDuration, or returns def.
 func (u *URL) Duration(name string, def time.Duration) time.Duration {
 	s := u.Text(name, "")
 	if s == "" {
@@ -116,14 +115,14 @@ func (u *URL) Duration(name string, def time.Duration) time.Duration {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
-		u.fail(name, "is not a duration over zero, like 500ms or 10s")
+		u.fail(name, "must be a duration greater than 0, such as 500ms or 10s")
 		return def
 	}
 	return d
 }
 
-// Done returns the first parameter that did not parse, or an error that names the
-// parameters nobody took; nil when there is neither.
+// Done returns an error for the first invalid value, or for the parameters that nothing has taken;
+// nil if there are none.
 func (u *URL) Done() error {
 	if u.bad != nil {
 		return u.bad

@@ -4,19 +4,19 @@
 //
 //	p := partition.ByKey([]byte("device-42"), 8) // the same as in Java
 //
-// It decides for keyed messages only. Where a message without a key goes is the
-// transport's own affair.
+// It is for messages with a key only. Each transport chooses the partition of a message without a
+// key by its own rule.
 package partition
 
 import "encoding/binary"
 
 // ByKey returns the partition, from 0 to n-1, to which Java's default partitioner
 // sends key when the topic has n partitions: murmur2(key), made positive by
-// clearing its sign bit, modulo n. An empty key is a key; nil counts as empty. n
-// must be at least 1, anything less panics. The key is only read.
+// clearing its sign bit, modulo n. An empty key is a key, and nil is an empty key. ByKey panics if
+// n is less than 1.
 func ByKey(key []byte, n int32) int32 {
 	if n < 1 {
-		panic("partition: a topic has at least one partition")
+		panic("partition: the number of partitions must be at least 1")
 	}
 	return int32(Murmur2(key)&0x7fffffff) % n
 }
