@@ -1,0 +1,282 @@
+package kafka_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/transport/kafka"
+)
+
+const faultTopic = "topic"
+
+// newFaultyCluster returns a cluster of two brokers that can fail requests, with a topic.
+func newFaultyCluster(t *testing.T, partitions int32) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.SeedTopics(partitions, faultTopic))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func openReady(t *testing.T, c *kfake.Cluster, opts ...kafka.Option) *kafka.Transport {
+	t.Helper()
+	k := openAddrs(t, c.ListenAddrs(), opts...)
+	require.NoError(t, k.Ready(testContext(t)))
+	return k
+}
+
+func faultGroup(group string) driver.Subscription {
+	return driver.Subscription{Topic: faultTopic, Group: group}
+}
+
+func keys(k ...kmsg.Key) []kmsg.Key { return k }
+
+// awaitClaims waits for an assignment with at least one new claim.
+func awaitClaims(t *testing.T, s driver.Session) []driver.Partition {
+	t.Helper()
+	for {
+		if p := awaitAssigned(t, s); len(p) > 0 {
+			return p
+		}
+	}
+}
+
+func TestCommitIsRetriedAfterATemporaryError(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]*kerr.Error{
+		"coordinator loading":   kerr.CoordinatorLoadInProgress,
+		"coordinator has moved": kerr.NotCoordinator,
+		"new generation":        kerr.IllegalGeneration,
+		"rebalance":             kerr.RebalanceInProgress,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newFaultyCluster(t, 1)
+			k := openReady(t, c)
+			s := subscribe(t, k, faultGroup("group"))
+			p := awaitClaims(t, s)[0]
+			lookups := c.Fault(kfake.Fault{Keys: keys(kmsg.FindCoordinator), Observe: true, Count: -1})
+			fault := c.Fault(kfake.Fault{Keys: keys(kmsg.OffsetCommit), Err: err, Count: 2})
+			require.NoError(t, p.Commit(testContext(t), 3, ""))
+			require.Equal(t, 2, fault.Hits())
+			if err == kerr.NotCoordinator {
+				require.Positive(t, lookups.Hits(), "the transport must look for the new coordinator")
+			}
+			require.NoError(t, p.Context().Err())
+			leave(t, s, p)
+		})
+	}
+}
+
+func TestCommitIsNotRetriedAfterAPermanentError(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[driver.Code]*kerr.Error{
+		driver.CodePermissionDenied: kerr.GroupAuthorizationFailed,
+		driver.CodeTooLarge:         kerr.OffsetMetadataTooLarge,
+		driver.CodeRevoked:          kerr.UnknownMemberID,
+	} {
+		t.Run(err.Message, func(t *testing.T) {
+			t.Parallel()
+			c := newFaultyCluster(t, 1)
+			s := subscribe(t, openReady(t, c), faultGroup("group"))
+			p := awaitClaims(t, s)[0]
+			fault := c.Fault(kfake.Fault{Keys: keys(kmsg.OffsetCommit), Err: err, Count: -1})
+			require.Equal(t, want, driver.CodeOf(p.Commit(testContext(t), 3, "")))
+			require.Equal(t, 1, fault.Hits())
+			fault.Remove()
+			require.NoError(t, p.Commit(testContext(t), 3, ""), "a failed commit must not count as committed")
+			leave(t, s, p)
+		})
+	}
+}
+
+// An error instead of the committed offset must not be read as "no committed offset": the
+// group would start again, and skip or repeat records.
+func TestErrorInsteadOfTheCommittedOffsetDelaysTheAssignment(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]*kerr.Error{
+		"temporary":      kerr.CoordinatorLoadInProgress,
+		"not authorized": kerr.GroupAuthorizationFailed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newFaultyCluster(t, 1)
+			k := openReady(t, c)
+			requirePublished(t, publish(t, k, faultTopic, anyPartition(numbered("", 4)...)...))
+			s := subscribe(t, k, faultGroup("group"))
+			p := awaitClaims(t, s)[0]
+			require.NoError(t, p.Commit(testContext(t), 2, ""))
+			leave(t, s, p)
+
+			fault := c.Fault(kfake.Fault{Keys: keys(kmsg.OffsetFetch), Err: err, Count: 2})
+			s = subscribe(t, k, faultGroup("group"))
+			p = awaitClaims(t, s)[0]
+			require.Equal(t, "0002", string(fetch(t, p, 1)[0].Payload))
+			require.Equal(t, 2, fault.Hits())
+			leave(t, s, p)
+		})
+	}
+}
+
+// commitDirectly commits an offset without a member.
+func commitDirectly(t *testing.T, c *kfake.Cluster, group string, offset int64) {
+	t.Helper()
+	config := sarama.NewConfig()
+	config.Version = sarama.V2_8_0_0
+	client, err := sarama.NewClient(c.ListenAddrs(), config)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, client.Close()) }()
+	b, err := client.Coordinator(group)
+	require.NoError(t, err)
+	req := sarama.NewOffsetCommitRequest(config, group)
+	req.ConsumerGroupGeneration = sarama.GroupGenerationUndefined
+	req.AddBlockWithLeaderEpoch(faultTopic, 0, offset, -1, sarama.ReceiveTime, "")
+	res, err := b.CommitOffset(req)
+	require.NoError(t, err)
+	require.Equal(t, sarama.ErrNoError, res.Errors[faultTopic][0])
+}
+
+func TestCommittedOffsetOutsideTheLogContinuesAtTheOldestRecord(t *testing.T) {
+	t.Parallel()
+	for name, committed := range map[string]int64{"removed by retention": 1, "beyond the end": 99} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newFaultyCluster(t, 1)
+			log := newLogMessages()
+			k := openReady(t, c, kafka.WithLogger(slog.New(log)))
+			requirePublished(t, publish(t, k, faultTopic, anyPartition(numbered("", 6)...)...))
+			admin, err := sarama.NewClusterAdmin(c.ListenAddrs(), adminConfig())
+			require.NoError(t, err)
+			defer func() { assert.NoError(t, admin.Close()) }()
+			require.NoError(t, admin.DeleteRecords(faultTopic, map[int32]int64{0: 3}))
+			commitDirectly(t, c, "group", committed)
+
+			s := subscribe(t, k, driver.Subscription{Topic: faultTopic, Group: "group", Start: driver.Start{Kind: driver.StartNewest}})
+			p := awaitClaims(t, s)[0]
+			require.Equal(t, numbered("", 6)[3:], payloads(fetch(t, p, 3)))
+			log.await(t, "does not contain the committed offset")
+			leave(t, s, p)
+		})
+	}
+}
+
+// A committed offset at the end of the log is in range: the next record has it.
+func TestCommittedOffsetAtTheEndOfTheLogIsKept(t *testing.T) {
+	t.Parallel()
+	c := newFaultyCluster(t, 1)
+	k := openReady(t, c)
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("a", "b")...))
+	commitDirectly(t, c, "group", 2)
+	s := subscribe(t, k, faultGroup("group"))
+	p := awaitClaims(t, s)[0]
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("c")...))
+	require.Equal(t, "c", string(fetch(t, p, 1)[0].Payload))
+	leave(t, s, p)
+}
+
+func TestReaderStartsAtEachEndOfTheLog(t *testing.T) {
+	t.Parallel()
+	c := newFaultyCluster(t, 1)
+	k := openReady(t, c)
+	requirePublished(t, publish(t, k, faultTopic, anyPartition(numbered("", 4)...)...))
+	admin, err := sarama.NewClusterAdmin(c.ListenAddrs(), adminConfig())
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, admin.Close()) }()
+	require.NoError(t, admin.DeleteRecords(faultTopic, map[int32]int64{0: 2}))
+	start := func(offset int64) driver.Session {
+		return subscribe(t, k, driver.Subscription{Topic: faultTopic, Start: driver.Start{Kind: driver.StartAtOffset, Offset: offset}})
+	}
+	for _, offset := range []int64{1, 5} {
+		_, err := start(offset).Next(testContext(t))
+		require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err), "offset %d: %v", offset, err)
+	}
+	oldest, end := awaitClaims(t, start(2))[0], awaitClaims(t, start(4))[0]
+	require.EqualValues(t, 2, fetch(t, oldest, 1)[0].Offset)
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("new")...))
+	require.EqualValues(t, 4, fetch(t, end, 1)[0].Offset)
+}
+
+// The leader of a partition can move between the metadata request and the request for
+// offsets.
+func TestOffsetsAreRequestedAgainAfterTheLeaderHasMoved(t *testing.T) {
+	t.Parallel()
+	c := newFaultyCluster(t, 1)
+	k := openReady(t, c)
+	fault := c.Fault(kfake.Fault{Keys: keys(kmsg.ListOffsets), Err: kerr.NotLeaderForPartition})
+	s := subscribe(t, k, driver.Subscription{Topic: faultTopic})
+	awaitClaims(t, s)
+	require.Equal(t, 1, fault.Hits())
+}
+
+// Brokers learn of a new topic one after the other.
+func TestTopicThatBrokersDoNotKnowYetIsUsed(t *testing.T) {
+	t.Parallel()
+	use := map[string]func(t *testing.T, k *kafka.Transport){
+		"publish": func(t *testing.T, k *kafka.Transport) {
+			requirePublished(t, publish(t, k, faultTopic, anyPartition("x")...))
+		},
+		"group": func(t *testing.T, k *kafka.Transport) {
+			s := subscribe(t, k, faultGroup("group"))
+			leave(t, s, awaitClaims(t, s)...)
+		},
+		"reader": func(t *testing.T, k *kafka.Transport) {
+			awaitClaims(t, subscribe(t, k, driver.Subscription{Topic: faultTopic}))
+		},
+	}
+	for name, use := range use {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newFaultyCluster(t, 1)
+			k := openReady(t, c)
+			// sarama makes two attempts for each request of the transport.
+			fault := c.Fault(kfake.Fault{Keys: keys(kmsg.Metadata), Topic: faultTopic, Err: kerr.UnknownTopicOrPartition, Count: 3})
+			use(t, k)
+			require.Equal(t, 3, fault.Hits())
+		})
+	}
+}
+
+// A topic that is deleted and created again must not stay unknown to the producer.
+func TestProducerLooksUpATopicAgainAfterNotFound(t *testing.T) {
+	t.Parallel()
+	c := newFaultyCluster(t, 1)
+	k := openReady(t, c)
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("x")...))
+	ctx := testContext(t)
+	require.NoError(t, k.DeleteTopic(ctx, faultTopic))
+	for range 3 {
+		began := time.Now()
+		require.Equal(t, driver.CodeNotFound, driver.CodeOf(publish(t, k, faultTopic, anyPartition("x")...)[0].Err))
+		t.Logf("failed after %v", time.Since(began))
+	}
+	require.NoError(t, k.CreateTopic(ctx, driver.TopicSpec{Name: faultTopic, Partitions: 1}))
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("x")...))
+}
+
+// While the transport is disconnected for longer than the session time-out, the group has
+// removed the member. Its claims must end, because other members process the records.
+func TestClaimsEndAfterASessionTimeoutWithoutConnection(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Session: 6 * time.Second}))
+	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: r.topic})
+	p := awaitClaims(t, s)[0]
+	seen := observe(r)
+	r.net.Cut()
+	lost := seen.await(t, driver.Disconnected)
+	receive(t, p.Context().Done())
+	require.Equal(t, driver.CodeRevoked, driver.CodeOf(context.Cause(p.Context())))
+	require.Less(t, time.Since(lost.Since), 6*time.Second+testTimeout/4)
+	p.Release()
+	r.net.Restore()
+	leave(t, s, awaitClaims(t, s)...)
+}
