@@ -19,7 +19,7 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-func TestCallIsAnswered(t *testing.T) {
+func TestCallReturnsTheResponse(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 4)
 		s := w.server()
@@ -36,7 +36,7 @@ func TestCallIsAnswered(t *testing.T) {
 	})
 }
 
-func TestEveryCallGetsItsOwnAnswer(t *testing.T) {
+func TestEveryCallReturnsItsOwnResponse(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 4)
 		s := w.server()
@@ -61,8 +61,7 @@ func TestEveryCallGetsItsOwnAnswer(t *testing.T) {
 	})
 }
 
-// A reply must not be lost because it comes before the reader is at the end of its
-// new topic.
+// A reply that arrives before the reader has reached the end of its new topic counts.
 func TestNoReplyIsLostAtStartUp(t *testing.T) {
 	everywhere(t, func(w *world) {
 		clients := 50
@@ -118,11 +117,11 @@ func TestCallsLeaveNothingBehind(t *testing.T) {
 		all.Wait()
 		require.Zero(w, c.Stats().Pending)
 		w.eventually("nothing in flight", func() bool { return s.Stats().InFlight == 0 })
-		// goleak looks for goroutines when all tests are done.
+		// TestMain checks for goroutines that are left.
 	})
 }
 
-func TestCodecs(t *testing.T) {
+func TestBothSidesUseTheCodecOfTheRequest(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("echo", 1)
@@ -169,7 +168,7 @@ func requireError(t testing.TB, err error, code codes.Code, remote bool) *rpc.Er
 	return e
 }
 
-func TestErrorsTravel(t *testing.T) {
+func TestErrorsKeepStatusAndDetails(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("faults", 1)
 		s := w.server()
@@ -216,7 +215,7 @@ func TestErrorsTravel(t *testing.T) {
 	})
 }
 
-func TestCallInfoTravels(t *testing.T) {
+func TestHandlersSeeTheCall(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("info", 1)
 		s := w.server()
@@ -236,7 +235,7 @@ func TestCallInfoTravels(t *testing.T) {
 		want, _ := ctx.Deadline()
 		_, err := rpc.Call[number](ctx, c, topic, "show", &number{}, rpc.Key("dev-1"), rpc.Header("trace", "2"))
 		require.NoError(w, err)
-		info := <-infos
+		info := receive(w, infos)
 		require.Equal(w, "show", info.Method)
 		require.Equal(w, topic, info.Topic)
 		require.Equal(w, "dev-1", info.Key)
@@ -246,13 +245,13 @@ func TestCallInfoTravels(t *testing.T) {
 		require.Equal(w, "a", info.Metadata["tenant"])
 		require.Equal(w, "2", info.Metadata["trace"])
 		require.True(w, want.Equal(info.Deadline), "%v, %v", want, info.Deadline)
-		require.True(w, want.Equal(<-deadlines))
+		require.True(w, want.Equal(receive(w, deadlines)))
 		_, ok := rpc.FromContext(w.ctx)
 		require.False(w, ok)
 	})
 }
 
-func TestReservedMetadataIsRefused(t *testing.T) {
+func TestReservedMetadataFailsTheCall(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	_, err := rpc.Call[number](w.ctx, w.client(), w.topic("t", 1), "m", 1, rpc.Header("trunkline-rpc-id", "forged"))

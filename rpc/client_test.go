@@ -19,7 +19,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestCallToNobodyEndsAtItsDeadline(t *testing.T) {
+func TestCallWithoutServerEndsAtItsDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
@@ -42,8 +42,8 @@ func TestCallToNobodyEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
-// A time-out that no clock can hold is none.
-func TestEndlessTimeout(t *testing.T) {
+// A deadline beyond the range of time is sent as no deadline.
+func TestVeryLongTimeoutIsAllowed(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -59,7 +59,7 @@ func TestEndlessTimeout(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestPublishOutcomes(t *testing.T) {
+func TestFailedPublishEndsTheCallWithItsCode(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		bus  bus.Code
@@ -86,7 +86,7 @@ func TestPublishOutcomes(t *testing.T) {
 	}
 }
 
-func TestCallsWaitForABrokerThatIsAway(t *testing.T) {
+func TestCallsWaitForAnUnavailableBroker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
@@ -120,7 +120,7 @@ func TestCallsWaitForABrokerThatIsAway(t *testing.T) {
 	})
 }
 
-func TestCallToATopicThatDoesNotExist(t *testing.T) {
+func TestCallToAMissingTopicIsUnimplemented(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	_, err := rpc.Call[number](w.ctx, w.client(), "nowhere", "m", &number{})
@@ -129,7 +129,7 @@ func TestCallToATopicThatDoesNotExist(t *testing.T) {
 	require.False(t, e.Retryable())
 }
 
-func TestCallThatIsTooLarge(t *testing.T) {
+func TestMessagesThatAreTooLargeFailTheCall(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("big", 1)
 		s := w.server()
@@ -143,7 +143,7 @@ func TestCallThatIsTooLarge(t *testing.T) {
 	})
 }
 
-func TestMaxPending(t *testing.T) {
+func TestMaxPendingBoundsTheCalls(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("slow", 1)
@@ -155,11 +155,11 @@ func TestMaxPending(t *testing.T) {
 	_, err := rpc.Call[number](w.ctx, c, topic, "m", &number{})
 	require.True(t, requireError(t, err, codes.ResourceExhausted, false).Retryable())
 	cancel()
-	requireError(t, <-first, codes.Canceled, false)
+	requireError(t, receive(w, first), codes.Canceled, false)
 	require.Zero(t, c.Stats().Pending)
 }
 
-func TestRetries(t *testing.T) {
+func TestRetryRepeatsFailedCalls(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("flaky", 1)
 		s := w.server()
@@ -192,7 +192,7 @@ func TestRetries(t *testing.T) {
 		requireError(w, err, codes.Unavailable, true)
 		_, err = rpc.Call[number](w.ctx, c, topic, "never", &number{}, rpc.Retry(rpc.RetryPolicy{Max: 2, Codes: []codes.Code{codes.Aborted}}))
 		requireError(w, err, codes.Unavailable, true)
-		// A pause that would outlast the deadline is not begun.
+		// There is no attempt if the pause would end after the deadline.
 		_, err = rpc.Call[number](w.ctx, c, topic, "never", &number{}, rpc.Timeout(time.Minute), rpc.Retry(rpc.RetryPolicy{Max: 2, MinBackoff: time.Hour}))
 		requireError(w, err, codes.Unavailable, true)
 		require.EqualValues(w, 4, c.Stats().Retries)

@@ -25,8 +25,7 @@ func testsOwnBroker(w *world) bool {
 	return !w.bus.Capabilities().Durable || kafkatb.New(w).Embedded()
 }
 
-// Replies that are published while the client is away come when it is back, to the
-// calls that still wait.
+// The server publishes the replies while the client is disconnected.
 func TestPendingCallsSurviveAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -52,7 +51,7 @@ func TestPendingCallsSurviveAnOutage(t *testing.T) {
 				calls[i] = rpc.CallAsync[number](w.ctx, c, topic, "double", &number{i}, rpc.Timeout(10*time.Second))
 			}
 			tr.Disconnect(errors.New("pulled"))
-			time.Sleep(4 * time.Second) // the replies are in the log meanwhile
+			time.Sleep(4 * time.Second) // the log has the replies
 			require.Equal(t, len(calls), len(c.Pending()))
 			tr.Connect()
 			for i, a := range calls {
@@ -67,9 +66,9 @@ func TestPendingCallsSurviveAnOutage(t *testing.T) {
 	})
 }
 
-// The network between a client and its broker goes away while a thousand calls are
-// under way: each ends by its deadline with its own answer or an error that says so.
-func TestNetworkIsCutWhileCallsArePending(t *testing.T) {
+// Each of a thousand calls ends by its deadline, with its own response or with an error that
+// gives the reason.
+func TestCallsEndWhenTheNetworkIsCut(t *testing.T) {
 	t.Parallel()
 	broker := kafkatb.New(t)
 	open := func(net *kafkatest.Dialer) *bus.Bus {
@@ -136,8 +135,7 @@ func TestNetworkIsCutWhileCallsArePending(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A hundred clients on ten transports are opened and called at once: none loses its
-// reply, and they share their transports' connections.
+// A hundred clients on ten transports start at once. No reply is lost.
 func TestClientsShareConnections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, onKafka(t))

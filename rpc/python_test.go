@@ -19,10 +19,10 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// pythonKafka is what docs/wire.md says its client needs.
+// pythonKafka is the package that the client of docs/wire.md needs.
 const pythonKafka = "kafka-python==3.0.12"
 
-// The Python client of docs/wire.md, as it stands there, calls a Go server.
+// The test runs the code blocks of docs/wire.md against a Go server.
 func TestPythonClientOfTheDocumentation(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(kafkatb.Env) == "" {
@@ -99,11 +99,11 @@ print(time.time() < gone)
 	require.Equal(t, "True rpc error 5: nobody — is called that", lines[1])
 	require.True(t, strings.HasPrefix(lines[2], "True rpc error 12: "), lines[2])
 	require.True(t, strings.HasPrefix(lines[3], "rpc error 3: decode the request"), lines[3])
-	require.Equal(t, "True", lines[4], "the reply topic is gone")
+	require.Equal(t, "True", lines[4], "the reply topic is deleted")
 }
 
-// pythonWithKafka returns a Python that has the package: the one TRUNKLINE_PYTHON names,
-// which is not touched, or one in a folder of the test's own, where pip puts it.
+// pythonWithKafka returns a Python that has the package: the one that TRUNKLINE_PYTHON names,
+// or one in a virtual environment of the test, into which pip installs the package.
 func pythonWithKafka(ctx context.Context, t *testing.T) string {
 	if p := os.Getenv("TRUNKLINE_PYTHON"); p != "" {
 		return p

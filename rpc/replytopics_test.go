@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// crash makes a client whose process ends without closing it, and returns its topic.
+// crash makes a client that is never closed properly, and returns its reply topic.
 func (w *world) crash(name string) string {
 	w.Helper()
 	b, err := bus.New(w.open())
@@ -24,11 +24,11 @@ func (w *world) crash(name string) string {
 	require.NoError(w, err)
 	require.NoError(w, c.Ready(w.ctx))
 	require.NoError(w, b.Close())
-	require.Error(w, c.Close(), "its topic can't be deleted any more")
+	require.Error(w, c.Close(), "the bus is closed, so the topic is not deleted")
 	return c.ReplyTopic()
 }
 
-func TestReplyTopicsOfTheDeadAreCleaned(t *testing.T) {
+func TestCleanDeletesReplyTopicsOfCrashedClients(t *testing.T) {
 	t.Parallel()
 	clean := func(w *world) {
 		shared := "trunkline.reply." + w.name("shared")
@@ -66,7 +66,7 @@ func TestReplyTopicsOfTheDeadAreCleaned(t *testing.T) {
 		}
 		require.Subset(w, topics, []string{alive.ReplyTopic(), shared, other})
 		require.NoError(w, alive.Ready(w.ctx))
-		require.Zero(w, alive.Stats().ForeignReplies, "being asked is no reply")
+		require.Zero(w, alive.Stats().ForeignReplies, "the question is not counted as a reply")
 	}
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
@@ -78,9 +78,9 @@ func TestReplyTopicsOfTheDeadAreCleaned(t *testing.T) {
 	})
 }
 
-// A live client that is away for a moment keeps its topic; and when the cleaner itself
-// is cut off it takes nobody for dead.
-func TestReplyTopicsOfTheLivingAreKept(t *testing.T) {
+// A client that is disconnected for a moment keeps its topic. If the cleaner itself is
+// disconnected it deletes nothing.
+func TestCleanKeepsReplyTopicsOfRunningClients(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
@@ -117,7 +117,7 @@ func TestReplyTopicsOfTheLivingAreKept(t *testing.T) {
 	})
 }
 
-func TestReplyTopicsThatCantBeListed(t *testing.T) {
+func TestFindNeedsATransportThatListsTopics(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, onGochannel(t))
 	_, err := replytopics.Find(w.ctx, w.bus, time.Second)

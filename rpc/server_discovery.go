@@ -29,15 +29,7 @@ type ServiceInfo struct {
 	Metadata    map[string]string `json:"metadata,omitempty"`
 	Started     time.Time         `json:"started"`
 	Topics      []string          `json:"topics"`
-	Methods     []MethodInfo      `json:"methods"`
-}
-
-// MethodInfo describes a method; see [Method].
-type MethodInfo struct {
-	Name        string `json:"name"`
-	Description string `json:"description,omitempty"`
-	Request     string `json:"request,omitempty"`
-	Response    string `json:"response,omitempty"`
+	Methods     []Method          `json:"methods"`
 }
 
 // ServiceStats is the answer of a server to discovery.Stats: its counts.
@@ -237,9 +229,9 @@ func (d *discovery) info() *ServiceInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.methods {
-		info.Methods = append(info.Methods, MethodInfo{m.Name, m.Description, m.Request, m.Response})
+		info.Methods = append(info.Methods, Method{Name: m.Name, Description: m.Description, Request: m.Request, Response: m.Response})
 	}
-	slices.SortFunc(info.Methods, func(a, b MethodInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(info.Methods, func(a, b Method) int { return cmp.Compare(a.Name, b.Name) })
 	return info
 }
 

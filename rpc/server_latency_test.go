@@ -9,9 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every duration falls into a bucket that ends at it or after it, and by no more than
-// an eighth; the buckets have no gaps.
-func TestBuckets(t *testing.T) {
+func TestBucketsHaveNoGaps(t *testing.T) {
 	t.Parallel()
 	end := time.Duration(-1)
 	for i := range histogramBuckets {
@@ -24,7 +22,7 @@ func TestBuckets(t *testing.T) {
 	require.Zero(t, bucketOf(-1))
 }
 
-func TestLatencyIsRightToAnEighth(t *testing.T) {
+func TestQuantilesAreAtMostOneEighthTooLarge(t *testing.T) {
 	t.Parallel()
 	var h histogram
 	require.Zero(t, h.latency())
@@ -62,7 +60,7 @@ func FuzzHistogram(f *testing.F) {
 		d := time.Duration(ns)
 		h.add(d)
 		if l := h.latency(); d > 0 && (l.Max != d || l.P50 > d || l.P50 != l.P999) {
-			t.Fatalf("%v is told as %+v", d, l)
+			t.Fatalf("%v is reported as %+v", d, l)
 		}
 	})
 }

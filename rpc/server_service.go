@@ -30,15 +30,17 @@ type Service struct {
 	Methods []Method
 }
 
-// Method is a method of a Service.
+// Method is a method of a [Service]. Make it with [NewMethod] or [NewRawMethod]. A Method
+// from discovery has no handler, and cannot be registered.
 type Method struct {
 	// Name is the name that callers use.
-	Name string
+	Name string `json:"name"`
 	// Description is for people. It may be empty.
-	Description string
+	Description string `json:"description,omitempty"`
 	// Request and Response are the types of the messages: the full name of a Protobuf
 	// message, or the name of a Go type. NewMethod sets them. They are empty if unknown.
-	Request, Response string
+	Request  string `json:"request,omitempty"`
+	Response string `json:"response,omitempty"`
 
 	bind func(*config) Func // nil without a handler
 }

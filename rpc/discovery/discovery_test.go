@@ -96,7 +96,7 @@ func TestDiscovery(t *testing.T) {
 			require.False(t, infos[0].Started.Before(begun.Add(-time.Second)))
 			infos[0].Started = time.Time{}
 			require.Equal(t, rpc.ServiceInfo{Service: "adder", Instance: "adder-1", Version: "1.2", Description: "adds", Metadata: map[string]string{"zone": "a"},
-				Topics: []string{"adder"}, Methods: []rpc.MethodInfo{{Name: "Inc", Request: "discovery_test.number", Response: "discovery_test.number"}}}, infos[0])
+				Topics: []string{"adder"}, Methods: []rpc.Method{{Name: "Inc", Request: "discovery_test.number", Response: "discovery_test.number"}}}, infos[0])
 
 			stats, err := discovery.Stats(ctx, c, discovery.Filter{Service: "failer", Timeout: time.Minute}, rpc.Expect(1))
 			require.NoError(t, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-func TestCallsWithOneIdempotencyKeyAreOne(t *testing.T) {
+func TestCallsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("orders", 4)
 		s := w.server()
@@ -59,7 +59,7 @@ func TestCallsWithOneIdempotencyKeyAreOne(t *testing.T) {
 		got, err := rpc.Call[number](w.ctx, clients[0], topic, "order", &number{}, rpc.IdempotencyKey("two"))
 		require.NoError(w, err)
 		require.Equal(w, 2, got.N)
-		// An error is nobody's lasting answer.
+		// An error is not kept.
 		for _, want := range []string{"3", "4"} {
 			_, err = rpc.Call[number](w.ctx, clients[0], topic, "fail", &number{}, rpc.IdempotencyKey("one"))
 			require.Equal(w, want, requireError(w, err, codes.Aborted, true).Message())
@@ -67,7 +67,7 @@ func TestCallsWithOneIdempotencyKeyAreOne(t *testing.T) {
 	})
 }
 
-func TestPartitionOption(t *testing.T) {
+func TestPartitionSelectsThePartition(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("parted", 4)
 		partitions := make(chan int32, 10)
@@ -86,14 +86,14 @@ func TestPartitionOption(t *testing.T) {
 				return
 			}
 			require.NoError(w, err)
-			require.Equal(w, p, <-partitions)
+			require.Equal(w, p, receive(w, partitions))
 		}
 		err = rpc.Send(w.ctx, c, topic, "m", 1, rpc.Partition(4))
 		require.Contains(w, []codes.Code{codes.InvalidArgument, codes.Unimplemented}, rpc.CodeOf(err), "there is none")
 	})
 }
 
-func TestCallOptionsThatMakeNoSense(t *testing.T) {
+func TestInvalidCallOptionsFailTheCall(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic, c := w.topic("t", 1), w.client()
@@ -108,9 +108,8 @@ func TestCallOptionsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// An attempt whose reply takes too long is followed by the next at once. They are one
-// request to the server, which answers all of them with what it answers the first.
-func TestAttemptTimeout(t *testing.T) {
+// The next attempt follows at once. To the server all attempts are one request.
+func TestAttemptThatTakesTooLongIsFollowedByTheNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
@@ -138,7 +137,7 @@ func TestAttemptTimeout(t *testing.T) {
 		synctest.Wait()
 		require.EqualValues(t, 1, runs.Load())
 
-		// The last attempt has what is left.
+		// The last attempt has the rest of the time.
 		_, err = rpc.Call[number](w.ctx, c, topic, "wait", &number{}, retry(1))
 		require.NoError(t, err)
 		_, err = rpc.Call[number](w.ctx, c, topic, "wait", &number{}, retry(1), rpc.Timeout(2*time.Second))
@@ -146,7 +145,6 @@ func TestAttemptTimeout(t *testing.T) {
 	})
 }
 
-// All attempts of a call have to reach the server that may have the answer.
 func TestAttemptsGoToOnePartition(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
@@ -158,21 +156,20 @@ func TestAttemptsGoToOnePartition(t *testing.T) {
 		partitions <- d.Record.Partition
 		no := reply(f, "")
 		no.Status = status.New(codes.Unavailable, "no")
-		w.publish(f.ReplyTo, no)
-		return err
+		return errors.Join(err, w.tryPublish(f.ReplyTo, no))
 	})
 	require.NoError(t, err)
 	defer sub.Shutdown(w.ctx)
 	require.NoError(t, sub.Ready(w.ctx))
 	_, err = rpc.Call[number](w.ctx, w.client(), topic, "m", 1, rpc.Retry(rpc.RetryPolicy{Max: 9, MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond}))
 	requireError(t, err, codes.Unavailable, true)
-	first := <-partitions
+	first := receive(w, partitions)
 	for range 9 {
-		require.Equal(t, first, <-partitions)
+		require.Equal(t, first, receive(w, partitions))
 	}
 }
 
-func TestSnapshotOfPendingCalls(t *testing.T) {
+func TestPendingDescribesTheCallsThatWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)

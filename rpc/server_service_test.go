@@ -32,7 +32,7 @@ func (c *calculator) service() rpc.Service {
 	}}
 }
 
-func TestRegisterAService(t *testing.T) {
+func TestRegisteredServiceIsServed(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
 		s := w.server()
@@ -54,11 +54,11 @@ func TestRegisterAService(t *testing.T) {
 		require.Equal(w, "y", string(*raw))
 		_, err = rpc.Call[number](w.ctx, c, topic, "unknown", &number{5})
 		requireError(w, err, codes.Unimplemented, true)
-		require.Error(w, s.Register(rpc.Service{Name: "other"}), "it has been started")
+		require.Error(w, s.Register(rpc.Service{Name: "other"}), "the server listens already")
 	})
 }
 
-func TestServicesThatCanNotBeRegistered(t *testing.T) {
+func TestInvalidServicesAreNotRegistered(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -84,8 +84,7 @@ func TestServicesThatCanNotBeRegistered(t *testing.T) {
 	requireError(t, s.Register(rpc.Service{Name: "s2"}), codes.FailedPrecondition, false)
 }
 
-// A body that can't be read is answered InvalidArgument, and goes with its key where
-// dead letters go; it holds nothing up.
+// The caller gets InvalidArgument, and the next request with the same key runs.
 func TestUndecodableBodyIsADeadLetter(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic, dead := w.topic("calc", 1), w.topic("dead", 1)
@@ -106,10 +105,10 @@ func TestUndecodableBodyIsADeadLetter(t *testing.T) {
 		w.start(s, topic)
 		c := w.client()
 		_, err = rpc.Call[number](w.ctx, c, topic, "refuse", &number{1}, rpc.Key("k"))
-		requireError(w, err, codes.InvalidArgument, true) // the handler's, and no dead letter
+		requireError(w, err, codes.InvalidArgument, true) // from the handler: no dead letter
 		_, err = rpc.Call[number](w.ctx, c, topic, "double", "a string", rpc.Key("k"))
 		requireError(w, err, codes.InvalidArgument, true)
-		got := <-letters
+		got := receive(w, letters)
 		require.Equal(w, `"a string"`, got.body)
 		require.Equal(w, "k", got.key)
 		require.Contains(w, got.cause, "decode the request")
@@ -120,7 +119,7 @@ func TestUndecodableBodyIsADeadLetter(t *testing.T) {
 	})
 }
 
-func TestMethodStats(t *testing.T) {
+func TestMethodStatsCountEachMethod(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -153,7 +152,7 @@ func TestMethodStats(t *testing.T) {
 	require.Contains(t, w.log.last(), "secret")
 	require.Contains(t, w.log.last(), "service_test.go", "the stack")
 	r := w.call(w.ctx, c, topic, "block")
-	<-blocked
+	receive(w, blocked)
 	stats := map[string]rpc.MethodStats{}
 	for _, m := range s.MethodStats() {
 		stats[m.Method] = m
@@ -172,10 +171,10 @@ func TestMethodStats(t *testing.T) {
 	require.Equal(t, 1, stats["block"].InFlight)
 	require.Zero(t, stats["block"].Latency)
 	close(block)
-	require.NoError(t, (<-r).err)
+	require.NoError(t, receive(w, r).err)
 }
 
-func TestLoggingAndRecovery(t *testing.T) {
+func TestLoggingAndRecoveryInterceptors(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -206,7 +205,7 @@ func TestLoggingAndRecovery(t *testing.T) {
 	_, err = rpc.Call[number](w.ctx, c, topic, "mine", &number{})
 	requireError(t, err, codes.Unknown, true)
 	require.ErrorContains(t, err, "rescued")
-	require.Zero(t, s.Stats().Panics, "none came through")
+	require.Zero(t, s.Stats().Panics, "no panic reached the server")
 	_, err = rpc.Call[number](w.ctx, c, topic, "double", &number{})
 	require.NoError(t, err)
 	require.Contains(t, log.last(), "code=OK")

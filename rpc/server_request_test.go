@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,7 +21,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-func TestUnreadableRequests(t *testing.T) {
+func TestUndecodableMessagesAreAnsweredOrDeadLetters(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic, dead := w.topic("served", 1), w.topic("dead", 1)
 		letters := make(chan string, 10)
@@ -37,37 +38,37 @@ func TestUnreadableRequests(t *testing.T) {
 		c := w.client()
 
 		require.NoError(w, w.bus.Publish(topic, message.NewMessage("x", []byte("poison"))))
-		require.Equal(w, "poison", <-letters)
+		require.Equal(w, "poison", receive(w, letters))
 
-		// A later version's client is told, since it can be.
+		// A client of a later version gets an answer, because its headers can be read.
 		require.NoError(w, c.Ready(w.ctx))
 		replies := w.capture(c.ReplyTopic())
 		m, err := encode(&frame.Frame{Kind: frame.KindRequest, ID: "1", Caller: "later.1", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Method: "double"})
 		require.NoError(w, err)
 		setHeader(m, frame.HeaderFrame, "9 request")
 		w.publishTo(topic, bus.AnyPartition, m)
-		f := <-replies
+		f := receive(w, replies)
 		require.Equal(w, "1", f.ID)
 		require.Equal(w, codes.Unimplemented, f.Status.Code())
-		require.Empty(w, <-letters)
+		require.Empty(w, receive(w, letters))
 
-		// Frames that are not for a server do no harm.
+		// The server ignores frames that are not requests.
 		w.publish(topic, &frame.Frame{Kind: frame.KindReply, ID: "2", Caller: "x", Attempt: 1})
 		w.publish(topic, &frame.Frame{Kind: frame.KindCancel, ID: "3", Caller: "x", Attempt: 1})
 		w.publish(topic, &frame.Frame{Kind: frame.KindMessage, ID: "4", Caller: "x", Method: "double", ReplyTo: c.ReplyTopic(), ReplyPartition: -1})
-		require.Equal(w, codes.Unimplemented, (<-replies).Status.Code())
+		require.Equal(w, codes.Unimplemented, receive(w, replies).Status.Code())
 		_, err = rpc.Call[number](w.ctx, c, topic, "double", "a string")
 		requireError(w, err, codes.InvalidArgument, true)
 		n, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
 		require.NoError(w, err)
 		require.Equal(w, 2, n.N)
 		require.EqualValues(w, 2, s.Stats().Undecodable)
-		// One of the frames gets no answer, and may still be on its way.
+		// One of the frames has no answer, and may not have been read yet.
 		w.eventually("the others are passed over", func() bool { return s.Stats().Ignored == 2 })
 	})
 }
 
-func TestServerAnswersOnlyToReplyTopics(t *testing.T) {
+func TestServerSendsRepliesToAllowedTopicsOnly(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic, victim := w.topic("served", 1), w.topic("orders", 1)
@@ -78,7 +79,7 @@ func TestServerAnswersOnlyToReplyTopics(t *testing.T) {
 	w.eventually("refused", func() bool { return s.Stats().RepliesRefused == 1 })
 	require.Zero(t, s.Stats().Handled)
 
-	// A topic that is gone is not made again, and holds nothing up.
+	// A deleted reply topic is not created again, and does not delay other requests.
 	gone := "trunkline.reply.gone"
 	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "2", Caller: "x", Method: "double", ReplyTo: gone, ReplyPartition: -1, Body: []byte(`{}`)})
 	w.eventually("dropped", func() bool { return s.Stats().RepliesDropped == 1 })
@@ -86,7 +87,7 @@ func TestServerAnswersOnlyToReplyTopics(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, topics, gone)
 
-	// Nor is an answer that nobody wants.
+	// A one-way request has no reply.
 	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "3", Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`)})
 	w.eventually("handled", func() bool { return s.Stats().Handled == 2 && s.Stats().InFlight == 0 })
 }
@@ -117,7 +118,7 @@ func TestHandlerContextEndsAtTheDeadline(t *testing.T) {
 		s := w.server()
 		ended := make(chan error, 1)
 		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {
-			require.NoError(t, ctx.Err())
+			assert.NoError(t, ctx.Err())
 			child, cancel := context.WithCancel(ctx)
 			defer cancel()
 			<-child.Done()
@@ -133,7 +134,7 @@ func TestHandlerContextEndsAtTheDeadline(t *testing.T) {
 	})
 }
 
-func TestOrderByKey(t *testing.T) {
+func TestRequestsOfAKeyRunInOrder(t *testing.T) {
 	everywhere(t, func(w *world) {
 		const keys, each = 64, 20
 		topic := w.topic("devices", 4)
@@ -153,8 +154,7 @@ func TestOrderByKey(t *testing.T) {
 		w.start(s, topic)
 		c := w.client()
 		require.NoError(w, c.Ready(w.ctx))
-		// All requests of a key are under way at once, published in order by one
-		// goroutine that does not wait for answers.
+		// One goroutine publishes all requests in order, and does not wait for replies.
 		replyTo := c.ReplyTopic()
 		for i := range each {
 			for k := range keys {
@@ -170,8 +170,8 @@ func TestOrderByKey(t *testing.T) {
 	})
 }
 
-// Two keys of one partition run side by side: each handler waits for the other.
-func TestKeysRunSideBySide(t *testing.T) {
+// Each handler waits for the other.
+func TestDifferentKeysOfAPartitionRunConcurrently(t *testing.T) {
 	everywhere(t, func(w *world) {
 		if caps := w.bus.Capabilities(); !caps.Ordered || !caps.Keys {
 			w.Skipf("%s does not order by key", caps.Name)
@@ -188,12 +188,12 @@ func TestKeysRunSideBySide(t *testing.T) {
 		w.start(s, topic)
 		c := w.client()
 		a, b := w.call(w.ctx, c, topic, "meet", rpc.Key("a")), w.call(w.ctx, c, topic, "meet", rpc.Key("b"))
-		require.NoError(w, (<-a).err)
-		require.NoError(w, (<-b).err)
+		require.NoError(w, receive(w, a).err)
+		require.NoError(w, receive(w, b).err)
 	})
 }
 
-func TestReplyThatIsNotPublishedIsPublishedAgainWithoutRunningTwice(t *testing.T) {
+func TestFailedReplyIsPublishedAgainWithoutRunningTwice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var failures atomic.Int64
@@ -219,7 +219,7 @@ func TestReplyThatIsNotPublishedIsPublishedAgainWithoutRunningTwice(t *testing.T
 	})
 }
 
-func TestRepeatedRequestIsAnsweredWithItsFirstAnswer(t *testing.T) {
+func TestRepeatedRequestGetsItsFirstReply(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
 		s := w.server(rpc.WithReplayCache(2, 1<<20))
@@ -240,33 +240,33 @@ func TestRepeatedRequestIsAnsweredWithItsFirstAnswer(t *testing.T) {
 		send := func(id, method string, attempt int) {
 			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: id, Caller: "x.1", Method: method, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Attempt: attempt, Body: []byte(`{}`)})
 		}
-		// In flight: joined, where the transport lets two run at once.
+		// While the first runs, the second waits for its reply.
 		send("a", "count", 1)
 		send("a", "count", 2)
 		w.eventually("the first runs", func() bool { return s.Stats().InFlight > 0 })
 		close(release)
-		require.Equal(w, `{"N":1}`, string((<-replies).Body))
-		require.Equal(w, `{"N":1}`, string((<-replies).Body))
-		// Done: replayed, success to any attempt.
+		require.Equal(w, `{"N":1}`, string(receive(w, replies).Body))
+		require.Equal(w, `{"N":1}`, string(receive(w, replies).Body))
+		// A response is replayed to any attempt.
 		send("a", "count", 3)
-		require.Equal(w, `{"N":1}`, string((<-replies).Body))
+		require.Equal(w, `{"N":1}`, string(receive(w, replies).Body))
 		require.EqualValues(w, 1, runs.Load())
 		require.EqualValues(w, 2, s.Stats().Replayed)
-		// An error is replayed to its own attempt, and a later one runs anew.
+		// An error is replayed to its own attempt. A later attempt runs again.
 		send("b", "fail", 1)
-		require.Equal(w, "2", (<-replies).Status.Message())
+		require.Equal(w, "2", receive(w, replies).Status.Message())
 		send("b", "fail", 1)
-		require.Equal(w, "2", (<-replies).Status.Message())
+		require.Equal(w, "2", receive(w, replies).Status.Message())
 		send("b", "fail", 2)
-		require.Equal(w, "3", (<-replies).Status.Message())
-		// Bounded: the least recently used is forgotten.
+		require.Equal(w, "3", receive(w, replies).Status.Message())
+		// The least recently used reply is dropped.
 		send("c", "count", 1)
-		require.Equal(w, `{"N":4}`, string((<-replies).Body))
+		require.Equal(w, `{"N":4}`, string(receive(w, replies).Body))
 		send("a", "count", 1)
-		require.Equal(w, `{"N":5}`, string((<-replies).Body))
-		// Another caller's request of the same id is another request.
+		require.Equal(w, `{"N":5}`, string(receive(w, replies).Body))
+		// A request of another caller with the same id is another request.
 		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "a", Caller: "x.2", Method: "count", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
-		require.Equal(w, `{"N":6}`, string((<-replies).Body))
+		require.Equal(w, `{"N":6}`, string(receive(w, replies).Body))
 	})
 }
 
@@ -291,11 +291,11 @@ func TestReplayCacheIsBoundedInBytes(t *testing.T) {
 		runs int64
 	}{
 		{"small", 1000, 1}, {"small", 1000, 1}, {"other", 1000, 2}, {"small", 1000, 2}, {"other", 1000, 2},
-		{"third", 1000, 3}, {"small", 1000, 4}, // the third made it go
-		{"huge", 5000, 5}, {"huge", 5000, 6}, {"small", 1000, 6}, // never kept, and nobody else's loss
+		{"third", 1000, 3}, {"small", 1000, 4}, // the third replaced it
+		{"huge", 5000, 5}, {"huge", 5000, 6}, {"small", 1000, 6}, // too large to keep, and replaces nothing
 	} {
 		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: step.id, Caller: "x", Method: "grow", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: fmt.Appendf(nil, `{"N":%d}`, step.size)})
-		require.Len(t, (<-replies).Body, step.size)
+		require.Len(t, receive(w, replies).Body, step.size)
 		require.Equal(t, step.runs, runs.Load(), step.id)
 	}
 }

@@ -20,21 +20,21 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-var flatCalls = flag.Int("rpc.calls", 20_000, "how many calls TestManyCallsHoldNoMore makes on each transport")
+var flatCalls = flag.Int("rpc.calls", 20_000, "number of calls of TestMemoryDoesNotGrowWithCalls on each transport")
 
 const (
 	flatCallers    = 32
 	flatPartitions = 2
-	// flatWindow bounds the goroutines that wait for the next request, for each partition:
-	// those that were ever needed at once stay.
+	// flatWindow bounds the worker goroutines of each partition. Workers that were once
+	// needed stay.
 	flatWindow = 32
-	// flatHeap is what the heap may grow by between a tenth of the calls and all of
-	// them: little for each call even of the fewest, and room for the collector's moods.
+	// flatHeap is the allowed growth of the heap between a tenth of the calls and all of
+	// them. It is small for each call, and leaves room for variations of the collector.
 	flatHeap = 1 << 20
 )
 
-// caller makes calls one after the other. Of a hundred, one fails and one is cancelled
-// while its handler runs.
+// caller makes calls one after another. Of a hundred, one fails and one is canceled while its
+// handler runs.
 type caller struct {
 	cancel atomic.Pointer[context.CancelFunc] // of the call that is to be cancelled
 }
@@ -64,7 +64,7 @@ func (a *caller) call(w *world, c *rpc.Client, topic, hung string, n, self int) 
 	return err
 }
 
-// level is what a program holds on to.
+// level is what a program uses at one time.
 type level struct {
 	goroutines int
 	heap       uint64
@@ -82,9 +82,9 @@ func measure() level {
 	return level{runtime.NumGoroutine(), m.HeapAlloc}
 }
 
-// After many calls a client and a server hold on to no more than after a tenth of them,
-// and have no more goroutines than may work at once. Not parallel: it measures the whole process.
-func TestManyCallsHoldNoMore(t *testing.T) {
+// It compares the heap after all calls with that after a tenth of them, and counts goroutines.
+// It is not parallel, because it measures the whole process.
+func TestMemoryDoesNotGrowWithCalls(t *testing.T) {
 	for _, tr := range []struct {
 		name string
 		open func(t *testing.T) func() driver.Transport
@@ -97,7 +97,7 @@ func TestManyCallsHoldNoMore(t *testing.T) {
 		{"gochannel", onGochannel},
 	} {
 		t.Run(tr.name, func(t *testing.T) {
-			require.GreaterOrEqual(t, *flatCalls, 10_000, "-rpc.calls: a tenth has to fill what is bounded")
+			require.GreaterOrEqual(t, *flatCalls, 10_000, "-rpc.calls: a tenth must fill everything that is bounded")
 			w := newWorld(t, tr.open(t))
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(*flatCalls)*time.Millisecond)
 			t.Cleanup(cancel)
@@ -109,8 +109,8 @@ func TestManyCallsHoldNoMore(t *testing.T) {
 
 func holdNoMore(w *world) {
 	callers := make([]caller, flatCallers)
-	// A handler that hangs keeps its partition from being trimmed until its cancel notice
-	// is in there. On a log as small as this one others would have filled it up by then.
+	// A handler that hangs prevents its partition from being trimmed until its cancel message
+	// arrives. On one topic the other requests would fill this small log before that.
 	topic, hung := w.topic("calc", flatPartitions), w.topic("hung", flatPartitions)
 	s := w.server(bus.Unordered(), bus.Concurrency(flatWindow/2), bus.Window(flatWindow), rpc.WithReplayCache(256, 1<<20))
 	handle(w, s, "double", double)
@@ -155,6 +155,6 @@ func holdNoMore(w *world) {
 	w.Logf("server: %d handled, %d failed, %d cancelled; client: %d calls, %d cancelled",
 		s.Stats().Handled, s.Stats().Failed, s.Stats().Canceled, c.Stats().Calls, c.Stats().Cancels)
 	require.EqualValues(w, *flatCalls, c.Stats().Calls)
-	require.LessOrEqual(w, all.goroutines, before.goroutines+2*flatPartitions*flatWindow, "a call leaves no goroutine")
-	require.LessOrEqual(w, all.heap, tenth.heap+flatHeap, "a call leaves nothing on the heap")
+	require.LessOrEqual(w, all.goroutines, before.goroutines+2*flatPartitions*flatWindow, "calls leave no goroutines")
+	require.LessOrEqual(w, all.heap, tenth.heap+flatHeap, "calls leave nothing on the heap")
 }

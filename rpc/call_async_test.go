@@ -34,12 +34,12 @@ func TestAsyncCallsOfAKeyAreSentInOrder(t *testing.T) {
 			got, err := a.Reply(w.ctx)
 			require.NoError(w, err)
 			require.Equal(w, 2*i, got.N)
-			<-a.Done()
+			receive(w, a.Done())
 			again, err := a.Reply(w.ctx)
 			require.NoError(w, err)
 			require.Same(w, got, again)
 			a.Cancel() // too late to matter
-			n := <-ran
+			n := receive(w, ran)
 			if w.bus.Capabilities().Ordered {
 				require.Equal(w, i, n)
 			}
@@ -47,7 +47,7 @@ func TestAsyncCallsOfAKeyAreSentInOrder(t *testing.T) {
 	})
 }
 
-func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
+func TestSentReturnsWhenTheLogHasTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var held atomic.Pointer[driver.Outgoing]
@@ -92,13 +92,13 @@ func TestAsyncCallTellsWhenItIsSent(t *testing.T) {
 		_, err = a.Reply(w.ctx)
 		requireError(t, err, codes.Unavailable, false)
 
-		// Nobody knows, and no reply comes.
+		// The outcome is unknown, and no reply arrives.
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", &number{}, rpc.Timeout(20*time.Second))
 		held.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeOutcomeUnknown}))
 		requireError(t, a.Sent(short()), codes.DeadlineExceeded, false)
 		select {
 		case <-a.Done():
-			t.Fatal("it waits for a reply that may come")
+			t.Fatal("the call does not wait for a reply that may arrive")
 		default:
 		}
 		begun := time.Now()
@@ -114,7 +114,7 @@ func frameOf(t testing.TB, o *driver.Outgoing) frame.Frame {
 	return f
 }
 
-func TestAsyncCallsThatCantBeMade(t *testing.T) {
+func TestAsyncCallReturnsWhyItCannotBeMade(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	c := w.client()
@@ -127,7 +127,7 @@ func TestAsyncCallsThatCantBeMade(t *testing.T) {
 		requireError(t, err, codes.InvalidArgument, false)
 		requireError(t, a.Sent(w.ctx), codes.InvalidArgument, false)
 		a.Cancel()
-		<-a.Done()
+		receive(w, a.Done())
 		require.ErrorContains(t, err, "m on calc", name)
 	}
 	require.NoError(t, c.Close())
@@ -149,7 +149,7 @@ func TestCloseEndsAsyncCalls(t *testing.T) {
 			select {
 			case <-a.Done():
 			default:
-				w.Fatal("it is under way")
+				w.Fatal("a call has not ended")
 			}
 			_, err := a.Reply(w.ctx)
 			requireError(w, err, codes.Unavailable, false)
@@ -157,7 +157,7 @@ func TestCloseEndsAsyncCalls(t *testing.T) {
 	})
 }
 
-func TestOneWay(t *testing.T) {
+func TestSendReturnsWhenTheLogHasTheRequest(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("log", 2)
 		s := w.server()
@@ -165,18 +165,18 @@ func TestOneWay(t *testing.T) {
 		handle(w, s, "note", func(ctx context.Context, n *number) (*number, error) {
 			info, _ := rpc.FromContext(ctx)
 			got <- fmt.Sprint(n.N, info.Key, info.Metadata["h"])
-			return nil, fmt.Errorf("nobody hears this")
+			return nil, fmt.Errorf("the caller never sees this")
 		})
 		w.start(s, topic)
 		c := w.client()
 		require.NoError(w, rpc.Send(w.ctx, c, topic, "note", &number{3}, rpc.Key("k"), rpc.Header("h", "v")))
-		require.Equal(w, "3kv", <-got)
-		w.eventually("it is done", func() bool { return s.Stats().Handled == 1 && s.Stats().InFlight == 0 })
+		require.Equal(w, "3kv", receive(w, got))
+		w.eventually("the handler has ended", func() bool { return s.Stats().Handled == 1 && s.Stats().InFlight == 0 })
 		require.Equal(w, rpc.ClientStats{Calls: 1}, c.Stats())
 	})
 }
 
-func TestOneWayOutcomes(t *testing.T) {
+func TestSendReturnsTheOutcome(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		bus  bus.Code
@@ -213,8 +213,7 @@ func TestOneWayOutcomes(t *testing.T) {
 	}
 }
 
-// A one-way call whose outcome does not come ends with its time, and with its client.
-func TestOneWayWaitsForItsOutcome(t *testing.T) {
+func TestSendWithoutOutcomeEndsAtItsTimeoutAndWithItsClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var held []*driver.Outgoing

@@ -18,15 +18,13 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// A server that stops finishes what it began, and tells the callers of what it fetched
-// and will not begin that it did not run: those that wait for a slot, and those behind
-// their key.
+// The server finishes the requests that run. The others wait for a slot or behind their key.
 func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
 		opts := []rpc.ServerOption{bus.Concurrency(2), bus.Window(20)}
 		if !w.bus.Capabilities().Redelivery {
-			opts = append(opts, rpc.WithLeaveOnShutdown()) // there is nobody to leave it to
+			opts = append(opts, rpc.WithLeaveOnShutdown()) // has no effect without redelivery
 		}
 		s := w.server(opts...)
 		begun, release := make(chan struct{}, 20), make(chan struct{})
@@ -39,16 +37,16 @@ func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 		})
 		w.start(s, topic)
 		c := w.client()
-		var calls []*rpc.AsyncCall[number] // which are sent in the order they are made in
+		var calls []*rpc.AsyncCall[number] // they are sent in this order
 		for _, key := range []string{"a", "b"} {
 			calls = append(calls, rpc.CallAsync[number](w.ctx, c, topic, "slow", &number{}, rpc.Key(key)))
-			<-begun
+			receive(w, begun)
 		}
-		for _, key := range []string{"a", "a", "b", "c", "d", "e"} { // two lanes, and three that wait for a slot
+		for _, key := range []string{"a", "a", "b", "c", "d", "e"} { // three wait behind their key, and three for a slot
 			calls = append(calls, rpc.CallAsync[number](w.ctx, c, topic, "slow", &number{}, rpc.Key(key)))
 		}
-		// What was not fetched yet is for others, and not told of.
-		here := uint64(5) // the last one, of a key of its own, is: so are those before it, in their lanes
+		// Requests that wait behind their key have not reached the server's handler.
+		here := uint64(5)
 		if !w.bus.Capabilities().Ordered {
 			here = 8
 		}
@@ -57,13 +55,13 @@ func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 		go func() { down <- s.Shutdown(w.ctx) }()
 		select {
 		case <-down:
-			w.Fatal("it did not wait for its handlers")
+			w.Fatal("Shutdown did not wait for the handlers")
 		case <-calls[7].Done(): // while the first ones still run
 			_, err := calls[7].Reply(w.ctx)
 			requireError(w, err, codes.Unavailable, true)
 		}
 		close(release)
-		require.NoError(w, <-down)
+		require.NoError(w, receive(w, down))
 		for i, call := range calls[:7] {
 			_, err := call.Reply(w.ctx)
 			if i < 2 {
@@ -78,8 +76,7 @@ func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 	})
 }
 
-// With LeaveOnStop another server of the group gets them.
-func TestLeaveOnStop(t *testing.T) {
+func TestLeaveOnShutdownLeavesRequestsToAnotherServer(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -100,20 +97,19 @@ func TestLeaveOnStop(t *testing.T) {
 	for range 4 {
 		results = append(results, w.call(w.ctx, c, topic, "slow"))
 	}
-	<-begun
+	receive(w, begun)
 	w.eventually("all were sent", func() bool { return c.Stats().Pending == 4 })
 	_, _, others := serve()
 	close(others)
 	close(release)
 	require.NoError(t, first.Shutdown(w.ctx))
 	for _, r := range results {
-		require.NoError(t, (<-r).err)
+		require.NoError(t, receive(w, r).err)
 	}
 	require.Zero(t, first.Stats().Refused)
 }
 
-// A handler that does not end within Shutdown's time is cut off; its caller is told.
-func TestShutdownCutsOff(t *testing.T) {
+func TestShutdownAnswersInterruptedRequestsUnavailable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
@@ -135,9 +131,7 @@ func TestShutdownCutsOff(t *testing.T) {
 	})
 }
 
-// A server stopped under load: every call ends with its answer or a truthful error,
-// and with another server of the group and a retry none fails.
-func TestServerStoppedUnderLoad(t *testing.T) {
+func TestRetriesHideAShutdownUnderLoad(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 4)
 		start := func() *rpc.Server {
@@ -183,9 +177,8 @@ func TestServerStoppedUnderLoad(t *testing.T) {
 	})
 }
 
-// At most once: a request is committed before it runs, and no other server runs it
-// when this one dies; at least once, another does.
-func TestAtMostOnce(t *testing.T) {
+// With at-least-once delivery another server runs the request.
+func TestAtMostOnceRequestOfACrashedServerIsNotRunAgain(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		opts []rpc.ServerOption
@@ -226,7 +219,7 @@ func TestAtMostOnce(t *testing.T) {
 				} else {
 					require.NoError(t, got.err)
 				}
-				// The next one is answered, so there was nothing before it any more.
+				// The next request is answered, so the first is not delivered again before it.
 				_, err = rpc.Call[number](w.ctx, c, topic, "run", &number{})
 				require.NoError(t, err)
 				close(hang)
@@ -238,7 +231,7 @@ func TestAtMostOnce(t *testing.T) {
 	}
 }
 
-func TestAtMostOnceEverywhere(t *testing.T) {
+func TestAtMostOnceServesCalls(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 2)
 		s := w.server(bus.AtMostOnce())
@@ -260,4 +253,86 @@ func TestAtMostOnceEverywhere(t *testing.T) {
 		require.NoError(w, errors.Join(errs...))
 		require.EqualValues(w, 100, s.Stats().Handled)
 	})
+}
+
+func TestShutdownWaitsForHandlersAndTheirReplies(t *testing.T) {
+	everywhere(t, func(w *world) {
+		topic := w.topic("slow", 1)
+		s := w.server()
+		started, finish := make(chan struct{}), make(chan struct{})
+		handle(w, s, "wait", func(context.Context, *number) (*number, error) {
+			close(started)
+			<-finish
+			return &number{1}, nil
+		})
+		w.start(s, topic)
+		r := w.call(w.ctx, w.client(), topic, "wait")
+		receive(w, started)
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(w.ctx) }()
+		w.eventually("the server is shutting down", func() bool { err := s.Listen(""); return rpc.CodeOf(err) == codes.Unavailable })
+		close(finish)
+		require.NoError(w, receive(w, down))
+		require.NoError(w, receive(w, r).err)
+	})
+}
+
+func TestShutdownThatRunsOutOfTimeLeavesRequestsUnacknowledged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t)
+		topic := w.topic("slow", 1)
+		s, err := rpc.NewServer(w.bus, rpc.WithLeaveOnShutdown())
+		require.NoError(t, err)
+		causes := make(chan error, 1)
+		handle(w, s, "wait", func(ctx context.Context, _ *number) (*number, error) {
+			<-ctx.Done()
+			causes <- ctx.Err()
+			return nil, ctx.Err()
+		})
+		w.start(s, topic)
+		c := w.client()
+		r := w.call(w.ctx, c, topic, "wait")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(w.ctx, time.Second)
+		defer cancel()
+		requireError(t, s.Shutdown(ctx), codes.DeadlineExceeded, false)
+		require.ErrorIs(t, <-causes, context.Canceled)
+		synctest.Wait()
+		require.Equal(t, 1, c.Stats().Pending, "the caller still waits")
+
+		// The request is delivered to the next server.
+		next := w.server()
+		handle(w, next, "wait", func(context.Context, *number) (*number, error) { return &number{1}, nil })
+		w.start(next, topic)
+		require.NoError(t, (<-r).err)
+	})
+}
+
+// The error of the interrupted handler is not sent.
+func TestRequestOfARevokedPartitionRunsAgain(t *testing.T) {
+	t.Parallel()
+	log, err := memory.NewLog()
+	require.NoError(t, err)
+	w := newWorld(t, onMemoryLog(t, log))
+	topic := w.topic("moving", 1)
+	s := w.server()
+	var runs atomic.Int64
+	first := make(chan struct{})
+	handle(w, s, "run", func(ctx context.Context, _ *number) (*number, error) {
+		if runs.Add(1) == 1 {
+			close(first)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return &number{2}, nil
+	})
+	w.start(s, topic)
+	r := w.call(w.ctx, w.client(), topic, "run")
+	receive(w, first)
+	require.NoError(t, log.ExpireMembers("trunkline.rpc."+topic, topic))
+	got := receive(w, r)
+	require.NoError(t, got.err)
+	require.Equal(t, 2, got.n.N)
+	require.EqualValues(t, 2, runs.Load())
 }

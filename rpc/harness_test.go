@@ -25,14 +25,13 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// patience bounds every test, and each of its waits; on a machine that is not busy none
-// comes near it.
-const patience = 3 * time.Minute
+// testTimeout bounds every test and each wait in it.
+const testTimeout = 3 * time.Minute
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// transports are what the behaviour tests run on: each makes transports that talk
-// to each other. One more is one line.
+// transports are the transports of the behavior tests. Each open returns a function that
+// makes transports with the same log.
 var transports = []struct {
 	name string
 	open func(t *testing.T) func() driver.Transport
@@ -60,7 +59,7 @@ func onMemoryLog(t *testing.T, log *memory.Log) func() driver.Transport {
 func onGochannel(t *testing.T) func() driver.Transport {
 	tr, err := gochannel.New()
 	require.NoError(t, err)
-	return func() driver.Transport { return tr } // one transport is one set of channels
+	return func() driver.Transport { return tr } // a set of channels belongs to one transport
 }
 
 func onForeign(t *testing.T) func() driver.Transport {
@@ -76,7 +75,7 @@ func onForeign(t *testing.T) func() driver.Transport {
 // onKafka is an embedded broker, or the real cluster that TRUNKLINE_KAFKA names.
 func onKafka(t *testing.T) func() driver.Transport { return onKafkaThrough(t, nil) }
 
-// onKafkaThrough makes transports whose network net can take away; nil is any.
+// onKafkaThrough uses the network of the dialer; nil means the default.
 func onKafkaThrough(t *testing.T, net *kafkatest.Dialer) func() driver.Transport {
 	broker := kafkatb.New(t)
 	var opts []kafka.Option
@@ -90,7 +89,7 @@ func onKafkaThrough(t *testing.T, net *kafkatest.Dialer) func() driver.Transport
 	}
 }
 
-// world is one broker and what a test made on it; all of it is closed at the end.
+// world is a broker and what a test has made on it. The end of the test closes everything.
 type world struct {
 	*testing.T
 	ctx  context.Context
@@ -99,7 +98,7 @@ type world struct {
 	log  *logRecorder
 }
 
-// everywhere runs the test on each transport.
+// everywhere runs a test on each transport.
 func everywhere(t *testing.T, test func(w *world)) {
 	t.Parallel()
 	for _, tr := range transports {
@@ -110,11 +109,11 @@ func everywhere(t *testing.T, test func(w *world)) {
 	}
 }
 
-// inMemory is a world on the memory transport.
+// inMemory returns a world on the memory transport.
 func inMemory(t *testing.T) *world { return newWorld(t, onMemory(t)) }
 
 func newWorld(t *testing.T, open func() driver.Transport) *world {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	w := &world{T: t, ctx: ctx, open: open, log: &logRecorder{}}
 	w.bus = w.newBus()
@@ -129,17 +128,17 @@ func (w *world) newBus(opts ...bus.Option) *bus.Bus {
 	return b
 }
 
-// busOn is newBus on a transport that the test has.
+// busOn returns a bus on a transport of the test.
 func (w *world) busOn(tr driver.Transport) *bus.Bus {
 	w.Helper()
 	b, err := bus.New(tr)
 	require.NoError(w, err)
-	w.Cleanup(func() { _ = b.Close() }) // it may be dead
+	w.Cleanup(func() { _ = b.Close() }) // its transport may have crashed
 	return b
 }
 
-// topic makes a topic and returns its name, which is the test's own on a broker that
-// may be others', too.
+// topic creates a topic and returns its name. On a broker that other tests may use the name
+// has a random part.
 func (w *world) topic(name string, partitions int32) string {
 	w.Helper()
 	name = w.name(name)
@@ -149,7 +148,7 @@ func (w *world) topic(name string, partitions int32) string {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
 			if err := b.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.CodeNotFound {
-				w.Log(err) // the broker may have been taken away
+				w.Log(err) // the broker may be gone
 			}
 		})
 	}
@@ -185,26 +184,39 @@ func (w *world) client(opts ...rpc.ClientOption) *rpc.Client {
 	return c
 }
 
-// handle registers a handler, which has to work.
+// handle registers a handler.
 func handle[Req, Resp any](w *world, s *rpc.Server, method string, h func(context.Context, *Req) (*Resp, error)) {
 	w.Helper()
 	require.NoError(w, rpc.Handle(s, method, h))
 }
 
-// deadline is the test's.
+// deadline returns the deadline of the test.
 func (w *world) deadline() time.Time { d, _ := w.ctx.Deadline(); return d }
 
-// eventually waits for what other goroutines are about to make true.
+// eventually waits until ok returns true.
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	require.Eventually(w, ok, patience, time.Millisecond, what)
+	require.Eventually(w, ok, testTimeout, time.Millisecond, what)
+}
+
+// receive returns the next value of ch. It fails the test instead of waiting without limit.
+// Call it on the test's goroutine only.
+func receive[T any](w *world, ch <-chan T) T {
+	w.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-w.ctx.Done():
+		w.Fatal("nothing was received in time")
+		panic("unreachable")
+	}
 }
 
 type number struct{ N int }
 
 func double(_ context.Context, n *number) (*number, error) { return &number{2 * n.N}, nil }
 
-// logRecorder keeps what is logged.
+// logRecorder keeps the last log record.
 type logRecorder struct {
 	text atomic.Pointer[string]
 }

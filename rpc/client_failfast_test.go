@@ -14,8 +14,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// Where the transport knows who listens, a call to nobody fails at once.
-func TestCallToNobodyFailsAtOnce(t *testing.T) {
+func TestCallWithoutServerFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, tr := range transports[:2] { // memory and Go channels
 		t.Run(tr.name, func(t *testing.T) {
@@ -41,9 +40,9 @@ func TestCallToNobodyFailsAtOnce(t *testing.T) {
 	}
 }
 
-// Elsewhere presence tells: within the time that was asked for at first, and then at
-// once, when a server leaves, and when one dies.
-func TestFailFastByPresence(t *testing.T) {
+// The first call waits for announcements. Later ones fail at once, also after a server has
+// left, and after one has crashed.
+func TestFailFastUsesAnnouncements(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
@@ -62,7 +61,7 @@ func TestFailFastByPresence(t *testing.T) {
 		require.Equal(t, 8*time.Second, took)
 		took, err = call()
 		require.ErrorIs(t, err, rpc.ErrNoServer)
-		require.Zero(t, took, "it is known by now")
+		require.Zero(t, took, "the watcher has read announcements for long enough")
 
 		s, err := rpc.NewServer(w.bus, rpc.WithDiscovery())
 		require.NoError(t, err)
@@ -75,7 +74,7 @@ func TestFailFastByPresence(t *testing.T) {
 		synctest.Wait()
 		took, err = call()
 		require.ErrorIs(t, err, rpc.ErrNoServer)
-		require.Zero(t, took, "it said that it leaves")
+		require.Zero(t, took, "the server has withdrawn its announcement")
 
 		tr, err := memory.New(memory.WithLog(log))
 		require.NoError(t, err)
@@ -91,12 +90,11 @@ func TestFailFastByPresence(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		took, err = call()
 		require.ErrorIs(t, err, rpc.ErrNoServer)
-		require.Zero(t, took, "nothing was heard of it for its time to live")
+		require.Zero(t, took, "the announcement has expired")
 		_ = dying.Shutdown(w.ctx) // its transport is dead
 	})
 }
 
-// A server that comes while a call waits for one is called.
 func TestFailFastWaitsForAServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,8 +114,7 @@ func TestFailFastWaitsForAServer(t *testing.T) {
 	})
 }
 
-// What can't be known fails no call faster: here nothing can be heard.
-func TestFailFastKnowsWhatItDoesNotKnow(t *testing.T) {
+func TestFailFastDoesNotFailCallsWhileAnnouncementsCannotBeRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,7 +20,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-// instances starts servers that all get every request.
+// instances starts servers that all read every request.
 func (w *world) instances(topic string, n int, h func(ctx context.Context, i int) (*number, error)) []*rpc.Server {
 	w.Helper()
 	servers := make([]*rpc.Server, n)
@@ -33,7 +34,7 @@ func (w *world) instances(topic string, n int, h func(ctx context.Context, i int
 
 func itself(_ context.Context, i int) (*number, error) { return &number{i}, nil }
 
-func TestGatherHearsEveryInstance(t *testing.T) {
+func TestGatherCollectsTheAnswersOfAllInstances(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("fleet", 3)
 		w.instances(topic, 5, itself)
@@ -54,7 +55,7 @@ func TestGatherHearsEveryInstance(t *testing.T) {
 	})
 }
 
-func TestGatherKeepsErrorsAsAnswers(t *testing.T) {
+func TestGatherReturnsErrorsAsAnswers(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("fleet", 1)
 		w.instances(topic, 3, func(_ context.Context, i int) (*number, error) {
@@ -69,7 +70,7 @@ func TestGatherKeepsErrorsAsAnswers(t *testing.T) {
 		}
 		answers, err := rpc.Gather[number](w.ctx, w.client(), topic, "ask", &number{}, rpc.Until(found))
 		require.NoError(w, err)
-		require.True(w, found(answers), "the last one was enough")
+		require.True(w, found(answers), "the last answer met the condition")
 		answers, err = rpc.Gather[number](w.ctx, w.client(), topic, "ask", &number{}, rpc.Expect(3))
 		require.NoError(w, err)
 		i := slices.IndexFunc(answers, func(a rpc.Answer[number]) bool { return a.Err != nil })
@@ -78,7 +79,7 @@ func TestGatherKeepsErrorsAsAnswers(t *testing.T) {
 	})
 }
 
-func TestGatherEndsWithItsTime(t *testing.T) {
+func TestGatherEndsAtItsTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory(t)
@@ -100,13 +101,13 @@ func TestGatherEndsWithItsTime(t *testing.T) {
 		}
 		begun := time.Now()
 		answers, err := gather(w.ctx)
-		require.NoError(t, err, "nothing was expected but what comes")
+		require.NoError(t, err, "there is no condition")
 		require.Len(t, answers, 2)
 		require.Equal(t, 5*time.Second, time.Since(begun))
 
 		answers, err = gather(context.Background(), rpc.Expect(3))
 		requireError(t, err, codes.DeadlineExceeded, false)
-		require.Len(t, answers, 2, "what came is kept")
+		require.Len(t, answers, 2, "the answers so far are returned")
 
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(time.Second, cancel)
@@ -117,23 +118,23 @@ func TestGatherEndsWithItsTime(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		require.Len(t, answers, 2)
 		synctest.Wait()
-		require.EqualValues(t, 2, ended.Load(), "every instance is told")
+		require.EqualValues(t, 2, ended.Load(), "every handler is canceled")
 
 		ended.Store(0)
 		answers, err = gather(context.Background(), rpc.Expect(2))
 		require.NoError(t, err)
 		require.Len(t, answers, 2)
 		synctest.Wait()
-		require.EqualValues(t, 2, ended.Load(), "those who are not waited for any more, too")
+		require.EqualValues(t, 2, ended.Load(), "the handlers that have not answered are canceled")
 
-		time.AfterFunc(time.Second, func() { require.NoError(t, c.Close()) })
+		time.AfterFunc(time.Second, func() { assert.NoError(t, c.Close()) })
 		answers, err = gather(context.Background())
 		requireError(t, err, codes.Unavailable, false)
 		require.Len(t, answers, 2)
 	})
 }
 
-func TestGatherTakesOneAnswerOfEach(t *testing.T) {
+func TestGatherReturnsOneAnswerOfEachServer(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("manual", 1)
 		requests := w.capture(topic)
@@ -147,7 +148,7 @@ func TestGatherTakesOneAnswerOfEach(t *testing.T) {
 			a, err := rpc.Gather[number](w.ctx, c, topic, "ask", &number{}, rpc.Expect(3))
 			done <- result{a, err}
 		}()
-		f := <-requests
+		f := receive(w, requests)
 		require.Equal(w, frame.AnyServer, f.Server)
 		from := func(server, body string) *frame.Frame {
 			r := reply(f, body)
@@ -157,7 +158,7 @@ func TestGatherTakesOneAnswerOfEach(t *testing.T) {
 		for _, r := range []*frame.Frame{from("a", `{"N":1}`), from("a", `{"N":2}`), from("b", `{`), from("b", `{"N":3}`), from("c", `{"N":4}`)} {
 			w.publish(f.ReplyTo, r)
 		}
-		got := <-done
+		got := receive(w, done)
 		require.NoError(w, got.err)
 		require.Len(w, got.answers, 3)
 		servers := map[string]bool{}
@@ -177,11 +178,11 @@ func TestGatherTakesOneAnswerOfEach(t *testing.T) {
 		}
 		require.Len(w, servers, 3)
 		w.publish(f.ReplyTo, from("d", `{"N":5}`))
-		w.eventually("they are counted", func() bool { return c.Stats().DuplicateReplies == 3 })
+		w.eventually("the others are counted as duplicates", func() bool { return c.Stats().DuplicateReplies == 3 })
 	})
 }
 
-func TestGatherThatCantBeMade(t *testing.T) {
+func TestGatherRejectsInvalidOptions(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic, c := w.topic("fleet", 1), w.client()

@@ -18,9 +18,9 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-// Cancelling a call ends it at once, and the handler of its request soon, though a
-// request of the same key waits behind it; and what waits is not begun.
-func TestCancelReachesTheHandler(t *testing.T) {
+// Another request with the same key waits behind the one that is canceled. It is canceled
+// too, and never runs.
+func TestCancelEndsTheHandler(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("slow", 4)
 		s := w.server()
@@ -37,7 +37,7 @@ func TestCancelReachesTheHandler(t *testing.T) {
 		c := w.client()
 		ctx, cancel := context.WithCancel(w.ctx)
 		first := rpc.CallAsync[number](ctx, c, topic, "wait", &number{}, rpc.Key("k"))
-		<-begun
+		receive(w, begun)
 		canceled := 1
 		if w.bus.Capabilities().Ordered {
 			second := rpc.CallAsync[number](w.ctx, c, topic, "wait", &number{}, rpc.Key("k"))
@@ -46,24 +46,24 @@ func TestCancelReachesTheHandler(t *testing.T) {
 			_, err := second.Reply(w.ctx)
 			requireError(w, err, codes.Canceled, false)
 			require.ErrorIs(w, err, context.Canceled)
-			w.eventually("the server has the notice", func() bool { return s.Stats().CancelNotices == 1 })
+			w.eventually("the server has the cancel message", func() bool { return s.Stats().CancelNotices == 1 })
 			canceled++
 		}
 		cancel()
 		_, err := first.Reply(w.ctx)
 		requireError(w, err, codes.Canceled, false)
-		require.ErrorIs(w, <-causes, context.Canceled)
+		require.ErrorIs(w, receive(w, causes), context.Canceled)
 		_, err = rpc.Call[number](w.ctx, c, topic, "double", &number{1}, rpc.Key("k"))
 		require.NoError(w, err, "the key is free again")
-		w.eventually("they were canceled", func() bool { return int(s.Stats().Canceled) == canceled })
-		require.Empty(w, begun, "the second was not begun")
-		require.Zero(w, c.Stats().LateReplies, "nobody was answered")
+		w.eventually("the canceled requests are counted", func() bool { return int(s.Stats().Canceled) == canceled })
+		require.Empty(w, begun, "the second handler does not run")
+		require.Zero(w, c.Stats().LateReplies, "the server sends no reply")
 	})
 }
 
-// The end of a deadline needs no notice, nor does the end of the client; and a request
-// that others may wait for gets none.
-func TestNoCancelNotice(t *testing.T) {
+// A deadline and a closed client need no cancel message. A request with an idempotency key
+// gets none, because other callers may wait for it.
+func TestCancelMessageIsSentOnlyForCanceledCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var notices atomic.Int64
@@ -95,9 +95,9 @@ func TestNoCancelNotice(t *testing.T) {
 	})
 }
 
-// The notice goes where the request went, has no key to wait in line by, and waits
-// for the request's outcome.
-func TestCancelNoticeFollowsItsRequest(t *testing.T) {
+// The cancel message goes to the partition of the request, and has no key. The client sends it
+// after the outcome of the request.
+func TestCancelMessageFollowsItsRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var request, notice atomic.Pointer[driver.Outgoing]
@@ -120,7 +120,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		synctest.Wait()
 		require.Nil(t, notice.Load(), "it must not overtake its request")
 		id := frameOf(t, request.Load()).ID
-		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9}) // from here on it is the client's again
+		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9}) // the client may reuse it from here on
 		synctest.Wait()
 		require.EqualValues(t, 3, notice.Load().Partition)
 		require.Empty(t, notice.Load().Key)
@@ -129,7 +129,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		require.Equal(t, id, f.ID)
 		require.Equal(t, c.ID(), f.Caller)
 
-		// What was not sent is not called back.
+		// A request that was not sent is not canceled.
 		notice.Store(nil)
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
 		a.Cancel()
@@ -138,7 +138,7 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 		synctest.Wait()
 		require.Nil(t, notice.Load())
 
-		// What may have been sent is.
+		// A request whose outcome is unknown is canceled.
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
 		a.Cancel()
 		<-a.Done()
@@ -148,13 +148,12 @@ func TestCancelNoticeFollowsItsRequest(t *testing.T) {
 	})
 }
 
-// Whoever sees a call's context end by its parent is told why, at once, even while
-// others watch it.
-func TestCancellationIsNeverTakenForADeadline(t *testing.T) {
+// The parent of a call's context may end while package context is still passing that on.
+func TestCanceledCallNeverReportsADeadline(t *testing.T) {
 	t.Parallel()
 	watch := func(next rpc.Func) rpc.Func {
 		return func(ctx context.Context, req *rpc.Request) (*rpc.Response, error) {
-			done := ctx.Done() // from now on it is watched
+			done := ctx.Done() // the context is watched from here on
 			resp, err := next(ctx, req)
 			_ = done
 			return resp, err
@@ -175,8 +174,8 @@ func TestCancellationIsNeverTakenForADeadline(t *testing.T) {
 	}
 }
 
-// slowContext is one that package context hears the end of by a goroutine only, so
-// that others may have heard before.
+// slowContext is a context of a type that package context does not know. It watches such a
+// context with a goroutine, which may be late.
 type slowContext struct {
 	context.Context
 	once  sync.Once

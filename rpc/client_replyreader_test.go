@@ -26,17 +26,17 @@ func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
 		c := w.client()
 
 		answered := w.call(w.ctx, c, topic, "m")
-		f := <-requests
+		f := receive(w, requests)
 		require.Equal(w, c.ReplyTopic(), f.ReplyTo)
 		w.publish(f.ReplyTo, reply(f, `{"N":1}`))
-		require.Equal(w, 1, (<-answered).n.N)
+		require.Equal(w, 1, receive(w, answered).n.N)
 		w.publish(f.ReplyTo, reply(f, `{"N":2}`)) // duplicate
 
 		ctx, cancel := context.WithCancel(w.ctx)
 		gone := w.call(ctx, c, topic, "m")
-		f = <-requests
+		f = receive(w, requests)
 		cancel()
-		e := requireError(w, (<-gone).err, codes.Canceled, false)
+		e := requireError(w, receive(w, gone).err, codes.Canceled, false)
 		require.ErrorIs(w, e, context.Canceled)
 		w.publish(f.ReplyTo, reply(f, `{"N":3}`)) // late
 		w.publish(f.ReplyTo, reply(f, `{"N":3}`)) // and a duplicate of it
@@ -53,9 +53,9 @@ func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
 			return n.DuplicateReplies == 2 && n.LateReplies == 1 && n.ForeignReplies == 2 && n.UndecodableReplies == 1
 		})
 		last := w.call(w.ctx, c, topic, "m")
-		f = <-requests
+		f = receive(w, requests)
 		w.publish(f.ReplyTo, reply(f, `{"N":5}`))
-		require.Equal(w, 5, (<-last).n.N)
+		require.Equal(w, 5, receive(w, last).n.N)
 	})
 }
 
@@ -66,45 +66,45 @@ func TestUndecodableReplyEndsItsCall(t *testing.T) {
 		c := w.client()
 
 		headers := w.call(w.ctx, c, topic, "m")
-		f := <-requests
+		f := receive(w, requests)
 		m, err := encode(reply(f, `{}`))
 		require.NoError(w, err)
 		setHeader(m, frame.HeaderFrame, "2 reply")
 		w.publishTo(f.ReplyTo, bus.AnyPartition, m)
-		requireError(w, (<-headers).err, codes.Internal, false)
+		requireError(w, receive(w, headers).err, codes.Internal, false)
 
 		body := w.call(w.ctx, c, topic, "m")
-		f = <-requests
+		f = receive(w, requests)
 		w.publish(f.ReplyTo, reply(f, `{`))
-		requireError(w, (<-body).err, codes.Internal, false)
+		requireError(w, receive(w, body).err, codes.Internal, false)
 
 		codec := w.call(w.ctx, c, topic, "m")
-		f = <-requests
+		f = receive(w, requests)
 		unknown := reply(f, `{}`)
 		unknown.ContentType = "text/x-nobody-knows"
 		w.publish(f.ReplyTo, unknown)
-		requireError(w, (<-codec).err, codes.Internal, false)
+		requireError(w, receive(w, codec).err, codes.Internal, false)
 		require.EqualValues(w, 3, c.Stats().UndecodableReplies)
 	})
 }
 
-func TestErrorOfAnEarlierAttemptIsNotTheAnswer(t *testing.T) {
+func TestErrorOfAnEarlierAttemptDoesNotEndTheCall(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("manual", 1)
 	requests := w.capture(topic)
 	c := w.client()
 	r := w.call(w.ctx, c, topic, "m", rpc.Retry(rpc.RetryPolicy{Max: 1, MinBackoff: time.Millisecond}))
-	first := <-requests
+	first := receive(w, requests)
 	no := reply(first, "")
 	no.Status = status.New(codes.Unavailable, "no")
 	w.publish(first.ReplyTo, no)
-	second := <-requests
+	second := receive(w, requests)
 	require.Equal(t, first.ID, second.ID)
 	require.Equal(t, 2, second.Attempt)
 	w.publish(first.ReplyTo, no) // redelivered by a server that answered twice
 	w.publish(first.ReplyTo, reply(second, `{"N":7}`))
-	got := <-r
+	got := receive(w, r)
 	require.NoError(t, got.err)
 	require.Equal(t, 7, got.n.N)
 	require.EqualValues(t, 1, c.Stats().DuplicateReplies)
@@ -128,7 +128,7 @@ func TestReplyTopicIsDeletedOnClose(t *testing.T) {
 	requireError(t, c.Ready(w.ctx), codes.Unavailable, false)
 }
 
-func TestReaderComesBackWhenItsTopicIsDeleted(t *testing.T) {
+func TestReaderRecreatesItsDeletedTopic(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -147,9 +147,9 @@ func TestReaderComesBackWhenItsTopicIsDeleted(t *testing.T) {
 	require.Equal(t, 8, got.N)
 }
 
-// The server may have got a request of which nobody knows whether it was sent; and
-// a reply may overtake the outcome.
-func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
+// The server may have a request whose outcome is unknown, and a reply may arrive before the
+// outcome of its request.
+func TestReplyCountsWhateverTheOutcome(t *testing.T) {
 	t.Parallel()
 	for _, code := range []bus.Code{bus.CodeOutcomeUnknown, bus.CodeUnavailable} {
 		t.Run(code.String(), func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
 				r := w.call(w.ctx, c, topic, "m")
 				synctest.Wait()
 				require.Equal(t, 1, c.Stats().Pending)
-				// The server's answer, made by hand: the request's id is the client's first.
+				// The reply, made by the test: the id is that of the client's first call.
 				w.publish(c.ReplyTopic(), reply(frame.Frame{ID: c.ID()[len("client."):] + "-1", Caller: c.ID(), Attempt: 1}, `{"N":1}`))
 				got := <-r
 				require.NoError(t, got.err)
@@ -187,9 +187,9 @@ func TestReplyWinsOverAnOutcomeThatIsLateOrUnknown(t *testing.T) {
 	}
 }
 
-// Records that are no messages end a subscription; the reader goes on after them
-// without losing a reply that stands behind.
-func TestReaderGetsPastPoison(t *testing.T) {
+// An undecodable record ends a subscription. The reader continues after it, and loses no
+// reply.
+func TestReaderSkipsUndecodableRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		open := onMemory(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -13,9 +14,9 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-// A cancel notice ends the context of the handler that runs, and nobody is answered;
-// one for a request that is not begun yet keeps it from being begun.
-func TestCancelNotice(t *testing.T) {
+// It ends the context of a handler that runs, and prevents one that waits. The server sends
+// no reply.
+func TestCancelMessageEndsOrPreventsTheHandler(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
 		s := w.server(bus.Concurrency(1))
@@ -38,24 +39,23 @@ func TestCancelNotice(t *testing.T) {
 			w.publish(topic, &frame.Frame{Kind: frame.KindCancel, ID: id, Caller: "x", ReplyPartition: -1})
 		}
 		request("1")
-		require.Equal(w, "1", <-begun)
+		require.Equal(w, "1", receive(w, begun))
 		request("2")
 		cancel("2") // waits for a slot
 		cancel("other")
-		w.eventually("both are known", func() bool { return s.Stats().CancelNotices == 2 })
+		w.eventually("both messages are read", func() bool { return s.Stats().CancelNotices == 2 })
 		cancel("1")
-		require.ErrorIs(w, <-ended, context.Canceled)
+		require.ErrorIs(w, receive(w, ended), context.Canceled)
 		_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
 		require.NoError(w, err)
 		w.eventually("both were canceled", func() bool { return s.Stats().Canceled == 2 })
 		require.Empty(w, begun)
-		require.Zero(w, s.Stats().RepliesDropped, "nobody was answered")
+		require.Zero(w, s.Stats().RepliesDropped, "the server sends no reply")
 		require.Zero(w, s.Stats().Ignored)
 	})
 }
 
-// What is remembered of requests that have not come is bounded.
-func TestCancelNoticesAreBounded(t *testing.T) {
+func TestCancelMessagesForUnknownRequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -73,9 +73,8 @@ func TestCancelNoticesAreBounded(t *testing.T) {
 	require.EqualValues(t, 1024, s.Stats().Canceled)
 }
 
-// Requests that have an idempotency key are one, whoever sends them; an error is
-// answered to its own request only.
-func TestIdempotencyKey(t *testing.T) {
+// The callers are different. An error answers only the request that it was made for.
+func TestRequestsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)
 		s := w.server()
@@ -85,7 +84,7 @@ func TestIdempotencyKey(t *testing.T) {
 		runs := 0
 		handle(w, s, "count", func(ctx context.Context, _ *number) (*number, error) {
 			info, _ := rpc.FromContext(ctx)
-			require.NotEmpty(w, info.IdempotencyKey)
+			assert.NotEmpty(w, info.IdempotencyKey)
 			if runs++; runs == 1 {
 				return nil, errors.New("first")
 			}
@@ -95,7 +94,7 @@ func TestIdempotencyKey(t *testing.T) {
 		w.start(s, topic)
 		send := func(caller, id, method, key string) frame.Frame {
 			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: id, Caller: caller, Method: method, Key: "k", IdempotencyKey: key, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
-			return <-replies
+			return receive(w, replies)
 		}
 		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message())
 		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message(), "the same request")
@@ -109,8 +108,7 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 }
 
-// Every instance of a broadcast server gets every request, and names itself.
-func TestBroadcastServers(t *testing.T) {
+func TestServersWithoutGroupAllAnswer(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 2)
 		c := w.client()
@@ -126,11 +124,11 @@ func TestBroadcastServers(t *testing.T) {
 			w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: id, Caller: "x", Method: "double", Server: server, ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: []byte(`{}`)})
 		}
 		send("1", frame.AnyServer)
-		who := []string{(<-replies).Server, (<-replies).Server, (<-replies).Server}
+		who := []string{receive(w, replies).Server, receive(w, replies).Server, receive(w, replies).Server}
 		require.ElementsMatch(w, []string{"i0", "i1", "i2"}, who)
 		send("2", "")
 		for range 3 {
-			f := <-replies
+			f := receive(w, replies)
 			require.Equal(w, "2", f.ID)
 			require.Empty(w, f.Server)
 		}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-func TestInterceptors(t *testing.T) {
+func TestInterceptorsWrapInTheirOrder(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -30,7 +31,7 @@ func TestInterceptors(t *testing.T) {
 	}
 	s := w.server(rpc.WithInterceptors(mark("s1"), mark("s2")))
 	handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) {
-		require.Equal(t, "s2", ctx.Value(markKey("s2")))
+		assert.Equal(t, "s2", ctx.Value(markKey("s2")))
 		return double(ctx, n)
 	})
 	w.start(s, topic)
@@ -46,7 +47,7 @@ func TestInterceptors(t *testing.T) {
 
 type markKey string
 
-func TestOptionsThatMakeNoSense(t *testing.T) {
+func TestInvalidOptionsAreRejected(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	for _, o := range []rpc.ClientOption{
@@ -72,7 +73,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 	requireError(t, err, codes.InvalidArgument, false)
 }
 
-func TestRegistration(t *testing.T) {
+func TestInvalidRegistrationsAreReturnedByListen(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("calc", 1)
@@ -92,7 +93,7 @@ func TestRegistration(t *testing.T) {
 		err := register(s)
 		requireError(t, err, codes.FailedPrecondition, false)
 		again := s.Listen(topic)
-		require.ErrorIs(t, again, err, "Start tells what a registration failed with")
+		require.ErrorIs(t, again, err, "Listen returns the error of the registration")
 	}
 	requireError(t, w.server().Ready(w.ctx), codes.FailedPrecondition, false)
 }

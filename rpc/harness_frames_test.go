@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// encode makes a record of f.
+// encode returns the record of f.
 func encode(f *frame.Frame) (*bus.Record, error) {
 	r := &bus.Record{}
 	err := frame.HeaderWire{}.Encode(f, r)
@@ -28,24 +28,41 @@ func setHeader(r *bus.Record, name, value string) {
 	r.Headers = append(r.Headers, bus.Header{Key: name, Value: value})
 }
 
-// publish sends a frame past the client and the server.
+// publish publishes a frame without a client or a server.
 func (w *world) publish(topic string, f *frame.Frame) {
 	w.Helper()
-	r, err := encode(f)
-	require.NoError(w, err)
-	w.publishTo(topic, bus.AnyPartition, r)
+	require.NoError(w, w.tryPublish(topic, f))
 }
 
-// publishTo publishes a record and waits until the log has it.
+// tryPublish is publish for goroutines other than the test's.
+func (w *world) tryPublish(topic string, f *frame.Frame) error {
+	r, err := encode(f)
+	if err != nil {
+		return err
+	}
+	return w.tryPublishTo(topic, bus.AnyPartition, r)
+}
+
+// publishTo publishes a record and waits until the transport's log has it.
 func (w *world) publishTo(topic string, partition int32, r *bus.Record) {
 	w.Helper()
+	require.NoError(w, w.tryPublishTo(topic, partition, r))
+}
+
+func (w *world) tryPublishTo(topic string, partition int32, r *bus.Record) error {
 	r.Topic, r.Partition = topic, partition
 	outcome := make(chan bus.Outcome, 1)
 	w.bus.PublishRecord(w.ctx, r, func(o bus.Outcome) { outcome <- o })
-	require.NoError(w, (<-outcome).Err)
+	select {
+	case o := <-outcome:
+		return o.Err
+	case <-w.ctx.Done():
+		return w.ctx.Err()
+	}
 }
 
-// capture subscribes a server that lets the test answer: it returns requests as frames.
+// capture reads topic in place of a server or client, and returns the frames there, except
+// cancel messages.
 func (w *world) capture(topic string) <-chan frame.Frame {
 	w.Helper()
 	frames := make(chan frame.Frame, 100)
@@ -82,7 +99,8 @@ func reply(f frame.Frame, body string) *frame.Frame {
 		ContentType: "application/json", Body: []byte(body)}
 }
 
-// tapped lets a test decide about what is published.
+// tapped is a transport that calls tap for each record. If tap returns true the transport
+// does not publish the record, and the test completes it.
 type tapped struct {
 	driver.Transport
 	driver.Admin
@@ -105,7 +123,7 @@ func tappedMemory(t *testing.T, tap func(o *driver.Outgoing) bool) *world {
 	})
 }
 
-// kindOf returns the value of the header that says what kind of frame o is.
+// kindOf returns the header with the kind of the frame o.
 func kindOf(o *driver.Outgoing) string {
 	kind, _ := (&driver.Record{Headers: o.Headers}).Header(frame.HeaderFrame)
 	return kind
@@ -113,7 +131,7 @@ func kindOf(o *driver.Outgoing) string {
 
 func isReply(o *driver.Outgoing) bool { return kindOf(o) == "1 reply" }
 
-// poisoned makes records with this payload undecodable.
+// poisoned is a transport whose records with the payload "poison" cannot be decoded.
 type poisoned struct {
 	driver.Transport
 	driver.Admin

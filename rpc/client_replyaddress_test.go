@@ -14,7 +14,7 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-func TestSharedReplyTopic(t *testing.T) {
+func TestInstancesShareAReplyTopic(t *testing.T) {
 	everywhere(t, func(w *world) {
 		spec := bus.TopicSpec{Name: "trunkline.reply." + w.name("shared"), Partitions: 2}
 		if caps := w.bus.Capabilities(); !caps.Partitions {
@@ -46,7 +46,7 @@ func TestSharedReplyTopic(t *testing.T) {
 		}
 		all.Wait()
 		require.NoError(w, errors.Join(errs...))
-		w.eventually("somebody has seen another's replies", func() bool {
+		w.eventually("clients have dropped the replies of others", func() bool {
 			var foreign uint64
 			for _, c := range clients {
 				foreign += c.Stats().ForeignReplies
@@ -63,15 +63,14 @@ func TestSharedReplyTopic(t *testing.T) {
 	})
 }
 
-// A request names the partition that its client reads.
-func TestSharedReplyGoesToThePartitionItsClientReads(t *testing.T) {
+func TestSharedReplyGoesToThePartitionThatTheRequestNames(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	topic := w.topic("manual", 1)
 	requests := w.capture(topic)
 	c := w.client(rpc.WithSharedReplies(bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 7}))
 	r := w.call(w.ctx, c, topic, "m")
-	f := <-requests
+	f := receive(w, requests)
 	require.Equal(t, "trunkline.reply.shared", f.ReplyTo)
 	require.Contains(t, []int32{0, 1, 2, 3, 4, 5, 6}, f.ReplyPartition)
 	for p := range int32(7) {
@@ -79,13 +78,13 @@ func TestSharedReplyGoesToThePartitionItsClientReads(t *testing.T) {
 		require.NoError(t, err)
 		w.publishTo(f.ReplyTo, p, m)
 	}
-	got := <-r
+	got := receive(w, r)
 	require.NoError(t, got.err)
 	require.EqualValues(t, f.ReplyPartition, got.n.N)
-	require.Zero(t, c.Stats().DuplicateReplies, "the others are not read")
+	require.Zero(t, c.Stats().DuplicateReplies, "the client reads no other partition")
 }
 
-func TestReplyAddressesThatMakeNoSense(t *testing.T) {
+func TestInvalidReplyAddressesAreRejected(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
 	for name, opts := range map[string][]rpc.ClientOption{
@@ -100,7 +99,7 @@ func TestReplyAddressesThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// The clients of a bus share a reply topic, which goes with the last of them.
+// The last client that is closed deletes the topic.
 func TestClientsOfABusShareTheirReplyTopic(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
@@ -126,9 +125,8 @@ func TestClientsOfABusShareTheirReplyTopic(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A reply that comes after its client has gone does not bring the topic back, though
-// the server's bus creates topics.
-func TestLateReplyDoesNotBringItsTopicBack(t *testing.T) {
+// The bus of the server creates missing topics, but not for a reply.
+func TestLateReplyDoesNotRecreateItsTopic(t *testing.T) {
 	for name, on := range map[string]func(*testing.T) *world{
 		"memory": inMemory,
 		"kafka":  func(t *testing.T) *world { return newWorld(t, onKafka(t)) },
@@ -147,11 +145,11 @@ func TestLateReplyDoesNotBringItsTopicBack(t *testing.T) {
 			c, err := rpc.NewClient(w.bus)
 			require.NoError(t, err)
 			r := w.call(w.ctx, c, topic, "wait")
-			<-begun
+			receive(w, begun)
 			require.NoError(t, c.Close())
-			requireError(t, (<-r).err, codes.Unavailable, false)
+			requireError(t, receive(w, r).err, codes.Unavailable, false)
 			close(finish)
-			w.eventually("the reply is given up", func() bool { return s.Stats().RepliesDropped == 1 })
+			w.eventually("the server drops the reply", func() bool { return s.Stats().RepliesDropped == 1 })
 			_, err = w.bus.DescribeTopic(w.ctx, c.ReplyTopic())
 			require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 		})
