@@ -83,7 +83,7 @@ func NewChecker(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger) (*liv
 	if len(c.CheckTopics) == 0 && c.CheckMinBrokers == 0 {
 		return nil, func() {}, nil
 	}
-	checker, err := liveness.AttachChecker(b, reg, driver.CheckSpec{Topics: c.CheckTopics, MinBrokers: c.CheckMinBrokers}, liveness.WithLogger(l))
+	checker, err := liveness.AttachChecker(b, reg, liveness.CheckSpec{Topics: c.CheckTopics, MinBrokers: c.CheckMinBrokers}, liveness.WithLogger(l))
 	if err != nil {
 		return nil, nil, err
 	}

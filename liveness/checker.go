@@ -16,7 +16,7 @@ import (
 
 // Checker checks every broker, and the topics that a program needs, at an interval. It
 // keeps one service of a probe registry up to date with the result. The service is Running
-// while everything that the [driver.CheckSpec] requires works. A warning, such as one broker
+// while everything that the [CheckSpec] requires works. A warning, such as one broker
 // of three that does not answer, is the cause of the Running service. Otherwise the
 // service is NotReady.
 //
@@ -26,7 +26,7 @@ import (
 type Checker struct {
 	bus  *bus.Bus
 	reg  *probe.Registry
-	spec driver.CheckSpec
+	spec CheckSpec
 	cfg  checkerConfig
 
 	ctx  context.Context // ends with Shutdown
@@ -38,6 +38,10 @@ type Checker struct {
 
 	last atomic.Pointer[Check] // nil before the first
 }
+
+// CheckSpec says what a checker checks, and what it requires. The zero CheckSpec requires
+// that one broker answers.
+type CheckSpec = driver.CheckSpec
 
 // Check is the result of one check.
 type Check struct {
@@ -57,7 +61,7 @@ type Check struct {
 // It does not wait for the broker: the service is Prepared until the first check has
 // ended. /detailz shows the last result. AttachChecker returns an error if b or reg is
 // nil, or if spec or an option is invalid.
-func AttachChecker(b *bus.Bus, reg *probe.Registry, spec driver.CheckSpec, opts ...CheckerOption) (*Checker, error) {
+func AttachChecker(b *bus.Bus, reg *probe.Registry, spec CheckSpec, opts ...CheckerOption) (*Checker, error) {
 	c, err := NewChecker(b, reg, spec, opts...)
 	if err != nil {
 		return nil, err
@@ -72,7 +76,7 @@ func AttachChecker(b *bus.Bus, reg *probe.Registry, spec driver.CheckSpec, opts 
 // NewChecker is AttachChecker for a program that runs the checker itself, with
 // [Checker.Run]. The service is Preparing until then. A checker that is not run must be
 // closed.
-func NewChecker(b *bus.Bus, reg *probe.Registry, spec driver.CheckSpec, opts ...CheckerOption) (*Checker, error) {
+func NewChecker(b *bus.Bus, reg *probe.Registry, spec CheckSpec, opts ...CheckerOption) (*Checker, error) {
 	switch {
 	case b == nil:
 		return nil, invalid("the bus is nil")

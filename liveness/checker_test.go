@@ -60,7 +60,7 @@ var (
 		Brokers: []driver.BrokerHealth{{ID: 1, Addr: "a:1"}, {ID: 2, Err: errGone}, {ID: 3, Err: errGone}}}
 )
 
-func newChecker(t *testing.T, transport driver.Transport, spec driver.CheckSpec, opts ...liveness.CheckerOption) (*liveness.Checker, *probe.Registry, *bus.Bus) {
+func newChecker(t *testing.T, transport driver.Transport, spec liveness.CheckSpec, opts ...liveness.CheckerOption) (*liveness.Checker, *probe.Registry, *bus.Bus) {
 	t.Helper()
 	b, err := bus.New(transport)
 	require.NoError(t, err)

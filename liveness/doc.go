@@ -28,9 +28,9 @@
 // that a program needs to know. The words of other packages map to it:
 //
 //	status     ready  healthy  the bus                                      connection    consumer
-//	Preparing  no     yes      the monitor does not run yet                 any           -
-//	Prepared   no     yes      no sign of life yet, or waiting for the      connecting    initialising, stopped by Stop,
-//	                           first assignment                                           starting
+//	Preparing  no     yes      the monitor does not run yet                 any           starting
+//	Prepared   no     yes      no sign of life yet, or waiting for the      connecting    initialising, stopped by Stop
+//	                           first assignment
 //	Running    yes    yes      live, and every required subscription has    connected     consuming
 //	                           its assignment
 //	NotReady   no     yes      was ready before, or the broker is lost;     disconnected  starting with a cause, stopping,
@@ -40,8 +40,8 @@
 //	Stopped    no     no       the monitor or the bus is closed             -             closed
 //
 // The column connection has the states of [driver.Connection], which is what the transport
-// reports. The monitor may differ from it: open connections to a broker that does not
-// answer are connected, and NotReady. The column consumer has the states of a managed
+// reports. The monitor pings the broker, too: if the connections are open and the broker
+// does not answer, the state is connected and the status is NotReady. The column consumer has the states of a managed
 // consumer (package bus/consumer), whose service reports these statuses. A checker is
 // Running while its check passes, with or without a warning as the cause, and NotReady
 // while it fails. It is never Failed.

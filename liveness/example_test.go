@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
 	"github.com/trunkline/trunkline/transport/memory"
@@ -149,7 +148,7 @@ func ExampleAttachChecker() {
 	}
 	defer b.Close()
 	reg := probe.New()
-	checker, err := liveness.AttachChecker(b, reg, driver.CheckSpec{Topics: []string{"orders"}})
+	checker, err := liveness.AttachChecker(b, reg, liveness.CheckSpec{Topics: []string{"orders"}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -47,7 +47,7 @@ func (c *checked) fail(err error) {
 	c.ping = err
 }
 
-func (c *checked) Check(context.Context, driver.CheckSpec) driver.Health {
+func (c *checked) Check(context.Context, liveness.CheckSpec) driver.Health {
 	return driver.Health{Warning: "broker 2 does not answer",
 		Brokers: []driver.BrokerHealth{{ID: 1}, {ID: 2, Err: &bus.Error{Code: bus.CodeUnavailable, Op: "check"}}},
 		Topics: []driver.TopicHealth{{Name: "orders", Partitions: []driver.PartitionInfo{
@@ -73,7 +73,7 @@ func newRig(t *testing.T) *rig {
 	require.NoError(t, err)
 	r.monitor, err = liveness.Attach(r.bus, reg, liveness.WithServiceName("orders-bus"))
 	require.NoError(t, err)
-	checker, err := liveness.AttachChecker(r.bus, reg, driver.CheckSpec{})
+	checker, err := liveness.AttachChecker(r.bus, reg, liveness.CheckSpec{})
 	require.NoError(t, err)
 	r.metrics, err = livenessotel.New(r.monitor, livenessotel.WithChecker(checker),
 		livenessotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(r.reader))))

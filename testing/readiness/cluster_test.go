@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
-	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/internal/leaktest"
 	"github.com/trunkline/trunkline/liveness"
 	"github.com/trunkline/trunkline/liveness/probe"
@@ -100,7 +99,7 @@ func newScene(t *testing.T) *scene {
 // check looks at all three brokers and the topic all the time; two have to be there.
 func (s *scene) check(b *bus.Bus) {
 	var err error
-	s.checker, err = liveness.AttachChecker(b, s.checks, driver.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
+	s.checker, err = liveness.AttachChecker(b, s.checks, liveness.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { assert.NoError(s.t, s.checker.Close()) })
 }
