@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -31,7 +32,7 @@ func TestAdmission(t *testing.T) {
 			handled.Add(1)
 			return nil
 		}, bus.Group("g"), bus.Unordered(), bus.Window(3), delivery.Admission(func(ctx context.Context, r delivery.AdmissionRequest) error {
-			require.Len(t, r.Records, 1)
+			assert.Len(t, r.Records, 1)
 			asked.Add(1)
 			select {
 			case <-open:
@@ -56,7 +57,7 @@ func TestAdmission(t *testing.T) {
 }
 
 // Several are asked in their order, up to the first that refuses.
-func TestSeveralAdmissions(t *testing.T) {
+func TestAdmissionsAreAskedInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 2, nil)...)
@@ -84,7 +85,7 @@ func TestSeveralAdmissions(t *testing.T) {
 }
 
 // A refusal is a Nack without a handler; what is being drained is asked about, too.
-func TestAdmissionOfBatches(t *testing.T) {
+func TestAdmissionIsAskedForEachBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 4, nil)...)
@@ -95,7 +96,7 @@ func TestAdmissionOfBatches(t *testing.T) {
 			j.add("%v", offsets(ds))
 			return nil
 		}, bus.Group("g"), bus.BatchSize(3), bus.BatchAge(time.Hour), delivery.Admission(func(ctx context.Context, r delivery.AdmissionRequest) error {
-			require.NoError(t, ctx.Err())
+			assert.NoError(t, ctx.Err())
 			select {
 			case <-r.Draining:
 				j.add("drain %d", len(r.Records))
@@ -151,7 +152,7 @@ func TestInFlight(t *testing.T) {
 }
 
 // Batches take their places all at once, first come, first served.
-func TestInFlightOfBatches(t *testing.T) {
+func TestInFlightCountsTheMessagesOfBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p, q := newScript(), newScriptPartition(records(0, 9, nil)...), newScriptPartition(records(0, 9, nil)...)
@@ -214,7 +215,7 @@ func TestSubscriptionHooks(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeHeldBack(t *testing.T) {
+func TestAtMostOnceCannotBeCombinedWithAdmissionOrInFlight(t *testing.T) {
 	t.Parallel()
 	b := newScript().bus(t)
 	nop := func(context.Context, *bus.Delivery) error { return nil }
@@ -237,7 +238,7 @@ func TestWhatCannotBeHeldBack(t *testing.T) {
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 }
 
-func TestOrigin(t *testing.T) {
+func TestOriginOfARetriedRecord(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2020, 1, 2, 3, 4, 5, 6, time.UTC)
 	plain := bus.Record{Topic: "t", Partition: 1, Offset: 2, Headers: []bus.Header{{Key: "a", Value: "1"}}}
@@ -254,7 +255,7 @@ func TestOrigin(t *testing.T) {
 }
 
 // What waits for room in vain leaves its place to those behind it.
-func TestInFlightIsLeft(t *testing.T) {
+func TestInFlightWaiterThatGivesUpFreesItsPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()

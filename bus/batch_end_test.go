@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/bus"
@@ -15,7 +16,7 @@ import (
 )
 
 // What was collected is handed over when there is still a way to acknowledge it.
-func TestTheLastBatch(t *testing.T) {
+func TestLastBatchIsHandled(t *testing.T) {
 	t.Parallel()
 	revoked := &bus.Error{Code: bus.CodeRevoked, Reason: "it is somebody else's"}
 	for name, tc := range map[string]struct {
@@ -48,7 +49,7 @@ func TestTheLastBatch(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				sub, err := b.ConsumeBatches(ctx, "t", func(ctx context.Context, ds []*bus.Delivery) error {
-					require.NoError(t, ctx.Err(), "there is time left")
+					assert.NoError(t, ctx.Err(), "there is time left")
 					j.add("%v", offsets(ds))
 					return nil
 				}, bus.Group("g"), bus.BatchSize(10), bus.BatchAge(time.Hour))
@@ -66,7 +67,7 @@ func TestTheLastBatch(t *testing.T) {
 }
 
 // A batch handler that does not end when its partition was taken away is told to.
-func TestTheLastBatchOfARevokedPartitionIsBounded(t *testing.T) {
+func TestLastBatchOfARevokedPartitionIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
@@ -86,7 +87,7 @@ func TestTheLastBatchOfARevokedPartitionIsBounded(t *testing.T) {
 }
 
 // A batch that is handled when its partition is taken away is told at once.
-func TestABatchThatRunsIsCancelledByARevoke(t *testing.T) {
+func TestRevokeCancelsARunningBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, nil)...)
@@ -108,7 +109,7 @@ func TestABatchThatRunsIsCancelledByARevoke(t *testing.T) {
 	})
 }
 
-func TestUndecodableRecordsAmongBatches(t *testing.T) {
+func TestUndecodableRecordEndsTheBatchBeforeIt(t *testing.T) {
 	t.Parallel()
 	spoilt := func() []driver.Record {
 		recs := records(0, 6, nil)
@@ -161,7 +162,7 @@ func TestUndecodableRecordsAmongBatches(t *testing.T) {
 	})
 }
 
-func TestAPanicIsANackOfTheBatch(t *testing.T) {
+func TestPanicOfABatchHandlerIsAnErrorOfTheBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 2, nil)...)

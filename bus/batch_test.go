@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -40,7 +41,7 @@ func offsets(ds []*bus.Delivery) []int64 {
 
 // A trickle that never pauses for as long as the age is flushed by age all the same: it
 // is the age of the oldest message, not an idle timer.
-func TestABatchIsHandedOverWhenItIsFullOrOld(t *testing.T) {
+func TestBatchIsHandledWhenItIsFullOrOld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition()
@@ -87,11 +88,11 @@ func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 			sub := consumeBatches(t, s, b, p, func(_ context.Context, ds []*bus.Delivery) error {
 				mu.Lock()
 				running++
-				require.Equal(t, 1, running, "one batch at a time")
-				require.LessOrEqual(t, len(ds), size)
-				require.True(t, slices.IsSorted(offsets(ds)))
+				assert.Equal(t, 1, running, "one batch at a time")
+				assert.LessOrEqual(t, len(ds), size)
+				assert.True(t, slices.IsSorted(offsets(ds)))
 				for _, d := range ds {
-					require.False(t, acked[d.Record.Offset], "acknowledged records are not delivered again")
+					assert.False(t, acked[d.Record.Offset], "acknowledged records are not delivered again")
 				}
 				mu.Unlock()
 				first := int(ds[0].Record.Offset-5) / gap
@@ -111,14 +112,14 @@ func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 				for i, d := range ds {
 					if failed.Failed[i] == nil {
 						acked[d.Record.Offset] = true
-						require.True(t, d.Attempt > 1 || d.Record.Offset > last, "new ones come in order")
+						assert.True(t, d.Attempt > 1 || d.Record.Offset > last, "new ones come in order")
 						last = max(last, d.Record.Offset)
 					}
 				}
 				for i := range n {
 					offset := int64(5 + i*gap)
 					if offset < p.last() {
-						require.True(t, acked[offset], "offset %d is below the position %d", offset, p.last())
+						assert.True(t, acked[offset], "offset %d is below the position %d", offset, p.last())
 					}
 				}
 				return failed.Err()
@@ -146,7 +147,7 @@ func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 }
 
 // Each message of a batch may have an answer of its own.
-func TestBatchErrorAnswersForEach(t *testing.T) {
+func TestBatchErrorDecidesForEachMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 6, nil)...)
@@ -194,7 +195,7 @@ func TestBatchErrorAnswersForEach(t *testing.T) {
 	})
 }
 
-func TestAnErrorOfTheWholeBatch(t *testing.T) {
+func TestErrorOfABatchRepeatsTheWholeBatch(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		first error
@@ -226,9 +227,9 @@ func TestAnErrorOfTheWholeBatch(t *testing.T) {
 				begun := time.Now()
 				var calls []time.Duration
 				consumeBatches(t, s, b, p, func(_ context.Context, ds []*bus.Delivery) error {
-					require.Equal(t, []int64{0, 1, 2}, offsets(ds), "the same messages")
+					assert.Equal(t, []int64{0, 1, 2}, offsets(ds), "the same messages")
 					calls = append(calls, time.Since(begun))
-					require.Equal(t, len(calls), ds[2].Attempt)
+					assert.Equal(t, len(calls), ds[2].Attempt)
 					clear(ds) // the slice is the handler's
 					if len(calls) == 1 {
 						return tc.first
@@ -250,7 +251,7 @@ func TestAnErrorOfTheWholeBatch(t *testing.T) {
 	}
 }
 
-func TestStopInABatch(t *testing.T) {
+func TestStopInABatchEndsTheSubscription(t *testing.T) {
 	t.Parallel()
 	errEnough := errors.New("enough")
 	for name, tc := range map[string]struct {
@@ -329,7 +330,7 @@ func TestBatchOptions(t *testing.T) {
 }
 
 // A batch without order is one in the order of arrival.
-func TestBatchesWithoutOrder(t *testing.T) {
+func TestBatchesWithoutOrderAreInOrderOfArrival(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 4, nil)...)

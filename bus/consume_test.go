@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -87,7 +88,7 @@ func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
 				running++
 				most = max(most, running)
 				if byKey {
-					require.LessOrEqual(t, last[string(d.Record.Key)], d.Record.Offset, "order by key")
+					assert.LessOrEqual(t, last[string(d.Record.Key)], d.Record.Offset, "order by key")
 					last[string(d.Record.Key)] = d.Record.Offset
 				}
 				mu.Unlock()
@@ -98,12 +99,12 @@ func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
 				if d.Attempt <= naks[i] {
 					return errors.New("not yet")
 				}
-				require.False(t, acked[d.Record.Offset], "acknowledged records are not delivered again")
+				assert.False(t, acked[d.Record.Offset], "acknowledged records are not delivered again")
 				acked[d.Record.Offset] = true
 				// Nothing was committed that is not acknowledged.
 				for _, r := range recs {
 					if r.Offset < p.last() {
-						require.True(t, acked[r.Offset], "offset %d is below the position %d", r.Offset, p.last())
+						assert.True(t, acked[r.Offset], "offset %d is below the position %d", r.Offset, p.last())
 					}
 				}
 				return nil
@@ -160,7 +161,7 @@ func TestBothBoundsOfTheWindowStopThePartition(t *testing.T) {
 	}
 }
 
-func TestANackHoldsUpItsOwnAndNoOther(t *testing.T) {
+func TestErrorBlocksWhatIsOrderedAfterItAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		order bus.SubscribeOption
@@ -222,7 +223,7 @@ func TestBackoffDoublesWithJitterAndRetryOverridesIt(t *testing.T) {
 	})
 }
 
-func TestDropAcknowledgesAndStopEnds(t *testing.T) {
+func TestDropAcknowledgesAndStopEndsTheSubscription(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition()
@@ -245,7 +246,7 @@ func TestDropAcknowledgesAndStopEnds(t *testing.T) {
 	})
 }
 
-func TestDeadLetterKeepsTheMessageAndHoldsUntilAcknowledged(t *testing.T) {
+func TestDeadLetterIsAcknowledgedBeforeTheOriginal(t *testing.T) {
 	t.Parallel()
 	for _, undecodable := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -268,7 +269,7 @@ func TestDeadLetterKeepsTheMessageAndHoldsUntilAcknowledged(t *testing.T) {
 			}
 			b := s.bus(t)
 			sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error {
-				require.False(t, undecodable, "the handler never sees what is no message")
+				assert.False(t, undecodable, "the handler never sees what is no message")
 				return bus.DeadLetter(errors.New("can't"))
 			}, bus.Group("g"), bus.DeadLetterTopic("dead"))
 			synctest.Wait()
@@ -314,7 +315,7 @@ func TestUndecodableWithoutDeadLetterTopicEndsTheSubscription(t *testing.T) {
 	})
 }
 
-func TestAPanicIsANack(t *testing.T) {
+func TestPanicOfAHandlerIsAnError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
@@ -347,7 +348,7 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 				return nil
 			}
 			<-ctx.Done()
-			require.Empty(t, p.released, "not let go while a handler runs")
+			assert.Empty(t, p.released, "not let go while a handler runs")
 			time.Sleep(time.Second) // a handler takes its time to return
 			causes <- context.Cause(ctx)
 			if d.Record.Offset == 1 {
@@ -379,7 +380,7 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 	})
 }
 
-func TestCloseDrains(t *testing.T) {
+func TestShutdownDrains(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 10, nil)...)
@@ -387,8 +388,8 @@ func TestCloseDrains(t *testing.T) {
 		var handled counter
 		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
 			time.Sleep(time.Second)
-			require.NoError(t, ctx.Err(), "a drain does not end the context")
-			require.NoError(t, b.Publish("other", msg("x")), "a handler may publish while the bus drains")
+			assert.NoError(t, ctx.Err(), "a drain does not end the context")
+			assert.NoError(t, b.Publish("other", msg("x")), "a handler may publish while the bus drains")
 			handled.add()
 			return nil
 		}, bus.Group("g"))
@@ -406,7 +407,7 @@ func TestCloseDrains(t *testing.T) {
 	})
 }
 
-func TestCloseIsBoundedByItsContext(t *testing.T) {
+func TestShutdownIsBoundedByItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
@@ -430,7 +431,7 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 }
 
 // A subscription that has ended was closed, whoever asks, and however late.
-func TestCloseOfWhatHasEndedIsNil(t *testing.T) {
+func TestShutdownAfterTheEndReturnsNil(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -446,7 +447,7 @@ func TestCloseOfWhatHasEndedIsNil(t *testing.T) {
 	})
 }
 
-func TestTheContextOfConsumeEndsItAtOnce(t *testing.T) {
+func TestContextOfConsumeEndsTheSubscriptionAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
@@ -464,7 +465,7 @@ func TestTheContextOfConsumeEndsItAtOnce(t *testing.T) {
 	})
 }
 
-func TestAssignmentIsToldAsItChanges(t *testing.T) {
+func TestAssignmentIsReportedAsItChanges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -507,7 +508,7 @@ func TestAssignmentIsToldAsItChanges(t *testing.T) {
 	})
 }
 
-func TestCommitsAreGatheredAndTriedAgain(t *testing.T) {
+func TestCommitsAreGatheredAndRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()

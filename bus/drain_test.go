@@ -40,7 +40,7 @@ func publish(t *testing.T, b *bus.Bus, keys ...string) {
 
 // What was fetched and not begun when the subscription is closed is handed out, with
 // a group what waits in the window, without one all of it.
-func TestHandOutOnDrain(t *testing.T) {
+func TestDrainFetchedDeliversTheWindow(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		opts []bus.SubscribeOption
@@ -208,7 +208,7 @@ func (p pausingPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
 
 // Go channels would drop what is buffered: it is handed out too, however long it takes the
 // machine to look, and though it is more than a Fetch returns.
-func TestHandOutOnDrainIsOfAllThatThereIs(t *testing.T) {
+func TestDrainFetchedDeliversEverythingThatWasFetched(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		messages int

@@ -22,7 +22,7 @@ import (
 // Handlers that settle now, later, or before they return, with every answer there is, are
 // handlers like others: each message is acknowledged in the end, those of a key in their
 // order, no more at once than InFlight allows, and the hooks are told of each outcome.
-func TestSettleLater(t *testing.T) {
+func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 	t.Parallel()
 	const count, keys, inFlight = 3000, 40, 30
 	for name, opts := range map[string][]bus.SubscribeOption{
@@ -133,7 +133,7 @@ func (o *tally) OnDelivery(e hook.DeliveryEvent) {
 
 // What is to be settled later is being handled: a drain waits for it, and what is behind
 // it waits too.
-func TestCloseWaitsForWhatIsSettledLater(t *testing.T) {
+func TestShutdownWaitsForDeferredItems(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]error{"acknowledged": nil, "refused": errors.New("no")} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestCloseWaitsForWhatIsSettledLater(t *testing.T) {
 
 // A partition that is taken away is let go when all of it is settled, and what was
 // acknowledged is committed then.
-func TestRevokeWaitsForWhatIsSettledLater(t *testing.T) {
+func TestRevokeWaitsForDeferredItems(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, func(i int) string { return fmt.Sprint(i) })...)
@@ -207,7 +207,7 @@ func TestRevokeWaitsForWhatIsSettledLater(t *testing.T) {
 }
 
 // Stop, told later, ends the subscription.
-func TestStopLater(t *testing.T) {
+func TestStopSettledLaterEndsTheSubscription(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := onMemory(t)

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -123,9 +124,11 @@ type scriptPartition struct {
 	released chan struct{}
 	once     sync.Once
 
-	mu        sync.Mutex
-	commitErr error
-	commits   []int64
+	mu         sync.Mutex
+	commitErr  error
+	commitErrs []error // of the next commits; before commitErr
+	commits    []int64
+	fetchErr   error // of every Fetch from now on
 }
 
 func newScriptPartition(recs ...driver.Record) *scriptPartition {
@@ -142,6 +145,12 @@ func (p *scriptPartition) Context() context.Context { return p.ctx }
 func (p *scriptPartition) Release()                 { p.once.Do(func() { close(p.released) }) }
 
 func (p *scriptPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
+	p.mu.Lock()
+	err := p.fetchErr
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case r := <-p.records:
 		return r, nil
@@ -152,9 +161,17 @@ func (p *scriptPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	}
 }
 
-func (p *scriptPartition) Commit(_ context.Context, next int64, _ string) error {
+func (p *scriptPartition) Commit(ctx context.Context, next int64, _ string) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		return errors.New("the context of a commit has no deadline")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.commitErrs) > 0 {
+		err := p.commitErrs[0]
+		p.commitErrs = p.commitErrs[1:]
+		return err
+	}
 	if p.commitErr != nil {
 		return p.commitErr
 	}

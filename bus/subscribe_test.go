@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func TestSubscribeIsConsumeThroughAChannel(t *testing.T) {
+func TestSubscribeDeliversThroughAChannelAndWaitsForAcks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 3, func(int) string { return "k" })...)
