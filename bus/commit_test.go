@@ -1,0 +1,181 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/trunkline/trunkline/bus"
+	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/internal/delivery"
+)
+
+var errUnavailable = &bus.Error{Code: bus.CodeUnavailable, Op: "commit"}
+
+func TestLastCommitIsRepeatedWhileThatCanHelp(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		errs []error
+		want []int64
+		took time.Duration // at least
+	}{
+		"unavailable twice": {[]error{errUnavailable, errUnavailable}, []int64{1}, 75 * time.Millisecond},
+		"not permitted":     {[]error{&bus.Error{Code: bus.CodePermissionDenied, Op: "commit"}}, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+				p.commitErrs = tc.errs
+				b := s.bus(t)
+				sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), bus.CommitInterval(time.Hour))
+				synctest.Wait()
+				begun := time.Now()
+				require.NoError(t, sub.Shutdown(t.Context()))
+				require.Equal(t, tc.want, p.committed())
+				require.GreaterOrEqual(t, time.Since(begun), tc.took)
+				require.NoError(t, b.Close())
+			})
+		})
+	}
+}
+
+func TestCommitAtOnceIsRepeatedAfterATemporaryError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		p.commitErrs = []error{errUnavailable}
+		b := s.bus(t)
+		consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"), bus.CommitInterval(0))
+		synctest.Wait()
+		require.Empty(t, p.committed())
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, []int64{1}, p.committed())
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestAtMostOnceRepeatsTheCommitBeforeTheHandler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		p.commitErrs = []error{errUnavailable, errUnavailable}
+		b := s.bus(t)
+		var handled atomic.Int64
+		consume(t, s, b, p, func(context.Context, *bus.Delivery) error {
+			handled.Add(1)
+			assert.Equal(t, []int64{1}, p.committed(), "the handler begins after the commit")
+			return errors.New("no second attempt")
+		}, bus.Group("g"), bus.AtMostOnce())
+		synctest.Wait()
+		require.Zero(t, handled.Load())
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, handled.Load())
+		require.NoError(t, b.Close())
+	})
+}
+
+func TestAtMostOnceDeadLetterIsPublishedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		var letters atomic.Int64
+		s.publish = func(batch []driver.Outgoing) {
+			for i := range batch {
+				letters.Add(1)
+				batch[i].Complete(driver.Failed(errUnavailable))
+			}
+		}
+		b := s.bus(t)
+		var handled atomic.Int64
+		consume(t, s, b, p, func(context.Context, *bus.Delivery) error {
+			handled.Add(1)
+			return bus.DeadLetter(errors.New("bad"))
+		}, bus.Group("g"), bus.AtMostOnce(), bus.DeadLetterTopic("dead"))
+		time.Sleep(time.Minute)
+		require.EqualValues(t, []int64{1, 1}, []int64{handled.Load(), letters.Load()})
+		require.NoError(t, b.Close())
+	})
+}
+
+// A transport whose Fetch fails reports the reason through its session. Until then the claim
+// keeps the partition: releasing it would let another member begin.
+func TestPartitionWhoseFetchFailedIsKeptUntilItIsRevoked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition()
+		p.fetchErr = errUnavailable
+		b := s.bus(t)
+		consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
+		time.Sleep(time.Minute)
+		select {
+		case <-p.released:
+			t.Error("the partition was released while it is assigned")
+		default:
+		}
+		p.revoke(&bus.Error{Code: bus.CodeRevoked, Op: "consume"})
+		<-p.released
+		require.NoError(t, b.Close())
+	})
+}
+
+// endless is a partition that never runs dry.
+type endless struct {
+	*scriptPartition
+	next atomic.Int64
+}
+
+func (p *endless) Fetch(ctx context.Context) ([]driver.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	const n = 512
+	return records(int(p.next.Add(n)-n), n, nil), nil
+}
+
+func TestDrainOfAPartitionThatNeverRunsDryEnds(t *testing.T) {
+	t.Parallel()
+	s, p := newScript(), &endless{scriptPartition: newScriptPartition()}
+	s.caps.Redelivery = false
+	b := s.bus(t)
+	var handled atomic.Int64
+	sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { handled.Add(1); return nil },
+		delivery.DrainFetched(), bus.Unordered(), bus.CommitInterval(time.Hour))
+	require.NoError(t, err)
+	s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
+	require.NoError(t, sub.Ready(t.Context()))
+	before := handled.Load()
+	require.NoError(t, sub.Shutdown(t.Context()))
+	require.Less(t, handled.Load()-before, int64(1<<20), "a drain takes a bounded number of records")
+	require.NoError(t, b.Close())
+}
+
+func TestBackOffAfterAnErrorThatIsSettledLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		b := s.bus(t)
+		items := make(chan *delivery.Item, 1)
+		consume(t, s, b, p, nil, bus.Group("g"), bus.Unordered(), bus.Backoff(10*time.Second, 20*time.Second), delivery.SettleLater(deferTo(items)))
+		(<-items).Settle(errors.New("no"))
+		begun := time.Now()
+		it := <-items
+		require.Equal(t, 2, it.Delivery().Attempt)
+		require.GreaterOrEqual(t, time.Since(begun), 5*time.Second)
+		it.Settle(errors.New("no"))
+		begun = time.Now()
+		it = <-items
+		require.GreaterOrEqual(t, time.Since(begun), 10*time.Second, "the back-off doubles")
+		it.Settle(nil)
+		synctest.Wait()
+		require.NoError(t, b.Close())
+		require.Equal(t, []int64{1}, p.committed())
+	})
+}
