@@ -105,8 +105,6 @@ func (c *check) checkOutcomes() {
 			c.report(Lost, "", m, o.place, "acknowledged, but not in the log")
 		case o.acknowledged && o.place.Offset >= 0 && !slices.Contains(places, o.place):
 			c.report(WrongOutcome, "", m, o.place, "acknowledged there, but in the log at %v", places)
-		case o.failed && o.acknowledged:
-			c.report(WrongOutcome, "", m, o.place, "both failed and acknowledged")
 		case o.failed && len(places) > 0:
 			c.report(WrongOutcome, "", m, places[0], "failed, but in the log")
 		}

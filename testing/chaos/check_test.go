@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -226,6 +227,78 @@ func TestCheckFindsEachViolation(t *testing.T) {
 			b.handled(1, message("a", 1), 0)
 			b.committed(2)
 		}, []chaos.Rule{chaos.PrematureCommit}},
+		"no violation: the log is given in another order": {func(b *builder) {
+			b.publish(3)
+			slices.Reverse(b.Log)
+			for i := range int64(3) {
+				b.handled(1, message("a", i+1), i)
+				b.committed(i + 1)
+			}
+		}, nil},
+		"failed and acknowledged": {func(b *builder) {
+			b.publish(1)
+			b.record(chaos.Failed, message("a", 1), place(-1))
+			b.handled(1, message("a", 1), 0)
+		}, []chaos.Rule{chaos.WrongOutcome}},
+		"the second and third message of a key swapped in the log": {func(b *builder) {
+			b.acknowledged(message("a", 1), 0)
+			b.acknowledged(message("a", 3), 1)
+			b.acknowledged(message("a", 2), 2)
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 3), 1)
+			b.handled(1, message("a", 2), 2)
+		}, []chaos.Rule{chaos.LogOutOfOrder, chaos.DeliveredOutOfOrder}},
+		"a key alternates between two partitions": {func(b *builder) {
+			b.acknowledged(message("a", 1), 0)
+			b.acknowledged(message("a", 3), 2)
+			b.record(chaos.Published, message("a", 2), place(-1))
+			b.Log = append(b.Log, chaos.Entry{Message: message("a", 2), Place: chaos.Place{Partition: 1, Offset: 1}})
+			b.handled(1, message("a", 1), 0)
+			e := chaos.Event{Kind: chaos.Started, Message: message("a", 2), Place: chaos.Place{Partition: 1, Offset: 1}, Group: group, Claim: 2}
+			b.Record(e)
+			e.Kind = chaos.Handled
+			b.Record(e)
+			b.handled(1, message("a", 3), 2)
+		}, []chaos.Rule{chaos.LogOutOfOrder}},
+		"another message than the one in the log": {func(b *builder) {
+			b.publish(1)
+			b.handled(1, message("b", 1), 0)
+		}, []chaos.Rule{chaos.Unexplained}},
+		"the same message concurrently": {func(b *builder) {
+			b.publish(1)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.Handled, 1, message("a", 1), 0)
+		}, []chaos.Rule{chaos.Overlapping}},
+		"the end of another handler does not end a running one": {func(b *builder) {
+			b.publish(3)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.Started, 1, message("a", 2), 1)
+			b.consumer(chaos.Handled, 1, message("a", 1), 0)
+			b.consumer(chaos.Started, 1, message("a", 3), 2)
+			b.consumer(chaos.Handled, 1, message("a", 2), 1)
+			b.consumer(chaos.Handled, 1, message("a", 3), 2)
+		}, []chaos.Rule{chaos.Overlapping, chaos.Overlapping}},
+		"a commit after a handler error": {func(b *builder) {
+			b.publish(1)
+			b.consumer(chaos.Started, 1, message("a", 1), 0)
+			b.consumer(chaos.HandlerFailed, 1, message("a", 1), 0)
+			b.committed(1)
+		}, []chaos.Rule{chaos.PrematureCommit, chaos.Undelivered}},
+		"redelivered below a commit that a lower one follows": {func(b *builder) {
+			b.publish(2)
+			b.handled(1, message("a", 1), 0)
+			b.handled(1, message("a", 2), 1)
+			b.committed(2)
+			b.committed(1)
+			b.handled(2, message("a", 2), 1)
+		}, []chaos.Rule{chaos.Rewound}},
+		"handled by another group only": {func(b *builder) {
+			b.publish(1)
+			for _, kind := range []chaos.Kind{chaos.Started, chaos.Handled} {
+				b.Record(chaos.Event{Kind: kind, Message: message("a", 1), Place: place(0), Group: "other", Claim: 1})
+			}
+		}, []chaos.Rule{chaos.Undelivered}},
 		"a committed offset at the end without a commit": {func(b *builder) {
 			b.publish(2)
 			b.handled(1, message("a", 1), 0)
@@ -255,6 +328,8 @@ func TestCheckFindsAGroupWithoutEvents(t *testing.T) {
 	require.Len(t, found, 2)
 	require.Equal(t, "undelivered: group absent: a#1 at 0@0: in the log, but never handled", found[0].String())
 	require.Equal(t, 2, chaos.Count(&b.History, "absent").Lost)
+	b.Committed = map[string]map[int32]int64{"idle": {}}
+	require.Len(t, chaos.Check(&b.History), 2, "without names, Check also checks the groups that only have committed offsets")
 }
 
 func TestCountCountsEveryKindOfEvent(t *testing.T) {
@@ -274,10 +349,13 @@ func TestCountCountsEveryKindOfEvent(t *testing.T) {
 	b.handled(2, message("a", 3), 2)
 	b.consumer(chaos.Started, 2, message("b", 1), 3)
 	b.consumer(chaos.HandlerFailed, 2, message("b", 1), 3)
+	b.Record(chaos.Event{Kind: chaos.CommitFailed, Place: place(2), Group: group})
+	b.Record(chaos.Event{Kind: chaos.Handled, Message: message("a", 1), Place: place(0), Group: "other", Claim: 3})
 	require.Equal(t, chaos.Figures{
 		Published: 5, Acknowledged: 3, Unknown: 1, Resolved: 1, Failed: 1, Lost: 1,
-		Groups: map[string]chaos.GroupFigures{group: {Handled: 3, Repeated: 1, HandlerErrors: 1, Claims: 2, Commits: 1}},
+		Groups: map[string]chaos.GroupFigures{group: {Handled: 3, Repeated: 1, HandlerErrors: 1, Claims: 2, Commits: 1, FailedCommits: 1}},
 	}, chaos.Count(&b.History, group))
+	require.Equal(t, 3, chaos.Count(&b.History, "other", group).Lost, "a message is lost if one of the groups has not handled it")
 }
 
 func ExampleCheck() {

@@ -20,6 +20,8 @@ func TestOutagesAreMeasuredPerPartition(t *testing.T) {
 		b.acknowledged(message("a", 2), 1)
 		time.Sleep(time.Second)
 		b.handled(1, message("a", 1), 0) // handled again: no progress
+		b.Record(chaos.Event{Kind: chaos.Handled, Message: message("a", 2), Place: place(1), Group: "other", Claim: 9})
+		b.record(chaos.Acknowledged, message("a", 9), chaos.Place{Partition: -1, Offset: -1})
 		time.Sleep(time.Second)
 		b.handled(1, message("a", 2), 1)
 		time.Sleep(2 * time.Second)
@@ -50,6 +52,10 @@ func TestReportCountsTheEventsOfEachStep(t *testing.T) {
 		b.acknowledged(message("a", 2), 1)
 		b.handled(2, message("a", 1), 0)
 		b.handled(2, message("a", 2), 1)
+		b.Record(chaos.Event{Kind: chaos.Handled, Message: message("a", 2), Place: place(1), Group: "other", Claim: 9})
+		b.record(chaos.Failed, message("a", 3), place(-1))
+		b.record(chaos.Unknown, message("a", 4), place(-1))
+		b.record(chaos.Unknown, message("a", 5), place(-1))
 		time.Sleep(time.Second)
 		b.Steps = []chaos.Step{
 			{Name: "calm", To: time.Second / 2},
@@ -59,6 +65,8 @@ func TestReportCountsTheEventsOfEachStep(t *testing.T) {
 		require.Len(t, report, 2)
 		require.Equal(t, []int{1, 0}, []int{report[0].Acknowledged, report[0].Repeated})
 		require.Equal(t, []int{1, 1}, []int{report[1].Acknowledged, report[1].Repeated})
+		require.Equal(t, []int{0, 0}, []int{report[0].Failed, report[0].Unknown})
+		require.Equal(t, []int{1, 2}, []int{report[1].Failed, report[1].Unknown})
 		publishing, delivery := report[1].Longest()
 		require.Equal(t, time.Second, publishing)
 		require.Equal(t, time.Second, delivery)

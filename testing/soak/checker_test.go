@@ -48,6 +48,23 @@ func TestEachRuleFindsItsViolation(t *testing.T) {
 			c.start(2, "m")
 			runWithoutViolation(c)
 		}, everything, []string{"out of order: m started message 2 before message 1 of the same key was done"}},
+		"the second message of a key before the first": {func(c *checker) {
+			c.start(1, "m")
+			runWithoutViolation(c)
+		}, everything, []string{"out of order: m started message 1 before message 0 of the same key was done"}},
+		"none: done in another order": {func(c *checker) {
+			for _, offset := range []int64{1, 3, 2, 0} {
+				c.finish(int(offset), 0, offset, offset == 3)
+			}
+			c.commit("m", 0, 4, nil)
+		}, everything, nil},
+		"none: the dead-letter topic was not read": {runWithoutViolation, nil, nil},
+		"uncommitted after a failed commit": {func(c *checker) {
+			runWithoutViolation(c)
+			c.finish(0, 1, 0, false)
+			c.commit("m", 1, 1, errors.New("the commit failed"))
+		}, everything, []string{"uncommitted: partition 1 is done up to offset 1, but committed up to 0",
+			"uncommitted: the log has 4 messages, but the partitions are done up to 5 messages in all"}},
 		"premature commit": {func(c *checker) {
 			c.commit("m", 0, 1, errors.New("a failed commit counts too"))
 			runWithoutViolation(c)
@@ -89,6 +106,58 @@ func TestViolationsAreBounded(t *testing.T) {
 	require.Equal(t, "and 80 more", rules[20])
 }
 
+func TestPublishLimitIsTheLowestBound(t *testing.T) {
+	t.Parallel()
+	c := newChecker(10, 2)
+	limit := func(maxUnhandled int) int { n, _ := c.publishLimit(maxUnhandled); return n }
+	require.Zero(t, limit(5), "nothing is allowed yet")
+	c.allow(3)
+	require.Equal(t, 3, limit(5), "the events bound it")
+	c.allow(100)
+	require.Equal(t, 5, limit(5), "the messages that are not done bound it")
+	require.Equal(t, 10, limit(50), "the messages of the plan bound it")
+	c.finish(0, 0, 0, false)
+	require.Equal(t, 6, limit(5))
+}
+
+func TestProgressCountsEachMessageOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChecker(2, 2)
+		c.publish(2)
+		_, _, changed := c.progress()
+		time.Sleep(2 * time.Second)
+		c.finish(0, 0, 0, false)
+		require.True(t, closed(changed))
+		time.Sleep(time.Second)
+		c.finish(0, 0, 0, false)
+		published, done, _ := c.progress()
+		require.Equal(t, []int{2, 1}, []int{published, done})
+		require.Equal(t, 1, c.changeCount())
+		c.finish(1, 0, 1, false)
+		require.Equal(t, 2*time.Second, c.longestOutage, "each outage is measured on its own")
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestHandlerThatRunsAfterAStopIsAViolation(t *testing.T) {
+	t.Parallel()
+	m := &member{name: "m", run: &run{checker: newChecker(1, 1)}}
+	m.checkIdle("a close")
+	require.Empty(t, m.run.checker.violationTexts())
+	m.handling.Add(1)
+	m.checkIdle("a close")
+	require.Equal(t, []string{"running: 1 handlers of m ran after a close"}, m.run.checker.violationTexts())
+}
+
 func TestReportShowsTheFigures(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -127,7 +196,7 @@ func TestPreviousOfKey(t *testing.T) {
 func TestHandlingDependsOnTheSeedOnly(t *testing.T) {
 	t.Parallel()
 	p, q := Plan{Seed: 1}, Plan{Seed: 2}
-	failed, other := 0, 0
+	failed, other, always := 0, 0, 0
 	for m := range 100_000 {
 		fails, _ := p.handling(m, 1)
 		again, _ := p.handling(m, 1)
@@ -135,10 +204,16 @@ func TestHandlingDependsOnTheSeedOnly(t *testing.T) {
 		if fails {
 			failed++
 		}
+		second, _ := p.handling(m, 2)
+		third, _ := p.handling(m, 3)
+		if fails && second && third {
+			always++
+		}
 		if o, _ := q.handling(m, 1); o != fails {
 			other++
 		}
 	}
 	require.InDelta(t, 5200, failed, 500)
+	require.InDelta(t, 200, always, 60, "one message in 500 fails each time")
 	require.Greater(t, other, 5000)
 }
