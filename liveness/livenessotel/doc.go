@@ -1,5 +1,4 @@
-// Package livenessotel measures with OpenTelemetry what a liveness monitor and a checker
-// know of a bus.
+// Package livenessotel measures a liveness monitor, and a checker, with OpenTelemetry.
 //
 //	monitor, err := liveness.Attach(b, reg)
 //	...
@@ -9,36 +8,35 @@
 //	}
 //	defer metrics.Close()
 //
-// The zero options use the global meter provider; nothing is measured before the program
-// sets one. A dashboard for Grafana and alert rules for Prometheus that use these
-// metrics are in docs/monitoring.
+// Without options it uses the global meter provider; nothing is measured before the
+// program sets one. docs/monitoring has a Grafana dashboard and Prometheus alert rules for
+// these metrics.
 //
 // # Metrics
 //
-// Each has the attribute trunkline.service.name: the service's name in the registry,
-// which tells the buses of a process apart.
+// Every metric has the attribute trunkline.service.name, the name of the service in the
+// registry. It tells the buses of a process apart.
 //
-//	trunkline.liveness.live              gauge      1 while the broker can be talked to, else 0
-//	trunkline.liveness.ready             gauge      1 while live, and every required subscription is assigned, else 0
-//	trunkline.liveness.healthy           gauge      1 unless it won't recover by itself, else 0
-//	trunkline.liveness.transitions       counter    how often the service entered trunkline.service.status
-//	trunkline.liveness.ping.duration    histogram  s, of active probes; error.type for those without an answer
+//	trunkline.liveness.live              gauge      1 while the broker answers, else 0
+//	trunkline.liveness.ready             gauge      1 while live with every required subscription assigned, else 0
+//	trunkline.liveness.healthy           gauge      1 while the service works or will recover by itself, else 0
+//	trunkline.liveness.transitions       counter    how often the service entered each trunkline.service.status
+//	trunkline.liveness.ping.duration     histogram  s, of pings; failed pings have error.type
 //	trunkline.liveness.last_success.age  gauge      s since the broker's last sign of life; absent before the first
-//	trunkline.subscription.assigned      gauge      1 while the subscription is assigned, else 0
-//	trunkline.subscription.lag           gauge      records not acknowledged, by partition, where the transport knows it
+//	trunkline.subscription.assigned      gauge      1 while the subscription has its assignment, else 0
+//	trunkline.subscription.lag           gauge      records not acknowledged, by partition, if the transport supports it
 //
-// and with [WithChecker], for the checker's service:
+// With [WithChecker], for the service of the checker:
 //
 //	trunkline.check.passed               gauge      1 if the last check passed, else 0
 //	trunkline.check.brokers              gauge      brokers, by trunkline.broker.state: up or down
-//	trunkline.check.partitions           gauge      partitions of the topics that were looked at, by trunkline.partition.state: in_sync, under_replicated or leaderless
+//	trunkline.check.partitions           gauge      partitions of the checked topics, by trunkline.partition.state: in_sync, under_replicated or leaderless
 //
-// subscription.* have messaging.destination.name and, with a group,
-// messaging.consumer.group.name; lag has messaging.destination.partition.id too.
+// The metrics of subscriptions have messaging.destination.name and, with a group,
+// messaging.consumer.group.name. The lag has messaging.destination.partition.id, too.
 //
 // # Semantics
 //
-// Gauges and the counter are read when the metrics are collected, without a lock of the
-// monitor's being held while they are exported. What came and went between two
-// collections shows in the counter. An exporter that hangs delays nothing but itself.
+// Gauges and the counter are read when the metrics are collected. A slow exporter delays
+// no monitor. The counter includes changes that came and went between two collections.
 package livenessotel

@@ -20,11 +20,9 @@ func Example() {
 		fmt.Println(err)
 	}
 	// Output:
-	// trunkline.liveness.healthy
-	// trunkline.liveness.last_success.age
-	// trunkline.liveness.live
-	// trunkline.liveness.ready
-	// trunkline.liveness.transitions
+	// trunkline.liveness.healthy 1
+	// trunkline.liveness.live 1
+	// trunkline.liveness.ready 1
 }
 
 func measure(ctx context.Context) error {
@@ -37,30 +35,36 @@ func measure(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	monitor, err := liveness.Attach(b, probe.New())
+	reg := probe.New()
+	monitor, err := liveness.Attach(b, reg)
 	if err != nil {
 		return err
 	}
 	defer monitor.Close()
 
-	reader := sdk.NewManualReader() // a program has one that exports
+	reader := sdk.NewManualReader() // a program uses a reader that exports
 	metrics, err := livenessotel.New(monitor, livenessotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))))
 	if err != nil {
 		return err
 	}
 	defer metrics.Close()
+	if err := reg.WaitReady(ctx); err != nil {
+		return err
+	}
 
 	var collected metricdata.ResourceMetrics
 	if err := reader.Collect(ctx, &collected); err != nil {
 		return err
 	}
-	var names []string
+	var lines []string
 	for _, m := range collected.ScopeMetrics[0].Metrics {
-		names = append(names, m.Name)
+		if gauge, ok := m.Data.(metricdata.Gauge[int64]); ok {
+			lines = append(lines, fmt.Sprint(m.Name, " ", gauge.DataPoints[0].Value))
+		}
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		fmt.Println(name)
+	slices.Sort(lines)
+	for _, line := range lines {
+		fmt.Println(line)
 	}
 	return nil
 }

@@ -30,8 +30,8 @@ const (
 	replicasKey  = attribute.Key("trunkline.partition.state")
 )
 
-// Metrics measures one monitor, and one checker if there is one. It is safe for
-// concurrent use. It has no goroutines.
+// Metrics measures one monitor, and one checker at most. It has no goroutines. It is safe
+// for concurrent use.
 type Metrics struct {
 	close func() error
 }
@@ -44,48 +44,48 @@ type options struct {
 	checker  *liveness.Checker
 }
 
-// WithMeterProvider sets where measurements go. Default: the global provider.
+// WithMeterProvider sets the meter provider. The default is the global one.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return func(o *options) { o.provider = p }
 }
 
-// WithChecker measures a checker of the same bus, too. Default: none.
+// WithChecker measures a checker, too. The default is none.
 func WithChecker(c *liveness.Checker) Option {
 	return func(o *options) { o.checker = c }
 }
 
-// New measures m until Close. The monitor stays the caller's. It fails if m is nil or
-// the provider does not take the instruments.
+// New measures a monitor until Close. It returns an error if m is nil, or if the meter
+// provider rejects an instrument. The caller still closes the monitor.
 func New(m *liveness.Monitor, opts ...Option) (*Metrics, error) {
 	if m == nil {
-		return nil, errors.New("livenessotel: New needs a monitor, got nil")
+		return nil, errors.New("livenessotel: new metrics: the monitor is nil")
 	}
 	o := options{provider: otel.GetMeterProvider()}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	meter := o.provider.Meter(scope)
-	of := &observed{monitor: m, checker: o.checker, service: serviceKey.String(m.ServiceName())}
-	observables, err := of.instruments(meter)
+	c := &collector{monitor: m, checker: o.checker, service: serviceKey.String(m.ServiceName())}
+	observables, err := c.instruments(meter)
 	if err != nil {
-		return nil, fmt.Errorf("livenessotel: make the instruments: %w", err)
+		return nil, fmt.Errorf("livenessotel: create the instruments: %w", err)
 	}
-	registration, err := meter.RegisterCallback(of.observe, observables...)
+	registration, err := meter.RegisterCallback(c.observe, observables...)
 	if err != nil {
-		return nil, fmt.Errorf("livenessotel: register with the meter: %w", err)
+		return nil, fmt.Errorf("livenessotel: register the callback: %w", err)
 	}
-	remove := m.OnPing(of.pinged)
+	remove := m.OnPing(c.pinged)
 	return &Metrics{close: sync.OnceValue(func() error {
 		remove()
 		return registration.Unregister()
 	})}, nil
 }
 
-// Close ends the measuring. It is idempotent.
+// Close stops measuring. It is idempotent.
 func (m *Metrics) Close() error { return m.close() }
 
-// observed is what is measured, and with what.
-type observed struct {
+// collector reads the monitor and the checker, and holds the instruments.
+type collector struct {
 	monitor *liveness.Monitor
 	checker *liveness.Checker // nil for none
 	service attribute.KeyValue
@@ -99,82 +99,82 @@ type observed struct {
 	passed, brokers, partitions metric.Int64ObservableGauge
 }
 
-// maker makes instruments until one fails.
-type maker struct {
+// builder creates instruments, and keeps the errors.
+type builder struct {
 	meter metric.Meter
 	all   []metric.Observable
 	err   error
 }
 
-func (k *maker) gauge(name, unit, description string) metric.Int64ObservableGauge {
+func (k *builder) gauge(name, unit, description string) metric.Int64ObservableGauge {
 	g, err := k.meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
-	k.made(g, err)
+	k.add(g, err)
 	return g
 }
 
-func (k *maker) made(o metric.Observable, err error) {
+func (k *builder) add(o metric.Observable, err error) {
 	k.all = append(k.all, o)
 	k.err = errors.Join(k.err, err)
 }
 
-func (of *observed) instruments(meter metric.Meter) ([]metric.Observable, error) {
-	k := &maker{meter: meter}
-	of.live = k.gauge("trunkline.liveness.live", "", "1 while the broker can be talked to, else 0.")
-	of.ready = k.gauge("trunkline.liveness.ready", "", "1 while live and every required subscription is assigned, else 0.")
-	of.healthy = k.gauge("trunkline.liveness.healthy", "", "1 unless it won't recover by itself, else 0.")
-	of.assigned = k.gauge("trunkline.subscription.assigned", "", "1 while the subscription is assigned, else 0.")
-	of.lag = k.gauge("trunkline.subscription.lag", "{record}", "Records of a partition that are not acknowledged.")
+func (c *collector) instruments(meter metric.Meter) ([]metric.Observable, error) {
+	k := &builder{meter: meter}
+	c.live = k.gauge("trunkline.liveness.live", "", "1 while the broker answers, else 0.")
+	c.ready = k.gauge("trunkline.liveness.ready", "", "1 while live with every required subscription assigned, else 0.")
+	c.healthy = k.gauge("trunkline.liveness.healthy", "", "1 while the service works or will recover by itself, else 0.")
+	c.assigned = k.gauge("trunkline.subscription.assigned", "", "1 while the subscription has its assignment, else 0.")
+	c.lag = k.gauge("trunkline.subscription.lag", "{record}", "Records of a partition that are not acknowledged.")
 	transitions, err := meter.Int64ObservableCounter("trunkline.liveness.transitions", metric.WithUnit("{transition}"),
-		metric.WithDescription("How often the service entered a status."))
-	k.made(transitions, err)
+		metric.WithDescription("How often the service entered each status."))
+	k.add(transitions, err)
 	age, err := meter.Float64ObservableGauge("trunkline.liveness.last_success.age", metric.WithUnit("s"),
 		metric.WithDescription("Time since the broker's last sign of life."))
-	k.made(age, err)
-	of.transitions, of.age = transitions, age
-	if of.checker != nil {
-		of.passed = k.gauge("trunkline.check.passed", "", "1 if the last check passed, else 0.")
-		of.brokers = k.gauge("trunkline.check.brokers", "{broker}", "Brokers that answer, and that don't.")
-		of.partitions = k.gauge("trunkline.check.partitions", "{partition}", "Partitions of the topics that were looked at.")
+	k.add(age, err)
+	c.transitions, c.age = transitions, age
+	if c.checker != nil {
+		c.passed = k.gauge("trunkline.check.passed", "", "1 if the last check passed, else 0.")
+		c.brokers = k.gauge("trunkline.check.brokers", "{broker}", "Brokers that answer (up), and brokers that do not (down).")
+		c.partitions = k.gauge("trunkline.check.partitions", "{partition}", "Partitions of the checked topics, by the state of their replicas.")
 	}
-	of.pings, err = meter.Float64Histogram("trunkline.liveness.ping.duration", metric.WithUnit("s"),
+	c.pings, err = meter.Float64Histogram("trunkline.liveness.ping.duration", metric.WithUnit("s"),
 		metric.WithDescription("Duration of pings."),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5))
 	return k.all, errors.Join(k.err, err)
 }
 
-func (of *observed) pinged(p liveness.PingResult) {
-	attrs := []attribute.KeyValue{of.service}
+func (c *collector) pinged(p liveness.PingResult) {
+	attrs := []attribute.KeyValue{c.service}
 	if p.Err != nil {
 		attrs = append(attrs, errorKey.String(bus.CodeOf(p.Err).String()))
 	}
-	of.pings.Record(context.Background(), p.Duration.Seconds(), metric.WithAttributes(attrs...))
+	c.pings.Record(context.Background(), p.Duration.Seconds(), metric.WithAttributes(attrs...))
 }
 
-func (of *observed) observe(_ context.Context, to metric.Observer) error {
-	service := metric.WithAttributeSet(attribute.NewSet(of.service))
-	s := of.monitor.State()
-	to.ObserveInt64(of.live, number(s.Live), service)
-	to.ObserveInt64(of.ready, number(s.Status.Ready()), service)
-	to.ObserveInt64(of.healthy, number(s.Status.Healthy()), service)
+func (c *collector) observe(_ context.Context, to metric.Observer) error {
+	service := metric.WithAttributeSet(attribute.NewSet(c.service))
+	s := c.monitor.State()
+	to.ObserveInt64(c.live, number(s.Live), service)
+	to.ObserveInt64(c.ready, number(s.Status.Ready()), service)
+	to.ObserveInt64(c.healthy, number(s.Status.Healthy()), service)
 	if !s.LastSuccess.IsZero() {
-		to.ObserveFloat64(of.age, max(0, time.Since(s.LastSuccess).Seconds()), service)
+		to.ObserveFloat64(c.age, max(0, time.Since(s.LastSuccess).Seconds()), service)
 	}
-	for status, n := range of.monitor.Transitions() {
-		to.ObserveInt64(of.transitions, int64(n), metric.WithAttributes(of.service, statusKey.String(status.String())))
+	for status, n := range c.monitor.Transitions() {
+		to.ObserveInt64(c.transitions, int64(n), metric.WithAttributes(c.service, statusKey.String(status.String())))
 	}
-	of.observeSubscriptions(to)
-	if of.checker != nil {
-		of.observeCheck(to)
+	c.observeSubscriptions(to)
+	if c.checker != nil {
+		c.observeCheck(to)
 	}
 	return nil
 }
 
-// observeSubscriptions joins what several subscriptions on one topic and group have: they
-// share their attributes.
-func (of *observed) observeSubscriptions(to metric.Observer) {
+// observeSubscriptions merges the subscriptions on one topic and group, because they have
+// the same attributes.
+func (c *collector) observeSubscriptions(to metric.Observer) {
 	assigned, lag := make(map[attribute.Distinct]point), make(map[attribute.Distinct]point)
-	for _, sub := range of.monitor.Subscriptions() {
-		attrs := []attribute.KeyValue{of.service, topicKey.String(sub.Topic())}
+	for _, sub := range c.monitor.Subscriptions() {
+		attrs := []attribute.KeyValue{c.service, topicKey.String(sub.Topic())}
 		if sub.Group() != "" {
 			attrs = append(attrs, groupKey.String(sub.Group()))
 		}
@@ -187,15 +187,15 @@ func (of *observed) observeSubscriptions(to metric.Observer) {
 		assigned[set.Equivalent()] = point{set, number(held)}
 		for _, l := range sub.Lag() {
 			set := attribute.NewSet(append(attrs, partitionKey.String(strconv.Itoa(int(l.Partition))))...)
-			// Without a group each subscription has a position of its own: the worst counts.
+			// Without a group each subscription has a lag of its own: the largest counts.
 			lag[set.Equivalent()] = point{set, max(l.Records, lag[set.Equivalent()].n)}
 		}
 	}
 	for _, x := range assigned {
-		to.ObserveInt64(of.assigned, x.n, metric.WithAttributeSet(x.set))
+		to.ObserveInt64(c.assigned, x.n, metric.WithAttributeSet(x.set))
 	}
 	for _, x := range lag {
-		to.ObserveInt64(of.lag, x.n, metric.WithAttributeSet(x.set))
+		to.ObserveInt64(c.lag, x.n, metric.WithAttributeSet(x.set))
 	}
 }
 
@@ -204,13 +204,13 @@ type point struct {
 	n   int64
 }
 
-func (of *observed) observeCheck(to metric.Observer) {
-	last, ok := of.checker.Last()
+func (c *collector) observeCheck(to metric.Observer) {
+	last, ok := c.checker.Last()
 	if !ok || last.Skipped != nil {
 		return
 	}
-	service := serviceKey.String(of.checker.ServiceName())
-	to.ObserveInt64(of.passed, number(last.Err == nil), metric.WithAttributes(service))
+	service := serviceKey.String(c.checker.ServiceName())
+	to.ObserveInt64(c.passed, number(last.Err == nil), metric.WithAttributes(service))
 	brokers := map[string]int64{"up": 0, "down": 0}
 	for _, b := range last.Brokers {
 		if b.Err == nil {
@@ -233,10 +233,10 @@ func (of *observed) observeCheck(to metric.Observer) {
 		}
 	}
 	for state, n := range brokers {
-		to.ObserveInt64(of.brokers, n, metric.WithAttributes(service, brokerKey.String(state)))
+		to.ObserveInt64(c.brokers, n, metric.WithAttributes(service, brokerKey.String(state)))
 	}
 	for state, n := range partitions {
-		to.ObserveInt64(of.partitions, n, metric.WithAttributes(service, replicasKey.String(state)))
+		to.ObserveInt64(c.partitions, n, metric.WithAttributes(service, replicasKey.String(state)))
 	}
 }
 

@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// checked is the in-memory transport with brokers to look at, of which one is down, and
-// a broker that can be slow to answer.
+// checked is the in-memory transport with two brokers to check, one of them down, and with
+// pings that can fail.
 type checked struct {
 	*memory.Transport
 	mu   sync.Mutex
@@ -54,7 +54,7 @@ func (c *checked) Check(context.Context, liveness.CheckSpec) driver.Health {
 			{ID: 0, Leader: 1, Replicas: []int32{1, 2}, InSync: []int32{1}}, {ID: 1, Leader: -1}}}}}
 }
 
-// rig is everything that is measured, and a reader of the measurements.
+// rig is a bus with its monitor, its metrics, and a reader of the metrics.
 type rig struct {
 	transport *checked
 	bus       *bus.Bus
@@ -103,15 +103,15 @@ func (r *rig) collect(t *testing.T) map[string]metricdata.Metrics {
 	return found
 }
 
-// awaitSubscription waits until the monitor has heard of the subscription, which may be
-// after it is ready.
+// awaitSubscription waits until the monitor has observed the subscription, which may be
+// after the subscription is ready.
 func (r *rig) awaitSubscription(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(r.monitor.Subscriptions()) > 0 }, time.Minute, time.Millisecond)
 }
 
-// awaitFailedProbe waits until a probe that failed is among the measurements.
-func (r *rig) awaitFailedProbe(t *testing.T) {
+// awaitFailedPing waits until the metrics contain a failed ping.
+func (r *rig) awaitFailedPing(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		h, ok := r.collect(t)["trunkline.liveness.ping.duration"].Data.(metricdata.Histogram[float64])
@@ -127,8 +127,8 @@ func (r *rig) awaitFailedProbe(t *testing.T) {
 	}, time.Minute, time.Millisecond)
 }
 
-// value returns the number of the one point that has the attributes; it fails the test
-// when there is none.
+// value returns the value of the data point with the attributes. It fails the test if there
+// is none.
 func value(t *testing.T, m metricdata.Metrics, attrs ...attribute.KeyValue) int64 {
 	t.Helper()
 	var points []metricdata.DataPoint[int64]
@@ -153,7 +153,7 @@ func value(t *testing.T, m metricdata.Metrics, attrs ...attribute.KeyValue) int6
 
 var service = attribute.String("trunkline.service.name", "orders-bus")
 
-func TestMetrics(t *testing.T) {
+func TestMetricsFollowTheMonitorAndTheChecker(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -173,7 +173,11 @@ func TestMetrics(t *testing.T) {
 	for range 3 {
 		require.NoError(t, r.bus.Publish("orders", message.NewMessage("id", nil)))
 	}
-	<-handling
+	select {
+	case <-handling:
+	case <-ctx.Done():
+		require.FailNow(t, "no message was delivered")
+	}
 	r.awaitSubscription(t)
 	m := r.collect(t)
 	for _, name := range []string{"trunkline.liveness.live", "trunkline.liveness.ready", "trunkline.liveness.healthy"} {
@@ -201,7 +205,7 @@ func TestMetrics(t *testing.T) {
 			break
 		}
 	}
-	r.awaitFailedProbe(t)
+	r.awaitFailedPing(t)
 	m = r.collect(t)
 	require.EqualValues(t, 0, value(t, m["trunkline.liveness.live"], service))
 	require.EqualValues(t, 0, value(t, m["trunkline.liveness.ready"], service))
@@ -212,10 +216,10 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, r.metrics.Close())
 	require.NoError(t, r.metrics.Close())
 	_, still := r.collect(t)["trunkline.liveness.live"]
-	require.False(t, still, "closed")
+	require.False(t, still, "the metrics are closed")
 }
 
-func TestNewRefusesNil(t *testing.T) {
+func TestNewRejectsANilMonitor(t *testing.T) {
 	t.Parallel()
 	_, err := livenessotel.New(nil)
 	require.Error(t, err)

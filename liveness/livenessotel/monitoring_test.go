@@ -21,11 +21,11 @@ import (
 
 var monitoring = filepath.Join("..", "..", "docs", "monitoring")
 
-// units are the suffixes that OpenTelemetry's exporter for Prometheus gives units; one in
-// braces has none.
+// units are the suffixes that the Prometheus exporter of OpenTelemetry appends for units. A
+// unit in braces has none.
 var units = map[string]string{"s": "_seconds", "": ""}
 
-// prometheus returns what Prometheus calls a metric and, as a set, its labels.
+// prometheus returns the names of a metric in Prometheus, and the set of its labels.
 func prometheus(t *testing.T, m metricdata.Metrics) (names []string, labels map[string]bool) {
 	t.Helper()
 	name := strings.ReplaceAll(m.Name, ".", "_")
@@ -66,7 +66,7 @@ func prometheus(t *testing.T, m metricdata.Metrics) (names []string, labels map[
 	return names, labels
 }
 
-// known returns every metric there is, by Prometheus's name, with its labels.
+// known returns the labels of every metric, by its name in Prometheus.
 func known(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -77,10 +77,14 @@ func known(t *testing.T) map[string]map[string]bool {
 	_, err := r.bus.Consume(ctx, "orders", func(context.Context, *bus.Delivery) error { handled <- struct{}{}; return nil }, bus.Group("billing"))
 	require.NoError(t, err)
 	require.NoError(t, r.bus.Publish("orders", message.NewMessage("id", nil)))
-	<-handled // there is a lag, if none to speak of
+	select {
+	case <-handled: // so there is a lag
+	case <-ctx.Done():
+		require.FailNow(t, "the message was not delivered")
+	}
 	r.awaitSubscription(t)
 	r.transport.fail(&bus.Error{Code: bus.CodeUnavailable, Op: "ping"})
-	r.awaitFailedProbe(t)
+	r.awaitFailedPing(t)
 	all := make(map[string]map[string]bool)
 	for _, m := range r.collect(t) {
 		names, labels := prometheus(t, m)
@@ -98,8 +102,8 @@ var (
 	template   = regexp.MustCompile(`\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}`)
 )
 
-// checkExpression returns the metrics that an expression names, every one of which must
-// exist, and have the labels that the expression, or a text about it, names.
+// checkExpression returns the metrics in an expression. Each of them must exist, and have
+// the labels that are used in the expression and in the texts.
 func checkExpression(t *testing.T, all map[string]map[string]bool, where, expression string, texts ...string) []string {
 	t.Helper()
 	names := metricName.FindAllString(expression, -1)
@@ -128,7 +132,7 @@ func checkExpression(t *testing.T, all map[string]map[string]bool, where, expres
 	return names
 }
 
-func TestDashboardNamesMetricsThatExist(t *testing.T) {
+func TestDashboardUsesExistingMetrics(t *testing.T) {
 	t.Parallel()
 	all := known(t)
 	raw, err := os.ReadFile(filepath.Join(monitoring, "grafana-dashboard.json"))
@@ -152,7 +156,7 @@ func TestDashboardNamesMetricsThatExist(t *testing.T) {
 	shown, ids := make(map[string]bool), make(map[int]bool)
 	for _, p := range dashboard.Panels {
 		require.NotEmpty(t, p.Targets, p.Title)
-		require.False(t, ids[p.ID], "%s: its id is another panel's", p.Title)
+		require.False(t, ids[p.ID], "%s: another panel has this ID", p.Title)
 		ids[p.ID] = true
 		for _, target := range p.Targets {
 			for _, name := range checkExpression(t, all, p.Title, target.Expr, target.LegendFormat) {
@@ -172,7 +176,7 @@ func TestDashboardNamesMetricsThatExist(t *testing.T) {
 	}
 }
 
-func TestAlertRulesNameMetricsThatExist(t *testing.T) {
+func TestAlertRulesUseExistingMetrics(t *testing.T) {
 	t.Parallel()
 	all := known(t)
 	raw, err := os.ReadFile(filepath.Join(monitoring, "prometheus-alerts.yaml"))
@@ -212,7 +216,7 @@ func TestAlertRulesNameMetricsThatExist(t *testing.T) {
 	}
 }
 
-func TestCheckExpressionCanFail(t *testing.T) {
+func TestKnownMetricsHavePrometheusNames(t *testing.T) {
 	t.Parallel()
 	all := known(t)
 	require.NotContains(t, all, "trunkline_liveness_transitions", "a counter's name ends in _total")

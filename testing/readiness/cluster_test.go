@@ -31,11 +31,12 @@ var (
 	rounds  = flag.Int("readiness.rounds", 3, "how often to do each thing")
 )
 
-// envCluster names the folder of the cluster to break; the cluster command prints it.
+// envCluster names the folder of the cluster that the test breaks. The cluster command
+// prints it.
 const envCluster = "TRUNKLINE_KAFKA_CLUSTER"
 
-// patience bounds each wait.
-const patience = 2 * time.Minute
+// waitTimeout bounds each wait.
+const waitTimeout = 2 * time.Minute
 
 // The targets; see the package comment.
 const (
@@ -46,7 +47,7 @@ const (
 
 var nodes = []int32{1, 2, 3}
 
-// scene is a cluster, the buses on it, and the servers of their registry.
+// scene is a cluster, the buses that use it, and the servers of their registry.
 type scene struct {
 	t        *testing.T
 	cluster  chaos.Cluster
@@ -56,12 +57,12 @@ type scene struct {
 	servers  *servers
 	figures  figures
 
-	// checker has a registry of its own: it would add to what is measured.
+	// checker has a registry of its own, so that it does not change what is measured.
 	checker *liveness.Checker
 	checks  *probe.Registry
 
-	caused int               // how often the brokers or the network were taken away
-	before map[string]uint64 // losses before the first time
+	caused int               // how often the test made the brokers or the network unavailable
+	before map[string]uint64 // losses before that
 }
 
 func newScene(t *testing.T) *scene {
@@ -140,13 +141,13 @@ func (s *scene) checked(t *testing.T, want health, status probe.Status) {
 }
 
 func (s *scene) bounded() context.Context {
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waitTimeout)
 	s.t.Cleanup(cancel)
 	return ctx
 }
 
-// settled waits until all is as it was at the start, and has been for a moment: rounds that
-// follow each other at once make changes too brief to be seen.
+// settled waits until everything is as at the start, and then for another second. Without
+// that, rounds would make changes that are too short to be observed.
 func (s *scene) settled(t *testing.T) {
 	t.Helper()
 	require.NoError(t, s.brokers.WaitInSync(s.bounded()))
@@ -154,7 +155,8 @@ func (s *scene) settled(t *testing.T) {
 	pause(t.Context(), time.Second)
 }
 
-// measure waits until every subject is ready, or isn't, and notes how long after from.
+// measure waits until every subject is ready, or not ready, and adds the time since from to
+// the figures.
 func (s *scene) measure(t *testing.T, what string, ready bool, after, from time.Time, target time.Duration) {
 	t.Helper()
 	if !ready {
@@ -169,7 +171,7 @@ func (s *scene) measure(t *testing.T, what string, ready bool, after, from time.
 	}
 }
 
-// stays runs f, in which no subject may cease to be ready.
+// stays runs f. Every subject must stay ready meanwhile.
 func (s *scene) stays(t *testing.T, what string, f func()) {
 	t.Helper()
 	began := time.Now()
@@ -185,13 +187,13 @@ func (s *scene) stays(t *testing.T, what string, f func()) {
 		}
 		t.Logf("%s, %s: not ready %d times in %.0f s", what, x.name, lost, time.Since(began).Seconds())
 		if lost > 0 {
-			t.Errorf("%s: %s ceased to be ready", what, x.name)
+			t.Errorf("%s: %s became not ready", what, x.name)
 		}
 	}
 }
 
-// watchDeaths returns a function that waits until every broker's connection is broken, and
-// returns when the last one was.
+// watchDeaths connects to every broker. It returns a function that waits until all of these
+// connections are broken, and returns the time of the last one.
 func (s *scene) watchDeaths(t *testing.T) func() time.Time {
 	t.Helper()
 	var mu sync.Mutex
@@ -202,7 +204,7 @@ func (s *scene) watchDeaths(t *testing.T) func() time.Time {
 		require.NoError(t, err)
 		reading.Go(func() {
 			defer conn.Close()
-			_, _ = conn.Read(make([]byte, 1)) // nothing comes but the end
+			_, _ = conn.Read(make([]byte, 1)) // returns when the connection ends
 			mu.Lock()
 			defer mu.Unlock()
 			last = time.Now()
@@ -214,8 +216,8 @@ func (s *scene) watchDeaths(t *testing.T) func() time.Time {
 	}
 }
 
-// firstProduce returns when a client that has nothing to do with what is measured has
-// first had a record acknowledged by all replicas in sync.
+// firstProduce returns the time at which all in-sync replicas have first acknowledged a
+// record of an independent client.
 func (s *scene) firstProduce(ctx context.Context) (time.Time, error) {
 	conf := sarama.NewConfig()
 	conf.ClientID = "independent"
@@ -247,18 +249,18 @@ func (s *scene) firstProduce(ctx context.Context) (time.Time, error) {
 	}
 }
 
-// Not parallel: there is one cluster, and it is broken.
-func TestOnTheCluster(t *testing.T) {
+// Not parallel, because the test breaks the only cluster.
+func TestReadinessOnACluster(t *testing.T) {
 	s := newScene(t)
 	t.Run("network resets", s.networkResets)
-	t.Run("network swallows", s.networkSwallows)
+	t.Run("network drops bytes", s.networkDropsBytes)
 	t.Run("full load", s.fullLoad)
 	t.Run("all paused", s.allPaused)
 	t.Run("one killed", s.oneKilled)
 	t.Run("all killed", s.allKilled)
 	s.servers.follows(t, &s.figures)
 	for _, x := range s.subjects {
-		t.Logf("%s ceased to be ready %d times, %d of them caused", x.name, x.losses()-s.before[x.name], s.caused)
+		t.Logf("%s became not ready %d times, %d of them caused by the test", x.name, x.losses()-s.before[x.name], s.caused)
 		if *verbose {
 			for _, line := range x.since(time.Time{}) {
 				t.Log(line)
@@ -279,23 +281,23 @@ func (s *scene) networkResets(t *testing.T) {
 		for _, x := range s.subjects {
 			x.dialer.Restore()
 		}
-		s.measure(t, "network back after resets: ready", true, back, back, backTarget)
+		s.measure(t, "network resets no more connections: ready", true, back, back, backTarget)
 		s.settled(t)
 	}
 }
 
-func (s *scene) networkSwallows(t *testing.T) {
+func (s *scene) networkDropsBytes(t *testing.T) {
 	for range *rounds {
 		began := time.Now()
 		for _, x := range s.subjects {
 			x.dialer.Stall()
 		}
-		s.measure(t, "network swallows bytes: not ready", false, began, began, silentTarget)
+		s.measure(t, "network drops bytes: not ready", false, began, began, silentTarget)
 		back := time.Now()
 		for _, x := range s.subjects {
 			x.dialer.Restore()
 		}
-		s.measure(t, "network back after swallowing: ready", true, back, back, backTarget)
+		s.measure(t, "network drops no more bytes: ready", true, back, back, backTarget)
 		s.settled(t)
 	}
 }
@@ -368,14 +370,14 @@ func (s *scene) allKilled(t *testing.T) {
 	s.checked(t, passed, probe.Running)
 }
 
-// fullLoad keeps every core busy, beside the brokers and the publishing.
+// fullLoad keeps every core busy, in addition to the brokers and the publishing.
 func (s *scene) fullLoad(t *testing.T) {
 	s.settled(t)
 	lasts := time.Minute
 	if *long {
 		lasts = 10 * time.Minute
 	}
-	s.stays(t, "every core busy, brokers fine", func() {
+	s.stays(t, "all cores busy", func() {
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		defer cancel()
 		published := s.subjects[0].publish(ctx, s.topic, 32, 20, 0)

@@ -1,7 +1,7 @@
-// Package readiness measures how soon and how truly a program knows of the loss of its
-// brokers: on a real cluster that it breaks, and on the in-memory transport with a clock
-// of the test's own. It has tests only; with the environment that the cluster command
-// prints, go test -v prints the figures:
+// Package readiness measures how soon, and how reliably, a program reports the loss of its
+// brokers. One test breaks a real cluster. Others run on the in-memory transport with
+// testing/synctest. The package has tests only. With the environment that the cluster
+// command prints, go test -v prints the figures:
 //
 //	go build -o /tmp/cluster ./testing/kafkatest/cluster
 //	eval "$(/tmp/cluster up)"
@@ -11,25 +11,25 @@
 //
 // # What is measured
 //
-// Two buses in one process, each a service in one registry, with the default options:
-// one publishes all the time and reads in a group that readiness requires, the other is
-// idle. Observers that are slow, or never come back, hang on everything that can be
-// observed, all the time. The events, and what is to follow:
+// One process has two buses with the default options; each is a service in one registry.
+// The first bus publishes all the time, and consumes in a group that readiness requires.
+// The second bus is idle. During the whole test, slow observers and stuck observers are
+// attached to everything that can be observed. The events, and what must follow them:
 //
-//	all brokers killed             not ready; 1.5 s after the last connection to a broker broke
-//	back                           ready; 2 s after an independent client's produce with acks=all succeeded
-//	one broker of three killed     ready all the time, and while it comes back
-//	all brokers paused (SIGSTOP)   not ready; 3 s after the first was paused
-//	network swallows bytes         not ready; 3 s
-//	network resets connections     not ready; 1.5 s
-//	both cores busy, brokers fine  ready all the time
+//	all brokers killed             not ready, 1.5 s after the last connection to a broker broke
+//	all brokers available again    ready, 2 s after the first produce of an independent client with acks=all
+//	one broker of three killed     ready all the time, and while the broker comes back
+//	all brokers paused (SIGSTOP)   not ready, 3 s after the first broker was paused
+//	network drops bytes            not ready, 3 s
+//	network resets connections     not ready, 1.5 s
+//	all cores busy                 ready all the time
 //
-// The times are targets at the 99th percentile: they are printed, and what is asserted is a
-// multiple that a busy machine does not reach. That the state is reached, that the bus
-// stays ready where it should, and that there is no change that nothing has caused, is
-// asserted as it stands. A change is counted where it is made ([liveness.Monitor.Transitions]),
-// so none can come and go unseen.
+// The times are targets for the 99th percentile. The test prints them. It fails only at a
+// multiple of a target, which a busy machine does not reach. It also fails if a status is
+// not reached, if a bus does not stay ready where it should, and if there is a change
+// without a cause. It counts changes with [liveness.Monitor.Transitions], so a short change
+// is counted, too.
 //
-// The HTTP probes, the gRPC health service, its Watch and calls through a gate are asked
-// all the time: each is to follow the registry within 50 ms.
+// The test also sends requests to the HTTP probes, the gRPC health service, its Watch, and
+// calls through a gate, all the time. Each of them must follow the registry within 50 ms.
 package readiness

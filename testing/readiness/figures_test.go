@@ -10,22 +10,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A machine that is busy with other things, or stands still for a while, must not fail the
-// test. So what is asserted is that half of the samples took less than generous times the
-// target, and none of them a stall longer.
+// A machine that is busy, or stalls for a while, must not fail the test. So half of the
+// samples must be below generous times the target, and all of them below that plus a
+// stall.
 const (
 	generous = 5
 	stall    = 15 * time.Second
 )
 
-// figure is what was measured of one thing, against its target.
+// figure is a measurement: its samples and their target.
 type figure struct {
 	name    string
 	target  time.Duration
 	samples []time.Duration
 }
 
-// quantile is by nearest rank: of few samples the 99th percentile is the longest.
+// quantile returns a quantile by nearest rank. With few samples the 99th percentile is the
+// longest one.
 func (f *figure) quantile(q float64) time.Duration {
 	s := slices.Sorted(slices.Values(f.samples))
 	if len(s) == 0 {
@@ -43,7 +44,7 @@ func (f *figure) String() string {
 		f.quantile(.5).Seconds(), f.quantile(.99).Seconds(), verdict, f.target)
 }
 
-// figures are kept in the order in which they were first measured.
+// figures are in the order in which they were first measured.
 type figures struct {
 	mu  sync.Mutex
 	all []*figure
@@ -60,7 +61,7 @@ func (fs *figures) add(name string, target, sample time.Duration) {
 	fs.all[i].samples = append(fs.all[i].samples, sample)
 }
 
-// report prints all, and fails the test for what is far from its target.
+// report prints all figures, and fails the test if one is far from its target.
 func (fs *figures) report(t *testing.T) {
 	t.Helper()
 	fs.mu.Lock()
@@ -74,7 +75,7 @@ func (fs *figures) report(t *testing.T) {
 	}
 }
 
-func TestFigures(t *testing.T) {
+func TestFiguresReportQuantilesAgainstTheTarget(t *testing.T) {
 	t.Parallel()
 	var fs figures
 	for i := range 100 {

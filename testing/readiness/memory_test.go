@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -23,13 +24,13 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// broker is the in-memory transport with a broker that can fall silent, every
-// connection open, and that takes its time to answer.
+// broker is the in-memory transport with a broker that can become silent, with its
+// connections open, and that can be slow.
 type broker struct {
 	*memory.Transport
 	mu     sync.Mutex
-	speaks chan struct{}        // closed while it does
-	takes  func() time.Duration // for an answer
+	speaks chan struct{}        // closed while the broker answers
+	takes  func() time.Duration // the time until an answer
 }
 
 func newBroker(t *testing.T) *broker {
@@ -59,7 +60,7 @@ func (b *broker) slow(takes func() time.Duration) {
 	b.takes = takes
 }
 
-// answer waits until the broker gives one.
+// answer waits until the broker answers.
 func (b *broker) answer(ctx context.Context) error {
 	b.mu.Lock()
 	speaks, takes := b.speaks, b.takes()
@@ -80,7 +81,7 @@ func (b *broker) Ping(ctx context.Context) error {
 	return b.Transport.Ping(ctx)
 }
 
-// bench is a bus on a broker, and those who look at its readiness.
+// bench is a bus on a broker, with observers of its readiness.
 type bench struct {
 	t       *testing.T
 	broker  *broker
@@ -111,7 +112,7 @@ func newBench(t *testing.T) *bench {
 	b.monitor.Require(sub)
 	b.ctx, b.end = context.WithCancel(t.Context())
 	ctx := b.ctx
-	// Observers that are slow, or never come back.
+	// Slow observers and stuck observers.
 	b.monitor.OnPing(func(liveness.PingResult) { <-ctx.Done() })
 	for _, look := range []func(){
 		func() {
@@ -139,11 +140,11 @@ func newBench(t *testing.T) *bench {
 func (b *bench) close() {
 	b.end()
 	b.working.Wait()
-	require.NoError(b.t, b.monitor.Close())
-	require.NoError(b.t, b.bus.Close())
+	assert.NoError(b.t, b.monitor.Close())
+	assert.NoError(b.t, b.bus.Close())
 }
 
-// publish publishes one message at an interval while the broker speaks, until close.
+// publish publishes one message at an interval while the broker answers, until close.
 func (b *bench) publish(interval time.Duration) {
 	ctx := b.ctx
 	b.working.Go(func() {
@@ -156,8 +157,8 @@ func (b *bench) publish(interval time.Duration) {
 	})
 }
 
-// until returns how long it takes to be ready, or not to be. The clock stands still while
-// anything runs, so the servers' answers are of that very moment.
+// until returns how long it takes until the registry is ready, or not ready. The clock of
+// synctest stands still meanwhile, so the servers must agree at that moment.
 func (b *bench) until(ready bool) time.Duration {
 	b.t.Helper()
 	began := time.Now()
@@ -188,7 +189,7 @@ func (b *bench) agree(ready bool) {
 	}
 }
 
-func TestOnMemory(t *testing.T) {
+func TestReadinessOnMemory(t *testing.T) {
 	t.Parallel()
 	for name, interval := range map[string]time.Duration{"busy": 200 * time.Millisecond, "idle": time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +198,7 @@ func TestOnMemory(t *testing.T) {
 				var fs figures
 				b := newBench(t)
 				b.publish(interval)
-				// Each loss is at another place between two signs of life.
+				// Each loss comes at another time between two signs of life.
 				random := rand.New(rand.NewPCG(1, 2))
 				anyTime := func() { time.Sleep(2*time.Second + time.Duration(random.Int64N(int64(time.Second)))) }
 				for range 50 {
@@ -214,10 +215,10 @@ func TestOnMemory(t *testing.T) {
 					b.broker.Connect()
 					fs.add("connected again: ready, "+name, backTarget, b.until(true))
 				}
-				require.EqualValues(t, 100, b.monitor.Transitions()[probe.NotReady], "and no other")
+				require.EqualValues(t, 100, b.monitor.Transitions()[probe.NotReady], "the losses of the test, and no other")
 				for _, f := range fs.all {
 					t.Log(f)
-					require.LessOrEqual(t, f.quantile(1), f.target, f.name) // no machine is to blame here
+					require.LessOrEqual(t, f.quantile(1), f.target, f.name) // the clock of synctest does not depend on the machine
 				}
 				b.close()
 			})
@@ -225,8 +226,8 @@ func TestOnMemory(t *testing.T) {
 	}
 }
 
-// A broker under load answers late, now and then too late, and is there.
-func TestOnMemoryUnderLoad(t *testing.T) {
+// A broker under load answers late, and sometimes too late.
+func TestSlowBrokerStaysReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -247,8 +248,8 @@ func TestOnMemoryUnderLoad(t *testing.T) {
 	})
 }
 
-// A network of the program's own that is cut for a moment, shorter than a probe, is none.
-func TestOnMemoryShortSilence(t *testing.T) {
+// A silence that is shorter than two pings is not a loss.
+func TestShortSilenceStaysReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

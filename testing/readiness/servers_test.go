@@ -32,19 +32,19 @@ func (work) EmptyCall(context.Context, *testgrpc.Empty) (*testgrpc.Empty, error)
 	return &testgrpc.Empty{}, nil
 }
 
-// change is when something became ready, or ceased to be.
+// change is when something became ready, or not ready.
 type change struct {
 	at    time.Time
 	ready bool
 }
 
-// changes is the list of them, in order.
+// changes is a list of changes, in order.
 type changes struct {
 	mu  sync.Mutex
 	all []change
 }
 
-// saw adds what was seen at that time, if it is not what was seen before.
+// saw adds what was observed at that time, if it differs from the last change.
 func (c *changes) saw(at time.Time, ready bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +59,7 @@ func (c *changes) list() []change {
 	return append([]change(nil), c.all...)
 }
 
-// servers serve a registry, and are asked all the time.
+// servers are the servers of a registry, with clients that send requests all the time.
 type servers struct {
 	reg      *probe.Registry
 	httpAddr string
@@ -70,7 +70,7 @@ type servers struct {
 	running  sync.WaitGroup
 }
 
-// serve starts them. They and all who ask end with the test, or with stop.
+// serve starts the servers and the clients. They end with the test.
 func serve(t *testing.T, reg *probe.Registry) *servers {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -109,7 +109,7 @@ func serve(t *testing.T, reg *probe.Registry) *servers {
 	return s
 }
 
-// record notes the registry's own changes: the whole changes when a service does.
+// record records the changes of the registry, which happen when a service changes.
 func (s *servers) record(ctx context.Context) {
 	for snap := range s.reg.Watch(ctx) {
 		var last time.Time
@@ -122,7 +122,7 @@ func (s *servers) record(ctx context.Context) {
 	}
 }
 
-// every calls ask without pause but a short one.
+// every calls ask every 10 ms until ctx ends.
 func every(ctx context.Context, ask func()) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
@@ -178,15 +178,15 @@ func (s *servers) watchGRPC(ctx context.Context) {
 	}
 }
 
-// follows holds what was seen against the registry: how long after each change it was first
-// seen. A change that lasted for less than a few times the target need not be seen, nor the
-// one that took it back.
+// follows compares what each client observed with the registry, and adds the time from each
+// change to its first observation to the figures. A change that lasted for less than a few
+// times the target need not be observed, nor the change after it.
 func (s *servers) follows(t *testing.T, fs *figures) {
 	t.Helper()
 	const brief = generous * followTarget
 	registry := s.registry.list()
 	for name, seen := range s.seen {
-		for i := 1; i < len(registry); i++ { // they were not asked before the first
+		for i := 1; i < len(registry); i++ { // the clients start after the first
 			c, end := registry[i], time.Now()
 			if i+1 < len(registry) {
 				end = registry[i+1].at
@@ -196,16 +196,17 @@ func (s *servers) follows(t *testing.T, fs *figures) {
 			case found:
 				fs.add(name+" follows the registry", followTarget, at.Sub(c.at))
 			case end.Sub(c.at) < brief || c.at.Sub(registry[i-1].at) < brief:
-				t.Logf("%s: %s did not see ready=%v, one of two changes %v apart", c.at.Format("15:04:05.000"), name, c.ready, min(end.Sub(c.at), c.at.Sub(registry[i-1].at)))
+				t.Logf("%s: %s did not observe ready=%v, one of two changes %v apart", c.at.Format("15:04:05.000"), name, c.ready, min(end.Sub(c.at), c.at.Sub(registry[i-1].at)))
 			default:
-				t.Errorf("%s: %s did not see ready=%v, which lasted %v", c.at.Format("15:04:05.000"), name, c.ready, end.Sub(c.at))
+				t.Errorf("%s: %s did not observe ready=%v, which lasted %v", c.at.Format("15:04:05.000"), name, c.ready, end.Sub(c.at))
 			}
 		}
 	}
 }
 
-// first returns when a change of the registry, which lasted until end, was seen; not when
-// the one before it was missed, after which there was nothing to see.
+// first returns when a change of the registry, which lasted until end, was first observed.
+// It returns false if the client missed the change before it, because then there was
+// nothing to observe.
 func (c *changes) first(of change, end time.Time) (time.Time, bool) {
 	all := c.list()
 	for i, sight := range all {
@@ -219,7 +220,7 @@ func (c *changes) first(of change, end time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// ignore hangs observers on the registry and the servers that are slow, or never come back.
+// ignore attaches slow observers and stuck observers to the registry and the servers.
 func (s *servers) ignore(ctx context.Context, t *testing.T) {
 	t.Helper()
 	s.running.Go(func() {
@@ -232,7 +233,7 @@ func (s *servers) ignore(ctx context.Context, t *testing.T) {
 			pause(ctx, 700*time.Millisecond)
 		}
 	})
-	_, err := healthpb.NewHealthClient(s.conn).Watch(ctx, &healthpb.HealthCheckRequest{}) // and never receive
+	_, err := healthpb.NewHealthClient(s.conn).Watch(ctx, &healthpb.HealthCheckRequest{}) // without ever receiving
 	require.NoError(t, err)
 	half, err := net.Dial("tcp", s.httpAddr)
 	require.NoError(t, err)

@@ -30,8 +30,8 @@ type subject struct {
 	work    sync.WaitGroup
 }
 
-// newSubject makes a bus on the brokers with the default options, but for a dialer that
-// can be cut and a history that holds everything. Observers that are dead hang on it.
+// newSubject makes a bus with the default options, except for a dialer that the test can
+// cut and a long history. Stuck observers are attached to it.
 func newSubject(t *testing.T, reg *probe.Registry, name string, addrs []string) *subject {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -64,10 +64,10 @@ func newSubject(t *testing.T, reg *probe.Registry, name string, addrs []string) 
 	return s
 }
 
-// read subscribes in a group; readiness requires the subscription from now on.
+// read subscribes in a group. Readiness requires the subscription from then on.
 func (s *subject) read(topic, group string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waitTimeout)
 	defer cancel()
 	sub, err := s.bus.Consume(context.WithoutCancel(s.t.Context()), topic, func(context.Context, *bus.Delivery) error { return nil }, bus.Group(group))
 	require.NoError(s.t, err)
@@ -75,8 +75,8 @@ func (s *subject) read(topic, group string) {
 	require.NoError(s.t, sub.Ready(ctx))
 }
 
-// publish publishes from as many goroutines until ctx or the test ends, each a batch and
-// then a rest.
+// publish publishes from several goroutines until ctx ends. Each of them publishes a batch
+// and then rests.
 func (s *subject) publish(ctx context.Context, topic string, goroutines, batch int, rest time.Duration) (wait func()) {
 	var publishing sync.WaitGroup
 	for g := range goroutines {
@@ -87,7 +87,7 @@ func (s *subject) publish(ctx context.Context, topic string, goroutines, batch i
 					messages[i] = message.NewMessage(fmt.Sprintf("%d-%d-%d", g, n, i), make([]byte, 100))
 					messages[i].SetContext(ctx)
 				}
-				_ = s.bus.Publish(topic, messages...) // what becomes of it is the monitor's to see
+				_ = s.bus.Publish(topic, messages...) // the monitor observes the outcome
 				if rest > 0 {
 					pause(ctx, rest)
 				}
@@ -97,10 +97,10 @@ func (s *subject) publish(ctx context.Context, topic string, goroutines, batch i
 	return publishing.Wait
 }
 
-// await waits until the service is ready, or isn't, and returns when that first was so
-// after the given time.
+// await waits until the service is ready, or not ready. It returns when it first was, after
+// the given time.
 func (s *subject) await(ready bool, after time.Time) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waitTimeout)
 	defer cancel()
 	for state, err := s.monitor.Wait(ctx, 0); ; state, err = s.monitor.Wait(ctx, state.Version) {
 		for _, past := range s.monitor.History() {
@@ -109,18 +109,18 @@ func (s *subject) await(ready bool, after time.Time) (time.Time, error) {
 			}
 		}
 		if err != nil {
-			return time.Time{}, fmt.Errorf("%s did not get to ready=%v: it is %s (%w): %w", s.name, ready, state.Status, state.Cause, err)
+			return time.Time{}, fmt.Errorf("%s did not become ready=%v: it is %s (%w): %w", s.name, ready, state.Status, state.Cause, err)
 		}
 	}
 }
 
-// losses is how often it ceased to be ready.
+// losses returns how often the service became not ready.
 func (s *subject) losses() uint64 {
 	n := s.monitor.Transitions()
 	return n[probe.NotReady] + n[probe.Failed]
 }
 
-// since returns what changed after a time, for who has to find out why.
+// since returns the changes after a time, for the log of a failed test.
 func (s *subject) since(after time.Time) (lines []string) {
 	for _, state := range s.monitor.History() {
 		if state.Since.After(after) {
