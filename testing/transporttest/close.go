@@ -125,11 +125,10 @@ func closeUnread(t *testing.T, e *env) {
 }
 
 func closeUnacked(t *testing.T, e *env) {
-	b, assigned := e.watchedBus(t)
+	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	channel, err := b.Subscribe(context.WithoutCancel(t.Context()), topic)
 	require.NoError(t, err)
-	await(t, e, assigned, "the subscription is assigned")
 	e.publish(t, b, topic, numbered(0, 2, nil)...)
 	m := e.receive(t, channel)
 	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -44,6 +44,6 @@
 //
 // The result does not depend on the speed of the machine. A scenario waits until an expected
 // event happens, for at most Harness.Timeout. To check that an event does not happen, it
-// waits for another event that can happen only afterwards. A scenario that fails ends
-// within a few times Harness.Timeout; it does not hang.
+// waits for another event that can happen only afterwards. A scenario that fails does not
+// hang: each of its waits is bounded, and it stops at the first that times out.
 package transporttest

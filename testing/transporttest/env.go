@@ -14,7 +14,6 @@ import (
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/driver"
-	"github.com/trunkline/trunkline/bus/hook"
 )
 
 // env is the broker of one scenario, with helpers to use it. Its methods that take t fail the
@@ -26,18 +25,22 @@ type env struct {
 	id      string // makes names unique on a broker that several scenarios use
 	topics  atomic.Int64
 	first   chan driver.Transport // the transport whose capabilities newEnv has read
+	begun   time.Time
 }
 
 var environments atomic.Int64
 
 func newEnv(t *testing.T, h Harness) *env {
 	t.Helper()
-	e := &env{h: h, connect: h.New(t), first: make(chan driver.Transport, 1),
+	e := &env{h: h, connect: h.New(t), first: make(chan driver.Transport, 1), begun: time.Now(),
 		id: strconv.FormatInt(time.Now().UnixNano(), 36) + strconv.FormatInt(environments.Add(1), 36)}
 	tr := e.connect(t)
 	e.caps = tr.Capabilities()
 	e.first <- tr
 	t.Cleanup(func() {
+		if t.Failed() && time.Since(e.begun) >= h.Timeout {
+			h.timedOut.Store(true)
+		}
 		select {
 		case tr := <-e.first: // the scenario has not used it
 			ctx, cancel := e.cleanupContext(t)
@@ -76,26 +79,6 @@ func (e *env) busOver(t *testing.T, tr driver.Transport, opts ...bus.Option) *bu
 	return b
 }
 
-// watchedBus returns a bus, and a channel that receives when a subscription is assigned. Use it
-// with Subscribe, which returns no Subscription that could be waited for.
-func (e *env) watchedBus(t *testing.T, opts ...bus.Option) (*bus.Bus, <-chan struct{}) {
-	t.Helper()
-	w := make(assignments, 16)
-	return e.bus(t, append(opts, bus.WithHooks(w))...), w
-}
-
-// assignments is a hook that receives a value for each assignment.
-type assignments chan struct{}
-
-func (a assignments) OnSession(ev hook.SessionEvent) {
-	if ev.Assigned {
-		select {
-		case a <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // receive returns the next message of a channel.
 func (e *env) receive(t *testing.T, c <-chan *message.Message) *message.Message {
 	t.Helper()
@@ -103,7 +86,7 @@ func (e *env) receive(t *testing.T, c <-chan *message.Message) *message.Message 
 	case m, ok := <-c:
 		require.True(t, ok, "the channel is closed")
 		return m
-	case <-time.After(e.h.Timeout):
+	case <-time.After(e.timeout()):
 		require.FailNow(t, "no message arrived")
 		return nil
 	}
@@ -127,18 +110,26 @@ func (e *env) topic(t *testing.T, b *bus.Bus, partitions int32) string {
 	return name
 }
 
-// context returns a context that ends after the timeout of the harness.
+// timeout returns how long to wait for an expected event.
+func (e *env) timeout() time.Duration {
+	if e.h.timedOut.Load() {
+		return e.h.Timeout / 10
+	}
+	return e.h.Timeout
+}
+
+// context returns a context that ends after the timeout.
 func (e *env) context(t *testing.T) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), e.h.Timeout)
+	return context.WithTimeout(t.Context(), e.timeout())
 }
 
 // cleanupContext returns a context for a Cleanup function. It is short if the scenario has
 // failed, because handlers may then be blocked.
 func (e *env) cleanupContext(t *testing.T) (context.Context, context.CancelFunc) {
 	if t.Failed() {
-		return context.WithTimeout(context.Background(), min(e.h.Timeout, time.Second))
+		return context.WithTimeout(context.Background(), min(e.timeout(), time.Second))
 	}
-	return context.WithTimeout(context.Background(), e.h.Timeout)
+	return context.WithTimeout(context.Background(), e.timeout())
 }
 
 // consume subscribes and waits until the subscription is ready.
@@ -229,7 +220,7 @@ func await[T any](t *testing.T, e *env, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(e.h.Timeout):
+	case <-time.After(e.timeout()):
 		require.FailNow(t, "this did not happen: "+what)
 		panic("unreachable")
 	}
@@ -238,7 +229,7 @@ func await[T any](t *testing.T, e *env, c <-chan T, what string) T {
 // awaitClosed waits until c is closed, and discards its values.
 func awaitClosed[T any](t *testing.T, e *env, c <-chan T, what string) {
 	t.Helper()
-	timeout := time.After(e.h.Timeout)
+	timeout := time.After(e.timeout())
 	for {
 		select {
 		case _, open := <-c:

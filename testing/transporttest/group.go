@@ -25,7 +25,7 @@ func groupShares(t *testing.T, e *env) {
 	// The members do not get their partitions at the same time. Publish until both have received
 	// messages.
 	published := 0
-	deadline := time.Now().Add(e.h.Timeout)
+	deadline := time.Now().Add(e.timeout())
 	for len(first.snapshot()) == 0 || len(second.snapshot()) == 0 {
 		require.True(t, time.Now().Before(deadline), "one member receives every message")
 		e.publish(t, apart, topic, onEach(published)...)

@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,9 @@ type Harness struct {
 	// Unbounded means that code below the transport starts goroutines for messages that no
 	// subscriber reads. Scenarios that count goroutines under load are skipped.
 	Unbounded bool
-	// Timeout is how long the suite waits for an expected event. The default is 20 s.
+	// Timeout is how long the suite waits for an expected event. The default is 20 s. After
+	// a scenario has failed for this reason, the others wait for a tenth of it, so that a
+	// broken transport is reported soon.
 	Timeout time.Duration
 	// SubscribeOptions are added to every subscription.
 	SubscribeOptions []bus.SubscribeOption
@@ -55,11 +58,16 @@ type Harness struct {
 	// Except maps scenarios that the system behind the transport cannot pass to the reason.
 	// The suite skips them with that reason.
 	Except map[string]string
+
+	// timedOut is set when a scenario has failed after Timeout. All scenarios of a run share
+	// it.
+	timedOut *atomic.Bool
 }
 
 func (h Harness) withDefaults() Harness {
 	if h.Timeout == 0 {
 		h.Timeout = 20 * time.Second
 	}
+	h.timedOut = new(atomic.Bool)
 	return h
 }

@@ -53,7 +53,7 @@ func leak(t *testing.T, e *env) {
 		cancel()
 		e.closeBus(t, b)
 	}
-	deadline := time.Now().Add(e.h.Timeout)
+	deadline := time.Now().Add(e.timeout())
 	err := goleak.Find(before)
 	for err != nil && time.Now().Before(deadline) {
 		err = goleak.Find(before) // it waits a little itself

@@ -93,7 +93,7 @@ func (l *load) join(t *testing.T) *groupMember {
 func (l *load) leave(t *testing.T, m *groupMember) {
 	left := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), l.e.h.Timeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), l.e.timeout())
 		defer cancel()
 		left <- m.sub.Shutdown(ctx)
 	}()

@@ -28,7 +28,7 @@ func revokeEndsBackoff(t *testing.T, e *env) {
 	nacked, acked := newRecorder(), newRecorder()
 	s := e.consume(t, one, topic, func(_ context.Context, d *bus.Delivery) error {
 		nacked.add(d)
-		return bus.RetryAfter(1000*e.h.Timeout, errNack)
+		return bus.RetryAfter(1000*e.timeout(), errNack)
 	}, bus.Group(e.name("group")))
 	nacked.count(t, e, partitions)
 	e.consume(t, two, topic, acked.handler, bus.Group(e.name("group")))
@@ -68,12 +68,10 @@ func revokeCancels(t *testing.T, e *env) {
 
 func revokeCancelsSubscribed(t *testing.T, e *env) {
 	group := bus.WithSubscribeDefaults(bus.Group(e.name("group")))
-	one, assigned := e.watchedBus(t, group)
-	two := e.bus(t, group)
+	one, two := e.bus(t, group), e.bus(t, group)
 	topic := e.topic(t, one, partitions)
 	channel, err := one.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
-	await(t, e, assigned, "the subscription is assigned")
 	e.publish(t, one, topic, onEach(0)...)
 	causes := make(chan error, partitions)
 	var held []*message.Message

@@ -112,11 +112,10 @@ func recordPartition(t *testing.T, e *env) {
 }
 
 func subscribedRecord(t *testing.T, e *env) {
-	b, assigned := e.watchedBus(t)
+	b := e.bus(t)
 	topic := e.topic(t, b, 1)
 	channel, err := b.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
-	await(t, e, assigned, "the subscription is assigned")
 	e.publishing(t, b, topic, numbered(0, 1, nil)...)
 	m := e.receive(t, channel)
 	r, ok := bus.RecordFromContext(m.Context())

@@ -110,7 +110,7 @@ func (r *recorder) requireNoFaults(t *testing.T) {
 // test as soon as there is a fault.
 func (r *recorder) until(t *testing.T, e *env, what string, ok func([]delivery) bool) []delivery {
 	t.Helper()
-	timeout := time.After(e.h.Timeout)
+	timeout := time.After(e.timeout())
 	for {
 		deliveries, faults, changed := r.state()
 		require.Empty(t, faults)
@@ -165,7 +165,7 @@ func covered(n int, recorders ...*recorder) bool {
 // untilCovered waits until the recorders together have the messages 0 to n-1.
 func untilCovered(t *testing.T, e *env, n int, recorders ...*recorder) {
 	t.Helper()
-	timeout := time.After(e.h.Timeout)
+	timeout := time.After(e.timeout())
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for !covered(n, recorders...) {

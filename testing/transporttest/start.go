@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 var startScenarios = []scenario{
 	{name: "ReadySubscriptionReceivesEverythingPublishedLater", run: newestMissesNothing},
 	{name: "ReadyGroupSubscriptionReceivesEverythingPublishedLater", needs: requirements{needGroups}, run: newestOfGroupMissesNothing},
-	{name: "AssignedChannelReceivesEverythingPublishedLater", run: subscribedMissesNothing},
+	{name: "SubscribeThenPublishLosesNothing", run: subscribeThenPublish},
 	{name: "DefaultStartWithoutGroupIsNewest", needs: requirements{needReplay}, run: newestByDefault},
 	{name: "DefaultStartInGroupIsOldest", needs: requirements{needGroups, needReplay}, run: oldestByDefault},
 	{name: "NewestStartOfGroupIsFixedWhenReady", needs: requirements{needGroups, needReplay}, run: newestOfGroup},
@@ -44,22 +45,26 @@ func missesNothing(t *testing.T, e *env, opts ...bus.SubscribeOption) {
 	require.ElementsMatch(t, sequence(0, n), got.numbers())
 }
 
-// subscribedMissesNothing does the same for a channel. A session hook reports when it is assigned.
-func subscribedMissesNothing(t *testing.T, e *env) {
-	publisher := e.bus(t)
-	topic := e.topic(t, publisher, partitions)
-	subscriber, assigned := e.watchedBus(t, bus.WithSubscribeDefaults(bus.FromNewest()))
-	channel, err := subscriber.Subscribe(t.Context(), topic)
-	require.NoError(t, err)
-	await(t, e, assigned, "the subscription is assigned")
-	const n = 1000
-	e.publishing(t, publisher, topic, numbered(0, n, nil)...)
-	seen := map[string]bool{}
-	for len(seen) < n {
-		m := e.receive(t, channel)
-		require.False(t, seen[m.UUID], "%s was delivered twice", m.UUID)
-		seen[m.UUID] = true
-		m.Ack()
+// subscribeThenPublish publishes directly after Subscribe, on new topics, with the default start.
+func subscribeThenPublish(t *testing.T, e *env) {
+	publisher, subscriber := e.bus(t), e.bus(t)
+	const rounds, n = 10, 100
+	for round := range rounds {
+		topic := e.topic(t, publisher, partitions)
+		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		t.Cleanup(cancel)
+		channel, err := subscriber.Subscribe(ctx, topic)
+		require.NoError(t, err)
+		e.publishing(t, publisher, topic, numbered(0, n, nil)...)
+		seen := map[string]bool{}
+		for len(seen) < n {
+			m := e.receive(t, channel)
+			require.False(t, seen[m.UUID], "round %d: %s was delivered twice", round, m.UUID)
+			seen[m.UUID] = true
+			m.Ack()
+		}
+		cancel()
+		awaitClosed(t, e, channel, "the channel is closed")
 	}
 }
 

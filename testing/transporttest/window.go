@@ -67,7 +67,7 @@ func windowInFlight(t *testing.T, e *env) {
 		require.Len(t, got.snapshot(), window+i)
 		select {
 		case release <- struct{}{}:
-		case <-time.After(e.h.Timeout):
+		case <-time.After(e.timeout()):
 			require.FailNow(t, "no handler waits")
 		}
 		got.count(t, e, window+i+1)
