@@ -2,6 +2,7 @@ package kafkatest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -159,4 +160,44 @@ func ExampleDialer() {
 	// Output:
 	// while cut: true
 	// restored: <nil>
+}
+
+func ExampleBroker_CreateTopic() {
+	ctx := context.Background()
+	b, err := kafkatest.Start(ctx, kafkatest.WithBrokers(3))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	fmt.Println(b.CreateTopic(ctx, "orders", 8))
+	fmt.Println(b.AddPartitions(ctx, "orders", 12))
+	fmt.Println(b.DeleteTopic(ctx, "orders"))
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
+}
+
+// Attach checks that a running cluster meets the options.
+func ExampleAttach() {
+	ctx := context.Background()
+	running, err := kafkatest.Start(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer running.Close()
+
+	b, err := kafkatest.Attach(ctx, running.Addrs(), kafkatest.WithTopics(8, "orders"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("embedded:", b.Embedded())
+	_, err = kafkatest.Attach(ctx, running.Addrs(), kafkatest.WithBrokers(3))
+	fmt.Println("unsuitable:", errors.Is(err, kafkatest.ErrUnsuitable))
+	// Output:
+	// embedded: false
+	// unsuitable: true
 }

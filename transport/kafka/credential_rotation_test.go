@@ -102,7 +102,7 @@ func TestNewConnectionsUseARotatedPassword(t *testing.T) {
 	admin, err := sarama.NewClusterAdmin(b.Addrs(), adminConfig())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, admin.Close()) })
-	// Neither is what SASLprep would let through unchanged: Kafka takes them as they are.
+	// SASLprep would change both passwords. Kafka uses them unchanged.
 	first, second := "Ⅸ\u00ad–ﬁrst", "zwei 🔑 öffnen"
 	user := kafkatb.Name(t)
 	set := func(password string) {

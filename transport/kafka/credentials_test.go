@@ -153,7 +153,7 @@ func TestURLConfiguresTLSAndSASL(t *testing.T) {
 	for query, want := range map[string]string{
 		"ca=" + ca:                                 "ca needs tls=true",
 		"tls=false&server_name=x":                  "server_name needs tls=true",
-		"tls=maybe":                                "neither true nor false",
+		"tls=maybe":                                "must be true or false",
 		"tls=true&ca=" + dir + "/none":             dir + "/none: no such file",
 		"tls=true&ca=" + password:                  "no PEM certificate",
 		"tls=true&cert=" + own:                     "belong together",

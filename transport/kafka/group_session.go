@@ -111,11 +111,11 @@ func (g *groupSession) run() {
 			g.setRangeToo(true)
 			continue
 		}
-		g.failing.log("topic", g.sub.Topic, "group", g.sub.Group, "error", err)
 		if missing || codeOf(err) == driver.CodeOutOfRange || codeOf(err) == driver.CodeInvalidArgument {
 			g.fail(fail("subscribe", g.sub.Topic, err))
 			return
 		}
+		g.failing.log("topic", g.sub.Topic, "group", g.sub.Group, "error", err)
 		g.reportLost(fail("subscribe", g.sub.Topic, err))
 		switch {
 		case isRefused(err), errors.Is(err, sarama.ErrFencedInstancedId):

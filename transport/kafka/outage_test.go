@@ -94,6 +94,23 @@ func TestMessageWaitsForASlowProducer(t *testing.T) {
 	requirePublished(t, waiting.wait())
 }
 
+// When the connection is lost while the first producer is being made, PublishWait limits the
+// wait again. sarama would retry for twenty seconds.
+func TestFirstMessageFailsSoonWithoutConnection(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{PublishWait: 100 * time.Millisecond}))
+	seen := observe(r)
+	r.net.Cut()
+	outs, s := batch(testContext(t), r.topic, anyPartition("a")...)
+	began := time.Now()
+	r.Publish(outs)
+	require.Equal(t, driver.CodeUnavailable, driver.CodeOf(s.wait()[0].Err))
+	require.Less(t, time.Since(began), 15*time.Second, "the message waited for all of sarama's attempts")
+	r.net.Restore()
+	seen.await(t, driver.Connected)
+	requirePublished(t, publish(t, r, r.topic, anyPartition("b")...))
+}
+
 func TestStalledConnectionIsReportedAndRestored(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Request: 1500 * time.Millisecond, KeepAlive: 100 * time.Millisecond}))
@@ -130,7 +147,7 @@ func TestManyMessagesInFlightEndSoonInAnOutage(t *testing.T) {
 		require.Contains(t, []driver.Code{driver.CodeOutcomeUnknown, driver.CodeUnavailable}, driver.CodeOf(o.Err))
 	}
 	took := time.Since(began)
-	t.Logf("all told after %v", took)
+	t.Logf("all completed after %v", took)
 	require.Less(t, took, 1000*50*time.Millisecond*3/4, "each message waited for the one before")
 	r.net.Restore()
 	requirePublished(t, publish(t, r, r.topic, anyPartition("last")...))

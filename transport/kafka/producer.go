@@ -133,8 +133,8 @@ func (p *producer) ensureTopic(ctx context.Context, a *asyncProducer, topic stri
 }
 
 // acquire returns the asyncProducer to send on. The caller must release it. Without a
-// connection acquire waits for Timeouts.PublishWait. While an asyncProducer is being built
-// it waits until that has ended, or ctx ends.
+// connection acquire waits for Timeouts.PublishWait. While there is a connection and an
+// asyncProducer is being built, it waits until that has ended, or ctx ends.
 func (p *producer) acquire(ctx context.Context, topic string) (*asyncProducer, error) {
 	var deadline time.Time // of the wait for a connection
 	for {
@@ -159,7 +159,7 @@ func (p *producer) acquire(ctx context.Context, topic string) (*asyncProducer, e
 		switch state.State {
 		case driver.Connected:
 			deadline = time.Time{}
-			err = p.awaitBuild(ctx, topic, building)
+			err = p.awaitBuild(ctx, topic, building, changed)
 		case driver.Refused:
 			err = failCode(codeOf(state.Cause), "publish", topic, "", state.Cause)
 		default:
@@ -174,9 +174,11 @@ func (p *producer) acquire(ctx context.Context, topic string) (*asyncProducer, e
 	}
 }
 
-// awaitBuild waits until the attempt to build an asyncProducer has ended.
-func (p *producer) awaitBuild(ctx context.Context, topic string, building <-chan struct{}) error {
+// awaitBuild waits until the attempt to build an asyncProducer has ended, or the state of
+// the connection changes. Without a connection the attempt can take many seconds.
+func (p *producer) awaitBuild(ctx context.Context, topic string, building, changed <-chan struct{}) error {
 	select {
+	case <-changed:
 	case <-building:
 		if err := p.lastBuildError(); err != nil {
 			return failCode(codeOf(err), "publish", topic, "cannot make a producer; nothing was sent", err)
