@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,156 +14,208 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// The services in the probe registry.
+// The services of an App in the probe registry.
 const (
-	// BusService is the message bus, kept by the monitor.
+	// BusService is the service of the monitor: it is ready while the bus is.
 	BusService = liveness.DefaultServiceName
-	// CheckService is the brokers and topics, kept by the checker of a program that has one.
+	// CheckService is the service of the checker, if there is one.
 	CheckService = liveness.DefaultCheckerName
-	// AppService is the program: Running during App.Run, NotReady once it is shutting
-	// down, so that load balancers turn away before anything is closed.
+	// ServerService is the service of App.Serve. It is Running while the RPC server serves
+	// its topics.
+	ServerService = "rpc-server"
+	// AppService is the service of the program itself. It is Running during App.Run, and
+	// NotReady from the beginning of the shutdown, so that load balancers send no further
+	// work before anything is closed.
 	AppService = "app"
 )
 
-// App is the assembled whole. Its fields are set by a provider set, or by hand, and
-// not changed any more; they are the caller's to use.
+// App is an assembled program: a bus, an RPC client and server, and probes. [New] makes
+// one, or google/wire from the sets of this package; a program may also set the fields
+// itself. Every field but Logger and Checker must be set, and must not change after the
+// first call of a method. The methods are safe for concurrent use.
 type App struct {
 	Config   Config
+	Logger   *slog.Logger // the default is slog.Default()
 	Bus      *bus.Bus
 	Client   *rpc.Client
 	Server   *rpc.Server
-	Monitor  *liveness.Monitor
-	Checker  *liveness.Checker // nil unless Config.CheckTopics or Config.CheckMinBrokers asks for one
 	Registry *probe.Registry
+	Monitor  *liveness.Monitor
+	Checker  *liveness.Checker // nil if Config.CheckTopics and Config.CheckMinBrokers are not set
 	Probe    *probe.Server
+
+	life life
 }
 
-// Part is something a program runs beside the App: it ends when ctx does, and then
-// returns nil. Returning before that, with an error or without, ends the App.
-type Part func(ctx context.Context) error
+// life is the state of an App between its first and last call.
+type life struct {
+	sync.Mutex
+	init    sync.Once
+	parts   []namedPart
+	invalid error           // of Add
+	begun   bool            // Run was called, or Shutdown without it
+	bound   context.Context // of the shutdown; set before closing is closed
+	closing chan struct{}   // closed when the shutdown begins
+	closed  chan struct{}   // closed when the shutdown has ended
+	err     error           // of the shutdown; set before closed is closed
+}
 
-// Run starts the HTTP probes, runs the parts, and waits until ctx ends or a part returns. It then shuts down, in this order: the probes say not ready; the
-// parts' context ends, and they are waited for; the RPC server drains; the RPC client
-// closes; the monitor and the checker stop; the bus drains and closes; the probes stop. All of it is
-// bounded by Config.ShutdownTimeout, after which parts that have not returned are left
-// behind. Run returns the errors of what failed, and nil when ctx ended it and
-// everything closed cleanly. It can be called once.
+// lock locks the state, and makes its channels when it is used for the first time, because
+// an App may be a plain struct.
+func (l *life) lock() {
+	l.init.Do(func() { l.closing, l.closed = make(chan struct{}), make(chan struct{}) })
+	l.Lock()
+}
+
+// beginShutdown sets the bound of the shutdown and returns true, unless the shutdown has
+// begun already. The lock is held.
+func (l *life) beginShutdown(bound context.Context) bool {
+	select {
+	case <-l.closing:
+		return false
+	default:
+		l.bound = bound
+		close(l.closing)
+		return true
+	}
+}
+
+// Run serves the HTTP probes, runs the parts of Add and the given parts, and waits until
+// ctx ends, Shutdown is called, or a part returns. It then shuts down in this order:
+//
+//  1. The probes report that the program is not ready.
+//  2. The contexts of the parts end, and Run waits for the parts.
+//  3. The RPC server drains, and the RPC client closes.
+//  4. The monitor and the checker stop.
+//  5. The bus drains and closes.
+//  6. The probes stop.
+//
+// Config.ShutdownTimeout bounds all of it. Run does not wait longer for a part that has not
+// returned by then. Run returns nil after a graceful end; otherwise it returns the errors
+// of the parts and of the shutdown. It can be called once.
 func (a *App) Run(ctx context.Context, parts ...Part) error {
+	all, err := a.begin(parts)
+	if err != nil {
+		return err
+	}
 	a.Registry.Update(AppService, probe.Preparing, nil)
 	serving, stopProbes := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopProbes()
 	probes := make(chan error, 1)
 	go func() { probes <- a.Probe.Run(serving) }()
-	r := start(ctx, parts)
+	r := startParts(ctx, a, all)
 	a.Registry.Update(AppService, probe.Running, nil)
 
-	var err error
 	select {
 	case <-ctx.Done():
+	case <-a.life.closing:
 	case <-r.first:
-		err = r.reason()
+		err = r.takeError()
 	case served := <-probes:
-		err = fmt.Errorf("trunkline: the HTTP probes ended: %w", orUnexpected(served))
-		probes <- nil // it has been told
+		err = fmt.Errorf("trunkline: the HTTP probes ended: %w", endedEarly(served))
+		probes <- nil // closeAll waits for it
 	}
-	return errors.Join(err, a.shutdown(r, stopProbes, probes))
+	if err != nil {
+		a.logger().Error("the program shuts down because a part of it ended", "error", err)
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.shutdownTimeout())
+	defer cancel()
+	a.life.lock()
+	a.life.beginShutdown(bound)
+	bound = a.life.bound
+	a.life.Unlock()
+	return errors.Join(err, a.finish(a.closeAll(bound, r, func() error { stopProbes(); return <-probes })))
 }
 
-func (a *App) shutdown(r *running, stopProbes context.CancelFunc, probes <-chan error) error {
-	a.Registry.Update(AppService, probe.NotReady, errors.New("the program is shutting down"))
-	ctx, cancel := context.WithTimeout(context.Background(), a.Config.ShutdownTimeout)
+// begin returns the parts to run, or an error if Run must not run.
+func (a *App) begin(parts []Part) ([]namedPart, error) {
+	a.life.lock()
+	defer a.life.Unlock()
+	switch {
+	case a.life.begun:
+		return nil, errors.New("trunkline: Run: the App was run or closed before")
+	case a.life.invalid != nil:
+		return nil, a.life.invalid
+	}
+	all := a.life.parts
+	for _, p := range parts {
+		if p == nil {
+			return nil, errors.New("trunkline: Run: a part must not be nil")
+		}
+		all = append(all, namedPart{run: p})
+	}
+	a.life.begun = true
+	return all, nil
+}
+
+// Shutdown shuts the App down gracefully, as Run does at its end, within ctx. If Run is
+// running, Shutdown makes it end, and Run returns nil if the shutdown is graceful. Without
+// Run it closes all parts of the App. Further calls wait for the first one, and return the
+// same error.
+func (a *App) Shutdown(ctx context.Context) error {
+	a.life.lock()
+	running := a.life.begun
+	a.life.begun = true
+	first := a.life.beginShutdown(ctx)
+	a.life.Unlock()
+	if !running {
+		return a.finish(a.closeAll(ctx, nil, a.Probe.Close))
+	}
+	if first {
+		<-a.life.closed // Run closes everything within ctx
+		return a.life.err
+	}
+	select {
+	case <-a.life.closed:
+		return a.life.err
+	case <-ctx.Done():
+		return fmt.Errorf("trunkline: the shutdown has not ended yet: %w", ctx.Err())
+	}
+}
+
+// Close is Shutdown with the bound of Config.ShutdownTimeout.
+func (a *App) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), a.shutdownTimeout())
 	defer cancel()
-	errs := []error{r.stop(ctx)}
-	errs = append(errs, a.Server.Shutdown(ctx), bounded(ctx, "the RPC client", a.Client.Close), a.Monitor.Shutdown(ctx))
+	return a.Shutdown(ctx)
+}
+
+// finish notes the end of the shutdown.
+func (a *App) finish(err error) error {
+	a.life.err = err
+	close(a.life.closed)
+	return err
+}
+
+// closeAll shuts down within ctx. r is nil if Run was not called.
+func (a *App) closeAll(ctx context.Context, r *running, stopProbes func() error) error {
+	a.Registry.Update(AppService, probe.NotReady, errors.New("the program is shutting down"))
+	var errs []error
+	if r != nil {
+		errs = append(errs, r.stop(ctx))
+	} else {
+		for _, p := range a.life.parts {
+			a.Registry.Update(p.name, probe.Stopped, nil)
+		}
+	}
+	errs = append(errs, a.Server.Shutdown(ctx), a.Client.Shutdown(ctx), a.Monitor.Shutdown(ctx))
 	if a.Checker != nil {
 		errs = append(errs, a.Checker.Shutdown(ctx))
 	}
-	errs = append(errs, a.Bus.Shutdown(ctx))
-	stopProbes()
-	errs = append(errs, <-probes) // bounded by the probe server's own stop time-out
+	errs = append(errs, a.Bus.Shutdown(ctx), stopProbes()) // a time-out of its own bounds the probe server
 	return errors.Join(errs...)
 }
 
-// running are the parts that run.
-type running struct {
-	cancel context.CancelFunc
-	first  chan struct{} // closed when a part has returned
-	all    chan struct{} // closed when every part has
-
-	mu  sync.Mutex
-	err error // of the part that returned first
-	one sync.Once
-}
-
-func start(ctx context.Context, parts []Part) *running {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &running{cancel: cancel, first: make(chan struct{}), all: make(chan struct{})}
-	var wg sync.WaitGroup
-	for _, p := range parts {
-		wg.Go(func() {
-			err := p(ctx)
-			if ctx.Err() == nil || err != nil {
-				r.ended(orUnexpected(err))
-			}
-		})
+func (a *App) shutdownTimeout() time.Duration {
+	if a.Config.ShutdownTimeout > 0 {
+		return a.Config.ShutdownTimeout
 	}
-	go func() {
-		wg.Wait()
-		close(r.all)
-	}()
-	return r
+	return DefaultConfig().ShutdownTimeout
 }
 
-func (r *running) ended(err error) {
-	r.mu.Lock()
-	r.err = errors.Join(r.err, err)
-	r.mu.Unlock()
-	r.one.Do(func() { close(r.first) })
-}
-
-// reason returns why the parts ended so far, and forgets it.
-func (r *running) reason() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	err := r.err
-	r.err = nil
-	return err
-}
-
-// stop ends the parts and returns what they failed with that was not told yet.
-func (r *running) stop(ctx context.Context) error {
-	if r.cancel == nil {
-		return nil
+func (a *App) logger() *slog.Logger {
+	if a.Logger != nil {
+		return a.Logger
 	}
-	r.cancel()
-	select {
-	case <-r.all:
-		return r.reason()
-	case <-ctx.Done():
-		return errors.Join(r.reason(), fmt.Errorf("trunkline: a part of the program did not end in time: %w", ctx.Err()))
-	}
-}
-
-func orUnexpected(err error) error {
-	if err == nil {
-		return errors.New("trunkline: a part of the program ended by itself")
-	}
-	return err
-}
-
-// bounded waits for close only as long as ctx allows; it ends by itself soon after.
-func bounded(ctx context.Context, what string, close func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- close() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(time.Second):
-			return fmt.Errorf("trunkline: %s did not close in time: %w", what, ctx.Err())
-		}
-	}
+	return slog.Default()
 }

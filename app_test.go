@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,22 +21,20 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// newApp is what google/wire generates from trunkline.TransportSet and memory.Set.
-func newApp(t *testing.T, memoryLog *memory.Log, change func(*trunkline.Config)) *trunkline.App {
+// newApp returns an App on the log, which the test closes.
+func newApp(t *testing.T, memoryLog *memory.Log, change func(*trunkline.Config), opts ...trunkline.Option) *trunkline.App {
 	t.Helper()
 	cfg := trunkline.DefaultConfig()
 	cfg.ProbeAddr, cfg.ShutdownTimeout = "127.0.0.1:0", time.Minute
 	if change != nil {
 		change(&cfg)
 	}
-	transport, done, err := memory.NewTransport(memoryLog)
+	transport, err := memory.New(memory.WithLog(memoryLog))
 	require.NoError(t, err)
-	t.Cleanup(done)
-	app, cleanup, err := assembleOn(cfg, slog.New(slog.DiscardHandler), func(l *slog.Logger) (*bus.Bus, func(), error) {
-		return trunkline.NewBusOn(transport, cfg, l)
-	})
+	own := []trunkline.Option{trunkline.WithTransport(transport), trunkline.WithLogger(slog.New(slog.DiscardHandler))}
+	app, err := trunkline.New(t.Context(), cfg, append(own, opts...)...)
 	require.NoError(t, err)
-	t.Cleanup(cleanup)
+	t.Cleanup(func() { app.Close() }) // the error is that of Run
 	return app
 }
 
@@ -74,38 +71,29 @@ func awaitReady(t *testing.T, app *trunkline.App, want bool) {
 type question struct{ N int }
 type answer struct{ N int }
 
-func TestAppRunsAndShutsDown(t *testing.T) {
+func TestAppServesUntilItsContextEnds(t *testing.T) {
 	t.Parallel()
 	log := newLog(t)
 	app := newApp(t, log, nil)
 	require.NoError(t, rpc.Handle(app.Server, "double", func(_ context.Context, q *question) (*answer, error) {
 		return &answer{N: 2 * q.N}, nil
 	}))
-	require.NoError(t, app.Bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "doubler"}))
+	serve := app.Serve(bus.TopicSpec{Name: "doubler"})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	ended, serving := make(chan error, 1), make(chan struct{})
+	ended := make(chan error, 1)
 	var partEnded atomic.Bool
 	go func() {
-		ended <- app.Run(ctx, func(ctx context.Context) error {
-			if err := app.Server.Listen("doubler"); err != nil {
-				return err
-			}
-			close(serving)
+		ended <- app.Run(ctx, serve, func(ctx context.Context) error {
 			<-ctx.Done()
-			// The bus is still there: the parts are waited for before it is closed.
-			_, err := rpc.Call[answer](context.WithoutCancel(ctx), app.Client, "doubler", "double", question{N: 1}, rpc.Timeout(30*time.Second))
+			// The bus is still open: App.Run waits for the parts before it closes the bus.
+			err := app.Bus.Ping(context.WithoutCancel(ctx))
 			partEnded.Store(true)
 			return err
 		})
 	}()
 	awaitReady(t, app, true)
 	require.Equal(t, http.StatusOK, readyz(t, app))
-	select {
-	case <-serving: // a call before would find nobody
-	case err := <-ended:
-		t.Fatal(err)
-	}
 	got, err := rpc.Call[answer](ctx, app.Client, "doubler", "double", question{N: 21})
 	require.NoError(t, err)
 	require.Equal(t, 42, got.N)
@@ -125,8 +113,7 @@ func TestAppRunsAndShutsDown(t *testing.T) {
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(app.Bus.Ping(t.Context())))
 }
 
-// A program that names topics is not ready before they are there.
-func TestAppChecksTopics(t *testing.T) {
+func TestAppIsNotReadyBeforeCheckTopicsExist(t *testing.T) {
 	t.Parallel()
 	app := newApp(t, newLog(t), func(c *trunkline.Config) { c.CheckTopics = []string{"orders"} })
 	ctx, stop := context.WithCancel(t.Context())
@@ -141,7 +128,7 @@ func TestAppChecksTopics(t *testing.T) {
 	require.NoError(t, <-ended)
 	awaitService(t, app, trunkline.CheckService, probe.Stopped)
 
-	require.Nil(t, newApp(t, newLog(t), nil).Checker, "nobody asked for one")
+	require.Nil(t, newApp(t, newLog(t), nil).Checker, "the Config asks for no check")
 }
 
 func awaitService(t *testing.T, app *trunkline.App, name string, want probe.Status) {
@@ -156,7 +143,7 @@ func awaitService(t *testing.T, app *trunkline.App, name string, want probe.Stat
 	t.Fatalf("%s did not become %v: %v", name, want, app.Registry.Snapshot().Err())
 }
 
-func TestAppEndsWithAPart(t *testing.T) {
+func TestAppShutsDownWhenAPartEnds(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	for name, tc := range map[string]struct {
@@ -182,33 +169,42 @@ func TestAppEndsWithAPart(t *testing.T) {
 	}
 }
 
-// What a part is told, and in which order, when the program ends.
-func TestAppShutdownOrder(t *testing.T) {
+func TestShutdownReportsNotReadyBeforeItEndsTheParts(t *testing.T) {
 	t.Parallel()
 	app := newApp(t, newLog(t), nil)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	var seen probe.Status
+	type observed struct{ app, bus probe.Status }
+	var during observed
 	err := app.Run(ctx, func(ctx context.Context) error {
-		awaitReady(t, app, true)
+		if err := app.Registry.WaitReady(ctx); err != nil {
+			return err
+		}
 		stop()
 		<-ctx.Done()
-		awaitService(t, app, trunkline.AppService, probe.NotReady)
-		require.False(t, app.Registry.Ready())
+		bound, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for snap := range app.Registry.Watch(bound) {
+			service, _ := snap.Service(trunkline.AppService)
+			if during.app = service.Status; during.app == probe.NotReady {
+				break
+			}
+		}
 		service, _ := app.Registry.Snapshot().Service(trunkline.BusService)
-		seen = service.Status
+		during.bus = service.Status
 		return nil
 	})
 	require.NoError(t, err)
-	require.Equal(t, probe.Running, seen, "the bus is still there")
+	require.Equal(t, observed{probe.NotReady, probe.Running}, during, "the bus is open while a part runs")
 	service, _ := app.Registry.Snapshot().Service(trunkline.BusService)
 	require.Equal(t, probe.Stopped, service.Status)
 }
 
-func TestAppShutdownIsBounded(t *testing.T) {
+func TestShutdownTimeoutBoundsAStuckPart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t, newLog(t), func(c *trunkline.Config) { c.ShutdownTimeout = 200 * time.Millisecond })
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	release, stuck := make(chan struct{}), make(chan struct{})
 	began := make(chan struct{})
 	go func() { <-began; stop() }()
@@ -224,67 +220,11 @@ func TestAppShutdownIsBounded(t *testing.T) {
 	<-stuck
 }
 
-func TestProbeAddressTaken(t *testing.T) {
+func TestProbeAddressInUseIsAnError(t *testing.T) {
 	t.Parallel()
 	app := newApp(t, newLog(t), nil)
 	cfg := app.Config
 	cfg.ProbeAddr = app.Probe.Addr().String()
 	_, _, err := trunkline.NewProbeServer(cfg, app.Registry, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, cfg.ProbeAddr)
-}
-
-// tryAgain: the server may not have made its topic yet.
-var tryAgain = []codes.Code{codes.Unavailable, codes.Unimplemented}
-
-// assemble is what google/wire generates from trunkline.Set, in short.
-func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*trunkline.App, func(), error) {
-	return assembleOn(cfg, log, func(l *slog.Logger) (*bus.Bus, func(), error) {
-		return trunkline.NewBus(ctx, cfg, l)
-	})
-}
-
-func assembleOn(cfg trunkline.Config, log *slog.Logger, open func(*slog.Logger) (*bus.Bus, func(), error)) (*trunkline.App, func(), error) {
-	var cleanups []func()
-	cleanup := func() {
-		for _, done := range slices.Backward(cleanups) {
-			done()
-		}
-	}
-	reg := trunkline.NewRegistry()
-	b, done, err := open(log)
-	if err != nil {
-		return nil, nil, err
-	}
-	cleanups = append(cleanups, done)
-	client, done, err := trunkline.NewClient(cfg, b, log)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	cleanups = append(cleanups, done)
-	server, done, err := trunkline.NewServer(cfg, b, log)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	cleanups = append(cleanups, done)
-	monitor, done, err := trunkline.NewMonitor(cfg, b, reg, log)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	cleanups = append(cleanups, done)
-	checker, done, err := trunkline.NewChecker(cfg, b, reg, log)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	cleanups = append(cleanups, done)
-	probes, done, err := trunkline.NewProbeServer(cfg, reg, log)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	cleanups = append(cleanups, done)
-	return &trunkline.App{Config: cfg, Bus: b, Client: client, Server: server, Monitor: monitor, Checker: checker, Registry: reg, Probe: probes}, cleanup, nil
 }

@@ -25,9 +25,9 @@ type Config struct {
 	// ProbeAddr is the host:port of the HTTP probes; port 0 picks a free port. The flag
 	// is -probe; the default is "127.0.0.1:8080".
 	ProbeAddr string
-	// GRPCAddr is the host:port of the program's gRPC server, if it has one; port 0
-	// picks a free port. An App does not use it. The flag is -grpc; the default is
-	// "127.0.0.1:9090".
+	// GRPCAddr is the host:port of the program's gRPC server; port 0 picks a free port. It
+	// is for programs with a gRPC server of their own: an App does not use it. The flag is
+	// -grpc. There is no default, and no flag unless the program sets one.
 	GRPCAddr string
 	// LiveInterval is how long a live bus may be silent before the monitor probes it.
 	// The flag is -live-interval; the default is 500ms.
@@ -59,7 +59,6 @@ func DefaultConfig() Config {
 	return Config{
 		Service:         "trunkline",
 		ProbeAddr:       "127.0.0.1:8080",
-		GRPCAddr:        "127.0.0.1:9090",
 		LiveInterval:    500 * time.Millisecond,
 		NotLiveInterval: 250 * time.Millisecond,
 		ShutdownTimeout: 15 * time.Second,
@@ -68,14 +67,17 @@ func DefaultConfig() Config {
 }
 
 // RegisterFlags registers a flag on fs for every field except the secret ones, with
-// the present value of the field as the default. Parsing fs writes into c.
+// the present value of the field as the default. It registers -grpc only if GRPCAddr is
+// set. Parsing fs writes into c.
 func (c *Config) RegisterFlags(fs *flag.FlagSet) { c.registerFlags(fs, DefaultEnvPrefix) }
 
 func (c *Config) registerFlags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.Service, "service", c.Service, "`name` of this program, in RPC ids, discovery, logs and probes")
 	fs.StringVar(&c.BusURL, "bus", c.BusURL, "`URL` of the message bus, such as kafka://host:9092 or memory://name")
 	fs.StringVar(&c.ProbeAddr, "probe", c.ProbeAddr, "`host:port` of the HTTP probes; port 0 picks a free port")
-	fs.StringVar(&c.GRPCAddr, "grpc", c.GRPCAddr, "`host:port` of the gRPC server, if the program has one; port 0 picks a free port")
+	if c.GRPCAddr != "" {
+		fs.StringVar(&c.GRPCAddr, "grpc", c.GRPCAddr, "`host:port` of the gRPC server; port 0 picks a free port")
+	}
 	fs.DurationVar(&c.LiveInterval, "live-interval", c.LiveInterval, "how long a live bus may be silent before it is probed")
 	fs.DurationVar(&c.NotLiveInterval, "not-live-interval", c.NotLiveInterval, "time between probes while the bus is not live")
 	fs.Var((*namesFlag)(&c.CheckTopics), "check-topics", "`names` of topics, separated by commas, that must exist and have leaders for this program to be ready")

@@ -30,11 +30,13 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("service", c.Service),
 		slog.String("bus", safeURL(c.BusURL)),
 		slog.String("probe", c.ProbeAddr),
-		slog.String("grpc", c.GRPCAddr),
 		slog.Duration("live-interval", c.LiveInterval),
 		slog.Duration("not-live-interval", c.NotLiveInterval),
 		slog.Duration("shutdown-timeout", c.ShutdownTimeout),
 		slog.String("log-level", c.LogLevel.String()),
+	}
+	if c.GRPCAddr != "" {
+		attrs = append(attrs, slog.String("grpc", c.GRPCAddr))
 	}
 	if len(c.CheckTopics) > 0 {
 		attrs = append(attrs, slog.String("check-topics", (*namesFlag)(&c.CheckTopics).String()))

@@ -71,11 +71,11 @@ func TestBusURLHasNoDefault(t *testing.T) {
 func TestFlagsSetEveryField(t *testing.T) {
 	t.Parallel()
 	secret := writeFile(t, password+"\n")
-	c, err := load(t, "-service", "core", "-bus", "kafka://a:1,b:2", "-probe", ":0", "-grpc", "localhost:7", "-live-interval", "2s",
+	c, err := load(t, "-service", "core", "-bus", "kafka://a:1,b:2", "-probe", ":0", "-live-interval", "2s",
 		"-not-live-interval", "100ms", "-shutdown-timeout", "3s", "-log-level", "debug", "-check-topics", "orders, bills,", "-check-min-brokers", "2",
 		"-kafka-tls", "-kafka-user", "u", "-kafka-password-file", secret)
 	require.NoError(t, err)
-	require.Equal(t, trunkline.Config{Service: "core", BusURL: "kafka://a:1,b:2", ProbeAddr: ":0", GRPCAddr: "localhost:7",
+	require.Equal(t, trunkline.Config{Service: "core", BusURL: "kafka://a:1,b:2", ProbeAddr: ":0",
 		LiveInterval: 2 * time.Second, NotLiveInterval: 100 * time.Millisecond, ShutdownTimeout: 3 * time.Second, LogLevel: slog.LevelDebug,
 		CheckTopics: []string{"orders", "bills"}, CheckMinBrokers: 2,
 		Kafka: trunkline.KafkaSecurity{TLS: true, User: "u", PasswordFile: secret}}, c)
@@ -90,6 +90,19 @@ func TestFlagsSetEveryField(t *testing.T) {
 	require.NoError(t, os.Remove(secret))
 	_, err = c.Kafka.ReadPassword(t.Context())
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// A program without a gRPC server does not advertise an address for one.
+func TestGRPCFlagExistsOnlyWithADefault(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, "-grpc", "localhost:7")
+	require.ErrorContains(t, err, "-grpc")
+	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	defaults := validConfig()
+	defaults.GRPCAddr = "127.0.0.1:9090"
+	c, err := trunkline.LoadConfig(fs, []string{"-grpc", "localhost:7"}, defaults)
+	require.NoError(t, err)
+	require.Equal(t, "localhost:7", c.GRPCAddr)
 }
 
 func TestNoFlagTakesASecret(t *testing.T) {
@@ -155,7 +168,7 @@ func TestValidateNamesTheFieldAndTheFlag(t *testing.T) {
 		"empty service":     {func(c *trunkline.Config) { c.Service = "" }, "Service", "-service"},
 		"odd service":       {func(c *trunkline.Config) { c.Service = "a b" }, "Service", "-service"},
 		"no URL":            {func(c *trunkline.Config) { c.BusURL = "" }, "BusURL", "-bus"},
-		"secret in URL":     {func(c *trunkline.Config) { c.BusURL = "kafka://u:" + password + "@h:1" }, "BusURL", "never in a URL"},
+		"secret in URL":     {func(c *trunkline.Config) { c.BusURL = "kafka://u:" + password + "@h:1" }, "BusURL", "credentials"},
 		"probe address":     {func(c *trunkline.Config) { c.ProbeAddr = "8080" }, "ProbeAddr", "-probe"},
 		"gRPC port":         {func(c *trunkline.Config) { c.GRPCAddr = "h:70000" }, "GRPCAddr", "-grpc"},
 		"live interval":     {func(c *trunkline.Config) { c.LiveInterval = 0 }, "LiveInterval", "-live-interval"},

@@ -48,6 +48,9 @@ func (c Config) validate(prefix string) error {
 		return &ConfigError{Field: "BusURL", Reason: "is not valid: set -bus", Err: err}
 	}
 	for _, a := range []struct{ field, flag, addr string }{{"ProbeAddr", "probe", c.ProbeAddr}, {"GRPCAddr", "grpc", c.GRPCAddr}} {
+		if a.field == "GRPCAddr" && a.addr == "" {
+			continue // the program has no gRPC server
+		}
 		if err := checkAddr(a.addr); err != nil {
 			return &ConfigError{Field: a.field, Reason: "is not a host:port: set -" + a.flag + " to an address like 127.0.0.1:8080", Err: err}
 		}

@@ -2,63 +2,98 @@ package trunkline_test
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
-	"log/slog"
+	"os"
 	"time"
 
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/presence"
 	_ "github.com/trunkline/trunkline/transport/memory" // the scheme memory
 )
 
 type GreetRequest struct{ Name string }
 type Greeting struct{ Text string }
 
-// What google/wire generates from trunkline.Set, by hand, and what a program does with
-// it.
+// A program with an RPC server and a client on the in-memory log.
 func Example() {
-	cfg := trunkline.DefaultConfig()
+	cfg := trunkline.DefaultConfig() // a program has trunkline.LoadConfig
 	cfg.BusURL, cfg.ProbeAddr = "memory://example", "127.0.0.1:0"
-	if err := cfg.Validate(); err != nil {
-		fmt.Println(err)
-		return
-	}
-	app, cleanup, err := assemble(context.Background(), cfg, slog.New(slog.DiscardHandler))
+	app, err := trunkline.New(context.Background(), cfg)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer cleanup()
-
 	rpc.Handle(app.Server, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
 		return &Greeting{Text: "hello " + req.Name}, nil
 	})
-	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+
+	ctx, stop := context.WithCancel(context.Background()) // a program has signal.NotifyContext
 	defer stop()
-	err = app.Run(ctx, func(ctx context.Context) error {
-		if err := app.Bus.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
-			return err
-		}
-		if err := app.Server.Listen("greeter"); err != nil {
-			return err
-		}
-		return app.Server.Run(ctx)
-	}, func(ctx context.Context) error {
+	err = app.Run(ctx, app.Serve(bus.TopicSpec{Name: "greeter"}), func(ctx context.Context) error {
 		if err := app.Registry.WaitReady(ctx); err != nil {
 			return err
 		}
-		greeting, err := rpc.Call[Greeting](ctx, app.Client, "greeter", "Greet", &GreetRequest{Name: "Ada"},
-			rpc.Retry(rpc.RetryPolicy{Max: 100, Codes: tryAgain}))
+		greeting, err := rpc.Call[Greeting](ctx, app.Client, "greeter", "Greet", &GreetRequest{Name: "Ada"})
 		if err != nil {
 			return err
 		}
 		fmt.Println(greeting.Text)
-		stop() // a program is stopped by a signal
+		stop()
 		return nil
 	})
 	fmt.Println(err)
 	// Output:
 	// hello Ada
 	// <nil>
+}
+
+// Options pass on the options of the parts: here an interceptor, a default for all
+// subscriptions, and discovery with a shorter interval.
+func ExampleNew_options() {
+	cfg := trunkline.DefaultConfig()
+	cfg.BusURL, cfg.ProbeAddr = "memory://options", "127.0.0.1:0"
+	app, err := trunkline.New(context.Background(), cfg,
+		trunkline.WithRPCOptions(rpc.WithInterceptors(rpc.Logging(nil))),
+		trunkline.WithBusOptions(bus.WithSubscribeDefaults(bus.DeadLetterTopic("dead"))),
+		trunkline.WithServerOptions(rpc.WithDiscovery(presence.WithInterval(time.Second))),
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(app.Close())
+	// Output: <nil>
+}
+
+// A part has a name and a service in the probe registry. Run starts it, and shuts the
+// program down if it ends.
+func ExampleApp_Add() {
+	cfg := trunkline.DefaultConfig()
+	cfg.BusURL, cfg.ProbeAddr = "memory://add", "127.0.0.1:0"
+	app, err := trunkline.New(context.Background(), cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	app.Add("clock", func(ctx context.Context) error {
+		fmt.Println("tick")
+		return errors.New("the clock is broken")
+	})
+	fmt.Println(app.Run(context.Background()))
+	// Output:
+	// tick
+	// trunkline: part "clock": the clock is broken
+}
+
+// A program with an environment prefix of its own.
+func ExampleLoadConfig() {
+	os.Setenv("BILLING_BUS", "kafka://broker:9092")
+	fs := flag.NewFlagSet("billing", flag.ContinueOnError)
+	cfg, err := trunkline.LoadConfig(fs, []string{"-service", "billing"}, trunkline.DefaultConfig(), trunkline.EnvPrefix("BILLING"))
+	fmt.Println(cfg.Service, cfg.BusURL, err)
+	// Output: billing kafka://broker:9092 <nil>
 }

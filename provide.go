@@ -2,7 +2,7 @@ package trunkline
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"os"
 	"time"
@@ -14,105 +14,216 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// NewRegistry makes the probe registry, with the default rules.
-func NewRegistry() *probe.Registry { return probe.New() }
+// This file holds the providers: one constructor for each part of an App. They are the
+// providers of the sets in wire.go, and New calls them.
 
-// NewLogger logs to standard error what is of Config.LogLevel or above. It is in no
-// set: programs have loggers of their own.
+// NewLogger returns a logger that writes records of Config.LogLevel and above to standard
+// error, with Config.Service as the program. No set has it, because programs have loggers of
+// their own.
 func NewLogger(c Config) *slog.Logger {
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})).With("service", c.Service)
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})).With("program", c.Service)
 }
 
-// NewBus opens Config.BusURL. The cleanup closes the bus, for
-// Config.ShutdownTimeout at most. It does not wait for a broker.
-func NewBus(ctx context.Context, c Config, l *slog.Logger) (*bus.Bus, func(), error) {
-	if c.Kafka.Enabled() {
-		return nil, nil, &ConfigError{Field: "Kafka", Reason: "is set, and this program opens its bus by the URL alone: say it in parameters of -bus, or make the transport from it, see TransportSet"}
+// NewRegistry returns the probe registry.
+func NewRegistry(opts ...Option) (*probe.Registry, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
 	}
-	b, err := bus.Open(ctx, c.BusURL, bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout))
+	return probe.New(o.registry...), nil
+}
+
+// NewBus returns the bus at Config.BusURL, with the security of Config.Kafka. It does not
+// wait for a broker. The cleanup closes the bus within Config.ShutdownTimeout.
+//
+// It returns a *ConfigError if the URL cannot be opened, or if Config.Kafka is set and the
+// transport does not accept it, or the URL sets the same.
+func NewBus(ctx context.Context, c Config, l *slog.Logger, opts ...Option) (*bus.Bus, func(), error) {
+	o, err := newOptions(opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	return b, closer(l, "bus", b.Close), nil
-}
-
-// NewBusOn makes the bus on t, which it takes over. The cleanup closes both, for Config.ShutdownTimeout at most.
-func NewBusOn(t driver.Transport, c Config, l *slog.Logger) (*bus.Bus, func(), error) {
-	b, err := bus.New(t, bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout))
+	if o.transport != nil {
+		return newBusOn(o.transport, c, l, o)
+	}
+	u, err := c.url()
 	if err != nil {
 		return nil, nil, err
 	}
-	return b, closer(l, "bus", b.Close), nil
+	l = o.loggerOr(l)
+	b, err := bus.OpenURL(ctx, u, o.busOptions(c, l)...)
+	if err != nil {
+		return nil, nil, c.openError(err)
+	}
+	return b, cleanup(l, "bus", b.Close), nil
 }
 
-// NewClient makes the RPC client, named Config.Service. The cleanup closes it.
-func NewClient(c Config, b *bus.Bus, l *slog.Logger) (*rpc.Client, func(), error) {
-	client, err := rpc.NewClient(b, rpc.WithName(c.Service), rpc.WithLogger(l))
+// NewBusOn returns the bus on t, and takes ownership of t. The cleanup closes both within
+// Config.ShutdownTimeout.
+func NewBusOn(t driver.Transport, c Config, l *slog.Logger, opts ...Option) (*bus.Bus, func(), error) {
+	o, err := newOptions(opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	return client, closer(l, "RPC client", client.Close), nil
+	if o.transport != nil && o.transport != t {
+		return nil, nil, errors.New("trunkline: NewBusOn: WithTransport names another transport: remove it, or use NewBus")
+	}
+	return newBusOn(t, c, l, o)
 }
 
-// NewServer makes the RPC server. The cleanup shuts it down, for
-// Config.ShutdownTimeout at most.
-func NewServer(c Config, b *bus.Bus, l *slog.Logger) (*rpc.Server, func(), error) {
-	server, err := rpc.NewServer(b, rpc.WithLogger(l), rpc.WithCloseTimeout(c.ShutdownTimeout))
+func newBusOn(t driver.Transport, c Config, l *slog.Logger, o *options) (*bus.Bus, func(), error) {
+	l = o.loggerOr(l)
+	b, err := bus.New(t, o.busOptions(c, l)...)
 	if err != nil {
 		return nil, nil, err
 	}
-	return server, closer(l, "RPC server", within(c.ShutdownTimeout, server.Shutdown)), nil
+	return b, cleanup(l, "bus", b.Close), nil
+}
+
+func (o *options) busOptions(c Config, l *slog.Logger) []bus.Option {
+	return append([]bus.Option{bus.WithLogger(l), bus.WithCloseTimeout(c.ShutdownTimeout)}, o.bus...)
+}
+
+// url returns BusURL with the parameters and credentials of Kafka.
+func (c Config) url() (*driver.URL, error) {
+	u, err := driver.ParseURL(c.BusURL)
+	if err != nil {
+		return nil, &ConfigError{Field: "BusURL", Reason: "is not valid: set -bus", Err: err}
+	}
+	k := c.Kafka
+	if err := k.validate(DefaultEnvPrefix); err != nil {
+		return nil, err
+	}
+	tls := ""
+	if k.TLS {
+		tls = "true"
+	}
+	for _, p := range [][2]string{{"tls", tls}, {"ca", k.CAFile}, {"cert", k.CertFile}, {"key", k.KeyFile},
+		{"server_name", k.ServerName}, {"sasl", k.mechanism()}, {"user", k.User}} {
+		if p[1] == "" {
+			continue
+		}
+		if err := u.Set(p[0], p[1]); err != nil {
+			return nil, &ConfigError{Field: "Kafka", Reason: "and BusURL set the same", Err: err}
+		}
+	}
+	if k.hasSecret() {
+		u.SetCredential("password", k.ReadPassword)
+	}
+	return u, nil
+}
+
+// openError returns the error of opening the bus: a *ConfigError if the URL is wrong.
+func (c Config) openError(err error) error {
+	switch {
+	case bus.CodeOf(err) != bus.CodeInvalidArgument:
+		return err
+	case c.Kafka.Enabled():
+		return &ConfigError{Field: "BusURL", Reason: "cannot be opened with the security of the -kafka flags", Err: err}
+	default:
+		return &ConfigError{Field: "BusURL", Reason: "cannot be opened: set -bus", Err: err}
+	}
+}
+
+// NewClient returns the RPC client. Config.Service is its name. The cleanup closes it.
+func NewClient(c Config, b *bus.Bus, l *slog.Logger, opts ...Option) (*rpc.Client, func(), error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	l = o.loggerOr(l)
+	own := []rpc.ClientOption{rpc.WithName(c.Service), rpc.WithLogger(l), rpc.WithCloseTimeout(c.ShutdownTimeout)}
+	client, err := rpc.NewClient(b, append(own, o.client...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, cleanup(l, "RPC client", client.Close), nil
+}
+
+// NewServer returns the RPC server. It is discoverable, unless [WithoutDiscovery] is set.
+// The cleanup shuts it down within Config.ShutdownTimeout.
+func NewServer(c Config, b *bus.Bus, l *slog.Logger, opts ...Option) (*rpc.Server, func(), error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	l = o.loggerOr(l)
+	own := []rpc.ServerOption{rpc.WithLogger(l), rpc.WithCloseTimeout(c.ShutdownTimeout)}
+	if !o.noDiscovery {
+		own = append(own, rpc.WithDiscovery())
+	}
+	server, err := rpc.NewServer(b, append(own, o.server...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return server, cleanup(l, "RPC server", server.Close), nil
 }
 
 // NewMonitor starts the monitor of the bus. It reports to reg as the service BusService,
-// which is ready while the broker answers and every subscription is assigned. The cleanup
-// closes the monitor.
-func NewMonitor(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger) (*liveness.Monitor, func(), error) {
-	m, err := liveness.Attach(b, reg, liveness.WithLogger(l),
-		liveness.WithLiveInterval(c.LiveInterval), liveness.WithNotLiveInterval(c.NotLiveInterval))
+// which is ready while the broker answers and every subscription of the bus is assigned.
+// The cleanup closes it.
+func NewMonitor(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger, opts ...Option) (*liveness.Monitor, func(), error) {
+	o, err := newOptions(opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	return m, closer(l, "monitor", within(c.ShutdownTimeout, m.Shutdown)), nil
+	l = o.loggerOr(l)
+	own := []liveness.Option{liveness.WithLogger(l), liveness.WithLiveInterval(c.LiveInterval), liveness.WithNotLiveInterval(c.NotLiveInterval)}
+	m, err := liveness.Attach(b, reg, append(own, o.monitor...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, cleanup(l, "monitor", m.Close), nil
 }
 
-// NewChecker starts the checker of the brokers and of Config.CheckTopics. It reports to
-// reg as the service CheckService. NewChecker returns nil if the Config asks for neither.
-// The cleanup closes the checker.
-func NewChecker(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger) (*liveness.Checker, func(), error) {
+// NewChecker starts the checker of the brokers and of Config.CheckTopics. It reports to reg
+// as the service CheckService. NewChecker returns nil if the Config asks for no check. The
+// cleanup closes the checker.
+func NewChecker(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger, opts ...Option) (*liveness.Checker, func(), error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, nil, err
+	}
 	if len(c.CheckTopics) == 0 && c.CheckMinBrokers == 0 {
 		return nil, func() {}, nil
 	}
-	checker, err := liveness.AttachChecker(b, reg, liveness.CheckSpec{Topics: c.CheckTopics, MinBrokers: c.CheckMinBrokers}, liveness.WithLogger(l))
+	l = o.loggerOr(l)
+	own := []liveness.CheckerOption{liveness.WithLogger(l)}
+	checker, err := liveness.AttachChecker(b, reg, liveness.CheckSpec{Topics: c.CheckTopics, MinBrokers: c.CheckMinBrokers}, append(own, o.checker...)...)
 	if err != nil {
 		return nil, nil, err
 	}
-	return checker, closer(l, "checker", within(c.ShutdownTimeout, checker.Shutdown)), nil
+	return checker, cleanup(l, "checker", checker.Close), nil
 }
 
-// NewProbeServer listens on Config.ProbeAddr. App.Run serves. The cleanup closes it.
-func NewProbeServer(c Config, reg *probe.Registry, l *slog.Logger) (*probe.Server, func(), error) {
-	s, err := probe.NewServer(c.ProbeAddr, reg, probe.WithLogger(l))
+// NewProbeServer returns the HTTP server of the probes, which listens on Config.ProbeAddr.
+// App.Run serves. The cleanup closes it.
+func NewProbeServer(c Config, reg *probe.Registry, l *slog.Logger, opts ...Option) (*probe.Server, func(), error) {
+	o, err := newOptions(opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, closer(l, "probe server", s.Close), nil
+	l = o.loggerOr(l)
+	s, err := probe.NewServer(c.ProbeAddr, reg, append([]probe.ServerOption{probe.WithLogger(l)}, o.probe...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, cleanup(l, "probe server", s.Close), nil
 }
 
-// closer is a cleanup. Cleanups return nothing, so what failed is logged; App.Run has
-// closed everything before, and returned what failed.
-func closer(l *slog.Logger, what string, close func() error) func() {
+// cleanup returns the cleanup of a part. A cleanup returns no error, so it logs one; after
+// App.Run, which closes every part and returns its errors, it has nothing left to do.
+func cleanup(l *slog.Logger, part string, closePart func() error) func() {
 	return func() {
-		if err := close(); err != nil {
-			l.Warn(fmt.Sprintf("the %s did not close cleanly", what), "error", err)
+		if err := closePart(); err != nil {
+			l.Warn("a part of the program did not close cleanly", "part", part, "error", err)
 		}
 	}
 }
 
-func within(d time.Duration, close func(context.Context) error) func() error {
-	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), d)
-		defer cancel()
-		return close(ctx)
-	}
+// closeTransport closes a transport that no bus has taken.
+func closeTransport(t driver.Transport) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = t.Close(ctx) // the error to return is why there is no bus
 }

@@ -2,26 +2,25 @@
 
 package trunkline
 
-import (
-	"github.com/google/wire"
-)
+import "github.com/google/wire"
 
-// Set provides the whole, for google/wire: from a context.Context, a Config and a
-// *slog.Logger an *App, and each of its parts. The bus is opened from Config.BusURL,
-// so the program imports the transports it wants for their schemes. The URL then says
-// how the connection is secured; with Config.Kafka set it fails rather than ignore that,
-// and TransportSet is the one to use.
-var Set = wire.NewSet(NewBus, parts)
-
-// TransportSet is Set with a driver.Transport in the place of Config.BusURL; the set
-// beside each transport provides one.
-//
 // The sets exist only with the build tag wireinject, which the wire command sets, so that
-// no program links google/wire. A file that names them has the same tag.
-var TransportSet = wire.NewSet(NewBusOn, parts)
+// no program links google/wire. A file that names a set needs the same tag.
 
-var parts = wire.NewSet(
-	NewRegistry,
-	NewClient, NewServer, NewMonitor, NewChecker, NewProbeServer,
-	wire.Struct(new(App), "*"),
-)
+// Set provides an *App and each of its parts, for google/wire. Its inputs are a
+// context.Context, a Config, a *slog.Logger and []Option; an injector with the parameter
+// opts ...trunkline.Option provides the last one. The bus comes from Config.BusURL and
+// Config.Kafka, so the program imports the transports for the schemes that it supports.
+var Set = wire.NewSet(NewBus, PartsSet)
+
+// TransportSet is Set with a driver.Transport instead of Config.BusURL and Config.Kafka. The
+// set of each transport provides one.
+var TransportSet = wire.NewSet(NewBusOn, PartsSet)
+
+// PartsSet is Set without the bus, for a program with a *bus.Bus of its own.
+var PartsSet = wire.NewSet(NewRegistry, NewClient, NewServer, NewMonitor, NewChecker, NewProbeServer, AppSet)
+
+// AppSet provides only the *App, from all of its parts. A program replaces a provider by
+// naming AppSet, the other providers (NewBus, NewRegistry, NewClient, NewServer,
+// NewMonitor, NewChecker, NewProbeServer) and its own, instead of Set.
+var AppSet = wire.NewSet(wire.Struct(new(App), "Config", "Logger", "Bus", "Client", "Server", "Monitor", "Checker", "Registry", "Probe"))

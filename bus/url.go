@@ -24,6 +24,11 @@ func Open(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
+	return OpenURL(ctx, u, opts...)
+}
+
+// OpenURL is [Open] for a URL that the caller has parsed, for example to set a credential.
+func OpenURL(ctx context.Context, u *driver.URL, opts ...Option) (*Bus, error) {
 	var own []Option
 	if g := u.Text("group", ""); g != "" {
 		own = append(own, WithSubscribeDefaults(Group(g)))

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"context"
 	"maps"
 	"net/url"
 	"slices"
@@ -22,8 +23,9 @@ type URL struct {
 	// Path has no leading slash.
 	Path string
 
-	params url.Values
-	bad    *Error
+	params      url.Values
+	credentials map[string]func(context.Context) (string, error)
+	bad         *Error
 }
 
 // ParseURL parses a bus URL. Its errors never contain the URL, which might have a secret by
@@ -121,6 +123,35 @@ func (u *URL) Duration(name string, def time.Duration) time.Duration {
 	return d
 }
 
+// Set sets a parameter, as if the text of the URL had it. It returns an error if the
+// text has the parameter too.
+func (u *URL) Set(name, value string) error {
+	if _, ok := u.params[name]; ok {
+		return &Error{Code: CodeInvalidArgument, Op: "open", Transport: u.Scheme,
+			Reason: "the URL parameter " + name + " is also set outside the URL: remove one of them"}
+	}
+	u.params.Set(name, value)
+	return nil
+}
+
+// SetCredential sets the source of a credential, such as "password". The text of a URL
+// cannot have one. The transport calls source whenever it needs the credential, also
+// concurrently.
+func (u *URL) SetCredential(name string, source func(context.Context) (string, error)) {
+	if u.credentials == nil {
+		u.credentials = map[string]func(context.Context) (string, error){}
+	}
+	u.credentials[name] = source
+}
+
+// Credential takes the source of a credential. It returns nil if SetCredential did not set
+// it.
+func (u *URL) Credential(name string) func(context.Context) (string, error) {
+	source := u.credentials[name]
+	delete(u.credentials, name)
+	return source
+}
+
 // Done returns an error for the first invalid value, or for the parameters that nothing has taken;
 // nil if there are none.
 func (u *URL) Done() error {
@@ -130,6 +161,10 @@ func (u *URL) Done() error {
 	if len(u.params) > 0 {
 		return &Error{Code: CodeInvalidArgument, Op: "open", Transport: u.Scheme,
 			Reason: "unknown URL parameter " + strings.Join(slices.Sorted(maps.Keys(u.params)), ", ")}
+	}
+	if len(u.credentials) > 0 {
+		return &Error{Code: CodeInvalidArgument, Op: "open", Transport: u.Scheme,
+			Reason: "the transport does not accept the credential " + strings.Join(slices.Sorted(maps.Keys(u.credentials)), ", ")}
 	}
 	return nil
 }

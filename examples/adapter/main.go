@@ -23,6 +23,7 @@ import (
 
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/examples/devices"
+	_ "github.com/trunkline/trunkline/transport/kafka" // the scheme kafka
 )
 
 const about = `Serve devices to a core, by RPC over Kafka.
@@ -74,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func serve(ctx context.Context, cfg trunkline.Config, adapter devices.AdapterConfig, stdout io.Writer) error {
 	adapter.Logger = trunkline.NewLogger(cfg)
-	p, cleanup, err := assemble(adapter.Logger, cfg, adapter)
+	p, cleanup, err := assemble(ctx, cfg, adapter.Logger, adapter)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/examples/devices"
 	"github.com/trunkline/trunkline/liveness/probe"
+	_ "github.com/trunkline/trunkline/transport/kafka" // the scheme kafka
 )
 
 const about = `Adopt devices through an adapter, by RPC over Kafka.
@@ -63,7 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&core.InFlight, "in-flight", 64, "how many calls to make at once")
 	fs.StringVar(&core.Topic, "topic", "devices.core", "`topic` to serve on; created when it is missing")
 	defaults := trunkline.DefaultConfig()
-	defaults.Service, defaults.BusURL = "core", "kafka://127.0.0.1:9092"
+	defaults.Service, defaults.BusURL, defaults.GRPCAddr = "core", "kafka://127.0.0.1:9092", "127.0.0.1:9090"
 	cfg, err := devices.LoadConfig(fs, args, defaults, about, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -84,7 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func serve(ctx context.Context, cfg trunkline.Config, core devices.CoreConfig, stdout io.Writer) error {
 	core.Logger = trunkline.NewLogger(cfg)
-	p, cleanup, err := assemble(core.Logger, cfg, core)
+	p, cleanup, err := assemble(ctx, cfg, core.Logger, core)
 	if err != nil {
 		return err
 	}

@@ -3,20 +3,19 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/google/wire"
 
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/examples/devices"
-	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// assemble makes the program. The cleanup undoes what App.Run did not get to close.
-func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (*program, func(), error) {
+// assemble returns the program. The cleanup closes the parts that App.Run did not close.
+func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger, core devices.CoreConfig, opts ...trunkline.Option) (*program, func(), error) {
 	panic(wire.Build(
-		devices.KafkaConfig, kafka.Set,
-		trunkline.TransportSet,
+		trunkline.Set,
 		devices.NewCore, newNorthbound,
 		wire.Struct(new(program), "*"),
 	))

@@ -7,44 +7,50 @@
 package main
 
 import (
+	"context"
 	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/examples/devices"
-	"github.com/trunkline/trunkline/transport/kafka"
 	"log/slog"
+)
+
+import (
+	_ "github.com/trunkline/trunkline/transport/kafka"
 )
 
 // Injectors from wire.go:
 
-// assemble makes the program. The cleanup undoes what App.Run did not get to close.
-func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (*program, func(), error) {
-	config, err := devices.KafkaConfig(cfg, log)
+// assemble returns the program. The cleanup closes the parts that App.Run did not close.
+func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger, core devices.CoreConfig, opts ...trunkline.Option) (*program, func(), error) {
+	bus, cleanup, err := trunkline.NewBus(ctx, cfg, log, opts...)
 	if err != nil {
 		return nil, nil, err
 	}
-	transport, cleanup, err := kafka.NewTransport(config)
-	if err != nil {
-		return nil, nil, err
-	}
-	bus, cleanup2, err := trunkline.NewBusOn(transport, cfg, log)
+	client, cleanup2, err := trunkline.NewClient(cfg, bus, log, opts...)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	client, cleanup3, err := trunkline.NewClient(cfg, bus, log)
+	server, cleanup3, err := trunkline.NewServer(cfg, bus, log, opts...)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	server, cleanup4, err := trunkline.NewServer(cfg, bus, log)
+	registry, err := trunkline.NewRegistry(opts...)
 	if err != nil {
 		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	registry := trunkline.NewRegistry()
-	monitor, cleanup5, err := trunkline.NewMonitor(cfg, bus, registry, log)
+	monitor, cleanup4, err := trunkline.NewMonitor(cfg, bus, registry, log, opts...)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	checker, cleanup5, err := trunkline.NewChecker(cfg, bus, registry, log, opts...)
 	if err != nil {
 		cleanup4()
 		cleanup3()
@@ -52,18 +58,8 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 		cleanup()
 		return nil, nil, err
 	}
-	checker, cleanup6, err := trunkline.NewChecker(cfg, bus, registry, log)
+	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, log, opts...)
 	if err != nil {
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	probeServer, cleanup7, err := trunkline.NewProbeServer(cfg, registry, log)
-	if err != nil {
-		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()
@@ -73,6 +69,7 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 	}
 	app := &trunkline.App{
 		Config:   cfg,
+		Logger:   log,
 		Bus:      bus,
 		Client:   client,
 		Server:   server,
@@ -83,7 +80,6 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 	}
 	devicesCore, err := devices.NewCore(bus, client, server, registry, core)
 	if err != nil {
-		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()
@@ -92,9 +88,8 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 		cleanup()
 		return nil, nil, err
 	}
-	northbound, cleanup8, err := newNorthbound(cfg, registry, devicesCore)
+	northbound, cleanup7, err := newNorthbound(cfg, registry, devicesCore)
 	if err != nil {
-		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()
@@ -109,7 +104,6 @@ func assemble(log *slog.Logger, cfg trunkline.Config, core devices.CoreConfig) (
 		North: northbound,
 	}
 	return mainProgram, func() {
-		cleanup8()
 		cleanup7()
 		cleanup6()
 		cleanup5()

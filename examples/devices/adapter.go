@@ -58,21 +58,24 @@ type Adapter struct {
 // Bus, client and server stay the caller's, to be closed after Run has returned.
 func NewAdapter(b *bus.Bus, client *rpc.Client, server *rpc.Server, cfg AdapterConfig) (*Adapter, error) {
 	a := &Adapter{cfg: cfg.withDefaults(), bus: b, client: client, server: server}
-	err := errors.Join(
-		rpc.Handle(server, MethodAdopt, func(ctx context.Context, r *AdoptRequest) (*Answer, error) {
-			return a.apply(ctx, Adopt, r.Device, *r)
-		}),
-		rpc.Handle(server, MethodConfigure, func(ctx context.Context, r *ConfigureRequest) (*Answer, error) {
-			return a.apply(ctx, Configure, r.Device, *r)
-		}),
-		rpc.Handle(server, MethodEnable, func(ctx context.Context, r *wrapperspb.StringValue) (*Answer, error) {
-			return a.apply(ctx, Enable, r.GetValue(), r)
-		}),
-	)
-	if err != nil {
+	if err := server.Register(a.service()); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+func (a *Adapter) service() rpc.Service {
+	return rpc.Service{Name: a.cfg.Name, Description: "brings devices into service", Methods: []rpc.Method{
+		rpc.NewMethod(MethodAdopt, func(ctx context.Context, r *AdoptRequest) (*Answer, error) {
+			return a.apply(ctx, Adopt, r.Device, *r)
+		}),
+		rpc.NewMethod(MethodConfigure, func(ctx context.Context, r *ConfigureRequest) (*Answer, error) {
+			return a.apply(ctx, Configure, r.Device, *r)
+		}),
+		rpc.NewMethod(MethodEnable, func(ctx context.Context, r *wrapperspb.StringValue) (*Answer, error) {
+			return a.apply(ctx, Enable, r.GetValue(), r)
+		}),
+	}}
 }
 
 func (a *Adapter) apply(ctx context.Context, step Step, device string, request any) (*Answer, error) {

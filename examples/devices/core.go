@@ -109,7 +109,9 @@ func NewCore(b *bus.Bus, client *rpc.Client, server *rpc.Server, reg *probe.Regi
 	if c.cfg.Devices < 1 || c.cfg.InFlight < 1 {
 		return nil, fmt.Errorf("devices: %d devices with %d calls in flight: give at least 1 of each", c.cfg.Devices, c.cfg.InFlight)
 	}
-	if err := rpc.Handle(server, MethodRegister, c.register); err != nil {
+	service := rpc.Service{Name: c.cfg.Name, Description: "adopts devices through an adapter",
+		Methods: []rpc.Method{rpc.NewMethod(MethodRegister, c.register)}}
+	if err := server.Register(service); err != nil {
 		return nil, err
 	}
 	return c, nil

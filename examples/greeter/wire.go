@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline"
 )
 
-// assemble makes the program. The cleanup undoes what App.Run did not get to close.
-func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*trunkline.App, func(), error) {
+// assemble returns the program. The cleanup closes the parts that App.Run did not close.
+func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger, opts ...trunkline.Option) (*trunkline.App, func(), error) {
 	panic(wire.Build(trunkline.Set))
 }

@@ -20,32 +20,38 @@ import (
 
 // Injectors from wire.go:
 
-// assemble makes the program. The cleanup undoes what App.Run did not get to close.
-func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*trunkline.App, func(), error) {
-	bus, cleanup, err := trunkline.NewBus(ctx, cfg, log)
+// assemble returns the program. The cleanup closes the parts that App.Run did not close.
+func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger, opts ...trunkline.Option) (*trunkline.App, func(), error) {
+	bus, cleanup, err := trunkline.NewBus(ctx, cfg, log, opts...)
 	if err != nil {
 		return nil, nil, err
 	}
-	client, cleanup2, err := trunkline.NewClient(cfg, bus, log)
+	client, cleanup2, err := trunkline.NewClient(cfg, bus, log, opts...)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	server, cleanup3, err := trunkline.NewServer(cfg, bus, log)
+	server, cleanup3, err := trunkline.NewServer(cfg, bus, log, opts...)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	registry := trunkline.NewRegistry()
-	monitor, cleanup4, err := trunkline.NewMonitor(cfg, bus, registry, log)
+	registry, err := trunkline.NewRegistry(opts...)
 	if err != nil {
 		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	checker, cleanup5, err := trunkline.NewChecker(cfg, bus, registry, log)
+	monitor, cleanup4, err := trunkline.NewMonitor(cfg, bus, registry, log, opts...)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	checker, cleanup5, err := trunkline.NewChecker(cfg, bus, registry, log, opts...)
 	if err != nil {
 		cleanup4()
 		cleanup3()
@@ -53,7 +59,7 @@ func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*tru
 		cleanup()
 		return nil, nil, err
 	}
-	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, log)
+	probeServer, cleanup6, err := trunkline.NewProbeServer(cfg, registry, log, opts...)
 	if err != nil {
 		cleanup5()
 		cleanup4()
@@ -64,6 +70,7 @@ func assemble(ctx context.Context, cfg trunkline.Config, log *slog.Logger) (*tru
 	}
 	app := &trunkline.App{
 		Config:   cfg,
+		Logger:   log,
 		Bus:      bus,
 		Client:   client,
 		Server:   server,

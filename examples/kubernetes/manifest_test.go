@@ -129,6 +129,7 @@ func TestManifestAgreesWithThePrograms(t *testing.T) {
 		c := o.Spec.Template.Spec.Containers[0]
 
 		cfg := trunkline.DefaultConfig()
+		cfg.GRPCAddr = "127.0.0.1:9090" // core has a gRPC server
 		flags := flag.NewFlagSet(name, flag.ContinueOnError)
 		cfg.RegisterFlags(flags)
 		require.NoError(t, flags.Parse(c.Args))
@@ -165,6 +166,7 @@ func TestManifestAgreesWithThePrograms(t *testing.T) {
 	require.Len(t, service.Spec.Ports, 1)
 	require.NotEmpty(t, c.port(service.Spec.Ports[0].Target))
 	cfg := trunkline.DefaultConfig()
+	cfg.GRPCAddr = "127.0.0.1:9090"
 	flags := flag.NewFlagSet("core", flag.ContinueOnError)
 	cfg.RegisterFlags(flags)
 	require.NoError(t, flags.Parse(c.Args))

@@ -50,6 +50,9 @@ func urlSecurity(u *driver.URL) ([]Option, error) {
 // nil if the URL names none.
 func urlCredential(u *driver.URL) (CredentialSource, error) {
 	var source CredentialSource
+	if password := u.Credential("password"); password != nil {
+		source = password
+	}
 	for _, p := range []struct {
 		name string
 		from func(string) (CredentialSource, error)
@@ -62,7 +65,7 @@ func urlCredential(u *driver.URL) (CredentialSource, error) {
 		case place == "":
 			continue
 		case source != nil:
-			return nil, invalid("URL parameter " + p.name + " names a second credential: use only one of password_file, password_env, token_file and token_env")
+			return nil, invalid("URL parameter " + p.name + " names a second credential: use only one of a password set outside the URL, password_file, password_env, token_file and token_env")
 		}
 		var err error
 		if source, err = p.from(place); err != nil {

@@ -208,7 +208,7 @@ func (r *run) assemble(ctx context.Context, service string) (*trunkline.App, err
 	}
 	cfg := trunkline.DefaultConfig()
 	cfg.Service, cfg.ProbeAddr, cfg.ShutdownTimeout = service, "127.0.0.1:0", cmp.Or(r.cfg.shutdown, 5*time.Second)
-	return assemble(t, cfg, r.cfg.Log.With("program", service))
+	return trunkline.New(ctx, cfg, trunkline.WithTransport(t), trunkline.WithLogger(r.cfg.Log.With("program", service)))
 }
 
 func (r *run) describe(c bus.Capabilities) {
