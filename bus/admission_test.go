@@ -20,7 +20,7 @@ import (
 	"github.com/trunkline/trunkline/internal/seam"
 )
 
-// What waits for admission is not begun, and is left when the subscription is drained.
+// A message that waits for admission is not begun, and is released when the subscription drains.
 func TestAdmission(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
-// Several are asked in their order, up to the first that refuses.
+// The functions are called in order, up to the first that returns an error.
 func TestAdmissionsAreAskedInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -84,7 +84,8 @@ func TestAdmissionsAreAskedInOrder(t *testing.T) {
 	})
 }
 
-// A refusal is a Nack without a handler; what is being drained is asked about, too.
+// An error of the admission repeats the batch without calling the handler. Admission is also
+// asked for the last batch of a drain.
 func TestAdmissionIsAskedForEachBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,8 +117,7 @@ func TestAdmissionIsAskedForEachBatch(t *testing.T) {
 	})
 }
 
-// InFlight bounds messages of all partitions, those that wait for their next attempt
-// among them.
+// InFlight bounds the messages of all partitions, including those that wait for the next attempt.
 func TestInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestInFlight(t *testing.T) {
 	})
 }
 
-// Batches take their places all at once, first come, first served.
+// A batch takes all of its places at once; batches that wait take turns.
 func TestInFlightCountsTheMessagesOfBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -184,7 +184,7 @@ func (s *events) OnDeadLetter(e hook.DeadLetterEvent) {
 	s.j.add("dead letter %s %v", e.Topic, e.Cause)
 }
 
-// A subscription's own hooks are told of nothing else.
+// The hooks of a subscription get the events of that subscription only.
 func TestSubscriptionHooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -254,7 +254,6 @@ func TestOriginOfARetriedRecord(t *testing.T) {
 	require.Equal(t, []any{"t", int32(-1), int64(-1)}, []any{got.Topic, got.Partition, got.Offset})
 }
 
-// What waits for room in vain leaves its place to those behind it.
 func TestInFlightWaiterThatGivesUpFreesItsPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -287,7 +286,7 @@ type connections struct{ j journal }
 
 func (c *connections) OnConnection(n driver.Connection) { c.j.add("%v", n.State) }
 
-// A subscription's own connection hook is told while it lives.
+// The connection hook of a subscription gets changes while the subscription lives.
 func TestConnectionHookOfASubscription(t *testing.T) {
 	t.Parallel()
 	s := newScript()

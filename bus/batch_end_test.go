@@ -15,10 +15,10 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// What was collected is handed over when there is still a way to acknowledge it.
+// A batch that was being collected is handled if it can still be acknowledged.
 func TestLastBatchIsHandled(t *testing.T) {
 	t.Parallel()
-	revoked := &bus.Error{Code: bus.CodeRevoked, Reason: "it is somebody else's"}
+	revoked := &bus.Error{Code: bus.CodeRevoked, Reason: "another member has it"}
 	for name, tc := range map[string]struct {
 		end       func(t *testing.T, sub *bus.Subscription, p *scriptPartition, cancel context.CancelFunc)
 		handled   []string
@@ -66,7 +66,6 @@ func TestLastBatchIsHandled(t *testing.T) {
 	}
 }
 
-// A batch handler that does not end when its partition was taken away is told to.
 func TestLastBatchOfARevokedPartitionIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -86,7 +85,6 @@ func TestLastBatchOfARevokedPartitionIsBounded(t *testing.T) {
 	})
 }
 
-// A batch that is handled when its partition is taken away is told at once.
 func TestRevokeCancelsARunningBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,16 +109,16 @@ func TestRevokeCancelsARunningBatch(t *testing.T) {
 
 func TestUndecodableRecordEndsTheBatchBeforeIt(t *testing.T) {
 	t.Parallel()
-	spoilt := func() []driver.Record {
+	undecodable := func() []driver.Record {
 		recs := records(0, 6, nil)
-		recs[0].DecodeErr = errors.New("spoilt")
-		recs[3].DecodeErr = errors.New("spoilt")
+		recs[0].DecodeErr = errors.New("not a message")
+		recs[3].DecodeErr = errors.New("not a message")
 		return recs
 	}
 	t.Run("with a dead-letter topic", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			s, p := newScript(), newScriptPartition(spoilt()...)
+			s, p := newScript(), newScriptPartition(undecodable()...)
 			var dead counter
 			s.publish = func(batch []driver.Outgoing) {
 				for i := range batch {
@@ -152,7 +150,7 @@ func TestUndecodableRecordEndsTheBatchBeforeIt(t *testing.T) {
 				j.add("%v", offsets(ds))
 				return nil
 			}, bus.Group("g"), bus.BatchSize(3))
-			p.records <- spoilt()[1:] // now that it is ready: they end it
+			p.records <- undecodable()[1:] // now that it is ready: they end it
 			<-sub.Done()
 			require.Equal(t, bus.CodeUndecodable, bus.CodeOf(sub.Err()))
 			require.Equal(t, []string{"[1 2]"}, j.all(), "what came before it was handled")

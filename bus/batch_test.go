@@ -39,8 +39,7 @@ func offsets(ds []*bus.Delivery) []int64 {
 	return all
 }
 
-// A trickle that never pauses for as long as the age is flushed by age all the same: it
-// is the age of the oldest message, not an idle timer.
+// BatchAge is the age of the oldest message, not an idle timer: a steady trickle is flushed, too.
 func TestBatchIsHandledWhenItIsFullOrOld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -68,9 +67,8 @@ func TestBatchIsHandledWhenItIsFullOrOld(t *testing.T) {
 	})
 }
 
-// Whatever handlers answer: batches are in the order of the log, one at a time, no
-// larger than they may be; what is acknowledged is not delivered again, what is not is,
-// and no commit passes it.
+// Batches are in the order of the log, one at a time, and no larger than BatchSize. Acknowledged
+// messages are not delivered again, the others are, and no commit covers those.
 func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -146,7 +144,6 @@ func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 	})
 }
 
-// Each message of a batch may have an answer of its own.
 func TestBatchErrorDecidesForEachMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -329,7 +326,6 @@ func TestBatchOptions(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// A batch without order is one in the order of arrival.
 func TestBatchesWithoutOrderAreInOrderOfArrival(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -387,7 +383,7 @@ func TestAnswerOf(t *testing.T) {
 	}
 }
 
-// elapse lets time pass, and what that brings about.
+// elapse advances the clock of the bubble, and waits until everything is idle.
 func elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()

@@ -55,8 +55,8 @@ func consume(t *testing.T, s *script, b *bus.Bus, p *scriptPartition, h bus.Hand
 
 func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
 	t.Parallel()
-	// Whatever the order in which handlers end, and whatever they answer, a commit
-	// never passes an unacknowledged record, and in the end all is committed.
+	// In whatever order handlers return, and whatever they return, a commit never covers an
+	// unacknowledged record, and in the end everything is committed.
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 40).Draw(rt, "records")
 		window := rapid.IntRange(1, 16).Draw(rt, "window")
@@ -183,7 +183,7 @@ func TestErrorBlocksWhatIsOrderedAfterItAndNothingElse(t *testing.T) {
 			}, c.order)
 			time.Sleep(time.Minute)
 			got := j.all()
-			if len(c.want) == len(got) && c.want[1] == "1/1" { // side by side: the first three in any order
+			if len(c.want) == len(got) && c.want[1] == "1/1" { // concurrently: the first three in any order
 				slices.Sort(got[:3])
 			}
 			require.Equal(t, c.want, got)
@@ -348,7 +348,7 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 				return nil
 			}
 			<-ctx.Done()
-			assert.Empty(t, p.released, "not let go while a handler runs")
+			assert.Empty(t, p.released, "the partition is not released while a handler runs")
 			time.Sleep(time.Second) // a handler takes its time to return
 			causes <- context.Cause(ctx)
 			if d.Record.Offset == 1 {
@@ -363,7 +363,7 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 		require.Equal(t, []int64{2}, p.committed())
 		require.ErrorIs(t, <-causes, taken)
 		require.ErrorIs(t, <-causes, taken)
-		// The session goes on: it is given the partition again.
+		// The session continues: it gets the partition again.
 		p2 := newScriptPartition(records(2, 1, nil)...)
 		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p2}}
 		synctest.Wait()
@@ -430,7 +430,6 @@ func TestShutdownIsBoundedByItsContext(t *testing.T) {
 	})
 }
 
-// A subscription that has ended was closed, whoever asks, and however late.
 func TestShutdownAfterTheEndReturnsNil(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -38,8 +38,7 @@ func publish(t *testing.T, b *bus.Bus, keys ...string) {
 	}
 }
 
-// What was fetched and not begun when the subscription is closed is handed out, with
-// a group what waits in the window, without one all of it.
+// With a group a shutdown delivers what is in the window; without one, all that was fetched.
 func TestDrainFetchedDeliversTheWindow(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -80,8 +79,8 @@ func TestDrainFetchedDeliversTheWindow(t *testing.T) {
 	}
 }
 
-// A message is committed before its handler begins, is not delivered again when the
-// handler fails, and the window bounds what is begun; keys stay in order.
+// Each message is committed before its handler begins and delivered once, even if the handler
+// fails. The window bounds what is begun, and keys stay in order.
 func TestAtMostOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -119,7 +118,6 @@ func TestAtMostOnce(t *testing.T) {
 	})
 }
 
-// What can't be committed first is not handled.
 func TestAtMostOnceIsNotHandledWithoutItsCommit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -167,7 +165,7 @@ func TestListening(t *testing.T) {
 			log.Disconnect(nil)
 			listening, err = seam.Of(b).Listening("t")
 			require.NoError(t, err)
-			require.True(t, listening, "who is away for a moment will be back")
+			require.True(t, listening, "a subscription that lost its broker for a moment counts")
 			log.Connect()
 			_, err = seam.Of(b).Listening("none")
 			require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
@@ -181,7 +179,7 @@ func TestListening(t *testing.T) {
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 }
 
-// pausing is a transport on a machine that stands still for a moment before each fetch.
+// pausing is a transport that pauses before each fetch, as on a busy machine.
 type pausing struct{ driver.Transport }
 
 type pausingSession struct{ driver.Session }
@@ -206,8 +204,8 @@ func (p pausingPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	return p.Partition.Fetch(ctx)
 }
 
-// Go channels would drop what is buffered: it is handed out too, however long it takes the
-// machine to look, and though it is more than a Fetch returns.
+// Without redelivery everything that is buffered is delivered, even on a slow machine and if it
+// is more than one Fetch returns.
 func TestDrainFetchedDeliversEverythingThatWasFetched(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Each message without a deadline has the whole time-out, whoever else waits; one with a
-// deadline has that; and one whose outcome comes in time is not touched.
+// Each message without a deadline has the whole time-out, whatever else waits. A message with a
+// deadline has that deadline. A message whose outcome comes in time is not affected.
 func TestEachWaitHasItsOwnTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

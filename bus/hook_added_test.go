@@ -17,7 +17,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// lateHook records what it observes, one line an event.
+// lateHook records what it observes, one line for each event.
 type lateHook struct {
 	mu    sync.Mutex
 	lines []string

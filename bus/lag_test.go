@@ -70,8 +70,7 @@ func TestLagOfATransportThatDoesNotKnow(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// taking is a partition that a test looks at while a fetch has left it and is not there
-// yet.
+// taking is a partition that a test examines while a fetch is in progress.
 type taking struct {
 	*scriptPartition
 	next       atomic.Int64
@@ -90,7 +89,7 @@ func (p *taking) Fetch(ctx context.Context) ([]driver.Record, error) {
 	return recs, err
 }
 
-// What is being fetched has not been read: a lag of nothing would say that the end is
+// Records that are being fetched have not been read: a lag of 0 would mean that the end is
 // reached.
 func TestLagWhileFetching(t *testing.T) {
 	t.Parallel()

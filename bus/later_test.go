@@ -19,9 +19,9 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// Handlers that settle now, later, or before they return, with every answer there is, are
-// handlers like others: each message is acknowledged in the end, those of a key in their
-// order, no more at once than InFlight allows, and the hooks are told of each outcome.
+// Handlers settle at once, later, or before they return, with every possible answer. Each message
+// is acknowledged in the end, the messages of a key in order, at most InFlight at a time, and the
+// hooks get each outcome.
 func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 	t.Parallel()
 	const count, keys, inFlight = 3000, 40, 30
@@ -40,14 +40,14 @@ func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 				all = append(all, fmt.Sprint(i%keys))
 			}
 			publish(t, b, all...)
-			told := &tally{}
+			results := &tally{}
 			var mu sync.Mutex
 			last := map[string]int64{} // by key: the offset of the last that was acknowledged
 			var current, most, acked atomic.Int64
 			done := make(chan struct{})
 			var others sync.WaitGroup
 			opts := append([]bus.SubscribeOption{bus.OrderByKey(), bus.Group("g"), bus.Window(64), bus.InFlight(inFlight),
-				bus.Backoff(time.Microsecond, 50*time.Microsecond), bus.DeadLetterTopic("dead"), delivery.WithHooks(told)}, opts...)
+				bus.Backoff(time.Microsecond, 50*time.Microsecond), bus.DeadLetterTopic("dead"), delivery.WithHooks(results)}, opts...)
 			handler := func(_ context.Context, it *delivery.Item) error {
 				d := it.Delivery()
 				if n := current.Add(1); n > most.Load() {
@@ -78,7 +78,7 @@ func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 					it.Settle(answer)
 				default:
 					others.Go(func() {
-						for range rand.IntN(50) { // others go first, or don't
+						for range rand.IntN(50) { // others may go first
 							runtime.Gosched()
 						}
 						end()
@@ -95,14 +95,14 @@ func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 			require.LessOrEqual(t, most.Load(), int64(inFlight))
 			next, _, _ := log.Committed("g", "t", 0)
 			require.EqualValues(t, count, next)
-			require.EqualValues(t, count, told.good.Load(), "each has one outcome that ends it")
-			require.Zero(t, told.later.Load())
+			require.EqualValues(t, count, results.good.Load(), "each has one outcome that ends it")
+			require.Zero(t, results.later.Load())
 			require.NoError(t, b.Close())
 		})
 	}
 }
 
-// random is an answer that acknowledges at the fifth attempt at the latest.
+// random returns an answer that acknowledges at the fifth attempt at the latest.
 func random(attempt int) error {
 	switch n := rand.IntN(20); {
 	case attempt > 4 || n > 6:
@@ -114,11 +114,11 @@ func random(attempt int) error {
 	case n > 1:
 		return bus.DeadLetter(errors.New("hopeless"))
 	default:
-		return bus.Drop(errors.New("who cares"))
+		return bus.Drop(errors.New("not needed"))
 	}
 }
 
-// tally counts what deliveries came to.
+// tally counts the results of deliveries.
 type tally struct{ good, later atomic.Int64 }
 
 func (o *tally) OnDelivery(e hook.DeliveryEvent) {
@@ -131,8 +131,7 @@ func (o *tally) OnDelivery(e hook.DeliveryEvent) {
 	}
 }
 
-// What is to be settled later is being handled: a drain waits for it, and what is behind
-// it waits too.
+// A deferred item counts as being handled: a drain waits for it, and so does its key.
 func TestShutdownWaitsForDeferredItems(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]error{"acknowledged": nil, "refused": errors.New("no")} {
@@ -151,7 +150,7 @@ func TestShutdownWaitsForDeferredItems(t *testing.T) {
 				synctest.Wait()
 				select {
 				case <-closed:
-					t.Fatal("they are not settled")
+					t.Fatal("the items are not settled")
 				default:
 				}
 				for range 2 {
@@ -163,7 +162,7 @@ func TestShutdownWaitsForDeferredItems(t *testing.T) {
 					synctest.Wait()
 				}
 				require.NoError(t, <-closed)
-				require.Empty(t, handled, "nothing is begun any more")
+				require.Empty(t, handled, "nothing new begins")
 				next, _, _ := log.Committed("g", "t", 0)
 				require.EqualValues(t, map[string]int64{"acknowledged": 1, "refused": 0}[name], next)
 				require.NoError(t, b.Close())
@@ -172,8 +171,7 @@ func TestShutdownWaitsForDeferredItems(t *testing.T) {
 	}
 }
 
-// A partition that is taken away is let go when all of it is settled, and what was
-// acknowledged is committed then.
+// A revoked partition is released when all of its items are settled, after the last commit.
 func TestRevokeWaitsForDeferredItems(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -188,7 +186,7 @@ func TestRevokeWaitsForDeferredItems(t *testing.T) {
 			synctest.Wait()
 			select {
 			case <-p.released:
-				t.Fatal("it is let go before all is settled")
+				t.Fatal("the partition was released before every item was settled")
 			default:
 			}
 			it := <-handled
@@ -206,7 +204,6 @@ func TestRevokeWaitsForDeferredItems(t *testing.T) {
 	})
 }
 
-// Stop, told later, ends the subscription.
 func TestStopSettledLaterEndsTheSubscription(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

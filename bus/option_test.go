@@ -109,8 +109,8 @@ func TestDeliveryMessageHasPayloadHeadersAndKey(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// Deliveries are used again, none before its handler has returned, and what handlers may
-// keep stays what it is; unless it is asked for, they are the handler's for good.
+// With Reuse, a delivery is used again only after its handler returned, and what handlers may keep
+// does not change. Without it, a delivery is never used again.
 func TestReuseDeliveries(t *testing.T) {
 	t.Parallel()
 	const count, keys = 4000, 13

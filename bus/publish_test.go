@@ -140,7 +140,7 @@ func TestPublishRecord(t *testing.T) {
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(publish(r).Err))
 }
 
-// published keeps the messages that were published, one after the other.
+// published records the messages that were published, in order.
 type published struct{ messages []*message.Message }
 
 func (p *published) OnPublish(e hook.PublishEvent) { p.messages = append(p.messages, e.Message) }
@@ -191,7 +191,7 @@ func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 			require.ErrorIs(t, pe.Outcomes[i].Err, context.DeadlineExceeded)
 		}
 		require.Contains(t, err.Error(), "the outcome of 2 is unknown")
-		// The truth comes later, for the hooks; the caller's answer does not change.
+		// The real outcome comes later and goes to the hooks; the caller's error does not change.
 		for i := range kept {
 			kept[i].Complete(driver.Outcome{Offset: 2})
 		}
@@ -217,7 +217,7 @@ func TestPublishAsyncTellsTheOutcomeHoweverLate(t *testing.T) {
 		closed := make(chan error, 1)
 		go func() { closed <- b.Close() }()
 		synctest.Wait()
-		require.Equal(t, bus.CodeClosed, bus.CodeOf(b.Publish("t", msg("b"))), "no one is let in while the last leave")
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(b.Publish("t", msg("b"))), "no call begins while the last ones end")
 		kept.Complete(driver.Outcome{Offset: 7})
 		require.NoError(t, <-closed)
 		require.Equal(t, []bus.Outcome{{Offset: 7}}, got)
@@ -242,7 +242,7 @@ func TestCloseIsBoundedWhilePublishingIsUnderWay(t *testing.T) {
 	})
 }
 
-// outcomes counts what the hook is told.
+// outcomes counts the outcomes that the hook gets.
 type outcomes struct {
 	counter
 }

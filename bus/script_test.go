@@ -13,8 +13,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// script is a transport that does what a test tells it to. Nothing of it decides
-// anything: a test feeds partitions, revokes them and completes messages by hand.
+// script is a transport that a test controls: the test feeds partitions, revokes them and
+// completes messages. It decides nothing by itself.
 type script struct {
 	caps      driver.Capabilities
 	publish   func(batch []driver.Outgoing)
@@ -47,7 +47,7 @@ func (s *script) bus(t *testing.T, opts ...bus.Option) *bus.Bus {
 
 func (s *script) Capabilities() driver.Capabilities { return s.caps }
 
-// kept returns a copy of batch that nobody uses again.
+// kept returns a copy of batch that the bus does not use again.
 func kept(batch []driver.Outgoing) []driver.Outgoing {
 	batch = slices.Clone(batch)
 	for i := range batch {

@@ -64,7 +64,7 @@ func TestSubscribeClosesWhileItsChannelIsUnread(t *testing.T) {
 		synctest.Wait()
 		begun := time.Now()
 		require.NoError(t, b.Close())
-		require.Zero(t, time.Since(begun), "nobody has seen the message: there is nothing to wait for")
+		require.Zero(t, time.Since(begun), "no reader has the message: there is nothing to wait for")
 		_, open := <-msgs
 		require.False(t, open)
 	})

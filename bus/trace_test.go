@@ -22,7 +22,7 @@ var (
 
 type tracerKey struct{}
 
-// tracer adds a header to what goes out, and finds it in the context of what comes in.
+// tracer adds a header to what is published, and a value to the context of handlers.
 type tracer struct {
 	journal
 }
@@ -54,8 +54,8 @@ func TestTracersGoAroundPublishAndDelivery(t *testing.T) {
 		require.NoError(t, b.Publish("t", m))
 		require.Equal(t, "1-a", header(&sent[0], "trace"))
 		require.Empty(t, m.Metadata.Get("trace"), "the caller's message is not changed")
-		b.PublishAsync(t.Context(), "t", msg("b"), func(bus.Outcome) { tr.add("told") })
-		require.Error(t, b.Publish("t", nil), "what is not handed over is not traced")
+		b.PublishAsync(t.Context(), "t", msg("b"), func(bus.Outcome) { tr.add("reported") })
+		require.Error(t, b.Publish("t", nil), "a message that is not passed to the transport is not traced")
 		bad := errors.New("bad")
 		sub := consume(t, s, b, p, func(ctx context.Context, d *bus.Delivery) error {
 			assert.Equal(t, "in", ctx.Value(tracerKey{}))
@@ -63,7 +63,7 @@ func TestTracersGoAroundPublishAndDelivery(t *testing.T) {
 			return bus.Drop(bad)
 		}, bus.Group("g"))
 		synctest.Wait()
-		require.Equal(t, []string{"publish script t a", "published 5 <nil>", "publish script t b", "published 5 <nil>", "told",
+		require.Equal(t, []string{"publish script t a", "published 5 <nil>", "publish script t b", "published 5 <nil>", "reported",
 			"deliver g 0", "delivered drop: bad"}, tr.all())
 		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())

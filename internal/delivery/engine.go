@@ -14,7 +14,7 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Config is what an engine needs besides the settings.
+// Config is what an engine needs in addition to the settings.
 type Config struct {
 	*Settings // resolved
 	Topic     string
