@@ -14,11 +14,11 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-// brokerEnv, when set, makes this command an embedded broker.
+// brokerEnv is the environment variable that makes this command an embedded broker.
 const brokerEnv = "TRUNKLINE_BENCH_BROKER"
 
-// serveBroker prints the broker's addresses, and serves until in ends: with the
-// process that started it, however that ends.
+// serveBroker prints the addresses of the broker and serves until in ends. That happens when the process
+// that started it ends, for whatever reason.
 func serveBroker(in io.Reader, out io.Writer) error {
 	b, err := kafkatest.Start(context.Background())
 	if err != nil {
@@ -32,12 +32,12 @@ func serveBroker(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// connect finds or starts the brokers; stop ends what it started.
+// connect connects to the brokers, or starts an embedded one. stop stops the embedded broker.
 func (e *env) connect(ctx context.Context, brokers string) (stop func(), err error) {
 	stop = func() {}
 	if brokers == "embedded" {
 		if brokers, stop, err = startBroker(ctx); err != nil {
-			return nil, fmt.Errorf("the embedded broker did not start: %w", err)
+			return nil, fmt.Errorf("start the embedded broker: %w", err)
 		}
 	}
 	e.brokers = strings.Split(brokers, ",")
@@ -75,7 +75,7 @@ func startBroker(ctx context.Context) (addrs string, stop func(), err error) {
 		return "", nil, errors.Join(err, in.Close(), cmd.Wait())
 	}
 	return strings.TrimSpace(line), func() {
-		_ = in.Close() // it ends when its input does
-		_ = cmd.Wait() // and has nothing more to say
+		_ = in.Close() // ends the broker
+		_ = cmd.Wait()
 	}, nil
 }

@@ -16,8 +16,8 @@ const (
 	titleSpace = 44
 )
 
-// draw writes the results as bars, in SVG. Rates of one scenario may differ a
-// thousandfold, so the bars are logarithmic, from a tenth of the slowest.
+// draw writes the results as a bar chart in SVG. The rates of one scenario can differ by a factor of a
+// thousand, so the scale is logarithmic. It starts at a tenth of the slowest rate.
 func draw(w io.Writer, results []result) error {
 	height := 20
 	for _, r := range results {
@@ -56,7 +56,7 @@ func draw(w io.Writer, results []result) error {
 	return err
 }
 
-// scale returns how long the bar of a value is.
+// scale returns a function that returns the length of the bar of a value.
 func scale(least, most float64) func(float64) float64 {
 	const longest = chartWidth - labelWidth - 80
 	if least <= 0 || most <= least {

@@ -13,8 +13,8 @@ import (
 const (
 	partitions   = 8
 	payloadBytes = 128
-	// uuid stands for a message's id: making one costs more than some of what is
-	// measured, and would cost every peer the same.
+	// uuid is the UUID of every message. Generating UUIDs would take longer than some of the measured
+	// operations, and equally long for every peer.
 	uuid = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 )
 
@@ -26,8 +26,8 @@ func through(c *sarama.Config, d *dialer) *sarama.Config {
 	return c
 }
 
-// saramaDefaults is sarama as it comes: acknowledged by the leader, a random
-// partition for a record without a key.
+// saramaDefaults returns sarama's defaults: acknowledgement by the leader, and a random partition for a
+// record without a key.
 func saramaDefaults(d *dialer) *sarama.Config {
 	c := sarama.NewConfig()
 	c.Producer.Return.Successes = true
@@ -35,7 +35,7 @@ func saramaDefaults(d *dialer) *sarama.Config {
 	return through(c, d)
 }
 
-// saramaLikeOurs has what our transport sets: idempotent, acks=all, the partitioner.
+// saramaLikeOurs returns the configuration of our transport: idempotent, acks=all, the same partitioner.
 func saramaLikeOurs(d *dialer) *sarama.Config {
 	c := saramaDefaults(d)
 	c.Version = sarama.V2_8_0_0
@@ -49,8 +49,8 @@ func saramaLikeOurs(d *dialer) *sarama.Config {
 	return c
 }
 
-// sticky is the partitioner of Java's client, in the plainest form: by key, or the
-// same partition until a batch is done.
+// sticky is a simple form of the Java client's partitioner: by key, or without a key the same partition for
+// each batch.
 type sticky struct {
 	current int32
 	left    int

@@ -18,12 +18,11 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// handling is what is done with a record: it is told where the record stands.
-type handling func(partition int32, offset int64)
+// handler handles the record at this place.
+type handler func(partition int32, offset int64)
 
-// consumer reads the loaded topic as a new group, acknowledging each message, until
-// it is stopped.
-type consumer func(ctx context.Context, e *env, group string, h handling) (stop func() error, err error)
+// consumer consumes the loaded topic as a new group, and acknowledges each message, until it is stopped.
+type consumer func(ctx context.Context, e *env, group string, h handler) (stop func() error, err error)
 
 func consumeScenarios() []scenario {
 	return []scenario{
@@ -60,12 +59,12 @@ func slow(c consumer, wide bool) func(context.Context, *env) (sample, error) {
 	}
 }
 
-// sleepers is the most that 256 messages in flight can do.
+// sleepers measures the upper limit of 256 messages in flight.
 func sleepers(ctx context.Context, e *env) (sample, error) {
-	return e.drive(ctx, 256, 1, func(context.Context, int) error { time.Sleep(time.Millisecond); return nil })
+	return e.measureRepeated(ctx, 256, 1, func(context.Context, int) error { time.Sleep(time.Millisecond); return nil })
 }
 
-// load fills the topic that consumers read, once for all that want so many keys.
+// load creates and fills the topic that consumers read, once for each number of keys.
 func (e *env) load(ctx context.Context, keys int) error {
 	if e.loaded = e.topics[keys]; e.loaded != "" {
 		return nil
@@ -97,21 +96,21 @@ func (e *env) load(ctx context.Context, keys int) error {
 	return nil
 }
 
-// consume measures from the first message to the n-th that was not seen before; the
-// first n/10 are the warm-up.
+// consume measures a consumer until it has handled n messages. The first n/10 are the warm-up. A message that
+// is delivered again is an error.
 func (e *env) consume(ctx context.Context, consume consumer, keys, n int, work time.Duration) (sample, error) {
 	if err := e.load(ctx, keys); err != nil {
 		return sample{}, err
 	}
 	var (
-		seen      [partitions][]atomic.Bool
+		handled   [partitions][]atomic.Bool
 		count     atomic.Int64
-		began     clock
+		begin     meter
 		result    sample
 		duplicate atomic.Int64
 	)
-	for i := range seen {
-		seen[i] = make([]atomic.Bool, e.records)
+	for i := range handled {
+		handled[i] = make([]atomic.Bool, e.records)
 	}
 	runtime.GC()
 	warm := int64(n / 10)
@@ -120,17 +119,17 @@ func (e *env) consume(ctx context.Context, consume consumer, keys, n int, work t
 		if work > 0 {
 			time.Sleep(work)
 		}
-		if seen[p][offset].Swap(true) {
+		if handled[p][offset].Swap(true) {
 			duplicate.Add(1)
 			return
 		}
 		switch count.Add(1) {
 		case warm:
-			began = clock{mallocs: mallocs(), cpu: cpu(), began: time.Now()}
+			begin = readMeter()
 			close(warmed)
 		case int64(n):
 			<-warmed
-			result = began.end(n - int(warm))
+			result = begin.end(n - int(warm))
 			close(done)
 		}
 	})
@@ -140,19 +139,19 @@ func (e *env) consume(ctx context.Context, consume consumer, keys, n int, work t
 	select {
 	case <-done:
 	case <-ctx.Done():
-		err = fmt.Errorf("%d of %d messages came: %w", count.Load(), n, ctx.Err())
+		err = fmt.Errorf("only %d of %d messages were delivered: %w", count.Load(), n, ctx.Err())
 	}
-	if stopping := stop(); err == nil {
-		err = stopping
+	if stopErr := stop(); err == nil {
+		err = stopErr
 	}
 	if err == nil && duplicate.Load() > 0 {
-		err = fmt.Errorf("%d messages came twice", duplicate.Load())
+		err = fmt.Errorf("%d messages were delivered again", duplicate.Load())
 	}
 	return result, err
 }
 
 func consumeOurs(opts ...bus.SubscribeOption) consumer {
-	return func(ctx context.Context, e *env, group string, h handling) (func() error, error) {
+	return func(ctx context.Context, e *env, group string, h handler) (func() error, error) {
 		b, err := ourKafka(e, &dialer{})
 		if err != nil {
 			return nil, err
@@ -165,9 +164,9 @@ func consumeOurs(opts ...bus.SubscribeOption) consumer {
 	}
 }
 
-// subscribeOurs is watermill's form, a channel, which several goroutines read as
-// watermill's router does.
-func subscribeOurs(ctx context.Context, e *env, group string, h handling) (func() error, error) {
+// subscribeOurs uses the watermill interface of the bus. Several goroutines read its channel, as in
+// watermill's router.
+func subscribeOurs(ctx context.Context, e *env, group string, h handler) (func() error, error) {
 	b, err := ourKafka(e, &dialer{}, bus.WithSubscribeDefaults(bus.Group(group)))
 	if err != nil {
 		return nil, err
@@ -183,7 +182,7 @@ func subscribeOurs(ctx context.Context, e *env, group string, h handling) (func(
 	return func() error { err := b.Close(); read.Wait(); return err }, nil
 }
 
-func consumeWatermill(ctx context.Context, e *env, group string, h handling) (func() error, error) {
+func consumeWatermill(ctx context.Context, e *env, group string, h handler) (func() error, error) {
 	s, err := watermillSubscriber(e, group)
 	if err != nil {
 		return nil, err
@@ -200,7 +199,7 @@ func consumeWatermill(ctx context.Context, e *env, group string, h handling) (fu
 	return func() error { err := s.Close(); read.Wait(); return err }, nil
 }
 
-// readAll handles as many messages at once as partitions can have in flight.
+// readAll handles the messages with one goroutine for each partition.
 func readAll(messages <-chan *message.Message, handle func(*message.Message)) *sync.WaitGroup {
 	var read sync.WaitGroup
 	for range partitions {
@@ -214,7 +213,7 @@ func readAll(messages <-chan *message.Message, handle func(*message.Message)) *s
 	return &read
 }
 
-type saramaHandler struct{ handle handling }
+type saramaHandler struct{ handle handler }
 
 func (saramaHandler) Setup(sarama.ConsumerGroupSession) error   { return nil }
 func (saramaHandler) Cleanup(sarama.ConsumerGroupSession) error { return nil }
@@ -230,7 +229,7 @@ func (s saramaHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim s
 	return nil
 }
 
-func consumeSarama(ctx context.Context, e *env, group string, h handling) (func() error, error) {
+func consumeSarama(ctx context.Context, e *env, group string, h handler) (func() error, error) {
 	g, err := sarama.NewConsumerGroup(e.brokers, group, saramaDefaults(&dialer{}))
 	if err != nil {
 		return nil, err
@@ -238,7 +237,7 @@ func consumeSarama(ctx context.Context, e *env, group string, h handling) (func(
 	return runGroup(ctx, g, e.loaded, saramaHandler{h}), nil
 }
 
-// runGroup consumes until it is stopped.
+// runGroup consumes as a member of a group until it is stopped.
 func runGroup(ctx context.Context, g sarama.ConsumerGroup, topic string, h sarama.ConsumerGroupHandler) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -257,7 +256,7 @@ func runGroup(ctx context.Context, g sarama.ConsumerGroup, topic string, h saram
 	}
 }
 
-func consumeFranz(ctx context.Context, e *env, group string, h handling) (func() error, error) {
+func consumeFranz(ctx context.Context, e *env, group string, h handler) (func() error, error) {
 	c, err := franz(e, &dialer{}, kgo.ConsumerGroup(group), kgo.ConsumeTopics(e.loaded), kgo.AutoCommitMarks(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {

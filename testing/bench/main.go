@@ -37,20 +37,20 @@ func exit(err error) {
 	}
 }
 
-// command is one run of the program.
+// command runs the program once.
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
-	quick := flags.Bool("quick", false, "short measurements and one round: a first look, not a result")
-	only := flags.String("only", strings.Join(groups, ","), "the groups to run, separated by commas")
-	match := flags.String("match", "", "run only the scenarios whose name contains this")
-	party := flags.String("peer", "", "run only the peers whose name contains this")
-	profile := flags.String("cpuprofile", "", "write a CPU profile to this file; best with -match and -peer")
-	allocs := flags.String("memprofile", "", "write a profile of all allocations to this file; best with -match and -peer")
-	rounds := flags.Int("rounds", 3, "how often each peer is measured")
-	brokers := flags.String("brokers", "embedded", "host:port,... of real brokers, or embedded")
-	markdown := flags.String("md", "", "write the tables to this file too")
-	picture := flags.String("svg", "", "draw a picture to this file")
+	quick := flags.Bool("quick", false, "run one round of short measurements, for a first impression")
+	only := flags.String("only", strings.Join(groups, ","), "run only these groups of scenarios, separated by commas")
+	match := flags.String("match", "", "run only the scenarios whose name contains this text")
+	peerName := flags.String("peer", "", "run only the peers whose name contains this text")
+	profile := flags.String("cpuprofile", "", "write a CPU profile to this file; use it with -match and -peer")
+	allocs := flags.String("memprofile", "", "write an allocation profile to this file; use it with -match and -peer")
+	rounds := flags.Int("rounds", 3, "the number of rounds: how often each peer is measured")
+	brokers := flags.String("brokers", "embedded", "the addresses of real brokers as host:port,..., or embedded")
+	markdown := flags.String("md", "", "write the tables to this Markdown file")
+	chart := flags.String("svg", "", "write a chart to this SVG file")
 	asJSON := flags.Bool("json", false, "print JSON instead of tables")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -61,21 +61,21 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 		e.measure, e.warm, e.records, e.slowRecords = 100*time.Millisecond, 50*time.Millisecond, 20_000, 1000
 	}
 	if *rounds < 1 {
-		return errors.New("-rounds is less than 1")
+		return fmt.Errorf("-rounds must be at least 1, got %d", *rounds)
 	}
 	chosen := strings.Split(*only, ",")
 	for _, g := range chosen {
 		if !slices.Contains(groups, g) {
-			return fmt.Errorf("-only names %q: the groups are %s", g, strings.Join(groups, ", "))
+			return fmt.Errorf("-only: there is no group %q; the groups are %s", g, strings.Join(groups, ", "))
 		}
 	}
-	todo := slices.DeleteFunc(scenarios(), func(s scenario) bool {
+	selected := slices.DeleteFunc(scenarios(), func(s scenario) bool {
 		return !slices.Contains(chosen, s.group) || !strings.Contains(s.name, *match)
 	})
-	for i := range todo {
-		todo[i].peers = slices.DeleteFunc(todo[i].peers, func(p peer) bool { return !strings.Contains(p.name, *party) })
+	for i := range selected {
+		selected[i].peers = slices.DeleteFunc(selected[i].peers, func(p peer) bool { return !strings.Contains(p.name, *peerName) })
 	}
-	todo = slices.DeleteFunc(todo, func(s scenario) bool { return len(s.peers) == 0 })
+	selected = slices.DeleteFunc(selected, func(s scenario) bool { return len(s.peers) == 0 })
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err != nil {
@@ -90,7 +90,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	if *allocs != "" {
 		runtime.MemProfileRate = 16 << 10 // bytes
 	}
-	if slices.ContainsFunc(todo, func(s scenario) bool { return s.kafka }) {
+	if slices.ContainsFunc(selected, func(s scenario) bool { return s.kafka }) {
 		stop, err := e.connect(ctx, *brokers)
 		if err != nil {
 			return err
@@ -98,7 +98,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 		defer stop()
 	}
 	var results []result
-	for _, s := range todo {
+	for _, s := range selected {
 		r, err := e.run(ctx, s, *rounds)
 		if err != nil {
 			return err
@@ -117,17 +117,17 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 			return err
 		}
 	}
-	if err := toFile(*markdown, func(w io.Writer) error { return writeMarkdown(w, results) }); err != nil {
+	if err := writeFile(*markdown, func(w io.Writer) error { return writeMarkdown(w, results) }); err != nil {
 		return err
 	}
-	if err := toFile(*picture, func(w io.Writer) error { return draw(w, results) }); err != nil {
+	if err := writeFile(*chart, func(w io.Writer) error { return draw(w, results) }); err != nil {
 		return err
 	}
-	return toFile(*allocs, func(w io.Writer) error { return pprof.Lookup("allocs").WriteTo(w, 0) })
+	return writeFile(*allocs, func(w io.Writer) error { return pprof.Lookup("allocs").WriteTo(w, 0) })
 }
 
-// toFile has write fill the file of that name; "" is none.
-func toFile(name string, write func(io.Writer) error) error {
+// writeFile creates the file and calls write to fill it. It does nothing if name is "".
+func writeFile(name string, write func(io.Writer) error) error {
 	if name == "" {
 		return nil
 	}
@@ -136,7 +136,7 @@ func toFile(name string, write func(io.Writer) error) error {
 		return err
 	}
 	if err := write(f); err != nil {
-		_ = f.Close() // the first error tells
+		_ = f.Close() // the first error is the useful one
 		return err
 	}
 	return f.Close()

@@ -14,7 +14,7 @@ const (
 	managedKeys = 10_000
 )
 
-// managedScenarios measure the managed consumer against the most that its workers can do.
+// managedScenarios compare the managed consumer with the upper limit of its workers.
 func managedScenarios() []scenario {
 	byKey := func(c consumer) func(context.Context, *env) (sample, error) {
 		return func(ctx context.Context, e *env) (sample, error) {
@@ -33,7 +33,7 @@ func managedScenarios() []scenario {
 }
 
 func consumeManaged(opts ...managed.Option) consumer {
-	return func(ctx context.Context, e *env, group string, h handling) (func() error, error) {
+	return func(ctx context.Context, e *env, group string, h handler) (func() error, error) {
 		b, err := ourKafka(e, &dialer{})
 		if err != nil {
 			return nil, err

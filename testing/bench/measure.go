@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// operation does what is measured once, for one of several callers.
+// operation is one measured operation of one of several callers.
 type operation func(ctx context.Context, caller int) error
 
-// drive lets callers repeat the operation side by side: to warm up, and then for as
-// long as it measures. Each operation counts for units.
-func (e *env) drive(ctx context.Context, callers, units int, op operation) (sample, error) {
+// measureRepeated measures concurrent callers that repeat the operation, after a warm-up. Each operation
+// counts as this number of units.
+func (e *env) measureRepeated(ctx context.Context, callers, units int, op operation) (sample, error) {
 	if _, err := repeat(ctx, callers, e.warm, op); err != nil {
 		return sample{}, err
 	}
-	c := begin()
+	c := startMeter()
 	times, err := repeat(ctx, callers, e.measure, op)
 	s := c.end(len(times) * units)
 	if err != nil {
@@ -31,8 +31,8 @@ func (e *env) drive(ctx context.Context, callers, units int, op operation) (samp
 	return s, nil
 }
 
-// repeat returns how long each operation took. Each caller does one at least, however
-// late it gets to it.
+// repeat calls the operation from concurrent callers for the duration d, and returns the duration of each
+// call. Each caller calls it at least once, even if it starts late.
 func repeat(ctx context.Context, callers int, d time.Duration, op operation) ([]time.Duration, error) {
 	var (
 		wg   sync.WaitGroup
@@ -43,18 +43,18 @@ func repeat(ctx context.Context, callers int, d time.Duration, op operation) ([]
 	errs := make([]error, callers)
 	for i := range callers {
 		wg.Go(func() {
-			took := make([]time.Duration, 0, 1<<20/callers)
+			durations := make([]time.Duration, 0, 1<<20/callers)
 			before := time.Now()
 			for first := true; first || !stop.Load() && errs[i] == nil; first = false {
 				errs[i] = op(ctx, i)
 				now := time.Now()
-				took = append(took, now.Sub(before))
+				durations = append(durations, now.Sub(before))
 				before = now
 			}
 			if errs[i] != nil {
 				stop.Store(true)
 			}
-			times[i] = took
+			times[i] = durations
 		})
 	}
 	wg.Wait()
@@ -68,23 +68,27 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))]
 }
 
-// clock measures what this process does from begin to end.
-type clock struct {
-	began   time.Time
+// meter measures the time, the CPU time and the allocations of this process.
+type meter struct {
+	begin   time.Time
 	mallocs uint64
 	cpu     time.Duration
 }
 
-func begin() clock {
+// startMeter collects garbage and starts a meter.
+func startMeter() meter {
 	runtime.GC()
-	return clock{mallocs: mallocs(), cpu: cpu(), began: time.Now()}
+	return readMeter()
 }
 
-func (c clock) end(units int) sample {
-	took, spent, made := time.Since(c.began), cpu()-c.cpu, mallocs()-c.mallocs
+func readMeter() meter { return meter{mallocs: mallocs(), cpu: cpu(), begin: time.Now()} }
+
+// end returns the sample since the begin, in which this number of units was done.
+func (m meter) end(units int) sample {
+	elapsed, spent, allocated := time.Since(m.begin), cpu()-m.cpu, mallocs()-m.mallocs
 	n := float64(max(1, units))
 	return sample{
-		Rate: float64(units) / took.Seconds(), Allocs: float64(made) / n, CPU: time.Duration(float64(spent) / n),
+		Rate: float64(units) / elapsed.Seconds(), Allocs: float64(allocated) / n, CPU: time.Duration(float64(spent) / n),
 	}
 }
 

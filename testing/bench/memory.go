@@ -15,8 +15,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// pipe takes messages at one end; acked is called for each that was acknowledged
-// at the other.
+// pipe opens a publisher and a subscriber. It calls acked for each message that the subscriber acknowledges.
 type pipe func(ctx context.Context, acked func()) (publish func(*message.Message) error, close func() error, err error)
 
 func memoryScenarios() []scenario {
@@ -31,14 +30,14 @@ func memoryScenarios() []scenario {
 	}}}
 }
 
-// measurePipe measures one publisher and one subscriber, from the making of a message
-// to its acknowledgement.
+// measurePipe measures one publisher and one subscriber, from the creation of a message to its
+// acknowledgement.
 func measurePipe(open pipe) func(context.Context, *env) (sample, error) {
 	return func(ctx context.Context, e *env) (sample, error) {
 		n := int64(e.records / 2)
 		var acked, target atomic.Int64
 		reached := make(chan struct{}, 1)
-		publish, shut, err := open(ctx, func() {
+		publish, closePipe, err := open(ctx, func() {
 			if acked.Add(1) == target.Load() {
 				reached <- struct{}{}
 			}
@@ -62,12 +61,12 @@ func measurePipe(open pipe) func(context.Context, *env) (sample, error) {
 			}
 		}
 		err = send(n / 10)
-		c := begin()
+		c := startMeter()
 		if err == nil {
 			err = send(n)
 		}
 		s := c.end(int(n))
-		return s, errors.Join(err, shut())
+		return s, errors.Join(err, closePipe())
 	}
 }
 

@@ -14,11 +14,11 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// publisher publishes n messages and returns when all are acknowledged. Callers are
-// numbered, and many may publish at once.
+// publisher publishes n messages and returns when all are acknowledged. caller is the number of the calling
+// goroutine. It is safe for concurrent use.
 type publisher func(ctx context.Context, caller, n int) error
 
-// opener makes a publisher to a topic; close ends it.
+// opener opens a publisher to a topic.
 type opener func(e *env, d *dialer, topic string, keyed bool) (p publisher, close func() error, err error)
 
 func publishScenarios() []scenario {
@@ -44,7 +44,7 @@ func publishScenarios() []scenario {
 		{"64 goroutines, one message each", 64, 1, false, true},
 		{"one message at a time", 1, 1, false, true},
 	}
-	var made []scenario
+	var scenarios []scenario
 	for _, shape := range shapes {
 		s := scenario{group: "publish", name: shape.name, unit: "messages/s", kafka: true, latency: shape.latency}
 		for _, p := range all {
@@ -53,12 +53,12 @@ func publishScenarios() []scenario {
 					return e.publish(ctx, p.open, shape.callers, shape.atATime, shape.keyed)
 				}})
 		}
-		made = append(made, s)
+		scenarios = append(scenarios, s)
 	}
-	return made
+	return scenarios
 }
 
-// publish measures a publisher, and compares what the log has with what it was told.
+// publish measures a publisher. It checks that the log has exactly the acknowledged messages.
 func (e *env) publish(ctx context.Context, open opener, callers, atATime int, keyed bool) (sample, error) {
 	topic, drop, err := e.topic(ctx, "publish", partitions)
 	if err != nil {
@@ -66,38 +66,38 @@ func (e *env) publish(ctx context.Context, open opener, callers, atATime int, ke
 	}
 	defer drop()
 	d := &dialer{}
-	publish, shut, err := open(e, d, topic, keyed)
+	publish, closePublisher, err := open(e, d, topic, keyed)
 	if err != nil {
 		return sample{}, err
 	}
 	var acknowledged atomic.Int64
-	s, err := e.drive(ctx, callers, atATime, func(ctx context.Context, caller int) error {
+	s, err := e.measureRepeated(ctx, callers, atATime, func(ctx context.Context, caller int) error {
 		if err := publish(ctx, caller, atATime); err != nil {
 			return err
 		}
 		acknowledged.Add(int64(atATime))
 		return nil
 	})
-	if closing := shut(); err == nil {
-		err = closing
+	if closeErr := closePublisher(); err == nil {
+		err = closeErr
 	}
 	if err != nil {
 		return s, err
 	}
 	s.PerRequest = float64(acknowledged.Load()) / float64(max(1, d.produced.Load()))
-	return s, e.expect(ctx, topic, acknowledged.Load())
+	return s, e.checkCount(ctx, topic, acknowledged.Load())
 }
 
-// expect waits until readers see n records in a topic: who has them acknowledged by the
-// leader alone is told before the others have them. More is an error at once.
-func (e *env) expect(ctx context.Context, topic string, n int64) error {
+// checkCount waits until a topic has n records. With acknowledgement by the leader only, readers get the last
+// records a little after the acknowledgement. checkCount returns an error at once if there are more than n.
+func (e *env) checkCount(ctx context.Context, topic string, n int64) error {
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		have, err := e.count(topic)
 		switch {
 		case err != nil || have == n:
 			return err
 		case have > n || time.Now().After(deadline):
-			return fmt.Errorf("%d messages were acknowledged, the log has %d", n, have)
+			return fmt.Errorf("%d messages were acknowledged, but the log has %d", n, have)
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
@@ -107,7 +107,7 @@ func (e *env) expect(ctx context.Context, topic string, n int64) error {
 	}
 }
 
-// count returns how many records a topic has.
+// count returns the number of records of a topic.
 func (e *env) count(topic string) (int64, error) {
 	c, err := sarama.NewClient(e.brokers, saramaDefaults(&dialer{}))
 	if err != nil {
@@ -125,7 +125,7 @@ func (e *env) count(topic string) (int64, error) {
 	return n, nil
 }
 
-// keys are those of the records that have one.
+// keys are the keys of records with a key.
 var keys = func() (k [1000]string) {
 	for i := range k {
 		k[i] = "device-" + strconv.Itoa(i)
@@ -133,7 +133,7 @@ var keys = func() (k [1000]string) {
 	return k
 }()
 
-// newMessages makes what watermill's and our users publish.
+// newMessages creates messages as users of watermill and of Trunkline do.
 func newMessages(n int, body []byte, keyed bool) []*message.Message {
 	msgs := make([]*message.Message, n)
 	for i := range msgs {
@@ -152,7 +152,7 @@ func openWatermill(e *env, d *dialer, topic string, keyed bool) (publisher, func
 	}
 	body := payload()
 	return func(_ context.Context, _, n int) error {
-		return p.Publish(topic, newMessages(n, body, false)...) // its default marshaler knows no keys
+		return p.Publish(topic, newMessages(n, body, false)...) // its default marshaler does not support keys
 	}, p.Close, nil
 }
 
@@ -193,25 +193,25 @@ func openSarama(configure func(*dialer) *sarama.Config) opener {
 		if err != nil {
 			return nil, nil, err
 		}
-		told := make(chan struct{})
-		go awaitOutcomes(p, told)
+		ended := make(chan struct{})
+		go dispatchOutcomes(p, ended)
 		body := payload()
 		return func(_ context.Context, _, n int) error {
-				w := newAwaited(n)
+				b := newPendingBatch(n)
 				for i := range n {
-					p.Input() <- saramaRecord(topic, body, keyed, i, w)
+					p.Input() <- saramaRecord(topic, body, keyed, i, b)
 				}
-				return w.wait()
+				return b.wait()
 			}, func() error {
 				p.AsyncClose()
-				<-told
+				<-ended
 				return nil
 			}, nil
 	}
 }
 
-func saramaRecord(topic string, body []byte, keyed bool, i int, w *awaited) *sarama.ProducerMessage {
-	m := &sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(body), Metadata: w,
+func saramaRecord(topic string, body []byte, keyed bool, i int, b *pendingBatch) *sarama.ProducerMessage {
+	m := &sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(body), Metadata: b,
 		Headers: []sarama.RecordHeader{{Key: []byte("_watermill_message_uuid"), Value: []byte(uuid)}}}
 	if keyed {
 		m.Key = sarama.StringEncoder(keys[i%len(keys)])
@@ -219,47 +219,42 @@ func saramaRecord(topic string, body []byte, keyed bool, i int, w *awaited) *sar
 	return m
 }
 
-// awaited is how those who submit to an AsyncProducer await what they submitted.
-type awaited struct {
-	left atomic.Int64
-	done chan error
+// pendingBatch waits for the outcomes of the messages that a caller has sent to an AsyncProducer.
+type pendingBatch struct {
+	pending atomic.Int64
+	done    chan error // the first error, or nil after the last outcome
 }
 
-func newAwaited(n int) *awaited {
-	w := &awaited{done: make(chan error, 1)}
-	w.left.Store(int64(n))
-	return w
+func newPendingBatch(n int) *pendingBatch {
+	b := &pendingBatch{done: make(chan error, 1)}
+	b.pending.Store(int64(n))
+	return b
 }
 
-func (w *awaited) tell(err error) {
-	if err != nil {
-		select {
-		case w.done <- err:
-		default: // an error is told already
-		}
+func (b *pendingBatch) complete(err error) {
+	if last := b.pending.Add(-1) == 0; err == nil && !last {
+		return
 	}
-	if w.left.Add(-1) == 0 && err == nil {
-		select {
-		case w.done <- nil:
-		default:
-		}
+	select {
+	case b.done <- err:
+	default: // it has an error already
 	}
 }
 
-func (w *awaited) wait() error { return <-w.done }
+func (b *pendingBatch) wait() error { return <-b.done }
 
-// awaitOutcomes tells whoever awaits them until the producer is closed.
-func awaitOutcomes(p sarama.AsyncProducer, told chan<- struct{}) {
-	defer close(told)
-	failed := make(chan struct{})
+// dispatchOutcomes passes each outcome to its batch until the producer is closed.
+func dispatchOutcomes(p sarama.AsyncProducer, ended chan<- struct{}) {
+	defer close(ended)
+	failures := make(chan struct{})
 	go func() {
-		defer close(failed)
+		defer close(failures)
 		for e := range p.Errors() {
-			e.Msg.Metadata.(*awaited).tell(e.Err)
+			e.Msg.Metadata.(*pendingBatch).complete(e.Err)
 		}
 	}()
 	for m := range p.Successes() {
-		m.Metadata.(*awaited).tell(nil)
+		m.Metadata.(*pendingBatch).complete(nil)
 	}
-	<-failed
+	<-failures
 }

@@ -57,7 +57,7 @@ func writeMarkdown(w io.Writer, results []result) error {
 	return err
 }
 
-// count writes a rate in few digits.
+// count formats a rate with few digits.
 func count(n float64) string {
 	switch {
 	case n >= 999_500:
@@ -73,7 +73,7 @@ func count(n float64) string {
 	}
 }
 
-// short writes a time in few digits.
+// short formats a duration with few digits.
 func short(d time.Duration) string {
 	switch {
 	case d < 10*time.Microsecond:

@@ -10,16 +10,15 @@ import (
 // produceKey is the API key of a produce request.
 const produceKey = 0
 
-// dialer makes connections to brokers that count the produce requests written to
-// them, whichever client writes.
+// dialer dials connections that count the produce requests that a client writes to them.
 type dialer struct{ produced atomic.Int64 }
 
-// Dial is sarama's way to it, by Net.Proxy.
+// Dial is for sarama, which calls it through Net.Proxy.
 func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, addr)
 }
 
-// DialContext is franz-go's and our way.
+// DialContext is for franz-go and for our transport.
 func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	var nd net.Dialer
 	c, err := nd.DialContext(ctx, network, addr)
@@ -29,13 +28,12 @@ func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	return &countedConn{Conn: c, dialer: d}, nil
 }
 
-// countedConn follows the frames that are written: a length of four bytes, then the
-// API key in two.
+// countedConn parses the written frames: a length of four bytes, then the API key of two bytes.
 type countedConn struct {
 	net.Conn
 	dialer *dialer
-	head   []byte // the first six bytes of a frame, as far as they have come
-	body   int    // what is left of the frame
+	head   []byte // the first six bytes of a frame, or fewer if they are not written yet
+	body   int    // the number of bytes of the frame that are not written yet
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {

@@ -13,12 +13,12 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// caller makes one call of a server that echoes. Many call at once. The body is the
-// caller's again once it has returned.
+// caller calls a server that replies with the body of the request. It is safe for concurrent use. After it has
+// returned, the body may be reused.
 type caller func(ctx context.Context, body []byte) ([]byte, error)
 
-// exchange is a client and a server; shut ends both.
-type exchange func(ctx context.Context, e *env) (call caller, shut func() error, err error)
+// exchange starts a server and a client. closeBoth closes them.
+type exchange func(ctx context.Context, e *env) (call caller, closeBoth func() error, err error)
 
 func rpcScenarios() []scenario {
 	type party struct {
@@ -42,7 +42,7 @@ func rpcScenarios() []scenario {
 		{"mux on franz-go, no linger", false, false, openFranzMux},
 		{"Trunkline on Kafka", false, true, openOurRPC(ourKafkas)},
 	}
-	var made []scenario
+	var scenarios []scenario
 	for _, where := range []struct {
 		name    string
 		kafka   bool
@@ -54,28 +54,28 @@ func rpcScenarios() []scenario {
 				s.peers = append(s.peers, peer{name: p.name, ours: p.ours, base: p.base,
 					run: func(ctx context.Context, e *env) (sample, error) { return e.call(ctx, p.open, callers) }})
 			}
-			made = append(made, s)
+			scenarios = append(scenarios, s)
 		}
 	}
-	return made
+	return scenarios
 }
 
-// call measures an exchange, and looks at every reply: it must be its caller's.
+// call measures an exchange. It checks that every caller gets its own reply.
 func (e *env) call(ctx context.Context, open exchange, callers int) (sample, error) {
-	call, shut, err := open(ctx, e)
+	call, closeBoth, err := open(ctx, e)
 	if err != nil {
 		return sample{}, err
 	}
 	type state struct {
 		body []byte
 		n    uint64
-		_    [64]byte // callers don't share a cache line
+		_    [64]byte // no two callers share a cache line
 	}
 	states := make([]state, callers)
 	for i := range states {
 		states[i] = state{body: payload(), n: uint64(i) << 40}
 	}
-	s, err := e.drive(ctx, callers, 1, func(ctx context.Context, i int) error {
+	s, err := e.measureRepeated(ctx, callers, 1, func(ctx context.Context, i int) error {
 		st := &states[i]
 		st.n++
 		binary.BigEndian.PutUint64(st.body, st.n)
@@ -84,15 +84,14 @@ func (e *env) call(ctx context.Context, open exchange, callers int) (sample, err
 			return err
 		}
 		if len(reply) != len(st.body) || binary.BigEndian.Uint64(reply) != st.n {
-			return errors.New("the reply is another call's")
+			return errors.New("the call got the reply of another call")
 		}
 		return nil
 	})
-	return s, errors.Join(err, shut())
+	return s, errors.Join(err, closeBoth())
 }
 
-// openOurRPC makes a client and a server with default options on two buses that
-// reach each other.
+// openOurRPC starts a client and a server with default options, each on its own bus.
 func openOurRPC(buses func(*env) (client, server *bus.Bus, err error)) exchange {
 	return func(ctx context.Context, e *env) (caller, func() error, error) {
 		cb, sb, err := buses(e)
@@ -141,7 +140,7 @@ func openOurRPC(buses func(*env) (client, server *bus.Bus, err error)) exchange 
 	}
 }
 
-// pendings is the pending map of the hand-written muxes.
+// pendings has the pending calls of a hand-written mux.
 type pendings struct {
 	next    atomic.Uint64
 	mu      sync.Mutex
@@ -167,7 +166,7 @@ func (p *pendings) call(ctx context.Context, send func(id uint64) error) ([]byte
 	}
 }
 
-// end gives a reply to its call.
+// end passes a reply to its call.
 func (p *pendings) end(id uint64, reply []byte) {
 	p.mu.Lock()
 	done := p.waiting[id]

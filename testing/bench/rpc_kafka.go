@@ -10,8 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// kafkaTopics are those of one mux: requests on as many partitions as ours,
-// replies on one.
+// kafkaTopics creates the topics of a mux: requests with as many partitions as ours, replies with one.
 func kafkaTopics(ctx context.Context, e *env) (requests, replies string, drop func(), err error) {
 	requests, dropRequests, err := e.topic(ctx, "requests", partitions)
 	if err != nil {
@@ -25,8 +24,8 @@ func kafkaTopics(ctx context.Context, e *env) (requests, replies string, drop fu
 	return requests, replies, func() { dropRequests(); dropReplies() }, nil
 }
 
-// openSaramaMux is a hand-written mux on sarama. As ours, it marks a request only
-// when the broker has acknowledged the reply.
+// openSaramaMux is a hand-written mux on sarama. Like ours, it marks a request only after the broker has
+// acknowledged the reply.
 func openSaramaMux(configure func(*dialer) *sarama.Config) exchange {
 	return func(ctx context.Context, e *env) (caller, func() error, error) {
 		requests, replies, drop, err := kafkaTopics(ctx, e)
@@ -34,7 +33,7 @@ func openSaramaMux(configure func(*dialer) *sarama.Config) exchange {
 			return nil, nil, err
 		}
 		var closers []func() error
-		shut := func() error {
+		closeAll := func() error {
 			var errs []error
 			for i := len(closers) - 1; i >= 0; i-- {
 				errs = append(errs, closers[i]())
@@ -42,7 +41,7 @@ func openSaramaMux(configure func(*dialer) *sarama.Config) exchange {
 			drop()
 			return errors.Join(errs...)
 		}
-		fail := func(err error) (caller, func() error, error) { return nil, nil, errors.Join(err, shut()) }
+		fail := func(err error) (caller, func() error, error) { return nil, nil, errors.Join(err, closeAll()) }
 
 		server, err := newSaramaProducer(e, configure, func(m *sarama.ProducerMessage) { m.Metadata.(func())() })
 		if err != nil {
@@ -94,11 +93,11 @@ func openSaramaMux(configure func(*dialer) *sarama.Config) exchange {
 				}}
 				return nil
 			})
-		}, shut, nil
+		}, closeAll, nil
 	}
 }
 
-// muxServer answers the requests of a group's claims.
+// muxServer replies to the requests of a group's claims.
 type muxServer struct {
 	producer sarama.AsyncProducer
 	ready    chan struct{}
@@ -140,7 +139,7 @@ func saramaHeader(m *sarama.ConsumerMessage, name string) string {
 type saramaProducer struct {
 	sarama.AsyncProducer
 	ended  sync.WaitGroup
-	failed error // of the last that failed; read after ended
+	failed error // the last error; read it after ended
 }
 
 func newSaramaProducer(e *env, configure func(*dialer) *sarama.Config, succeeded func(*sarama.ProducerMessage)) (*saramaProducer, error) {
@@ -168,8 +167,8 @@ func (p *saramaProducer) close() error {
 	return p.failed
 }
 
-// openFranzMux is a hand-written mux on franz-go, which marks a request when the
-// reply is acknowledged too. It does not linger: that would be 10 ms a call.
+// openFranzMux is a hand-written mux on franz-go. It also marks a request after the reply is acknowledged. It
+// does not linger, because that would add 10 ms to each call.
 func openFranzMux(ctx context.Context, e *env) (caller, func() error, error) {
 	requests, replies, drop, err := kafkaTopics(ctx, e)
 	if err != nil {
@@ -216,7 +215,7 @@ func openFranzMux(ctx context.Context, e *env) (caller, func() error, error) {
 			}
 		})
 	})
-	shut := func() error {
+	closeAll := func() error {
 		cancel()
 		polling.Wait()
 		server.CloseAllowingRebalance()
@@ -227,7 +226,7 @@ func openFranzMux(ctx context.Context, e *env) (caller, func() error, error) {
 	select {
 	case <-assigned:
 	case <-ctx.Done():
-		return nil, nil, errors.Join(ctx.Err(), shut())
+		return nil, nil, errors.Join(ctx.Err(), closeAll())
 	}
 	return func(ctx context.Context, body []byte) ([]byte, error) {
 		return waiting.call(ctx, func(id uint64) error {
@@ -238,7 +237,7 @@ func openFranzMux(ctx context.Context, e *env) (caller, func() error, error) {
 			}}, nil)
 			return nil
 		})
-	}, shut, nil
+	}, closeAll, nil
 }
 
 func franzHeader(r *kgo.Record, name string) string {

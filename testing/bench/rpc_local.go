@@ -40,7 +40,7 @@ func ourMemories(*env) (client, server *bus.Bus, err error) {
 	return client, server, err
 }
 
-// ourChannels gives both one transport, as two users of one name would have.
+// ourChannels opens two buses on the same named transport.
 func ourChannels(e *env) (client, server *bus.Bus, err error) {
 	url := "chan://" + e.name("rpc")
 	client, err = bus.Open(context.Background(), url)
@@ -87,7 +87,7 @@ func openChannels(context.Context, *env) (caller, func() error, error) {
 		}, nil
 }
 
-// Metadata of the muxes.
+// The metadata of the hand-written muxes.
 const (
 	headerID       = "id"
 	headerReplyTo  = "reply-to"
@@ -98,8 +98,8 @@ func deadline() string {
 	return strconv.FormatInt(time.Now().Add(callTimeout).UnixNano(), 10)
 }
 
-// openWatermillMux is a hand-written mux on watermill's gochannel, in the mode that
-// keeps order and bounds what is in flight.
+// openWatermillMux is a hand-written mux on watermill's gochannel, in the mode that keeps the order and
+// bounds the messages in flight.
 func openWatermillMux(ctx context.Context, _ *env) (caller, func() error, error) {
 	g := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 256, BlockPublishUntilSubscriberAck: true}, watermill.NopLogger{})
 	requests, err := g.Subscribe(ctx, "requests")
@@ -120,7 +120,7 @@ func openWatermillMux(ctx context.Context, _ *env) (caller, func() error, error)
 			if err := g.Publish(m.Metadata[headerReplyTo], reply); err != nil {
 				select {
 				case failed <- err:
-				default: // one is enough
+				default: // keep the first error only
 				}
 			}
 			m.Ack()
@@ -157,8 +157,8 @@ func openWatermillMux(ctx context.Context, _ *env) (caller, func() error, error)
 
 type echoCommand struct{ Body []byte }
 
-// openRequestReply is watermill's own component, with a reply topic for each call,
-// which is the faster of its two ways.
+// openRequestReply is watermill's own component, with a reply topic for each call, which is the faster of
+// its two modes.
 func openRequestReply(ctx context.Context, _ *env) (caller, func() error, error) {
 	logger := watermill.NopLogger{}
 	g := gochannel.NewGoChannel(gochannel.Config{}, logger)

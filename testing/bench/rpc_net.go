@@ -16,8 +16,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// bytesCodec passes bytes through, so that gRPC, like the others, pays for no
-// encoding of what is only bytes.
+// bytesCodec passes bytes through, so that gRPC does not encode the payload, like the other peers.
 type bytesCodec struct{}
 
 var _ encoding.CodecV2 = bytesCodec{}
@@ -98,8 +97,7 @@ func openGRPC(listen listen) exchange {
 	}
 }
 
-// openNATS runs a server in this process, a client and a responder with a
-// connection each.
+// openNATS starts a NATS server in this process, and a client and a responder, each with its own connection.
 func openNATS(context.Context, *env) (caller, func() error, error) {
 	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoLog: true, NoSigs: true})
 	if err != nil {
@@ -121,7 +119,7 @@ func openNATS(context.Context, *env) (caller, func() error, error) {
 		if err := m.Respond(m.Data); err != nil {
 			select {
 			case failed <- err:
-			default: // one is enough
+			default: // keep the first error only
 			}
 		}
 	})

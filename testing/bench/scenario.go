@@ -12,66 +12,63 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest"
 )
 
-// groups are what -only chooses from.
+// groups are the groups of scenarios.
 var groups = []string{"publish", "consume", "consumer", "memory", "rpc"}
 
 func scenarios() []scenario {
 	return slices.Concat(publishScenarios(), consumeScenarios(), managedScenarios(), memoryScenarios(), rpcScenarios())
 }
 
-// env is what a run has in common.
+// env has the settings and the brokers of a run.
 type env struct {
-	measure, warm time.Duration
-	// records are how many a consumer reads, slowRecords how many one that handles one
-	// message at a time reads with a handler of 1 ms; keys is how many keys they have.
+	measure, warm time.Duration // the duration of a measurement, and of its warm-up
+	// records is the number of records that a consumer reads. slowRecords is that number for consumers
+	// that handle one message at a time in 1 ms. keys is the number of keys.
 	records, slowRecords, keys int
-	out                        io.Writer
+	out                        io.Writer // for progress
 
 	brokers []string
 	admin   *kafkatest.Broker
-	// loaded names the topic that consumers read now, topics those that were loaded, by
-	// their number of keys.
+	// loaded is the topic that consumers read now. topics are all loaded topics, by their number of keys.
 	loaded  string
 	topics  map[int]string
-	counter atomic.Int64 // for names
+	counter atomic.Int64 // for unique names
 }
 
-// scenario is one thing that several peers do.
+// scenario is a task that several peers do.
 type scenario struct {
 	group, name string
-	unit        string // of what is counted, for a second
-	kafka       bool   // needs brokers
+	unit        string // of the rate
+	kafka       bool   // the scenario needs brokers
 	latency     bool   // latencies are meaningful
 	peers       []peer
 }
 
-// peer measures once.
+// peer is one implementation of a scenario. run measures it once.
 type peer struct {
 	name string
 	ours bool
-	// base marks the one that ours is compared with.
-	base bool
+	base bool // the ratios are relative to this peer
 	run  func(context.Context, *env) (sample, error)
 }
 
 // sample is one measurement.
 type sample struct {
-	Rate           float64 // units a second
+	Rate           float64 // units per second
 	P50, P99, P999 time.Duration
-	Allocs         float64       // a unit
-	CPU            time.Duration // of this process, a unit
-	PerRequest     float64       // records in each produce request; 0 for not counted
+	Allocs         float64       // per unit
+	CPU            time.Duration // of this process, per unit
+	PerRequest     float64       // records per produce request; 0 if they are not counted
 }
 
-// result is what came of a scenario.
+// result is the result of a scenario.
 type result struct {
 	Group, Name, Unit string
 	Latency           bool
 	Rows              []row
 }
 
-// row is a peer's median, by each measure on its own, and its lowest and highest
-// rate.
+// row is the result of a peer: the median of each measure, and the lowest and the highest rate.
 type row struct {
 	Peer         string
 	Ours, Base   bool
@@ -79,8 +76,8 @@ type row struct {
 	Lowest, Most float64
 }
 
-// run measures every peer once a round. Every other round goes backwards, so that
-// nobody always comes after the same other.
+// run measures every peer once in each round. Every second round is in reverse order, so that no peer always
+// runs after the same other one.
 func (e *env) run(ctx context.Context, s scenario, rounds int) (result, error) {
 	samples := make([][]sample, len(s.peers))
 	for round := range rounds {
@@ -126,19 +123,19 @@ func median[T cmp.Ordered](samples []sample, of func(sample) T) T {
 	return values[len(values)/2]
 }
 
-// name returns one that was not used before.
+// name returns a unique name.
 func (e *env) name(prefix string) string {
 	return fmt.Sprintf("bench-%s-%d-%d", prefix, time.Now().UnixMilli(), e.counter.Add(1))
 }
 
-// topic makes a topic; drop removes it.
+// topic creates a topic; drop deletes it.
 func (e *env) topic(ctx context.Context, prefix string, partitions int) (name string, drop func(), err error) {
 	name = e.name(prefix)
 	if err := e.admin.CreateTopic(ctx, name, partitions); err != nil {
 		return "", nil, err
 	}
 	return name, func() {
-		// What is left behind disturbs nothing but the next measurement.
+		// An error is only printed: a topic that is left behind does no harm.
 		if err := e.admin.DeleteTopic(context.WithoutCancel(ctx), name); err != nil {
 			fmt.Fprintln(e.out, err)
 		}

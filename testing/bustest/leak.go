@@ -29,14 +29,14 @@ func (l *leakCheck) wait(timeout time.Duration) (left string) {
 	}
 	pprof.SetGoroutineLabels(context.Background())
 	for deadline := time.Now().Add(timeout); ; time.Sleep(pollInterval) {
-		if left = l.labelled(); left == "" || time.Now().After(deadline) {
+		if left = l.labeled(); left == "" || time.Now().After(deadline) {
 			return left
 		}
 	}
 }
 
-// labelled returns the stacks of the goroutines with the label.
-func (l *leakCheck) labelled() string {
+// labeled returns the stacks of the goroutines with the label.
+func (l *leakCheck) labeled() string {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
 		return err.Error()

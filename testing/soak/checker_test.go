@@ -168,6 +168,9 @@ func TestReportShowsTheFigures(t *testing.T) {
 		require.False(t, r.checker.complete())
 		runWithoutViolation(r.checker)
 		require.True(t, r.checker.complete())
+		r.checker.partition(0).committed--
+		require.False(t, r.checker.complete(), "the last message is not committed")
+		r.checker.partition(0).committed++
 		r.checker.start(0, "m")
 		report := r.report(map[int]int{3: 2})
 		report.Duration = 2 * time.Second

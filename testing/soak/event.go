@@ -70,8 +70,7 @@ func (r *run) stopAndWait(ctx context.Context) error {
 }
 
 func (r *run) addMember(context.Context) error {
-	_, err := r.join()
-	return err
+	return r.join()
 }
 
 func (r *run) closeMember(ctx context.Context) error {
@@ -85,8 +84,7 @@ func (r *run) killMember(context.Context) error {
 	r.remove(m)
 	m.kill()
 	r.killed = append(r.killed, m)
-	_, err := r.join()
-	return err
+	return r.join()
 }
 
 func (r *run) remove(m *member) {

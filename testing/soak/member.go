@@ -26,12 +26,13 @@ type member struct {
 // maxWork is the longest duration of a handler.
 const maxWork = 2 * time.Millisecond
 
-func (r *run) join() (*member, error) {
+// join adds a member to the group.
+func (r *run) join() error {
 	r.joined++
 	m := &member{run: r, name: "member-" + strconv.Itoa(r.joined)}
 	b, kill, err := r.plan.Open(m.name, bus.WithHooks(memberHook{m}))
 	if err != nil {
-		return nil, fmt.Errorf("soak: open a bus for %s: %w", m.name, err)
+		return fmt.Errorf("soak: open a bus for %s: %w", m.name, err)
 	}
 	m.bus, m.kill = b, kill
 	m.consumer, err = consumer.New(b, r.plan.Topic, m.handle,
@@ -44,10 +45,10 @@ func (r *run) join() (*member, error) {
 		err = m.consumer.Start()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("soak: %s: %w", m.name, err), b.Close())
+		return errors.Join(fmt.Errorf("soak: %s: %w", m.name, err), b.Close())
 	}
 	r.members = append(r.members, m)
-	return m, nil
+	return nil
 }
 
 var errOnPurpose = errors.New("soak: the handler fails on purpose")

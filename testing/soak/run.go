@@ -51,7 +51,7 @@ func Run(ctx context.Context, plan Plan) (*Report, error) {
 
 func (r *run) soak(ctx context.Context) error {
 	for range r.plan.Members {
-		if _, err := r.join(); err != nil {
+		if err := r.join(); err != nil {
 			return err
 		}
 	}
