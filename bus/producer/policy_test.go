@@ -201,3 +201,33 @@ func TestPauseBetweenAttemptsGrows(t *testing.T) {
 		require.NoError(t, p.Close())
 	})
 }
+
+// In a second outage, messages wait for the broker as in the first.
+func TestMessagesWaitInEveryOutage(t *testing.T) {
+	t.Parallel()
+	withWorld(t, 1, func(t *testing.T, w *world) {
+		p := w.producer()
+		for range 2 {
+			w.faults.Disconnect(nil)
+			time.AfterFunc(5*time.Second, w.faults.Connect)
+			_, err := p.Send(t.Context(), msg("", "a"))
+			require.NoError(t, err)
+		}
+		require.Zero(t, p.Stats().Retried, "nothing is sent while the connection is down")
+		require.NoError(t, p.Close())
+	})
+}
+
+// The delivery timeout of the producer replaces that of the bus, which is 30 s.
+func TestDeliveryTimeoutReplacesThatOfTheBus(t *testing.T) {
+	t.Parallel()
+	withWorld(t, 1, func(t *testing.T, w *world) {
+		w.plan(map[string]attempt{"a": {blocked, 0}})
+		p := w.producer(producer.WithDeliveryTimeout(time.Minute))
+		begun := time.Now()
+		_, err := sendAsync(t.Context(), t, p, "", "a").Wait(t.Context())
+		requireCode(t, bus.CodeDeadlineExceeded, err)
+		require.Equal(t, time.Minute, time.Since(begun))
+		require.NoError(t, p.Close())
+	})
+}
