@@ -46,11 +46,14 @@ func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
 		w.publish(f.ReplyTo, foreign)
 		request := f
 		w.publish(f.ReplyTo, &request)
+		otherID := reply(f, `{"N":4}`)
+		otherID.ID = "1" // does not begin with the prefix of the client's ids
+		w.publish(f.ReplyTo, otherID)
 		require.NoError(w, w.bus.Publish(f.ReplyTo, message.NewMessage("x", []byte("no frame at all"))))
 
 		w.eventually("all are counted", func() bool {
 			n := c.Stats()
-			return n.DuplicateReplies == 2 && n.LateReplies == 1 && n.ForeignReplies == 2 && n.UndecodableReplies == 1
+			return n.DuplicateReplies == 2 && n.LateReplies == 1 && n.ForeignReplies == 3 && n.UndecodableReplies == 1
 		})
 		last := w.call(w.ctx, c, topic, "m")
 		f = receive(w, requests)

@@ -2,12 +2,8 @@ package rpc_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
@@ -18,9 +14,38 @@ type GreetRequest struct{ Name string }
 
 type Greeting struct{ Text string }
 
+func greet(_ context.Context, req *GreetRequest) (*Greeting, error) {
+	return &Greeting{Text: "hello " + req.Name}, nil
+}
+
+// exampleContext bounds an example.
+func exampleContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 30*time.Second)
+}
+
+// openBus returns a bus in memory with these topics.
+func openBus(ctx context.Context, topics ...string) *bus.Bus {
+	b := must(bus.Open(ctx, "memory://"))
+	for _, t := range topics {
+		check(b.EnsureTopic(ctx, bus.TopicSpec{Name: t}))
+	}
+	return b
+}
+
+func must[T any](v T, err error) T {
+	check(err)
+	return v
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
 // A server and a client, here on one bus in one process.
 func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {
@@ -36,13 +61,16 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	rpc.Handle(s, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
+	err = rpc.Handle(s, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
 		return &Greeting{Text: "hello " + req.Name}, nil
 	})
+	if err != nil {
+		panic(err)
+	}
 	if err := s.Listen("greeter"); err != nil {
 		panic(err)
 	}
-	defer s.Shutdown(ctx)
+	defer s.Close()
 
 	// The client.
 	c, err := rpc.NewClient(b)
@@ -51,89 +79,159 @@ func Example() {
 	}
 	defer c.Close()
 	greeting, err := rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{Name: "Ada"})
-	fmt.Println(greeting.Text, err)
-	// Output: hello Ada <nil>
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(greeting.Text)
+	// Output: hello Ada
 }
 
-// An error says whether the server answered with it, and carries its status.
-func ExampleError() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+// A server may listen on several topics. Run ends with its context, after a graceful
+// shutdown.
+func ExampleServer_Run() {
+	ctx, cancel := exampleContext()
 	defer cancel()
-	b, err := bus.Open(ctx, "memory://")
-	if err != nil {
-		panic(err)
-	}
+	b := openBus(ctx, "greeter", "welcomer")
 	defer b.Close()
-	if err := b.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
-		panic(err)
-	}
-	s, err := rpc.NewServer(b)
-	if err != nil {
-		panic(err)
-	}
-	rpc.Handle(s, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
-		return nil, status.Errorf(codes.NotFound, "nobody is called %s", req.Name)
-	})
-	if err := s.Listen("greeter"); err != nil {
-		panic(err)
-	}
-	defer s.Shutdown(ctx)
-	c, err := rpc.NewClient(b)
-	if err != nil {
-		panic(err)
-	}
-	defer c.Close()
 
-	for _, topic := range []string{"greeter", "greater"} {
-		_, err := rpc.Call[Greeting](ctx, c, topic, "Greet", &GreetRequest{Name: "Bob"})
-		if e, ok := errors.AsType[*rpc.Error](err); ok {
-			fmt.Println(topic, e.Code(), "remote:", e.Remote())
-		}
+	s := must(rpc.NewServer(b))
+	check(rpc.Handle(s, "Greet", greet))
+	check(s.Listen("greeter"))
+	check(s.Listen("welcomer"))
+	serving, stop := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(serving) }()
+
+	c := must(rpc.NewClient(b))
+	defer c.Close()
+	for _, topic := range []string{"greeter", "welcomer"} {
+		greeting := must(rpc.Call[Greeting](ctx, c, topic, "Greet", &GreetRequest{Name: "Ada"}))
+		fmt.Println(topic+":", greeting.Text)
 	}
+	stop()
+	fmt.Println("Run returned", <-ran)
 	// Output:
-	// greeter NotFound remote: true
-	// greater Unimplemented remote: false
+	// greeter: hello Ada
+	// welcomer: hello Ada
+	// Run returned <nil>
 }
 
-// A call is made again, under the same id, when it fails as the policy says.
-func ExampleRetry() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+// The servers of a group share the requests. At most one handler runs at a time here.
+func ExampleNewServer() {
+	ctx, cancel := exampleContext()
 	defer cancel()
-	b, err := bus.Open(ctx, "memory://")
-	if err != nil {
-		panic(err)
-	}
+	b := openBus(ctx, "greeter")
 	defer b.Close()
-	if err := b.EnsureTopic(ctx, bus.TopicSpec{Name: "greeter"}); err != nil {
-		panic(err)
-	}
-	s, err := rpc.NewServer(b)
-	if err != nil {
-		panic(err)
-	}
-	rpc.Handle(s, "Greet", func(ctx context.Context, req *GreetRequest) (*Greeting, error) {
-		if call, _ := rpc.FromContext(ctx); call.Attempt == 1 {
-			return nil, status.Error(codes.Unavailable, "still in bed")
-		}
-		return &Greeting{Text: "hello " + req.Name}, nil
-	})
-	if err := s.Listen("greeter"); err != nil {
-		panic(err)
-	}
-	defer s.Shutdown(ctx)
-	c, err := rpc.NewClient(b)
-	if err != nil {
-		panic(err)
-	}
-	defer c.Close()
 
-	greeting, err := rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{Name: "Ada"},
-		rpc.Key("Ada"), rpc.Timeout(5*time.Second), rpc.Retry(rpc.RetryPolicy{
-			Max:     3,
-			OnRetry: func(e rpc.RetryEvent) { fmt.Println("attempt", e.Attempt, "failed:", e.Err.Message()) },
-		}))
-	fmt.Println(greeting.Text, err)
+	s, err := rpc.NewServer(b, bus.Group("greeters"), bus.Concurrency(1), rpc.WithInstance("greeter-0"))
+	if err != nil {
+		panic(err)
+	}
+	check(rpc.Handle(s, "Greet", greet))
+	check(s.Listen("greeter"))
+	defer s.Close()
+	check(s.Ready(ctx))
+	fmt.Println(s.ID(), "is ready")
+	// Output: greeter-0 is ready
+}
+
+// A service lists its methods in one place.
+func ExampleServer_Register() {
+	ctx, cancel := exampleContext()
+	defer cancel()
+	b := openBus(ctx, "greeter")
+	defer b.Close()
+
+	s := must(rpc.NewServer(b))
+	check(s.Register(rpc.Service{
+		Name:    "greeter",
+		Version: "1.2.0",
+		Methods: []rpc.Method{
+			rpc.NewMethod("Greet", greet),
+			rpc.NewMethod("Shout", func(ctx context.Context, req *GreetRequest) (*Greeting, error) {
+				return &Greeting{Text: "HELLO " + req.Name}, nil
+			}),
+		},
+	}))
+	check(s.Listen("greeter"))
+	defer s.Close()
+
+	c := must(rpc.NewClient(b))
+	defer c.Close()
+	fmt.Println(must(rpc.Call[Greeting](ctx, c, "greeter", "Shout", &GreetRequest{Name: "Ada"})).Text)
+	// Output: HELLO Ada
+}
+
+// A raw method decodes and encodes by itself. It may be called with any body.
+func ExampleServer_HandleFunc() {
+	ctx, cancel := exampleContext()
+	defer cancel()
+	b := openBus(ctx, "echo")
+	defer b.Close()
+
+	s := must(rpc.NewServer(b))
+	check(s.HandleFunc("Echo", func(_ context.Context, req *rpc.Request) (*rpc.Response, error) {
+		return &rpc.Response{ContentType: req.ContentType, Body: req.Body}, nil
+	}))
+	check(s.Listen("echo"))
+	defer s.Close()
+
+	c := must(rpc.NewClient(b))
+	defer c.Close()
+	resp := must(c.Invoke(ctx, &rpc.Request{Topic: "echo", Method: "Echo", ContentType: "text/plain", Body: []byte("as it is")}))
+	fmt.Println(resp.ContentType, string(resp.Body))
+	// Output: text/plain as it is
+}
+
+// A handler can see which call it answers.
+func ExampleFromContext() {
+	ctx, cancel := exampleContext()
+	defer cancel()
+	b := openBus(ctx, "greeter")
+	defer b.Close()
+
+	s := must(rpc.NewServer(b))
+	check(rpc.Handle(s, "Greet", func(ctx context.Context, _ *GreetRequest) (*Greeting, error) {
+		call, _ := rpc.FromContext(ctx)
+		return &Greeting{Text: fmt.Sprint(call.Method, " for key ", call.Key, ", tenant ", call.Metadata["tenant"])}, nil
+	}))
+	check(s.Listen("greeter"))
+	defer s.Close()
+
+	c := must(rpc.NewClient(b))
+	defer c.Close()
+	greeting := must(rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{}, rpc.Key("Ada"), rpc.Header("tenant", "acme")))
+	fmt.Println(greeting.Text)
+	// Output: Greet for key Ada, tenant acme
+}
+
+// An interceptor wraps every call of a client, or every handler of a server.
+func ExampleInterceptor() {
+	ctx, cancel := exampleContext()
+	defer cancel()
+	b := openBus(ctx, "greeter")
+	defer b.Close()
+
+	trace := func(side string) rpc.Interceptor {
+		return func(next rpc.Func) rpc.Func {
+			return func(ctx context.Context, req *rpc.Request) (*rpc.Response, error) {
+				fmt.Println(side, "begins", req.Method)
+				resp, err := next(ctx, req)
+				fmt.Println(side, "ends", req.Method, rpc.CodeOf(err))
+				return resp, err
+			}
+		}
+	}
+	s := must(rpc.NewServer(b, rpc.WithInterceptors(trace("server"))))
+	check(rpc.Handle(s, "Greet", greet))
+	check(s.Listen("greeter"))
+	defer s.Close()
+	c := must(rpc.NewClient(b, rpc.WithInterceptors(trace("client"))))
+	defer c.Close()
+	must(rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{Name: "Ada"}))
 	// Output:
-	// attempt 1 failed: still in bed
-	// hello Ada <nil>
+	// client begins Greet
+	// server begins Greet
+	// server ends Greet OK
+	// client ends Greet OK
 }

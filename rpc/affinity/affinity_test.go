@@ -32,9 +32,8 @@ func table(t testing.TB, members []string, opts ...affinity.Option) *affinity.Ta
 	return tb
 }
 
-// The answers are part of the contract: programs of different versions, and in other
-// languages, must agree.
-func TestAnswersThatMustNotChange(t *testing.T) {
+// Programs of different versions and in other languages must compute the same tables.
+func TestMembersOfKeysDoNotChangeBetweenVersions(t *testing.T) {
 	t.Parallel()
 	var got []string
 	tb := table(t, members(5))
@@ -45,9 +44,8 @@ func TestAnswersThatMustNotChange(t *testing.T) {
 	require.Equal(t, []int{398, 515, 413}, []int{tb.Partition(""), tb.Partition("a"), tb.Partition("device-1")})
 }
 
-// Another process, with another map seed and members in another order, gives the same
-// answer.
-func TestSameAnswerInAnotherProcess(t *testing.T) {
+// The other process has other hash seeds, and the members in another order.
+func TestAnotherProcessComputesTheSameTable(t *testing.T) {
 	t.Parallel()
 	answer := func(ms []string) string {
 		tb := table(t, ms)
@@ -63,15 +61,14 @@ func TestSameAnswerInAnotherProcess(t *testing.T) {
 		fmt.Println("answer:" + answer(append(reversed, "core-3")))
 		return
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSameAnswerInAnotherProcess$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAnotherProcessComputesTheSameTable$", "-test.v")
 	cmd.Env = append(os.Environ(), "AFFINITY_CHILD=1")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "answer:"+answer(members(7))+"\n")
 }
 
-// When one comes, or one goes, little more moves than must.
-func TestMovement(t *testing.T) {
+func TestChangesMoveFewKeys(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 50; n++ {
 		all := members(n + 1)
@@ -81,10 +78,10 @@ func TestMovement(t *testing.T) {
 			what  string
 			share float64
 		}{
-			{"one comes", before.Moved(after)},
-			{"the last goes", after.Moved(before)},
-			{"the first goes", after.Moved(table(t, all[1:]))},
-			{"one in the middle goes", after.Moved(table(t, slices.Delete(slices.Clone(all), n/2, n/2+1)))},
+			{"one joins", before.Moved(after)},
+			{"the last leaves", after.Moved(before)},
+			{"the first leaves", after.Moved(table(t, all[1:]))},
+			{"one in the middle leaves", after.Moved(table(t, slices.Delete(slices.Clone(all), n/2, n/2+1)))},
 		} {
 			require.Less(t, m.share, 1.4*ideal+0.01, "%s: %d members", m.what, n)
 			require.Greater(t, m.share, 0.5*ideal, "%s: %d members", m.what, n)
@@ -95,7 +92,7 @@ func TestMovement(t *testing.T) {
 	}
 }
 
-func TestProperties(t *testing.T) {
+func TestTableProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		ms := rapid.SliceOfN(rapid.String(), 1, 40).Draw(t, "members")
@@ -108,7 +105,7 @@ func TestProperties(t *testing.T) {
 		other, _ := affinity.NewTable(rapid.Permutation(ms).Draw(t, "order"), affinity.WithLoad(load), affinity.WithPartitions(partitions))
 		key := rapid.String().Draw(t, "key")
 		if tb.Member(key) != other.Member(key) || tb.Moved(other) != 0 {
-			t.Fatal("the order of the members changes the answer")
+			t.Fatal("the order of the members changes the table")
 		}
 		if !slices.Contains(ms, tb.Member(key)) {
 			t.Fatalf("%q is no member", tb.Member(key))
@@ -127,7 +124,7 @@ func TestProperties(t *testing.T) {
 	})
 }
 
-func TestEdges(t *testing.T) {
+func TestEmptyTablesAndInvalidOptions(t *testing.T) {
 	t.Parallel()
 	none := table(t, nil)
 	require.Empty(t, none.Member("k"))

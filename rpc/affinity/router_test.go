@@ -19,8 +19,7 @@ import (
 
 type text struct{ Text string }
 
-// Replicas with topics of their own are found through presence; one that leaves hands
-// its keys, and only those, to the others.
+// When a replica leaves, its keys move to the others, and few other keys move.
 func TestRouterFollowsTheReplicas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -55,11 +54,11 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 			id := fmt.Sprint("core-", i)
 			servers[id] = replica(id)
 		}
-		// Of the service, and without a topic of its own: not routed to.
+		// An instance without a topic of its own is not in the table.
 		shared, err := presence.NewAnnouncer(b, presence.Instance{Service: "core", ID: "shared", Topics: []string{"core"}})
 		require.NoError(t, err)
 		defer shared.Close()
-		time.Sleep(5 * time.Second) // of the test's clock
+		time.Sleep(5 * time.Second) // of the fake clock
 		require.Equal(t, members(4), router.Table().Members())
 
 		c, err := rpc.NewClient(b)
@@ -84,13 +83,13 @@ func TestRouterFollowsTheReplicas(t *testing.T) {
 		require.NoError(t, servers["core-2"].Shutdown(ctx))
 		delete(servers, "core-2")
 		synctest.Wait()
-		require.Equal(t, []string{"core-0", "core-1", "core-3"}, router.Table().Members(), "it said that it leaves")
+		require.Equal(t, []string{"core-0", "core-1", "core-3"}, router.Table().Members(), "the replica has left")
 		moved := 0
 		for key, who := range ask() {
 			if before[key] == "core-2" {
 				require.NotEqual(t, "core-2", who)
 			} else if before[key] != who {
-				moved++ // the bound on the load may push a few
+				moved++ // because of the bounded load
 			}
 		}
 		require.LessOrEqual(t, moved, 20)

@@ -31,8 +31,7 @@ var transports = map[string]func(t *testing.T) (driver.Transport, error){
 
 type number struct{ N int }
 
-// Everybody who is there tells about itself, those who are meant and nobody else.
-func TestDiscovery(t *testing.T) {
+func TestServersAnswerTheQuestionsThatConcernThem(t *testing.T) {
 	t.Parallel()
 	for name, open := range transports {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +46,7 @@ func TestDiscovery(t *testing.T) {
 			c, err := rpc.NewClient(b)
 			require.NoError(t, err)
 			defer c.Close()
-			none, err := discovery.Ping(ctx, c, discovery.Filter{Timeout: 10 * time.Second}) // fails at once, but for Kafka, which looks twice
+			none, err := discovery.Ping(ctx, c, discovery.Filter{Timeout: 10 * time.Second}) // returns at once, except on Kafka
 			require.NoError(t, err)
 			require.Empty(t, none)
 
@@ -78,7 +77,7 @@ func TestDiscovery(t *testing.T) {
 			_, err = rpc.Call[number](ctx, c, "failer", "Fail", &number{1})
 			require.Equal(t, codes.Unknown, rpc.CodeOf(err))
 
-			// They get ready to be asked in the background.
+			// Servers subscribe to the discovery topic in the background.
 			var pongs []rpc.Pong
 			for len(pongs) < 3 {
 				require.NoError(t, ctx.Err())
@@ -107,7 +106,7 @@ func TestDiscovery(t *testing.T) {
 			if !b.Capabilities().Groups {
 				want = 14 // every server runs every request
 			}
-			// A call returns with the first answer; the other server may still be at it.
+			// A call returns with the first reply. The other server may still run the request.
 			for settled := false; !settled; {
 				require.NoError(t, ctx.Err())
 				stats, err = discovery.Stats(ctx, c, discovery.Filter{Service: "adder", Timeout: time.Minute}, rpc.Expect(2))
@@ -156,7 +155,7 @@ func Example() {
 		if err != nil {
 			panic(err)
 		}
-		if len(pongs) > 0 { // it gets ready to be asked in the background
+		if len(pongs) > 0 { // the server subscribes to the discovery topic in the background
 			fmt.Println(pongs[0].Service, pongs[0].Instance)
 			return
 		}

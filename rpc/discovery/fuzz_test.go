@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// What servers answer comes from the wire: whatever it is, decoding it returns, and what
-// is accepted survives being sent on.
+// FuzzServiceStats checks that decoding returns for any answer of a server, and that an answer
+// which it accepts can be encoded and decoded again without a change.
 func FuzzServiceStats(f *testing.F) {
 	for _, s := range []rpc.ServiceStats{
 		{},

@@ -62,7 +62,7 @@ func ids(w *presence.Watcher) (all []string) {
 	return all
 }
 
-func TestComingAndGoing(t *testing.T) {
+func TestWatcherListsInstancesUntilTheyLeave(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) *bus.Bus{
 		"memory": func(t *testing.T) *bus.Bus { b, _ := onMemory(t, newLog(t)); return b },
@@ -83,7 +83,7 @@ func TestComingAndGoing(t *testing.T) {
 				require.Equal(t, time.Now(), w.Since())
 				if b.Capabilities().Replay {
 					synctest.Wait()
-					require.Equal(t, []string{"early"}, ids(w), "who came before is known at once")
+					require.Equal(t, []string{"early"}, ids(w), "earlier announcements are read back")
 				}
 				changed := w.Changed()
 				late := announce(t, b, "late", "b")
@@ -100,20 +100,19 @@ func TestComingAndGoing(t *testing.T) {
 				require.Zero(t, w.Serving("a"))
 				require.Error(t, early.SetTopics(""))
 
-				time.Sleep(time.Minute) // heartbeats keep them
+				time.Sleep(time.Minute) // repeated announcements keep them
 				require.Equal(t, []string{"early", "late"}, ids(w))
 				require.NoError(t, late.Close())
 				require.NoError(t, late.Close())
 				synctest.Wait()
-				require.Equal(t, []string{"early"}, ids(w), "it said that it leaves")
+				require.Equal(t, []string{"early"}, ids(w), "the instance has announced that it leaves")
 				require.Equal(t, 1, w.Serving("b"))
 			})
 		})
 	}
 }
 
-// Who dies says nothing: it is forgotten when its time to live is over.
-func TestDying(t *testing.T) {
+func TestCrashedInstanceExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog(t)
@@ -132,8 +131,8 @@ func TestDying(t *testing.T) {
 	})
 }
 
-// While nothing can be heard nothing is known; it comes back by itself.
-func TestOutage(t *testing.T) {
+// The watcher recovers by itself.
+func TestSinceIsZeroDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog(t)
@@ -151,7 +150,7 @@ func TestOutage(t *testing.T) {
 		log.Disconnect(nil)
 		time.Sleep(time.Minute)
 		require.Zero(t, w.Serving("topic"))
-		require.True(t, w.Since().IsZero(), "that nobody is heard says nothing")
+		require.True(t, w.Since().IsZero(), "the list is incomplete")
 		log.Connect()
 		time.Sleep(20 * time.Second)
 		require.Equal(t, 1, w.Serving("topic"))
@@ -159,7 +158,7 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-func TestAfterTheBus(t *testing.T) {
+func TestClosedBusEndsWatcherAndAnnouncer(t *testing.T) {
 	t.Parallel()
 	b, _ := onMemory(t, newLog(t))
 	w := watch(t, b)
@@ -167,21 +166,20 @@ func TestAfterTheBus(t *testing.T) {
 	require.NoError(t, w.Ready(t.Context()))
 	require.NoError(t, b.Close())
 	require.Eventually(t, func() bool { return bus.CodeOf(w.Ready(t.Context())) == bus.CodeClosed }, time.Minute, time.Millisecond)
-	_ = a.Close() // it may have had nothing to take back
+	_ = a.Close() // there may be no announcement to withdraw
 	require.NoError(t, w.Close())
 }
 
-// What is not an announcement is passed over.
-func TestStrangersDoNoHarm(t *testing.T) {
+func TestOtherMessagesAreIgnored(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := onMemory(t, newLog(t))
 		w := watch(t, b)
 		require.NoError(t, w.Ready(t.Context()))
 		for _, m := range []*message.Message{
-			said("", `{}`), said("9 here", `{}`), said("1 here", `no JSON`), said("1 here", `{}`), said("1 gone", `{"service":"s","instance":"never"}`),
-			said("1 here", `{"service":"s","instance":"i","ttl_ms":-1}`), said("1 here", `{"service":"s","instance":"i","topics":[""]}`),
-			said("1 here", `{"service":"s","instance":"i","x":"`+strings.Repeat("x", 40_000)+`"}`),
+			announcementMessage("", `{}`), announcementMessage("9 here", `{}`), announcementMessage("1 here", `no JSON`), announcementMessage("1 here", `{}`), announcementMessage("1 gone", `{"service":"s","instance":"never"}`),
+			announcementMessage("1 here", `{"service":"s","instance":"i","ttl_ms":-1}`), announcementMessage("1 here", `{"service":"s","instance":"i","topics":[""]}`),
+			announcementMessage("1 here", `{"service":"s","instance":"i","x":"`+strings.Repeat("x", 40_000)+`"}`),
 		} {
 			require.NoError(t, b.Publish(presence.DefaultTopic, m))
 		}
@@ -191,13 +189,13 @@ func TestStrangersDoNoHarm(t *testing.T) {
 	})
 }
 
-func said(what, payload string) *message.Message {
+func announcementMessage(value, payload string) *message.Message {
 	m := message.NewMessage("id", []byte(payload))
-	m.Metadata.Set("trunkline-presence", what)
+	m.Metadata.Set("trunkline-presence", value)
 	return m
 }
 
-func TestWhatCanNotBeAnnounced(t *testing.T) {
+func TestInvalidInstancesAndOptionsAreRejected(t *testing.T) {
 	t.Parallel()
 	b, _ := onMemory(t, newLog(t))
 	long := strings.Repeat("x", 300)
@@ -222,37 +220,4 @@ func TestWhatCanNotBeAnnounced(t *testing.T) {
 	require.Error(t, err)
 	_, err = presence.NewAnnouncer(nil, presence.Instance{Service: "s", ID: "i"})
 	require.Error(t, err)
-}
-
-func ExampleWatcher() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	tr, err := memory.New()
-	if err != nil {
-		panic(err)
-	}
-	b, err := bus.New(tr)
-	if err != nil {
-		panic(err)
-	}
-	defer b.Close()
-	w, err := presence.NewWatcher(b)
-	if err != nil {
-		panic(err)
-	}
-	defer w.Close()
-	if err := w.Ready(ctx); err != nil {
-		panic(err)
-	}
-	changed := w.Changed()
-	a, err := presence.NewAnnouncer(b, presence.Instance{Service: "greeter", ID: "greeter-0", Topics: []string{"greeter"}})
-	if err != nil {
-		panic(err)
-	}
-	defer a.Close()
-	<-changed
-	for _, i := range w.Instances("greeter") {
-		fmt.Println(i.ID, i.Topics)
-	}
-	// Output: greeter-0 [greeter]
 }
