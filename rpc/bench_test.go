@@ -26,7 +26,7 @@ func BenchmarkCall(b *testing.B) {
 			require.NoError(b, err)
 			require.NoError(b, rpc.Handle(s, "echo", func(_ context.Context, body *[]byte) (*[]byte, error) { return body, nil }))
 			require.NoError(b, s.Listen("bench"))
-			defer s.Shutdown(ctx)
+			defer s.Close()
 			require.NoError(b, s.Ready(ctx))
 			c, err := rpc.NewClient(tr)
 			require.NoError(b, err)

@@ -30,7 +30,7 @@ func CallAsync[Resp any](ctx context.Context, c *Client, topic, method string, r
 		return a
 	}
 	x.settings.progress = a.progress
-	ctx, a.cancel = context.WithCancel(ctx)
+	ctx, a.cancel = context.WithCancel(ctx) //nolint:gosec // a.end calls it
 	if !c.background.start(func() { a.end(finish[Resp](ctx, c, x)) }) {
 		a.end(nil, errClosed.of(method, topic))
 		return a

@@ -21,15 +21,13 @@ import (
 )
 
 // instances starts servers that all read every request.
-func (w *world) instances(topic string, n int, h func(ctx context.Context, i int) (*number, error)) []*rpc.Server {
+func (w *world) instances(topic string, n int, h func(ctx context.Context, i int) (*number, error)) {
 	w.Helper()
-	servers := make([]*rpc.Server, n)
-	for i := range servers {
-		servers[i] = w.server(bus.NoGroup(), rpc.WithInstance(fmt.Sprint("s", i)))
-		handle(w, servers[i], "ask", func(ctx context.Context, _ *number) (*number, error) { return h(ctx, i) })
-		w.start(servers[i], topic)
+	for i := range n {
+		s := w.server(bus.NoGroup(), rpc.WithInstance(fmt.Sprint("s", i)))
+		handle(w, s, "ask", func(ctx context.Context, _ *number) (*number, error) { return h(ctx, i) })
+		w.start(s, topic)
 	}
-	return servers
 }
 
 func itself(_ context.Context, i int) (*number, error) { return &number{i}, nil }

@@ -76,7 +76,7 @@ func TestPartitionSelectsThePartition(t *testing.T) {
 			return nil
 		})
 		require.NoError(w, err)
-		defer sub.Shutdown(w.ctx)
+		defer sub.Close()
 		require.NoError(w, sub.Ready(w.ctx))
 		c := w.client()
 		for p := range int32(4) {
@@ -159,7 +159,7 @@ func TestAttemptsGoToOnePartition(t *testing.T) {
 		return errors.Join(err, w.tryPublish(f.ReplyTo, no))
 	})
 	require.NoError(t, err)
-	defer sub.Shutdown(w.ctx)
+	defer sub.Close()
 	require.NoError(t, sub.Ready(w.ctx))
 	_, err = rpc.Call[number](w.ctx, w.client(), topic, "m", 1, rpc.Retry(rpc.RetryPolicy{Max: 9, MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond}))
 	requireError(t, err, codes.Unavailable, true)
@@ -178,7 +178,7 @@ func TestPendingDescribesTheCallsThatWait(t *testing.T) {
 		a := rpc.CallAsync[number](w.ctx, c, topic, "first", 1, rpc.Key("k"), rpc.Timeout(10*time.Second),
 			rpc.Retry(rpc.RetryPolicy{Max: 1, AttemptTimeout: 4 * time.Second}))
 		time.Sleep(time.Second)
-		go rpc.Gather[number](w.ctx, c, topic, "second", 1, rpc.Timeout(10*time.Second))
+		go func() { _, _ = rpc.Gather[number](w.ctx, c, topic, "second", 1, rpc.Timeout(10*time.Second)) }()
 		synctest.Wait()
 		time.Sleep(4 * time.Second)
 		synctest.Wait()

@@ -138,7 +138,6 @@ func (c *Client) complete(f *frame.Frame, err error) {
 	}
 	if err != nil {
 		c.counters.undecodable.Add(1)
-		f.Status = nil
 	}
 	switch p, g, late := c.pending.match(f); {
 	case g != nil:

@@ -144,7 +144,7 @@ func TestCancelMessageFollowsItsRequest(t *testing.T) {
 		<-a.Done()
 		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeOutcomeUnknown, Err: errors.New("injected")}))
 		synctest.Wait()
-		require.EqualValues(t, driver.AnyPartition, notice.Load().Partition)
+		require.Equal(t, driver.AnyPartition, notice.Load().Partition)
 	})
 }
 

@@ -81,7 +81,7 @@ func (c *Client) checkServed(ctx context.Context, topic string) *Error {
 // checkAnnounced waits for the announcement of a server of topic, no longer than
 // WithFailFast says and no longer than ctx.
 func (c *Client) checkAnnounced(ctx context.Context, topic string) *Error {
-	w, err := c.watch()
+	w, err := c.watch() //nolint:contextcheck // the watcher lives as long as the client
 	if err != nil {
 		return newError(codes.InvalidArgument, "watch the announcements of servers: "+err.Error(), err)
 	}

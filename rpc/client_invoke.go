@@ -89,7 +89,7 @@ func (c *Client) call(parent context.Context, x *outgoingCall) (*Response, error
 		ctx.Until = s.begun.Add(c.cfg.timeout)
 	}
 	defer ctx.End()
-	resp, err := c.invoke(ctx, req)
+	resp, err := c.invoke(ctx, req) //nolint:contextcheck // ctx is a child of parent
 	if err == nil && resp != nil {
 		return resp, nil
 	}
@@ -97,7 +97,7 @@ func (c *Client) call(parent context.Context, x *outgoingCall) (*Response, error
 	if err == nil {
 		return nil, errNeither.of(req.Method, req.Topic)
 	}
-	if e, ok := err.(*Error); ok {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // a wrapped error keeps the text of its wrapper
 		return nil, e.of(req.Method, req.Topic)
 	}
 	return nil, (&Error{st: statusOf(err), cause: err}).of(req.Method, req.Topic)

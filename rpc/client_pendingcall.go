@@ -132,6 +132,6 @@ func (p *pendingCall) cancel() {
 
 func (p *pendingCall) sendCancel() {
 	if n := p.partitionPlus2.Load(); n != 0 && p.canceled.Load() && p.cancelSent.CompareAndSwap(false, true) {
-		p.client.reader.sendCancel(p.client, &p.request, int32(n-2))
+		p.client.reader.sendCancel(p.client, &p.request, int32(n-2)) //nolint:gosec // n was made from an int32
 	}
 }

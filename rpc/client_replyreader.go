@@ -164,7 +164,7 @@ func (r *replyReader) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err == errDrained { // the bus is closing: the next attempt returns bus.CodeClosed
+		if errors.Is(err, errDrained) { // the bus is closing: the next attempt returns bus.CodeClosed
 			continue
 		}
 		if opened {

@@ -132,7 +132,7 @@ func statusOf(err error) *status.Status {
 	if err == nil {
 		return status.New(codes.OK, "")
 	}
-	if e, ok := err.(*Error); ok {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // a fast path: status.FromError below unwraps
 		return e.st
 	}
 	if s, ok := status.FromError(err); ok {
@@ -159,7 +159,7 @@ func contextError(ctx context.Context, what string) *Error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		code = codes.DeadlineExceeded
 	}
-	if cause := context.Cause(ctx); cause != nil && cause != err {
+	if cause := context.Cause(ctx); cause != nil && cause != err { //nolint:errorlint // the same value, not an equal one
 		err = errors.Join(err, cause)
 	}
 	return newError(code, what, err)

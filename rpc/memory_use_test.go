@@ -36,7 +36,7 @@ const (
 // caller makes calls one after another. Of a hundred, one fails and one is canceled while its
 // handler runs.
 type caller struct {
-	cancel atomic.Pointer[context.CancelFunc] // of the call that is to be cancelled
+	cancel atomic.Pointer[context.CancelFunc] // of the call that is to be canceled
 }
 
 func (a *caller) call(w *world, c *rpc.Client, topic, hung string, n, self int) error {
@@ -53,7 +53,7 @@ func (a *caller) call(w *world, c *rpc.Client, topic, hung string, n, self int) 
 		a.cancel.Store(&cancel)
 		_, err := rpc.Call[number](ctx, c, hung, "hang", &number{self})
 		if rpc.CodeOf(err) != codes.Canceled {
-			return fmt.Errorf("a cancelled call ended with %w", err)
+			return fmt.Errorf("a canceled call ended with %w", err)
 		}
 		return nil
 	}
@@ -152,7 +152,7 @@ func holdNoMore(w *world) {
 	w.Logf("before: %v", before)
 	w.Logf("after %d calls: %v", *flatCalls/10, tenth)
 	w.Logf("after %d calls: %v, in %.1f s", *flatCalls, all, (first + rest).Seconds())
-	w.Logf("server: %d handled, %d failed, %d cancelled; client: %d calls, %d cancelled",
+	w.Logf("server: %d handled, %d failed, %d canceled; client: %d calls, %d canceled",
 		s.Stats().Handled, s.Stats().Failed, s.Stats().Canceled, c.Stats().Calls, c.Stats().Cancels)
 	require.EqualValues(w, *flatCalls, c.Stats().Calls)
 	require.LessOrEqual(w, all.goroutines, before.goroutines+2*flatPartitions*flatWindow, "calls leave no goroutines")

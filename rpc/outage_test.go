@@ -52,7 +52,7 @@ func TestPendingCallsSurviveAnOutage(t *testing.T) {
 			}
 			tr.Disconnect(errors.New("pulled"))
 			time.Sleep(4 * time.Second) // the log has the replies
-			require.Equal(t, len(calls), len(c.Pending()))
+			require.Len(t, c.Pending(), len(calls))
 			tr.Connect()
 			for i, a := range calls {
 				got, err := a.Reply(w.ctx)

@@ -24,8 +24,8 @@ func bucketOf(d time.Duration) int {
 	if v < 8 {
 		return int(v)
 	}
-	shift := bits.Len64(v) - 4 // v>>shift is from 8 to 15
-	return min(shift*8+int(v>>shift), histogramBuckets-1)
+	shift := bits.Len64(v) - 4                            // v>>shift is from 8 to 15
+	return min(shift*8+int(v>>shift), histogramBuckets-1) //nolint:gosec // v>>shift is less than 16
 }
 
 // bucketEnd returns the longest duration of a bucket.
@@ -34,7 +34,7 @@ func bucketEnd(i int) time.Duration {
 		return time.Duration(i)
 	}
 	shift := i/8 - 1
-	return time.Duration((uint64(i%8+8)+1)<<shift - 1)
+	return time.Duration((uint64(i%8+8)+1)<<shift - 1) //nolint:gosec // at most 16<<41
 }
 
 func (h *histogram) add(d time.Duration) {
@@ -81,5 +81,6 @@ func (h *histogram) latency() Latency {
 		}
 		return longest
 	}
-	return Latency{P50: at(500), P90: at(900), P99: at(990), P999: at(999), Max: longest, Mean: time.Duration(h.sum.Load() / int64(max(h.count.Load(), 1)))}
+	mean := time.Duration(h.sum.Load() / int64(max(h.count.Load(), 1))) //nolint:gosec // a count of calls fits
+	return Latency{P50: at(500), P90: at(900), P99: at(990), P999: at(999), Max: longest, Mean: mean}
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -57,9 +58,9 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, it *delivery.Item
 	}
 	r, entry, err := s.cache.Begin(ctx, replay.KeyOf(d.Record.Topic, f), f, &x.ctx.Context, notBegun == nil)
 	switch {
-	case err == replay.ErrNotBegun:
+	case errors.Is(err, replay.ErrNotBegun):
 		return s.handleNotBegun(f, notBegun)
-	case err == replay.ErrCanceled:
+	case errors.Is(err, replay.ErrCanceled):
 		s.counters.canceled.Add(1)
 		return nil
 	case err != nil:

@@ -29,7 +29,7 @@ func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *met
 	ctx.Context.Context, ctx.Until, ctx.exchange = claim, f.Deadline, x
 	m.stats.requests.Add(1)
 	m.stats.inFlight.Add(1)
-	resp, err := s.invokeSafely(ctx, m.invoke, &x.req)
+	resp, err := s.invokeSafely(ctx, m.invoke, &x.req) //nolint:contextcheck // ctx is a child of claim
 	ended := time.Now()
 	ctx.End()
 	m.stats.inFlight.Add(-1)
@@ -49,7 +49,7 @@ func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *met
 			return nil, why
 		}
 		err = newError(codes.Unavailable, "the handler was interrupted, because the server is shutting down or has lost the request's partition: "+CodeOf(err).String(), nil)
-	} else if err == errDeclined {
+	} else if errors.Is(err, errDeclined) {
 		r.Declined = true
 		return r, nil
 	}

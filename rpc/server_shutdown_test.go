@@ -54,7 +54,8 @@ func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 		down := make(chan error, 1)
 		go func() { down <- s.Shutdown(w.ctx) }()
 		select {
-		case <-down:
+		case err := <-down:
+			require.NoError(w, err)
 			w.Fatal("Shutdown did not wait for the handlers")
 		case <-calls[7].Done(): // while the first ones still run
 			_, err := calls[7].Reply(w.ctx)

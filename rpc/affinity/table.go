@@ -100,7 +100,9 @@ func (t *Table) Member(key string) string {
 }
 
 // Partition returns the partition of key. It does not depend on the members.
-func (t *Table) Partition(key string) int { return int(mix(hash(key)) % uint64(len(t.owner))) }
+func (t *Table) Partition(key string) int {
+	return int(mix(hash(key)) % uint64(len(t.owner))) //nolint:gosec // less than len(t.owner)
+}
 
 // Members returns the members, sorted.
 func (t *Table) Members() []string { return slices.Clone(t.members) }

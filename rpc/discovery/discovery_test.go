@@ -141,7 +141,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	defer s.Shutdown(ctx)
+	defer s.Close()
 	if err := s.Listen("greeter"); err != nil {
 		panic(err)
 	}

@@ -50,8 +50,7 @@ func kindOf(name string) (Kind, bool) {
 	return 0, false
 }
 
-// AnyServer, as the Server of a request, asks every instance that reads the request to
-// answer it.
+// AnyServer is the Server of a request that every instance which reads it answers.
 const AnyServer = "*"
 
 // Frame is one message of the protocol, independent of how a [Wire] encodes it.

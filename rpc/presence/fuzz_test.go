@@ -21,7 +21,7 @@ func FuzzDecode(f *testing.F) {
 			f.Fatal(err)
 		}
 		value, _ := r.Header(header)
-		f.Add(value, []byte(r.Payload))
+		f.Add(value, r.Payload)
 	}
 	f.Add("1 here", []byte(`{"service":"s","instance":"i","ttl_ms":3600001}`))
 	f.Add("2 here", []byte(`{}`))

@@ -57,7 +57,7 @@ func Find(ctx context.Context, b *bus.Bus, timeout time.Duration) ([]Topic, erro
 		return nil, err
 	}
 	found, err := find(ctx, b, c, timeout)
-	return found, errors.Join(err, c.Close())
+	return found, errors.Join(err, c.Close()) //nolint:contextcheck // the client closes although ctx has ended
 }
 
 // Clean finds reply topics as [Find] does, and deletes those that are not alive. It returns
@@ -135,7 +135,7 @@ func ask(ctx context.Context, c *rpc.Client, topics []Topic, timeout time.Durati
 	cancel()
 	errs := make([]error, len(topics))
 	for i, a := range calls {
-		_, err := a.Reply(context.Background()) // its context has ended, so it ends at once
+		_, err := a.Reply(context.Background()) //nolint:contextcheck // the call's own context has ended, so it ends at once
 		switch {
 		case err == nil:
 			topics[i].Alive = true

@@ -61,7 +61,7 @@ func TestCallsAreTracedAndMeasuredOnBothSides(t *testing.T) {
 	}))
 	require.NoError(t, rpc.Handle(s, "broken", func(context.Context, *text) (*text, error) { panic("broken") }))
 	require.NoError(t, s.Listen("greeter"))
-	defer s.Shutdown(ctx)
+	defer s.Close()
 
 	parent, span := tracers.Tracer("test").Start(ctx, "caller")
 	_, err = rpc.Call[text](parent, c, "greeter", "outer", &text{"kept"})
