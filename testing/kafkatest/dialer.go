@@ -120,7 +120,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	d.mu.Lock()
 	if d.cuts != cuts {
 		d.mu.Unlock()
-		c.release()
+		_ = c.release()
 		return nil, refused(network, addr)
 	}
 	if d.conns == nil {

@@ -216,9 +216,9 @@ func TestDialerIsSafeForConcurrentUse(t *testing.T) {
 				if err != nil {
 					continue
 				}
-				conn.SetDeadline(time.Now().Add(20 * time.Millisecond))
-				conn.Write([]byte("x"))
-				conn.Read(make([]byte, 1))
+				_ = conn.SetDeadline(time.Now().Add(20 * time.Millisecond))
+				_, _ = conn.Write([]byte("x"))
+				_, _ = conn.Read(make([]byte, 1))
 				conn.Close()
 			}
 		})

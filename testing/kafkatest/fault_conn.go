@@ -39,7 +39,7 @@ func (c *faultConn) reset() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
-	c.release()
+	_ = c.release()
 }
 
 func (c *faultConn) release() error {

@@ -56,7 +56,7 @@ func WithTopics(partitions int, names ...string) Option {
 func WithDefaultPartitions(n int) Option { return func(s *settings) { s.partitions = n } }
 
 // WithAutoCreate makes a metadata request create the topics that it names. By default
-// a deleted topic, or a topic with a misspelt name, stays unknown.
+// a deleted topic, or a topic with a misspelled name, stays unknown.
 func WithAutoCreate() Option { return func(s *settings) { s.autoCreate = true } }
 
 // WithMinSessionTimeout sets the shortest session time-out that the embedded broker

@@ -74,7 +74,7 @@ func TestTokenIsASignedJWT(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(raw, &claims))
 	require.Equal(t, "me", claims.Sub)
-	require.Equal(t, expires.Unix(), claims.Exp)
+	require.Equal(t, claims.Exp, expires.Unix())
 	require.Less(t, claims.Iat, claims.Exp)
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	require.NoError(t, err)

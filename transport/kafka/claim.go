@@ -100,7 +100,7 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 	clear(c.fetched)
 	for {
 		if c.ctx.Err() != nil {
-			return nil, fail("fetch", c.topic, context.Cause(c.ctx))
+			return nil, c.endedError("fetch")
 		}
 		c.mu.Lock()
 		src, sourceSet := c.source, c.sourceSet
@@ -180,6 +180,9 @@ func (c *claim) endCommits() {
 	c.commitsOver = true
 	c.mu.Unlock()
 }
+
+// endedError returns the error of an operation after the claim has ended.
+func (c *claim) endedError(op string) error { return fail(op, c.topic, context.Cause(c.ctx)) }
 
 // commitsOverError returns the error of a Commit after endCommits.
 func (c *claim) commitsOverError() error {

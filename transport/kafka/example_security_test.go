@@ -57,8 +57,10 @@ func ExampleWithSASLOAuthBearer() {
 
 // Set the environment variable outside the program, for example from a Kubernetes secret.
 func ExampleCredentialEnv() {
-	os.Setenv("ORDERS_KAFKA_PASSWORD", "correct horse battery staple")
-	defer os.Unsetenv("ORDERS_KAFKA_PASSWORD")
+	if err := os.Setenv("ORDERS_KAFKA_PASSWORD", "correct horse battery staple"); err != nil {
+		fmt.Println(err)
+		return
+	}
 
 	password, err := kafka.CredentialEnv("ORDERS_KAFKA_PASSWORD")
 	if err != nil {

@@ -307,3 +307,31 @@ func TestGroupContinuesAfterAnOutage(t *testing.T) {
 	}, testTimeout, 10*time.Millisecond)
 	w.stop(t)
 }
+
+// A partition that is added later has no records that the subscription could skip, whatever
+// its start is.
+func TestGroupReadsNewPartitionsFromTheirBeginning(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 1, kafka.WithTimeouts(kafka.Timeouts{Refresh: 3 * time.Second}))
+	s := subscribe(t, r, driver.Subscription{Topic: r.topic, Group: kafkatb.Name(t), Start: driver.Start{Kind: driver.StartNewest}})
+	held := awaitAssigned(t, s)
+	require.Len(t, held, 1)
+	require.NoError(t, r.broker.AddPartitions(testContext(t), r.topic, 2))
+	other := open(t, r.broker) // its metadata is new, so it publishes before the group notices the partition
+	requirePublished(t, publish(t, other, r.topic, item{partition: 1, payload: "early"}))
+	for {
+		for _, p := range awaitAssigned(t, s) {
+			held = append(held, p)
+			if p.ID() == 1 {
+				require.Equal(t, "early", string(fetch(t, p, 1)[0].Payload))
+				leave(t, s, held...)
+				return
+			}
+		}
+		for _, p := range held { // with a strategy that is not cooperative, all partitions move
+			if p.Context().Err() != nil {
+				p.Release()
+			}
+		}
+	}
+}

@@ -265,7 +265,7 @@ func (t *Transport) Ping(ctx context.Context) error {
 
 func (t *Transport) probeOnce(ctx context.Context) error {
 	err := t.await(ctx, t.probe.probe)
-	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.DeadlineExceeded {
+	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		// The broker does not answer. Closing the connection ends the probe, so that the next
 		// one uses a new connection.
 		t.probe.net.reset()

@@ -143,11 +143,10 @@ func TestFailedUpRemovesItsFiles(t *testing.T) {
 }
 
 // fakeJava writes a shell script named java to dir.
-func fakeJava(t *testing.T, dir, script string) string {
+func fakeJava(t *testing.T, dir, script string) {
 	t.Helper()
 	path := filepath.Join(dir, "java")
 	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755))
-	return path
 }
 
 // hangingJava returns the path of a java that ignores SIGTERM. It is a file in testdata,
