@@ -1,4 +1,4 @@
-// Package kubernetes_test holds the manifest against the programs it deploys.
+// Package kubernetes_test checks the manifest against the programs that it deploys.
 package kubernetes_test
 
 import (
@@ -100,7 +100,7 @@ func manifest(t *testing.T) map[string]object {
 	}
 }
 
-// get asks the handler of a process whose bus has this status.
+// get sends a request to the handler of a process whose bus has this status.
 func get(path string, status probe.Status) int {
 	reg := probe.New()
 	reg.Update(trunkline.BusService, status, nil)
@@ -113,17 +113,17 @@ func port(t *testing.T, addr string) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
-	require.False(t, net.ParseIP(host).IsLoopback(), "%s: the kubelet does not reach it", addr)
+	require.False(t, net.ParseIP(host).IsLoopback(), "%s: the kubelet cannot reach a loopback address", addr)
 	return port
 }
 
-func TestManifestAgreesWithThePrograms(t *testing.T) {
+func TestManifestMatchesThePrograms(t *testing.T) {
 	t.Parallel()
 	all := manifest(t)
 	for _, name := range []string{"core", "adapter"} {
 		o, ok := all["Deployment/"+name]
 		require.True(t, ok, name)
-		require.DirExists(t, filepath.Join("..", name), "there is such a program")
+		require.DirExists(t, filepath.Join("..", name), "the program exists")
 		require.Equal(t, map[string]any{"matchLabels": o.Spec.Template.Metadata.Labels}, o.Spec.Selector)
 		require.Len(t, o.Spec.Template.Spec.Containers, 1)
 		c := o.Spec.Template.Spec.Containers[0]
@@ -152,7 +152,7 @@ func TestManifestAgreesWithThePrograms(t *testing.T) {
 		}
 		for kind, p := range map[string]httpProbe{"startup": c.Startup, "liveness": c.Liveness} {
 			require.Equal(t, http.StatusOK, get(p.HTTPGet.Path, probe.NotReady), "%s: %s: a lost broker must not restart the pod", name, kind)
-			require.Equal(t, http.StatusOK, get(p.HTTPGet.Path, probe.Prepared), "%s: %s: nor one that is not there yet", name, kind)
+			require.Equal(t, http.StatusOK, get(p.HTTPGet.Path, probe.Prepared), "%s: %s: a broker that is not available yet must not restart the pod", name, kind)
 			require.Equal(t, http.StatusServiceUnavailable, get(p.HTTPGet.Path, probe.Failed), "%s: %s", name, kind)
 		}
 		require.Equal(t, http.StatusServiceUnavailable, get(c.Readiness.HTTPGet.Path, probe.NotReady), name)
@@ -171,5 +171,5 @@ func TestManifestAgreesWithThePrograms(t *testing.T) {
 	cfg.RegisterFlags(flags)
 	require.NoError(t, flags.Parse(c.Args))
 	require.Equal(t, port(t, cfg.GRPCAddr), c.port("grpc"))
-	require.Len(t, all, 3, "what is in the manifest is tested")
+	require.Len(t, all, 3, "the test covers every object of the manifest")
 }
