@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,14 +30,19 @@ import (
 // The number of a program determines its steps, so the same programs run on every transport. If
 // a program fails, its steps are printed.
 //
-// RunPrograms needs a transport with groups, replay, redelivery, order, keys and partitions, and
-// is skipped without them. Programs crash members if Harness.Crash is set.
+// After three programs have failed, RunPrograms skips the others. It needs a transport with
+// groups, replay, redelivery, order, keys and partitions, and is skipped without them.
+// Programs crash members if Harness.Crash is set.
 func RunPrograms(t *testing.T, h Harness, programs int) {
 	t.Helper()
 	h = h.withDefaults()
+	var failed atomic.Int64
 	for n := range programs {
 		t.Run(fmt.Sprint("program ", n), func(t *testing.T) {
 			t.Parallel()
+			if failed.Load() >= maxFailedPrograms {
+				t.Skipf("%d programs have failed", maxFailedPrograms)
+			}
 			e := newEnv(t, h)
 			required := append(requirements{needOrder, needKeys, needWindow, needRedelivery}, needMovable...)
 			if missing := required.check(t, e); missing != "" {
@@ -45,6 +51,7 @@ func RunPrograms(t *testing.T, h Harness, programs int) {
 			steps := programOf(h.Crash != nil).Example(n)
 			t.Cleanup(func() {
 				if t.Failed() {
+					failed.Add(1)
 					t.Logf("program %d: %s", n, strings.Join(texts(steps), "; "))
 				}
 			})
@@ -84,7 +91,11 @@ func programOf(crashes bool) *rapid.Generator[[]step] {
 	}), 5, 20)
 }
 
-const programKeys, programMembers = 6, 3
+const (
+	programKeys       = 6
+	programMembers    = 3
+	maxFailedPrograms = 3
+)
 
 // program runs the steps on a topic with a group, and maintains the model.
 type program struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/trunkline/trunkline/bus/driver"
 	"github.com/trunkline/trunkline/testing/transporttest"
@@ -13,7 +14,7 @@ var brokers atomic.Int64
 
 // harness opens a named URL, so that all transports of a scenario share their channels.
 func harness(buffer int) transporttest.Harness {
-	return transporttest.Harness{New: func(*testing.T) transporttest.Connect {
+	return transporttest.Harness{Timeout: 10 * time.Second, New: func(*testing.T) transporttest.Connect {
 		url := fmt.Sprintf("chan://conformance-%d?buffer=%d", brokers.Add(1), buffer)
 		return func(t *testing.T) driver.Transport { return openURL(t, url) }
 	}}

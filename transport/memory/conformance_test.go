@@ -23,6 +23,7 @@ func TestRandomPrograms(t *testing.T) {
 func harness() transporttest.Harness {
 	of := func(tr driver.Transport) *memory.Transport { return tr.(*memory.Transport) }
 	return transporttest.Harness{
+		Timeout: 10 * time.Second,
 		New: func(t *testing.T) transporttest.Connect {
 			// Longer than the timeout of the suite, so that a claim that is never released
 			// fails its scenario.
