@@ -1,4 +1,4 @@
-// Package freeport finds a port for a server that is to come later than those who dial it.
+// Package freeport finds a port for a test server that starts after its clients dial it.
 package freeport
 
 import (
@@ -8,9 +8,10 @@ import (
 	"strconv"
 )
 
-// Loopback returns a port on 127.0.0.1 that nobody listens on. It is not one of those that
-// systems give to connections and to listeners that ask for any: one of those would be
-// somebody else's before the server comes.
+// Loopback returns a TCP port on 127.0.0.1 that no process listens on. The port is outside
+// the range from which operating systems choose ports for connections and for listeners on
+// port 0, so another process is unlikely to take it before the server starts. It is safe for
+// concurrent use. It returns an error if none of 100 ports is free.
 func Loopback() (int, error) {
 	var errs []error
 	for range 100 {

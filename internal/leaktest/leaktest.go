@@ -1,4 +1,8 @@
-// Package leaktest finds the goroutines that a package's tests leave behind.
+// Package leaktest makes tests fail that leave goroutines running.
+//
+// Each package has a TestMain that checks after all its tests:
+//
+//	func TestMain(m *testing.M) { leaktest.Main(m) }
 package leaktest
 
 import (
@@ -10,33 +14,37 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience is how long goroutines that are ending have for it.
-const patience = 20 * time.Second
+// timeout is how long Find waits for goroutines to end.
+const timeout = 20 * time.Second
 
-// Main is a TestMain: it runs the tests, and fails when goroutines are left.
+// Main is the body of a TestMain. It runs the tests, checks for goroutines that are left,
+// and exits.
 func Main(m *testing.M, opts ...goleak.Option) { os.Exit(Run(m, opts...)) }
 
-// Run is Main for a TestMain that has more to do: it returns the exit code.
+// Run is Main for a TestMain that does something after the tests. It returns the exit code.
 func Run(m *testing.M, opts ...goleak.Option) int {
 	code := m.Run()
 	if code != 0 {
 		return code
 	}
 	if err := Find(opts...); err != nil {
-		fmt.Fprintln(os.Stderr, "goroutines are left:", err)
+		fmt.Fprintln(os.Stderr, "goroutines are still running after the tests:", err)
 		return 1
 	}
 	return 0
 }
 
-// Find is [goleak.Find] with more time: that gives up after less than half a second, which
-// is little on a busy machine. It leaves out what sarama has that ends with nothing: the
-// goroutine of its metrics, one for the process, and that of a producer's circuit breaker,
-// which sleeps for ten seconds once it has opened.
-func Find(opts ...goleak.Option) error { return find(patience, opts...) }
+// Find returns an error if goroutines are running besides that of the caller. It waits up to
+// 20 seconds for them to end. [goleak.Find] waits less than half a second, which is too short
+// on a busy machine.
+//
+// Find ignores two goroutines of sarama that do not end when a client is closed: the one of
+// its metrics, of which a process has one, and the one of a producer's circuit breaker, which
+// sleeps for ten seconds after it has opened.
+func Find(opts ...goleak.Option) error { return find(timeout, opts...) }
 
-// Test has t fail when goroutines are left at its end, after the cleanups that come later,
-// that are not there now.
+// Test makes t fail if goroutines that t started are running at its end. The check runs
+// after the cleanups that are registered later.
 func Test(t testing.TB) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
@@ -46,12 +54,12 @@ func Test(t testing.TB) {
 	})
 }
 
-func find(patience time.Duration, opts ...goleak.Option) error {
+func find(timeout time.Duration, opts ...goleak.Option) error {
 	opts = append(opts,
 		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
 		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"))
-	for deadline := time.Now().Add(patience); ; {
-		err := goleak.Find(opts...) // which waits a little itself
+	for deadline := time.Now().Add(timeout); ; {
+		err := goleak.Find(opts...) // waits up to half a second
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}

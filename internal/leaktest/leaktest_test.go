@@ -9,10 +9,32 @@ import (
 
 func TestMain(m *testing.M) { Main(m) }
 
-func TestWhatEndsIsNoLeak(t *testing.T) {
+func TestFindWaitsForAGoroutineThatEnds(t *testing.T) {
 	end := make(chan struct{})
 	go func() { <-end }()
-	require.ErrorContains(t, find(0), "TestWhatEndsIsNoLeak")
-	time.AfterFunc(600*time.Millisecond, func() { close(end) }) // goleak has given up by then
-	require.NoError(t, find(patience))
+	require.ErrorContains(t, find(0), "TestFindWaitsForAGoroutineThatEnds")
+	time.AfterFunc(600*time.Millisecond, func() { close(end) }) // goleak alone no longer waits then
+	require.NoError(t, find(timeout))
+}
+
+// recorder is a testing.TB that keeps the cleanups and what they report.
+type recorder struct {
+	testing.TB
+	cleanups []func()
+	errors   []any
+}
+
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func (r *recorder) Error(args ...any) { r.errors = append(r.errors, args...) }
+
+func TestTestIgnoresEarlierGoroutines(t *testing.T) {
+	end := make(chan struct{})
+	go func() { <-end }()
+	r := &recorder{TB: t}
+	Test(r)
+	require.Len(t, r.cleanups, 1)
+	r.cleanups[0]()
+	require.Empty(t, r.errors)
+	close(end)
 }

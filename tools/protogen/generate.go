@@ -26,8 +26,8 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-// generate returns the generated files of every .proto file under root, by
-// their path from root.
+// generate returns the content of the files that the .proto files under root
+// generate, by their path from root.
 func generate(ctx context.Context, root string) (map[string][]byte, error) {
 	sources, err := find(root, ".proto")
 	if err != nil || len(sources) == 0 {
@@ -68,7 +68,7 @@ func generate(ctx context.Context, root string) (map[string][]byte, error) {
 	return generated, nil
 }
 
-// builtIn finds the .proto files whose Go packages are linked into this program.
+// builtIn returns the .proto files whose Go packages are part of this program.
 func builtIn(path string) (protocompile.SearchResult, error) {
 	desc, err := protoregistry.GlobalFiles.FindFileByPath(path)
 	if err != nil {
@@ -77,7 +77,8 @@ func builtIn(path string) (protocompile.SearchResult, error) {
 	return protocompile.SearchResult{Desc: desc}, nil
 }
 
-// addWithImports adds f after everything it imports, as plugins expect.
+// addWithImports adds f to the request, after the files that it imports. Plugins
+// expect that order.
 func addWithImports(request *pluginpb.CodeGeneratorRequest, f protoreflect.FileDescriptor, seen map[string]bool) {
 	if seen[f.Path()] {
 		return
@@ -90,7 +91,8 @@ func addWithImports(request *pluginpb.CodeGeneratorRequest, f protoreflect.FileD
 }
 
 func descriptor(f protoreflect.FileDescriptor) *descriptorpb.FileDescriptorProto {
-	// What was compiled here still has its comments, which protodesc drops.
+	// A file that was compiled here has its own descriptor, with comments.
+	// protodesc omits comments.
 	if r, ok := f.(interface {
 		FileDescriptorProto() *descriptorpb.FileDescriptorProto
 	}); ok {
@@ -99,13 +101,13 @@ func descriptor(f protoreflect.FileDescriptor) *descriptorpb.FileDescriptorProto
 	return protodesc.ToFileDescriptorProto(f)
 }
 
-// plugin runs the pinned plugin and adds its files to generated.
+// plugin runs a pinned plugin and adds the files that it returns to generated.
 func plugin(ctx context.Context, name string, request *pluginpb.CodeGeneratorRequest, generated map[string][]byte) error {
 	in, err := proto.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("%s: encode the request: %w", name, err)
 	}
-	// In this process's folder, which is in the module that pins the plugins.
+	// The folder of this process is in the module that pins the plugins.
 	cmd := exec.CommandContext(ctx, "go", "tool", name)
 	cmd.Stdin = bytes.NewReader(in)
 	var out, complaints bytes.Buffer
@@ -126,8 +128,8 @@ func plugin(ctx context.Context, name string, request *pluginpb.CodeGeneratorReq
 	return nil
 }
 
-// compare says which committed files are not what generate made, are missing,
-// or come from no .proto file.
+// compare returns an error that lists the committed files that are missing, differ
+// from want, or have no .proto file.
 func compare(root string, want map[string][]byte) error {
 	var stale []error
 	for _, path := range slices.Sorted(maps.Keys(want)) {
@@ -147,11 +149,11 @@ func compare(root string, want map[string][]byte) error {
 	}
 	for _, path := range have {
 		if want[path] == nil {
-			stale = append(stale, fmt.Errorf("%s comes from no .proto file", path))
+			stale = append(stale, fmt.Errorf("%s has no .proto file", path))
 		}
 	}
 	if len(stale) > 0 {
-		return fmt.Errorf("run go run -C tools ./protogen:\n%w", errors.Join(stale...))
+		return fmt.Errorf("generated files are out of date; to update them: go run -C tools ./protogen\n%w", errors.Join(stale...))
 	}
 	return nil
 }
@@ -168,6 +170,7 @@ func firstDifference(a, b []byte) int {
 	return n
 }
 
+// write writes the files and prints their names.
 func write(root string, files map[string][]byte, stdout io.Writer) error {
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		if err := os.WriteFile(filepath.Join(root, path), files[path], 0o644); err != nil {
@@ -178,8 +181,9 @@ func write(root string, files map[string][]byte, stdout io.Writer) error {
 	return nil
 }
 
-// find returns the files under root with the given end of name, by their path
-// from root with slashes. Hidden folders, testdata and vendor are passed over.
+// find returns the files under root whose names end with suffix, by their path
+// from root with slashes. It ignores folders named testdata or vendor, and folders
+// that begin with a dot or an underscore.
 func find(root, suffix string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -203,7 +207,7 @@ func find(root, suffix string) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for %s files: %w", suffix, err)
+		return nil, fmt.Errorf("find %s files: %w", suffix, err)
 	}
 	return found, nil
 }

@@ -13,7 +13,7 @@ import "google/rpc/status.proto";
 import "google/protobuf/timestamp.proto";
 option go_package = "example.com/greeter";
 
-// Hello says when.
+// Hello has a time.
 message Hello {
   google.protobuf.Timestamp at = 1;
   google.rpc.Status status = 2;
@@ -49,10 +49,10 @@ func contains(t *testing.T, text, want string) {
 	}
 }
 
-func TestGenerateAndCheck(t *testing.T) {
+func TestCheckReportsFilesThatAreOutOfDate(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	protogen(t, root, 0, "-check") // nothing to generate is up to date
+	protogen(t, root, 0, "-check") // without .proto files everything is up to date
 
 	put(t, root, "api/greeter.proto", greeter)
 	_, complaints := protogen(t, root, 1, "-check")
@@ -66,17 +66,17 @@ func TestGenerateAndCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	contains(t, string(generated), "// Hello says when.\ntype Hello struct")
+	contains(t, string(generated), "// Hello has a time.\ntype Hello struct")
 
 	put(t, root, "api/greeter.proto", greeter+"message More {}\n")
 	put(t, root, "api/stray.pb.go", "package greeter\n")
 	_, complaints = protogen(t, root, 1, "-check")
 	contains(t, complaints, "api/greeter.pb.go:")
 	contains(t, complaints, "is out of date")
-	contains(t, complaints, "api/stray.pb.go comes from no .proto file")
+	contains(t, complaints, "api/stray.pb.go has no .proto file")
 }
 
-func TestSyntaxErrorNamesItsPlace(t *testing.T) {
+func TestSyntaxErrorHasFileAndLine(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	put(t, root, "bad.proto", "syntax = \"proto3\";\nmessage {}\n")

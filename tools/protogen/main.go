@@ -1,15 +1,16 @@
-// Command protogen generates Go code from the repository's .proto files without
-// protoc: it compiles them itself and runs the protoc-gen-go and
-// protoc-gen-go-grpc that this module's go.mod pins.
+// Command protogen generates Go code from the .proto files of the repository. It
+// does not need protoc: it compiles the files itself, and runs protoc-gen-go and
+// protoc-gen-go-grpc at the versions that go.mod of this module pins.
 //
 //	go run -C tools ./protogen          # write the .pb.go files beside the .proto files
-//	go run -C tools ./protogen -check   # write nothing; say which are out of date
+//	go run -C tools ./protogen -check   # write nothing; list the files that are out of date
 //
-// Imports are relative to the root of the repository; google/protobuf/*.proto
-// and google/rpc/{status,code,error_details}.proto are built in.
+// Imports are relative to the root of the repository. The files
+// google/protobuf/*.proto and google/rpc/{status,code,error_details}.proto are
+// built in.
 //
-// Exit status: 0 done, or everything up to date; 1 failed, or something is out
-// of date; 2 wrong usage.
+// Exit status: 0 if the files are written, or up to date; 1 if something failed,
+// or is out of date; 2 for wrong usage.
 package main
 
 import (
@@ -32,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("protogen", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	root := fs.String("root", "..", "the root of the repository")
-	check := fs.Bool("check", false, "compare only, and write nothing")
+	check := fs.Bool("check", false, "compare and write nothing")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}

@@ -13,14 +13,14 @@ import (
 	"strings"
 )
 
-// A source is a Go file made from a block.
+// A source is a block and the Go file made from it.
 type source struct {
 	block block
 	text  string
 }
 
-// complete makes a Go file of a block. Line directives have the compiler name
-// the Markdown file's own lines.
+// complete makes a Go file from a block. Line directives in the file make the
+// compiler report the lines of the Markdown file.
 func complete(root string, b block) (source, error) {
 	at := func(line int) string { return fmt.Sprintf("//line %s:%d:1\n", filepath.Join(root, b.file), line) }
 	parses := func(text string) (*ast.File, error) {
@@ -29,7 +29,7 @@ func complete(root string, b block) (source, error) {
 
 	if f, err := parser.ParseFile(token.NewFileSet(), "", b.code, parser.PackageClauseOnly); err == nil && f.Name != nil {
 		if strings.TrimSpace(b.prelude) != "" {
-			return source{}, fmt.Errorf("%s:%d: a snippet with a package clause is whole and takes no hidden part", b.file, b.preludeLine)
+			return source{}, fmt.Errorf("%s:%d: a snippet with a package clause must be a whole file, without a hidden part", b.file, b.preludeLine)
 		}
 		return source{b, at(b.line) + b.code + "\n"}, nil
 	}
@@ -49,7 +49,8 @@ func complete(root string, b block) (source, error) {
 
 	f, err := parses("package snippet\nfunc _() {\n" + b.code + "\n}")
 	if err != nil {
-		// Neither; the compiler's own complaint about statements says it best.
+		// The block is neither. Compile it as statements, so that the compiler
+		// reports its errors.
 		return source{b, head + "func _() {\n" + at(b.line) + b.code + "\n}\n"}, nil
 	}
 	body := f.Decls[0].(*ast.FuncDecl).Body
@@ -68,7 +69,8 @@ func complete(root string, b block) (source, error) {
 	return source{b, head + signature + at(b.line) + b.code + "\n" + ending + "}\n"}, nil
 }
 
-// declared returns the variables that a body declares outside nested blocks.
+// declared returns the names of the variables that a body declares outside nested
+// blocks.
 func declared(body *ast.BlockStmt) []string {
 	var names []string
 	add := func(e ast.Expr) {
@@ -97,7 +99,8 @@ func declared(body *ast.BlockStmt) []string {
 	return names
 }
 
-// returned returns how many values a body's own return statements have at most.
+// returned returns the largest number of values in a return statement of a body,
+// without those of function literals.
 func returned(body *ast.BlockStmt) int {
 	most := 0
 	ast.Inspect(body, func(n ast.Node) bool {
@@ -112,8 +115,8 @@ func returned(body *ast.BlockStmt) int {
 	return most
 }
 
-// compile builds every source as a package of its own in the module at root.
-// The files are there only for the go command, by way of an overlay.
+// compile builds each source as a package of the module at root. The files exist
+// in an overlay of the go command only.
 func compile(ctx context.Context, root string, sources []source) error {
 	if len(sources) == 0 {
 		return nil
@@ -151,8 +154,8 @@ func compile(ctx context.Context, root string, sources []source) error {
 	return nil
 }
 
-// readable leaves of the compiler's output what names a place in the
-// documentation.
+// readable removes from the compiler's output the names of the packages and the
+// path of the repository.
 func readable(root, out string) string {
 	var lines []string
 	for line := range strings.Lines(out) {

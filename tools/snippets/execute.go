@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
+// commandLimit bounds the run of a block.
 const commandLimit = 5 * time.Minute
 
-// execute runs a block's commands with bash, stopping at the first that fails.
-// Whatever they leave running is ended.
+// execute runs the commands of a block with bash, which stops at the first that
+// fails. It kills the processes that are still running after the limit.
 func execute(ctx context.Context, root string, b block) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("not done within %v", commandLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("the block did not end within %v", commandLimit))
 	defer cancel()
 	script := b.code
 	if b.language == "console" {
@@ -37,8 +38,8 @@ func execute(ctx context.Context, root string, b block) error {
 	return fmt.Errorf("%s: %w\n%s", b.place(), err, strings.TrimSpace(string(out)))
 }
 
-// commandsOf returns the lines of a console block that are typed, each with the
-// lines a backslash continues it on.
+// commandsOf returns the commands of a console block: the lines that begin with
+// "$ ", and those that continue them after a backslash.
 func commandsOf(code string) string {
 	var typed []string
 	continued := false

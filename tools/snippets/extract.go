@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// A block is a fenced code block with what the comment before it says.
+// A block is a fenced code block and the settings in the comment before it.
 type block struct {
 	file        string
 	line        int // of the first line inside the fence
 	language    string
 	code        string
-	prelude     string // Go that the reader need not see
+	prelude     string // hidden Go code before the block
 	preludeLine int
-	skip        string // why it is not compiled
-	run         bool
+	skip        string // the reason why it is not compiled
+	run         bool   // whether its commands are run
 }
 
 func (b block) place() string { return fmt.Sprintf("%s:%d", b.file, b.line) }
@@ -27,7 +27,7 @@ var (
 	running  = regexp.MustCompile(`(?s)^<!--\s*run\s*-->$`)
 )
 
-// extract returns the go, sh and console blocks of a Markdown text.
+// extract returns the blocks of a Markdown text to compile, to run or to skip.
 func extract(file, text string) ([]block, error) {
 	var blocks []block
 	lines := strings.Split(text, "\n")
@@ -54,7 +54,7 @@ func extract(file, text string) ([]block, error) {
 				end++
 			}
 			if end == len(lines) {
-				return nil, fmt.Errorf("%s:%d: comment without an end", file, i+1)
+				return nil, fmt.Errorf("%s:%d: the comment has no end", file, i+1)
 			}
 			comment, commentLine = strings.TrimSpace(strings.Join(lines[i:end+1], "\n")), i+1
 			i = end
@@ -65,8 +65,8 @@ func extract(file, text string) ([]block, error) {
 	return blocks, nil
 }
 
-// fenced returns the text inside the fence that opens at start, without the
-// fence's indentation, and the line on which it closes.
+// fenced returns the text inside the fence that opens at line start, without the
+// indentation of the fence, and the line on which the fence closes.
 func fenced(lines []string, start int, open []string) (code string, end int, err error) {
 	indent, marker := open[1], open[2]
 	var body []string
@@ -76,27 +76,28 @@ func fenced(lines []string, start int, open []string) (code string, end int, err
 		}
 		body = append(body, strings.TrimPrefix(lines[i], indent))
 	}
-	return "", 0, fmt.Errorf("code block without an end")
+	return "", 0, fmt.Errorf("the code block has no end")
 }
 
+// annotate sets what the comment before the block says.
 func (b *block) annotate(comment string, line int) error {
 	if m := skipping.FindStringSubmatch(comment); m != nil {
 		if m[1] == "" {
-			return fmt.Errorf("%s:%d: say why the snippet is skipped: <!-- snippet skip: reason -->", b.file, line)
+			return fmt.Errorf("%s:%d: snippet skip has no reason: write <!-- snippet skip: reason -->", b.file, line)
 		}
 		b.skip = m[1]
 		return nil
 	}
 	if m := hidden.FindStringSubmatchIndex(comment); m != nil {
 		if b.language != "go" {
-			return fmt.Errorf("%s:%d: a snippet comment stands before a block that is not Go", b.file, line)
+			return fmt.Errorf("%s:%d: a snippet comment must be before a block with the language go", b.file, line)
 		}
 		b.prelude = comment[m[2]:m[3]]
 		b.preludeLine = line + strings.Count(comment[:m[2]], "\n")
 	}
 	if running.MatchString(comment) {
 		if b.language != "sh" && b.language != "console" {
-			return fmt.Errorf("%s:%d: a run comment stands before a block that is neither sh nor console", b.file, line)
+			return fmt.Errorf("%s:%d: a run comment must be before a block with the language sh or console", b.file, line)
 		}
 		b.run = true
 	}

@@ -1,32 +1,32 @@
-// Command snippets checks that what the documentation tells its reader to type
-// works: it compiles the Go blocks of Markdown files inside the module and runs
-// the shell blocks that ask for it.
+// Command snippets checks the code in the documentation. It compiles the Go blocks
+// of Markdown files and runs the shell blocks that are marked.
 //
 //	go run -C tools ./snippets                 # *.md and docs/**/*.md of the repository
 //	go run -C tools ./snippets README.md       # one file, by its path from the root
 //
-// Every block fenced with go is compiled. It is one of
+// The command compiles every block with the language go. A block is one of
 //
 //   - a file: it begins with a package clause;
 //   - declarations: functions, types, variables, imports;
-//   - statements: they become the body of a function. Variables they declare
-//     need not be used, and they may return an error.
+//   - statements: they become the body of a function. They may return an error,
+//     and may declare variables that nothing uses.
 //
-// What a block leaves out for its reader's sake stands in an HTML comment before
-// it, which Markdown does not show:
+// An HTML comment before a block, which Markdown does not show, has what the
+// reader of the block need not see:
 //
 //	<!-- snippet
 //	import "context"
 //	var ctx context.Context
 //	-->
 //
-// A block that is not meant to compile says why: <!-- snippet skip: reason -->.
+// The comment <!-- snippet skip: reason --> excludes the block after it.
 //
-// A block fenced with sh or console is run, from the root of the repository and
-// within five minutes, when <!-- run --> stands before it; it must succeed. In a
-// console block the commands are the lines that begin with "$ ".
+// If the comment <!-- run --> is before a block with the language sh or console,
+// the command runs the block from the root of the repository. The block must
+// succeed within five minutes. In a console block the commands are the lines that
+// begin with "$ ".
 //
-// Exit status: 0 all is well; 1 something does not work; 2 wrong usage.
+// Exit status: 0 if everything works; 1 if something fails; 2 for wrong usage.
 package main
 
 import (
@@ -106,6 +106,7 @@ func documents(root string) ([]string, error) {
 	return found, nil
 }
 
+// check compiles and runs the blocks of the files.
 func check(ctx context.Context, root string, files []string, stdout io.Writer) error {
 	var sources []source
 	var commands []block

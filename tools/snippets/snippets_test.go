@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// check1 runs the command on a scratch module with one README.
-func check1(t *testing.T, readme string, want int) (output string) {
+// snippets runs the command on a module with the Markdown text in its docs folder.
+func snippets(t *testing.T, readme string, want int) (output string) {
 	t.Helper()
 	root := t.TempDir()
 	for path, text := range map[string]string{
 		"go.mod":       "module example.com/scratch\n\ngo 1.26.0\n",
-		"scratch.go":   "// Package scratch is there to be imported.\npackage scratch\n\n// Answer returns 42.\nfunc Answer() (int, error) { return 42, nil }\n",
+		"scratch.go":   "// Package scratch is imported by snippets.\npackage scratch\n\n// Answer returns 42.\nfunc Answer() (int, error) { return 42, nil }\n",
 		"README.md":    "intro\n",
 		"docs/more.md": strings.ReplaceAll(readme, "'''", "```"),
 	} {
@@ -33,7 +33,7 @@ func check1(t *testing.T, readme string, want int) (output string) {
 	return out.String()
 }
 
-func TestGood(t *testing.T) {
+func TestAcceptsWhatWorks(t *testing.T) {
 	t.Parallel()
 	for name, readme := range map[string]string{
 		"a file":                        "'''go\npackage main\n\nimport \"example.com/scratch\"\n\nfunc main() { _, _ = scratch.Answer() }\n'''\n",
@@ -49,12 +49,12 @@ func TestGood(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			check1(t, readme, 0)
+			snippets(t, readme, 0)
 		})
 	}
 }
 
-func TestBad(t *testing.T) {
+func TestReportsTheLineOfWhatFails(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ readme, want string }{
 		"an undefined name":    {"intro\n\n'''go\nx := 1\nmissing(x)\n'''\n", "docs/more.md:5:1: undefined: missing"},
@@ -64,25 +64,25 @@ func TestBad(t *testing.T) {
 		"a syntax error":       {"'''go\nx := 1\nif {\n'''\n", "docs/more.md:3"},
 		"several":              {"'''go\na()\n'''\n\n'''go\nb()\n'''\n", "docs/more.md:6:1: undefined: b"},
 		"two results":          {"'''go\nreturn 1, nil\n'''\n", "docs/more.md:2: statements may return one error"},
-		"a hidden part unused": {"<!-- snippet: import \"fmt\" -->\n'''go\npackage main\nfunc main() {}\n'''\n", "docs/more.md:1: a snippet with a package clause"},
+		"a hidden part unused": {"<!-- snippet: import \"fmt\" -->\n'''go\npackage main\nfunc main() {}\n'''\n", "docs/more.md:1: a snippet with a package clause must be a whole file"},
 		"a hidden part open":   {"<!-- snippet: func f() { -->\n'''go\nx := 1\n'''\n", "docs/more.md:1: the hidden part of a snippet must be whole"},
-		"a skip unexplained":   {"<!-- snippet skip -->\n'''go\nx\n'''\n", "docs/more.md:1: say why"},
-		"an open fence":        {"\n'''go\nx := 1\n", "docs/more.md:2: code block without an end"},
-		"an open comment":      {"<!-- snippet\n", "docs/more.md:1: comment without an end"},
+		"a skip unexplained":   {"<!-- snippet skip -->\n'''go\nx\n'''\n", "docs/more.md:1: snippet skip has no reason"},
+		"an open fence":        {"\n'''go\nx := 1\n", "docs/more.md:2: the code block has no end"},
+		"an open comment":      {"<!-- snippet\n", "docs/more.md:1: the comment has no end"},
 		"a failing command":    {"<!-- run -->\n'''sh\necho why\nfalse\ntrue\n'''\n", "docs/more.md:3: exit status 1\nwhy"},
 		"nothing to run":       {"<!-- run -->\n'''console\nfalse\n'''\n", "docs/more.md:3: a console block to run has no line"},
-		"running Go":           {"<!-- run -->\n'''go\nx := 1\n'''\n", "docs/more.md:1: a run comment stands before"},
+		"running Go":           {"<!-- run -->\n'''go\nx := 1\n'''\n", "docs/more.md:1: a run comment must be before"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if out := check1(t, tt.readme, 1); !strings.Contains(out, tt.want) {
+			if out := snippets(t, tt.readme, 1); !strings.Contains(out, tt.want) {
 				t.Fatalf("want %q in:\n%s", tt.want, out)
 			}
 		})
 	}
 }
 
-func TestNothingToCheck(t *testing.T) {
+func TestFailsWithoutMarkdownFiles(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	if code := run(t.Context(), []string{"-root", t.TempDir()}, &out, &out); code != 1 {
