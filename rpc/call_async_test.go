@@ -213,6 +213,34 @@ func TestSendReturnsTheOutcome(t *testing.T) {
 	}
 }
 
+func TestReplyDoesNotEndAOneWayCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Pointer[driver.Outgoing]
+		w := tappedMemory(t, func(o *driver.Outgoing) bool {
+			if o.Topic != "log" {
+				return false
+			}
+			kept := *o
+			held.Store(&kept)
+			return true
+		})
+		topic, c := w.topic("log", 1), w.client()
+		require.NoError(t, c.Ready(w.ctx))
+		sent := make(chan error, 1)
+		go func() { sent <- rpc.Send(w.ctx, c, topic, "m", 1) }()
+		synctest.Wait()
+		f := frameOf(t, held.Load())
+		require.Empty(t, f.ReplyTo)
+		w.publish(c.ReplyTopic(), reply(f, `{}`))
+		synctest.Wait()
+		require.Len(t, c.Pending(), 1)
+		require.EqualValues(t, 1, c.Stats().DuplicateReplies)
+		held.Load().Complete(driver.Outcome{})
+		require.NoError(t, <-sent)
+	})
+}
+
 func TestSendWithoutOutcomeEndsAtItsTimeoutAndWithItsClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

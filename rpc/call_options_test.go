@@ -67,6 +67,25 @@ func TestCallsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
 	})
 }
 
+// Calls with the same idempotency key must reach the same server.
+func TestIdempotencyKeyIsTheKeyUnlessThatIsSet(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic, c := w.topic("orders", 4), w.client()
+	requests := w.capture(topic)
+	for _, tt := range []struct {
+		opts []rpc.CallOption
+		want string
+	}{
+		{[]rpc.CallOption{rpc.IdempotencyKey("i")}, "i"},
+		{[]rpc.CallOption{rpc.IdempotencyKey("i"), rpc.Key("k")}, "k"},
+		{nil, ""},
+	} {
+		require.NoError(t, rpc.Send(w.ctx, c, topic, "m", 1, tt.opts...))
+		require.Equal(t, tt.want, receive(w, requests).Key)
+	}
+}
+
 func TestPartitionSelectsThePartition(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("parted", 4)

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
+	"github.com/trunkline/trunkline/rpc/frame"
 )
 
 func TestInstancesShareAReplyTopic(t *testing.T) {
@@ -121,8 +123,37 @@ func TestClientsOfABusShareTheirReplyTopic(t *testing.T) {
 	require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
 	next := w.client()
 	require.NotEqual(t, b.ReplyTopic(), next.ReplyTopic())
+	otherWire := w.client(rpc.WithWire(wrappedWire{}))
+	require.NotEqual(t, otherWire.ReplyTopic(), next.ReplyTopic(), "a reader decodes one wire")
 	_, err = rpc.Call[number](w.ctx, next, topic, "double", &number{1})
 	require.NoError(t, err)
+}
+
+// wrappedWire is a wire of another type.
+type wrappedWire struct{ frame.HeaderWire }
+
+// The partition that the client has selected does not exist in the new topic.
+func TestSharedReplyTopicMayBeRecreatedWithFewerPartitions(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+	shared := bus.TopicSpec{Name: "trunkline.reply.shared", Partitions: 1000}
+	c := w.client(rpc.WithSharedReplies(shared))
+	require.NoError(t, c.Ready(w.ctx))
+	shared.Partitions = 1
+	require.NoError(t, w.bus.DeleteTopic(w.ctx, shared.Name))
+	require.NoError(t, w.bus.EnsureTopic(w.ctx, shared))
+	info, err := w.bus.DescribeTopic(w.ctx, shared.Name)
+	require.NoError(t, err)
+	if info.Partitions != 1 {
+		t.Skip("the client was faster, and has created the topic")
+	}
+	got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{4}, rpc.Retry(rpc.RetryPolicy{Max: 100, AttemptTimeout: 100 * time.Millisecond}))
+	require.NoError(t, err)
+	require.Equal(t, 8, got.N)
 }
 
 // The bus of the server creates missing topics, but not for a reply.

@@ -62,6 +62,24 @@ func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
 	})
 }
 
+// Otherwise whatever can write to a reply topic could make clients write to any topic.
+func TestReaderAnswersOnlyToReplyTopics(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	victim := w.topic("orders", 1)
+	answers := w.capture(victim)
+	c := w.client()
+	require.NoError(t, c.Ready(w.ctx))
+	ask := &frame.Frame{Kind: frame.KindRequest, ID: "1", Caller: "x", Method: "trunkline.alive", ReplyTo: victim, ReplyPartition: -1}
+	w.publish(c.ReplyTopic(), ask)
+	w.eventually("the question is counted", func() bool { return c.Stats().ForeignReplies == 1 })
+	ask.ReplyTo = w.topic("trunkline.reply.asker", 1)
+	allowed := w.capture(ask.ReplyTo)
+	w.publish(c.ReplyTopic(), ask)
+	require.Equal(t, "1", receive(w, allowed).ID)
+	require.Empty(t, answers)
+}
+
 func TestUndecodableReplyEndsItsCall(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("manual", 1)
@@ -139,7 +157,10 @@ func TestReaderRecreatesItsDeletedTopic(t *testing.T) {
 	handle(w, s, "double", double)
 	w.start(s, topic)
 	c := w.client()
-	require.NoError(t, c.Ready(w.ctx))
+	for range 3 { // the new topic begins before the offset that the reader has reached
+		_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
+		require.NoError(t, err)
+	}
 	require.NoError(t, w.bus.DeleteTopic(w.ctx, c.ReplyTopic()))
 	w.eventually("it is made again", func() bool {
 		_, err := w.bus.DescribeTopic(w.ctx, c.ReplyTopic())

@@ -42,6 +42,35 @@ func TestCallWithoutServerEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
+func TestDefaultTimeoutAppliesOnlyWithoutDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t)
+		topic, c := w.topic("deserted", 1), w.client(rpc.WithWaitForServer(), rpc.WithDefaultTimeout(time.Second))
+		begun := time.Now()
+		_, err := rpc.Call[number](context.Background(), c, topic, "m", &number{})
+		requireError(t, err, codes.DeadlineExceeded, false)
+		require.Equal(t, time.Second, time.Since(begun))
+		begun = time.Now()
+		longer, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err = rpc.Call[number](longer, c, topic, "m", &number{})
+		requireError(t, err, codes.DeadlineExceeded, false)
+		require.Equal(t, 5*time.Second, time.Since(begun))
+	})
+}
+
+// An error that every attempt repeats is not retried, whatever its code.
+func TestPermanentErrorIsNotRetried(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	c := w.client(rpc.WithWaitForServer())
+	retry := rpc.Retry(rpc.RetryPolicy{Max: 3, MinBackoff: time.Millisecond, Codes: []codes.Code{codes.ResourceExhausted}})
+	_, err := rpc.Call[number](w.ctx, c, w.topic("big", 1), "m", make([]byte, 2_000_000), retry)
+	requireError(t, err, codes.ResourceExhausted, false)
+	require.Zero(t, c.Stats().Retries)
+}
+
 // A deadline beyond the range of time is sent as no deadline.
 func TestVeryLongTimeoutIsAllowed(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package frame
 import (
 	"encoding/base64"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -15,9 +16,9 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// maxTime is the end of the range of nanoseconds since 1970. A later deadline is sent as
-// no deadline.
-var maxTime = time.Unix(1<<33, 0)
+// maxTime is the last time that nanoseconds since 1970 can express. A later deadline is sent
+// as no deadline.
+var maxTime = time.Unix(0, math.MaxInt64)
 
 // frameHeaders are the values of HeaderFrame by kind. Building them once saves an
 // allocation for each frame.
@@ -56,7 +57,7 @@ func (HeaderWire) Encode(f *Frame, r *bus.Record) error {
 	if f.ReplyTo != "" && f.ReplyPartition >= 0 {
 		put(HeaderReplyPartition, strconv.Itoa(int(f.ReplyPartition)))
 	}
-	if !f.Deadline.IsZero() && f.Deadline.Before(maxTime) {
+	if !f.Deadline.IsZero() && !f.Deadline.After(maxTime) {
 		put(HeaderDeadline, strconv.FormatInt(f.Deadline.UnixNano(), 10))
 	}
 	if f.Attempt > 1 {

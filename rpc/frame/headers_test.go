@@ -2,6 +2,7 @@ package frame_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -109,7 +110,7 @@ func TestReplyHasNoKey(t *testing.T) {
 
 func TestEncodeOmitsDefaults(t *testing.T) {
 	t.Parallel()
-	r, err := encode(&frame.Frame{Kind: frame.KindRequest, ID: "1", ReplyPartition: 3, Attempt: 1, Deadline: time.Unix(1<<33, 0)})
+	r, err := encode(&frame.Frame{Kind: frame.KindRequest, ID: "1", ReplyPartition: 3, Attempt: 1, Deadline: time.Unix(0, math.MaxInt64).Add(1)})
 	require.NoError(t, err)
 	require.Equal(t, []bus.Header{{Key: frame.HeaderFrame, Value: "1 request"}, {Key: frame.HeaderID, Value: "1"}}, r.Headers,
 		"no partition without a reply topic, no first attempt, no deadline beyond the range of nanoseconds")
