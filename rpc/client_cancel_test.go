@@ -46,7 +46,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 			_, err := second.Reply(w.ctx)
 			requireError(w, err, codes.Canceled, false)
 			require.ErrorIs(w, err, context.Canceled)
-			w.eventually("the server has the cancel message", func() bool { return s.Stats().CancelNotices == 1 })
+			w.eventually("the server has the cancel message", func() bool { return s.Stats().CancelMessages == 1 })
 			canceled++
 		}
 		cancel()
@@ -100,7 +100,7 @@ func TestCancelMessageIsSentOnlyForCanceledCalls(t *testing.T) {
 func TestCancelMessageFollowsItsRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var request, notice atomic.Pointer[driver.Outgoing]
+		var request, message atomic.Pointer[driver.Outgoing]
 		w := tappedMemory(t, func(o *driver.Outgoing) bool {
 			kept := *o
 			switch kindOf(o) {
@@ -108,7 +108,7 @@ func TestCancelMessageFollowsItsRequest(t *testing.T) {
 				request.Store(&kept)
 				return true
 			case "1 cancel":
-				notice.Store(&kept)
+				message.Store(&kept)
 			}
 			return false
 		})
@@ -118,25 +118,25 @@ func TestCancelMessageFollowsItsRequest(t *testing.T) {
 		_, err := a.Reply(w.ctx)
 		requireError(t, err, codes.Canceled, false)
 		synctest.Wait()
-		require.Nil(t, notice.Load(), "it must not overtake its request")
+		require.Nil(t, message.Load(), "it must not overtake its request")
 		id := frameOf(t, request.Load()).ID
 		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9}) // the client may reuse it from here on
 		synctest.Wait()
-		require.EqualValues(t, 3, notice.Load().Partition)
-		require.Empty(t, notice.Load().Key)
-		f := frameOf(t, notice.Load())
+		require.EqualValues(t, 3, message.Load().Partition)
+		require.Empty(t, message.Load().Key)
+		f := frameOf(t, message.Load())
 		require.Equal(t, frame.KindCancel, f.Kind)
 		require.Equal(t, id, f.ID)
 		require.Equal(t, c.ID(), f.Caller)
 
 		// A request that was not sent is not canceled.
-		notice.Store(nil)
+		message.Store(nil)
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
 		a.Cancel()
 		<-a.Done()
 		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeUnavailable, Err: errors.New("injected")}))
 		synctest.Wait()
-		require.Nil(t, notice.Load())
+		require.Nil(t, message.Load())
 
 		// A request whose outcome is unknown is canceled.
 		a = rpc.CallAsync[number](w.ctx, c, topic, "m", 1)
@@ -144,7 +144,7 @@ func TestCancelMessageFollowsItsRequest(t *testing.T) {
 		<-a.Done()
 		request.Load().Complete(driver.Failed(&bus.Error{Code: bus.CodeOutcomeUnknown, Err: errors.New("injected")}))
 		synctest.Wait()
-		require.Equal(t, driver.AnyPartition, notice.Load().Partition)
+		require.Equal(t, driver.AnyPartition, message.Load().Partition)
 	})
 }
 

@@ -22,20 +22,20 @@ func TestCallWithoutServerFailsAtOnce(t *testing.T) {
 			w := newWorld(t, tr.open(t))
 			topic := w.topic("calc", 1)
 			c := w.client()
-			nobody := func() {
+			callWithoutServer := func() {
 				_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
 				require.True(t, requireError(t, err, codes.Unavailable, false).Retryable())
 				require.ErrorIs(t, err, rpc.ErrNoServer)
 				require.Zero(t, c.Stats().Pending)
 			}
-			nobody()
+			callWithoutServer()
 			s := w.server()
 			handle(w, s, "double", double)
 			w.start(s, topic)
 			_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
 			require.NoError(t, err)
 			require.NoError(t, s.Shutdown(w.ctx))
-			nobody()
+			callWithoutServer()
 		})
 	}
 }

@@ -309,7 +309,7 @@ func ExampleErrNoServer() {
 	// Output: Unavailable true
 }
 
-// With announcements a client knows the servers of a topic on every transport.
+// With announcements a call without server fails fast on every transport.
 func ExampleWithFailFast() {
 	ctx, cancel := exampleContext()
 	defer cancel()

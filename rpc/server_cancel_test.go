@@ -43,7 +43,7 @@ func TestCancelMessageEndsOrPreventsTheHandler(t *testing.T) {
 		request("2")
 		cancel("2") // waits for a slot
 		cancel("other")
-		w.eventually("both messages are read", func() bool { return s.Stats().CancelNotices == 2 })
+		w.eventually("both messages are read", func() bool { return s.Stats().CancelMessages == 2 })
 		cancel("1")
 		require.ErrorIs(w, receive(w, ended), context.Canceled)
 		_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
@@ -65,7 +65,7 @@ func TestCancelMessagesForUnknownRequestsAreBounded(t *testing.T) {
 	for i := range 3000 {
 		w.publish(topic, &frame.Frame{Kind: frame.KindCancel, ID: fmt.Sprint(i), Caller: "x", ReplyPartition: -1})
 	}
-	w.eventually("all are read", func() bool { return s.Stats().CancelNotices == 3000 })
+	w.eventually("all are read", func() bool { return s.Stats().CancelMessages == 3000 })
 	for i := range 3000 {
 		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`), Deadline: w.deadline()})
 	}

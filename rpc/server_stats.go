@@ -21,9 +21,9 @@ type ServerStats struct {
 	// Canceled is the number of requests that were canceled before or while they ran. The
 	// server did not run or did not answer them.
 	Canceled uint64 `json:"canceled"`
-	// CancelNotices is the number of cancel messages that the server read, including those
+	// CancelMessages is the number of cancel messages that the server read, including those
 	// for requests that it does not have.
-	CancelNotices uint64 `json:"cancel_notices"`
+	CancelMessages uint64 `json:"cancel_messages"`
 	// Refused is the number of requests that the server answered with Unavailable and did
 	// not run, because it was shutting down.
 	Refused uint64 `json:"refused"`
@@ -59,7 +59,7 @@ func (s *Server) Stats() ServerStats {
 	return ServerStats{
 		Requests: n.requests.Load(), Handled: n.handled.Load(), Failed: n.failed.Load(), Panics: n.panics.Load(),
 		InFlight: int(n.inFlight.Load()), Expired: n.expired.Load(), Replayed: n.replayed.Load(),
-		Canceled: n.canceled.Load(), CancelNotices: n.cancelMessages.Load(), Refused: n.refused.Load(),
+		Canceled: n.canceled.Load(), CancelMessages: n.cancelMessages.Load(), Refused: n.refused.Load(),
 		UnknownMethods: n.unknownMethods.Load(), Undecodable: n.undecodable.Load(), Ignored: n.ignored.Load(),
 		RepliesRefused: n.repliesRefused.Load(), RepliesDropped: n.repliesDropped.Load(), RepliesFailed: n.repliesFailed.Load(),
 	}
