@@ -83,6 +83,7 @@ func (b *Bus) observe(c driver.Connection) {
 	b.observing.Lock()
 	defer b.observing.Unlock()
 	b.mu.Lock()
+	before := b.connection
 	b.connection = c
 	subs := make([]*Subscription, 0, len(b.subs))
 	for s := range b.subs {
@@ -91,9 +92,27 @@ func (b *Bus) observe(c driver.Connection) {
 		}
 	}
 	b.mu.Unlock()
+	b.logConnection(before, c)
 	b.hooks.Load().OnConnection(c)
 	for _, s := range subs {
 		s.settings.Hooks.OnConnection(c)
+	}
+}
+
+// logConnection logs that the connection was lost, rejected or restored.
+func (b *Bus) logConnection(before, now driver.Connection) {
+	if now.State == before.State {
+		return
+	}
+	switch now.State {
+	case driver.Disconnected:
+		b.cfg.logger.Warn("connection to the broker lost: connecting again", "transport", b.caps.Name, "error", now.Cause)
+	case driver.Refused:
+		b.cfg.logger.Warn("the broker rejects the credentials: trying again slowly", "transport", b.caps.Name, "error", now.Cause)
+	case driver.Connected:
+		if before.State != driver.Connecting {
+			b.cfg.logger.Info("connection to the broker restored", "transport", b.caps.Name)
+		}
 	}
 }
 

@@ -36,7 +36,9 @@ func (d *Delivery) Message() *message.Message {
 func newMessage(r *Record) *message.Message {
 	m := message.NewMessage(r.UUID, r.Payload)
 	for _, h := range r.Headers {
-		m.Metadata[h.Key] = h.Value
+		if !driver.IsDirective(h.Key) { // what was read never decides how something is published
+			m.Metadata[h.Key] = h.Value
+		}
 	}
 	if len(r.Key) > 0 {
 		m.Metadata[driver.KeyDirective] = string(r.Key)

@@ -228,6 +228,9 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*delivery.Settings,
 	if err := s.Resolve(b.caps); err != nil {
 		return nil, b.about(err, topic)
 	}
+	if topic != "" && s.DeadLetterTopic == topic {
+		return nil, b.about(delivery.Invalid("the dead-letter topic is the topic itself, so dead letters would be handled without end: name another topic"), topic)
+	}
 	return s, nil
 }
 

@@ -271,6 +271,9 @@ func (s *Subscription) setAssigned(assigned bool, cause error) {
 	}
 	s.mu.Unlock()
 	if !same {
+		if cause != nil {
+			s.bus.cfg.logger.Warn("the subscription has no assignment", "transport", s.bus.caps.Name, "topic", s.topic, "group", s.settings.Group, "error", cause)
+		}
 		s.observers.OnSession(hook.SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
 	}
 }

@@ -13,7 +13,7 @@ import (
 func (c *Consumer) admission(stage int) func(context.Context, delivery.AdmissionRequest) error {
 	return func(ctx context.Context, r delivery.AdmissionRequest) error {
 		if stage > 0 {
-			if err := c.waitUntilDue(ctx, r); err != nil {
+			if err := c.waitUntilDue(ctx, r, c.cfg.retryDelays[stage-1]); err != nil {
 				return err
 			}
 		}
@@ -34,8 +34,9 @@ func (c *Consumer) admission(stage int) func(context.Context, delivery.Admission
 	}
 }
 
-// waitUntilDue waits until all records of this group are due.
-func (c *Consumer) waitUntilDue(ctx context.Context, r delivery.AdmissionRequest) error {
+// waitUntilDue waits until all records of this group are due, and at most for the delay of the
+// retry topic: a header that names a later time is forged or from another configuration.
+func (c *Consumer) waitUntilDue(ctx context.Context, r delivery.AdmissionRequest, delay time.Duration) error {
 	var due time.Time
 	for _, rec := range r.Records {
 		if c.ofOtherGroup(rec) {
@@ -45,7 +46,7 @@ func (c *Consumer) waitUntilDue(ctx context.Context, r delivery.AdmissionRequest
 			due = t
 		}
 	}
-	wait := time.Until(due)
+	wait := min(time.Until(due), delay)
 	if due.IsZero() || wait <= 0 {
 		return nil
 	}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/deadletter"
 	"github.com/trunkline/trunkline/internal/delivery"
@@ -35,23 +33,23 @@ const maxCauseBytes = 1024
 // retry topic has the copy and the message may be acknowledged.
 func (c *Consumer) postpone(ctx context.Context, d *bus.Delivery, stage int, cause error) error {
 	origin := deadletter.Origin(d.Record)
-	m := message.NewMessage(d.Record.UUID, d.Record.Payload)
-	for _, h := range origin.Headers {
-		m.Metadata.Set(h.Key, h.Value)
+	notes := []bus.Header{
+		{Key: deadletter.RetryTopicHeader, Value: origin.Topic},
+		{Key: deadletter.RetryPartitionHeader, Value: strconv.Itoa(int(origin.Partition))},
+		{Key: deadletter.RetryOffsetHeader, Value: strconv.FormatInt(origin.Offset, 10)},
+		{Key: deadletter.RetryGroupHeader, Value: c.group},
+		{Key: deadletter.RetryAttemptHeader, Value: strconv.Itoa(Attempts(d))},
+		{Key: deadletter.RetryDueHeader, Value: time.Now().Add(c.cfg.retryDelays[stage]).Format(time.RFC3339Nano)},
+		{Key: deadletter.RetryCauseHeader, Value: delivery.Shorten(cause.Error(), maxCauseBytes)},
 	}
-	bus.SetKey(m, string(origin.Key))
-	m.Metadata.Set(deadletter.RetryTopicHeader, origin.Topic)
-	m.Metadata.Set(deadletter.RetryPartitionHeader, strconv.Itoa(int(origin.Partition)))
-	m.Metadata.Set(deadletter.RetryOffsetHeader, strconv.FormatInt(origin.Offset, 10))
 	if !origin.Timestamp.IsZero() {
-		m.Metadata.Set(deadletter.RetryTimestampHeader, origin.Timestamp.Format(time.RFC3339Nano))
+		notes = append(notes, bus.Header{Key: deadletter.RetryTimestampHeader, Value: origin.Timestamp.Format(time.RFC3339Nano)})
 	}
-	m.Metadata.Set(deadletter.RetryGroupHeader, c.group)
-	m.Metadata.Set(deadletter.RetryAttemptHeader, strconv.Itoa(Attempts(d)))
-	m.Metadata.Set(deadletter.RetryDueHeader, time.Now().Add(c.cfg.retryDelays[stage]).Format(time.RFC3339Nano))
-	m.Metadata.Set(deadletter.RetryCauseHeader, delivery.Shorten(cause.Error(), maxCauseBytes))
-	m.SetContext(ctx)
-	if err := c.bus.Publish(c.topicOf(stage+1), m); err != nil {
+	r := &bus.Record{Topic: c.topicOf(stage + 1), Partition: bus.AnyPartition, Key: origin.Key, UUID: origin.UUID, Payload: origin.Payload,
+		Headers: append(delivery.CopyHeaders(origin.Headers, c.bus.Capabilities()), notes...)}
+	outcome := make(chan error, 1)
+	c.bus.PublishRecord(ctx, r, func(o bus.Outcome) { outcome <- o.Err })
+	if err := <-outcome; err != nil { // the bus reports every outcome
 		return errors.Join(cause, c.newError(bus.CodeOf(err), "publish to the retry topic", "the message is retried in place", err))
 	}
 	return nil

@@ -60,7 +60,7 @@ func TestRetryTopicsDelayFailedMessages(t *testing.T) {
 		d := dead.all[0]
 		require.Equal(t, []string{"the-id", "k", "blue", "t", "0", "0"}, []string{d.UUID, string(d.Key), d.Message().Metadata.Get("colour"),
 			d.Message().Metadata.Get(deadletter.TopicHeader), d.Message().Metadata.Get(deadletter.PartitionHeader), d.Message().Metadata.Get(deadletter.OffsetHeader)})
-		require.True(t, at.Equal(d.Record.Timestamp))
+		require.Equal(t, at.Format(time.RFC3339Nano), d.Message().Metadata.Get(deadletter.TimestampHeader))
 		for name := range d.Message().Metadata {
 			require.False(t, strings.HasPrefix(name, deadletter.RetryPrefix), name)
 		}
@@ -122,5 +122,35 @@ func TestRetryTopicThatIsUnavailable(t *testing.T) {
 		s := c.Stats()
 		require.Equal(t, []uint64{1, 4, 3, 1}, []uint64{s.Handled, s.Failed, s.Retried, s.Postponed})
 		require.EqualValues(t, 1, r.committed(0))
+	})
+}
+
+// A stranger who may write to a topic can forge headers. They must not stop a retry topic, and must not
+// decide where a copy goes.
+func TestForgedHeadersDoNotStopARetryTopic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		dead := r.letters(t, "dead")
+		require.NoError(t, r.EnsureTopic(t.Context(), bus.TopicSpec{Name: "t.retry.1", Partitions: 1}))
+		c := r.consumer(t, func(_ context.Context, d *bus.Delivery) error {
+			if string(d.Payload) == "good" {
+				return nil
+			}
+			return errTest
+		}, consumer.WithRetryTopics(time.Minute), bus.DeadLetterTopic("dead"), consumer.WithAttempts(1))
+		require.NoError(t, c.Start())
+		forged := []bus.Header{{Key: deadletter.RetryTopicHeader, Value: "payments"}, {Key: deadletter.RetryGroupHeader, Value: "g"},
+			{Key: deadletter.RetryDueHeader, Value: "9999-01-01T00:00:00Z"}}
+		done := make(chan bus.Outcome, 2)
+		r.PublishRecord(t.Context(), &bus.Record{Topic: "t.retry.1", Partition: 0, Payload: []byte("forged"), Headers: forged}, func(o bus.Outcome) { done <- o })
+		require.NoError(t, (<-done).Err)
+		r.PublishRecord(t.Context(), &bus.Record{Topic: "t", Partition: 0, Payload: []byte("bad"), Headers: []bus.Header{{Key: "h", Value: "1"}, {Key: "h", Value: "2"}}},
+			func(o bus.Outcome) { done <- o })
+		require.NoError(t, (<-done).Err)
+		time.Sleep(time.Hour)
+		require.Len(t, dead.all, 2, "the forged record waited for the delay of the topic, and the one behind it was handled")
+		require.Equal(t, []bus.Header{{Key: "h", Value: "1"}, {Key: "h", Value: "2"}}, dead.all[1].Headers[:2])
+		require.NoError(t, c.Close())
 	})
 }

@@ -25,6 +25,9 @@ const (
 	TopicHeader     = HeaderPrefix + "topic"
 	PartitionHeader = HeaderPrefix + "partition"
 	OffsetHeader    = HeaderPrefix + "offset"
+	// TimestampHeader is the timestamp of the original, in RFC 3339 with nanoseconds. The
+	// timestamp of the letter is the time at which it was published.
+	TimestampHeader = HeaderPrefix + "timestamp"
 	// GroupHeader is the consumer group that could not handle it; absent without a group.
 	GroupHeader = HeaderPrefix + "group"
 	// CauseHeader is the text of the error, CodeHeader its code.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/trunkline/trunkline/bus/deadletter"
@@ -24,40 +25,48 @@ func (c *claim) deadLetter(ctx context.Context, it *Item, cause error) error {
 	cfg.Observers.onDeadLetter(hook.DeadLetterEvent{Transport: cfg.Caps.Name, Group: cfg.Group, Topic: cfg.DeadLetterTopic,
 		Record: &it.record, Cause: cause, Err: err})
 	if err != nil {
-		cfg.Logger.Warn("dead letter not published: the message is tried again", "topic", it.record.Topic, "partition", it.record.Partition,
-			"offset", it.record.Offset, "dead-letter topic", cfg.DeadLetterTopic, "error", err)
+		c.engine.log.warn("dead letter not published: its message blocks what is ordered after it until the letter is published",
+			&it.record, "dead_letter_topic", cfg.DeadLetterTopic, "error", err)
 		return fmt.Errorf("dead-letter: %w", err)
 	}
+	c.engine.log.warn("message dead-lettered", &it.record, "dead_letter_topic", cfg.DeadLetterTopic, "error", cause)
 	return nil
 }
 
-// letter returns the copy: the record as it was published first, with headers that say
-// where it was and why it could not be handled.
+// letter returns the copy: the record as it was published first, with headers that say where
+// and when that was and why it could not be handled. Its timestamp is the time of publishing:
+// with an old one, retention could delete the letter at once.
 func (c *claim) letter(r *driver.Record, cause error) *driver.Record {
 	cfg := &c.engine.cfg
 	origin := deadletter.Origin(r)
-	code, text := driver.CodeUnknown, "no cause was given"
-	if cause != nil {
-		code, text = driver.CodeOf(cause), cause.Error()
-	}
 	notes := []driver.Header{
 		{Key: deadletter.TopicHeader, Value: origin.Topic},
 		{Key: deadletter.PartitionHeader, Value: strconv.Itoa(int(origin.Partition))},
 		{Key: deadletter.OffsetHeader, Value: strconv.FormatInt(origin.Offset, 10)},
-		{Key: deadletter.CodeHeader, Value: code.String()},
-		{Key: deadletter.CauseHeader, Value: Shorten(text, maxCause)},
+		{Key: deadletter.CodeHeader, Value: driver.CodeOf(cause).String()},
+		{Key: deadletter.CauseHeader, Value: Shorten(cause.Error(), maxCause)},
+	}
+	if !origin.Timestamp.IsZero() {
+		notes = append(notes, driver.Header{Key: deadletter.TimestampHeader, Value: origin.Timestamp.Format(time.RFC3339Nano)})
 	}
 	if cfg.Group != "" {
 		notes = append(notes, driver.Header{Key: deadletter.GroupHeader, Value: cfg.Group})
 	}
-	headers := slices.DeleteFunc(slices.Clone(origin.Headers), func(h driver.Header) bool {
+	return &driver.Record{Topic: cfg.DeadLetterTopic, Partition: driver.AnyPartition, Key: origin.Key,
+		UUID: origin.UUID, Headers: append(CopyHeaders(origin.Headers, cfg.Caps), notes...), Payload: origin.Payload}
+}
+
+// CopyHeaders returns the headers of a record for a copy of it: in their order, without those that
+// a dead letter has in addition, and without reserved names, which must not decide how the copy is
+// published.
+func CopyHeaders(headers []driver.Header, caps driver.Capabilities) []driver.Header {
+	headers = slices.DeleteFunc(slices.Clone(headers), func(h driver.Header) bool {
 		return driver.IsDirective(h.Key) || deadletter.IsNote(h.Key)
 	})
-	if !cfg.Caps.HeaderOrder {
+	if !caps.HeaderOrder {
 		headers = firstOfEach(headers)
 	}
-	return &driver.Record{Topic: cfg.DeadLetterTopic, Partition: driver.AnyPartition, Key: origin.Key, Timestamp: origin.Timestamp,
-		UUID: origin.UUID, Headers: append(headers, notes...), Payload: origin.Payload}
+	return headers
 }
 
 // firstOfEach keeps the first header of each name, for transports that carry a name once.

@@ -40,6 +40,7 @@ type Config struct {
 // the same for batches.
 type Engine struct {
 	cfg      Config
+	log      *failureLog
 	slots    chan struct{}       // Concurrency; nil for no bound
 	inFlight *semaphore.Weighted // InFlight; nil for no bound
 
@@ -60,7 +61,7 @@ type Engine struct {
 
 // New returns the engine of a subscription that lives until ctx ends.
 func New(ctx context.Context, cfg Config) *Engine {
-	e := &Engine{cfg: cfg, draining: make(chan struct{}), claims: map[*claim]int64{}}
+	e := &Engine{cfg: cfg, log: newFailureLog(cfg), draining: make(chan struct{}), claims: map[*claim]int64{}}
 	if cfg.Concurrency > 0 {
 		e.slots = make(chan struct{}, cfg.Concurrency)
 	}

@@ -155,12 +155,31 @@ func (c *claim) admitted(it *Item) (release func(), err error) {
 	}
 }
 
-// report calls the tracers and hooks with the result of a delivery.
+// report calls the tracers and hooks with the result of a delivery, and logs a failure.
 func (c *claim) report(it *Item, err error) {
 	it.end(err)
+	if err != nil {
+		c.logFailure(it, err)
+	}
 	if cfg := &c.engine.cfg; cfg.Observers.observesDeliveries() {
 		cfg.Observers.onDelivery(hook.DeliveryEvent{Transport: cfg.Caps.Name, Group: cfg.Group, Record: &it.record, Attempt: it.attempt,
 			Err: err, Duration: time.Since(it.begun)})
+	}
+}
+
+// logFailure logs that a message was not handled. A dead letter is logged when it is published,
+// and Stop is the error of the subscription.
+func (c *claim) logFailure(it *Item, err error) {
+	answer, cause := AnswerOf(err)
+	switch {
+	case answer == Drop:
+		c.engine.log.warn("message dropped", &it.record, "attempt", it.attempt, "error", cause)
+	case answer == Stop, answer == DeadLetter && c.engine.cfg.DeadLetterTopic != "":
+	case c.ctx.Err() != nil: // the partition is revoked, or the subscription ends
+	case it.once:
+		c.engine.log.warn("message not handled, and not delivered again", &it.record, "error", err)
+	default:
+		c.engine.log.warn("message not handled: it is delivered again", &it.record, "attempt", it.attempt, "error", err)
 	}
 }
 

@@ -29,6 +29,7 @@ type Item struct {
 	attempt int
 	pause   time.Duration // the bound of the last back-off; 0 before the first
 	acked   bool
+	letter  error // the cause, once the handler asked for a dead letter
 	once    bool  // acknowledged before it is handled: see AtMostOnce
 	counted bool  // it holds a place of InFlight
 	settled bool  // Settle was called

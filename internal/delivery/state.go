@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,11 +18,11 @@ import (
 //	                              ▲    │  │  │
 //	                       paused │    │  │  │ returned an error
 //	                              │    │  │  ▼
-//	                              └──────────pausing
-//	                                   │  │  ▲
-//	              returned DeadLetter  │  │  │ lettered, failed
-//	                                   ▼  │  │
-//	                             lettering───┘──▶ done (lettered)
+//	                              └──────────pausing ◀──┐
+//	                                   │  │     │       │ lettered, failed
+//	              returned DeadLetter  │  │     │       │
+//	                                   ▼  │     ▼ paused│
+//	                             lettering ─────────────┴──▶ done (lettered)
 //	                                      │
 //	                returned ErrLater     ▼     settled
 //	                                   deferred ────────▶ resuming ──▶ as returned
@@ -196,6 +197,10 @@ func (s *state) step(it *Item, e event) action {
 		if !e.mayStart {
 			return s.release(it)
 		}
+		if it.letter != nil { // the handler has decided: only the dead letter is repeated
+			it.phase = lettering
+			return action{do: doDeadLetter, cause: it.letter}
+		}
 		it.attempt++
 		it.phase, it.settled, it.outcome = handling, false, nil
 		return action{do: doDeliver}
@@ -249,8 +254,11 @@ func (s *state) returned(it *Item, err error) action {
 		}
 		return action{do: doStop, cause: err}
 	case answer == DeadLetter && s.deadLetters:
-		it.phase = lettering
-		return action{do: doDeadLetter, cause: cause}
+		it.phase, it.letter = lettering, cause
+		if cause == nil {
+			it.letter = errNoCause
+		}
+		return action{do: doDeadLetter, cause: it.letter}
 	case it.once:
 		return s.finish(it) // there is no second attempt
 	case answer == Retry:
@@ -282,6 +290,9 @@ func (s *state) finish(it *Item) action {
 	}
 	return action{do: doDone, moved: s.window.ack(it), next: next}
 }
+
+// errNoCause is the cause of a dead letter whose handler gave none.
+var errNoCause = errors.New("no cause was given")
 
 func (s *state) release(it *Item) action {
 	it.phase = released

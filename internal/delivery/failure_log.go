@@ -1,0 +1,68 @@
+package delivery
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/bus/driver"
+)
+
+// failureLogInterval is how often a subscription logs a failure of one kind. Hooks get every
+// failure; the log says that there are some, and how many.
+const failureLogInterval = 10 * time.Second
+
+// failureLog logs failures of messages at WARN: the first of each kind at once, and then at
+// most one per interval, with the number of those that were not logged. It is safe for
+// concurrent use.
+type failureLog struct {
+	logger    *slog.Logger
+	topic     string
+	group     string
+	transport string
+
+	mu    sync.Mutex
+	kinds map[string]*failureKind // by message; the code has a fixed number of them
+}
+
+type failureKind struct {
+	next    time.Time // when it may be logged again
+	omitted int
+}
+
+func newFailureLog(cfg Config) *failureLog {
+	return &failureLog{logger: cfg.Logger, topic: cfg.Topic, group: cfg.Group, transport: cfg.Caps.Name, kinds: map[string]*failureKind{}}
+}
+
+// warn logs a failure of a record.
+func (l *failureLog) warn(message string, r *driver.Record, args ...any) {
+	omitted, ok := l.due(message)
+	if !ok {
+		return
+	}
+	all := []any{"transport", l.transport, "topic", l.topic, "group", l.group, "partition", r.Partition, "offset", r.Offset}
+	all = append(all, args...)
+	if omitted > 0 {
+		all = append(all, "omitted", omitted)
+	}
+	l.logger.Warn(message, all...)
+}
+
+// due reports whether a failure of this kind may be logged now, and how many were omitted
+// since the last one.
+func (l *failureLog) due(message string) (omitted int, ok bool) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.kinds[message]
+	if k == nil {
+		k = &failureKind{}
+		l.kinds[message] = k
+	}
+	if now.Before(k.next) {
+		k.omitted++
+		return 0, false
+	}
+	omitted, k.omitted, k.next = k.omitted, 0, now.Add(failureLogInterval)
+	return omitted, true
+}
