@@ -104,9 +104,9 @@ func TestCommitIsNotRetriedAfterAPermanentError(t *testing.T) {
 // group would start again, and skip or repeat records.
 func TestErrorInsteadOfTheCommittedOffsetDelaysTheAssignment(t *testing.T) {
 	t.Parallel()
-	for name, err := range map[string]*kerr.Error{
-		"temporary":      kerr.CoordinatorLoadInProgress,
-		"not authorized": kerr.GroupAuthorizationFailed,
+	for name, fault := range map[string]kfake.Fault{
+		"temporary":      {Err: kerr.CoordinatorLoadInProgress},
+		"not authorized": {Err: kerr.GroupAuthorizationFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,14 +118,44 @@ func TestErrorInsteadOfTheCommittedOffsetDelaysTheAssignment(t *testing.T) {
 			require.NoError(t, p.Commit(testContext(t), 2, ""))
 			leave(t, s, p)
 
-			fault := c.Fault(kfake.Fault{Keys: keys(kmsg.OffsetFetch), Err: err, Count: 2})
+			fault.Keys, fault.Count = keys(kmsg.OffsetFetch), 2
+			faults := c.Fault(fault)
 			s = subscribe(t, k, faultGroup("group"))
 			p = awaitClaims(t, s)[0]
 			require.Equal(t, "0002", string(fetch(t, p, 1)[0].Payload))
-			require.Equal(t, 2, fault.Hits())
+			require.Equal(t, 2, faults.Hits())
 			leave(t, s, p)
 		})
 	}
+}
+
+// The error of one partition must not be read as "no committed offset" either.
+func TestErrorOfOnePartitionDelaysTheAssignment(t *testing.T) {
+	t.Parallel()
+	c := newFaultyCluster(t, 1)
+	k := openReady(t, c)
+	requirePublished(t, publish(t, k, faultTopic, anyPartition(numbered("", 4)...)...))
+	commitDirectly(t, c, "group", 2)
+	answered := make(chan struct{})
+	requests := 0
+	c.ControlKey(int16(kmsg.OffsetFetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if requests++; requests == 1 {
+			return nil, nil, false // sarama's own request; the second one is the transport's
+		}
+		partition := kmsg.NewOffsetFetchResponseTopicPartition()
+		partition.Offset, partition.ErrorCode = -1, kerr.UnstableOffsetCommit.Code
+		topic := kmsg.NewOffsetFetchResponseTopic()
+		topic.Topic, topic.Partitions = faultTopic, append(topic.Partitions, partition)
+		res := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+		res.Topics = append(res.Topics, topic)
+		close(answered)
+		return res, nil, true
+	})
+	s := subscribe(t, k, driver.Subscription{Topic: faultTopic, Group: "group", Start: driver.Start{Kind: driver.StartNewest}})
+	receive(t, answered)
+	p := awaitClaims(t, s)[0]
+	require.Equal(t, "0002", string(fetch(t, p, 1)[0].Payload))
+	leave(t, s, p)
 }
 
 // commitDirectly commits an offset without a member.
@@ -254,7 +284,7 @@ func TestProducerLooksUpATopicAgainAfterNotFound(t *testing.T) {
 	requirePublished(t, publish(t, k, faultTopic, anyPartition("x")...))
 	ctx := testContext(t)
 	require.NoError(t, k.DeleteTopic(ctx, faultTopic))
-	for range 3 {
+	for range 6 { // sarama's circuit breaker opens after three errors
 		began := time.Now()
 		require.Equal(t, driver.CodeNotFound, driver.CodeOf(publish(t, k, faultTopic, anyPartition("x")...)[0].Err))
 		t.Logf("failed after %v", time.Since(began))

@@ -177,7 +177,7 @@ func subscribe(t *testing.T, k driver.Transport, s driver.Subscription) driver.S
 	return session
 }
 
-// assigned waits for an assignment and returns what it adds.
+// awaitAssigned waits for an assignment and returns the partitions that it adds.
 func awaitAssigned(t *testing.T, s driver.Session) []driver.Partition {
 	t.Helper()
 	for {
@@ -258,7 +258,7 @@ func (s *stateRecorder) String() string {
 	return strings.Join(names, " ")
 }
 
-// unused returns an address that nothing listens on, and that a listener can take.
+// unusedAddr returns an address that no program listens on, and its port.
 func unusedAddr(t *testing.T) (string, int) {
 	t.Helper()
 	port, err := freeport.Loopback()
