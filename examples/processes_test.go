@@ -1,12 +1,13 @@
 //go:build unix
 
-// Package examples_test runs the example programs as what they are: processes.
+// Package examples_test runs the example programs as processes.
 package examples_test
 
 import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,7 +38,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	bin = dir
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(os.PathSeparator), "./core", "./adapter").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(os.PathSeparator), "./core", "./adapter", "../cmd/trunkline").CombinedOutput()
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		panic(string(out))
@@ -46,10 +48,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// patience bounds every wait; none comes near it.
-const patience = 90 * time.Second
+// limit bounds every wait. A wait ends much earlier unless something is broken.
+const limit = 90 * time.Second
 
-// process is a program that runs, and what it has printed.
+// process is a running program, and the lines that it has printed.
 type process struct {
 	t    *testing.T
 	name string
@@ -81,7 +83,7 @@ func start(t *testing.T, name string, args ...string) *process {
 		reading.Wait()
 	}()
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // when it has not ended already
+		_ = p.cmd.Process.Kill() // has no effect if it has ended
 		<-p.done
 		if t.Failed() {
 			t.Logf("%s:\n%s", p.name, p.output())
@@ -107,7 +109,7 @@ func (p *process) output() string {
 // await returns the first match of pattern in what the process prints.
 func (p *process) await(pattern string) []string {
 	p.t.Helper()
-	re, timeout := regexp.MustCompile(pattern), time.After(patience)
+	re, timeout := regexp.MustCompile(pattern), time.After(limit)
 	for {
 		p.mu.Lock()
 		text, changed := strings.Join(p.lines, "\n"), p.changed
@@ -125,23 +127,23 @@ func (p *process) await(pattern string) []string {
 	}
 }
 
-// terminate asks the process to end, and waits for its exit code.
+// terminate sends SIGTERM to the process, and returns its exit code.
 func (p *process) terminate() int {
 	p.t.Helper()
 	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(limit):
 		p.t.Fatalf("%s does not end:\n%s", p.name, p.output())
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// awaitProbe waits until the probe answers with this status.
+// awaitProbe waits until the probe responds with this status.
 func awaitProbe(t *testing.T, url string, status int) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var last string
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
@@ -164,9 +166,9 @@ func awaitProbe(t *testing.T, url string, status int) {
 	}
 }
 
-// Core and adapter in processes of their own adopt every device over Kafka, and end
-// cleanly. The adapter is started first, and the broker last: nothing depends on an
-// order.
+// Core and adapter are processes of their own. They adopt every device over Kafka,
+// `trunkline services` lists both, and they end cleanly. The adapter starts first and the
+// broker last, because nothing may depend on an order.
 func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	t.Parallel()
 	port, err := freeport.Loopback()
@@ -186,6 +188,7 @@ func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	core.await(`all 100 devices are enabled`)
 	awaitProbe(t, coreProbe+"/readyz", http.StatusOK)
 	awaitProbe(t, adapterProbe+"/readyz", http.StatusOK)
+	awaitServices(t, url, "adapter", "core")
 
 	require.Zero(t, core.terminate(), core.output())
 	require.Zero(t, adapter.terminate(), adapter.output())
@@ -193,8 +196,33 @@ func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	require.Contains(t, adapter.output(), " 0 violations")
 }
 
-// A program whose command line is wrong says so, and does not start.
-func TestProgramsRefuse(t *testing.T) {
+// awaitServices waits until the command-line tool lists these services as serving: a
+// program answers questions about itself a moment after it is ready.
+func awaitServices(t *testing.T, url string, want ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	for {
+		out, err := exec.CommandContext(ctx, filepath.Join(bin, "trunkline"), "services", "-json", "-bus", url).Output()
+		require.NoError(t, err, "%s", out)
+		var list []struct {
+			Service string `json:"service"`
+			State   string `json:"state"`
+		}
+		require.NoError(t, json.Unmarshal(out, &list), "%s", out)
+		var serving []string
+		for _, s := range list { // sorted by name
+			if s.State == "serving" {
+				serving = append(serving, s.Service)
+			}
+		}
+		if slices.Equal(want, serving) {
+			return
+		}
+	}
+}
+
+func TestWrongCommandLineExitsWith2(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"core", "adapter"} {
 		program := filepath.Join(bin, name)

@@ -1,12 +1,12 @@
-// Command greeter is the smallest whole program: an RPC server, a client that calls it,
-// probes over HTTP, and a bus that is chosen by a URL alone.
+// Command greeter is the smallest complete program: an RPC server, a client that calls it,
+// probes over HTTP, and a bus that the flag -bus selects.
 //
 //	go run ./examples/greeter -bus memory://greeter Ada Grace
 //	go run ./examples/greeter -bus chan://greeter Ada
 //	go run ./examples/greeter -bus kafka://127.0.0.1:9092 Ada
 //
-// It prints a greeting for each name and ends. The exit code is 0 then, 1 when something
-// failed, 2 when the command line is wrong.
+// It prints a greeting for each name and ends. The exit code is 0 for success, 1 if
+// something failed, and 2 if the command line is wrong.
 package main
 
 import (
@@ -54,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := greet(ctx, cfg, fs.Args(), stdout); err != nil {
 		fmt.Fprintln(stderr, "greeter:", err)
+		if _, ok := errors.AsType[*trunkline.ConfigError](err); ok {
+			return 2
+		}
 		return 1
 	}
 	return 0
@@ -73,14 +76,8 @@ func greet(ctx context.Context, cfg trunkline.Config, names []string, stdout io.
 	}
 	ctx, done := context.WithCancel(ctx)
 	defer done()
-	return app.Run(ctx, func(ctx context.Context) error {
-		if err := app.Bus.EnsureTopic(ctx, bus.TopicSpec{Name: topic}); err != nil {
-			return err
-		}
-		if err := app.Server.Listen(topic); err != nil {
-			return err
-		}
-		if err := app.Server.Ready(ctx); err != nil {
+	return app.Run(ctx, app.Serve(bus.TopicSpec{Name: topic}), func(ctx context.Context) error {
+		if err := app.Registry.WaitReady(ctx); err != nil {
 			return err
 		}
 		for _, name := range names {

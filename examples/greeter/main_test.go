@@ -11,19 +11,28 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-func TestGreeter(t *testing.T) {
+func TestGreeterPrintsAGreetingForEachName(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{"memory://TestGreeter", "chan://TestGreeter"} {
+	for _, url := range []string{"memory://greeter-test", "chan://greeter-test"} {
 		var out, errs bytes.Buffer
 		require.Zero(t, run(t.Context(), []string{"-bus", url, "Ada", "Grace"}, &out, &errs), errs.String())
 		require.Equal(t, "hello Ada\nhello Grace\n", out.String())
 	}
 }
 
-func TestGreeterRefuses(t *testing.T) {
+func TestGreeterRejectsAWrongCommandLine(t *testing.T) {
 	t.Parallel()
-	var out, errs bytes.Buffer
-	require.Equal(t, 1, run(t.Context(), []string{"-bus", "nats://h"}, &out, &errs))
-	require.Contains(t, errs.String(), "nats")
-	require.Equal(t, 2, run(t.Context(), []string{"-speed", "9"}, &out, &errs))
+	for name, tc := range map[string]struct {
+		args []string
+		says string
+	}{
+		"unknown scheme":   {[]string{"-bus", "nats://h"}, "nats"},
+		"no bus":           {nil, "BusURL is missing"},
+		"unknown flag":     {[]string{"-speed", "9"}, "-speed"},
+		"security in vain": {[]string{"-bus", "memory://x", "-kafka-tls"}, "tls"},
+	} {
+		var out, errs bytes.Buffer
+		require.Equal(t, 2, run(t.Context(), tc.args, &out, &errs), name)
+		require.Contains(t, errs.String(), tc.says, name)
+	}
 }
