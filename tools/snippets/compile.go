@@ -127,31 +127,41 @@ func compile(ctx context.Context, root string, sources []source) error {
 	}
 	defer os.RemoveAll(dir)
 
-	const home = "internal/documentation_snippets"
-	overlay := struct{ Replace map[string]string }{make(map[string]string)}
-	args := []string{"build", "-o", os.DevNull, "-overlay", filepath.Join(dir, "overlay.json")}
-	for i, s := range sources {
-		file := filepath.Join(dir, fmt.Sprintf("%d.go", i))
-		if err := os.WriteFile(file, []byte(s.text), 0o644); err != nil {
-			return fmt.Errorf("compile the snippets: %w", err)
-		}
-		pkg := fmt.Sprintf("%s/s%d", home, i)
-		overlay.Replace[filepath.Join(root, pkg, "snippet.go")] = file
-		args = append(args, "./"+pkg)
-	}
-	raw, err := json.Marshal(overlay)
+	pkgs, overlay, err := overlaid(dir, root, sources)
 	if err != nil {
-		return fmt.Errorf("compile the snippets: %w", err)
+		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), raw, 0o644); err != nil {
-		return fmt.Errorf("compile the snippets: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", os.DevNull, "-overlay", overlay}, pkgs...)...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("the documentation's Go does not compile (%w):\n%s", err, readable(root, string(out)))
 	}
 	return nil
+}
+
+// overlaid writes the sources to dir, with an overlay file that makes each of them a
+// package of the module at root. It returns the packages and the overlay file.
+func overlaid(dir, root string, sources []source) (pkgs []string, overlayFile string, err error) {
+	const home = "internal/documentation_snippets"
+	overlay := struct{ Replace map[string]string }{make(map[string]string)}
+	for i, s := range sources {
+		file := filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		if err := os.WriteFile(file, []byte(s.text), 0o644); err != nil {
+			return nil, "", fmt.Errorf("compile the snippets: %w", err)
+		}
+		pkg := fmt.Sprintf("%s/s%d", home, i)
+		overlay.Replace[filepath.Join(root, pkg, "snippet.go")] = file
+		pkgs = append(pkgs, "./"+pkg)
+	}
+	raw, err := json.Marshal(overlay)
+	if err != nil {
+		return nil, "", fmt.Errorf("compile the snippets: %w", err)
+	}
+	overlayFile = filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlayFile, raw, 0o644); err != nil {
+		return nil, "", fmt.Errorf("compile the snippets: %w", err)
+	}
+	return pkgs, overlayFile, nil
 }
 
 // readable removes from the compiler's output the names of the packages and the

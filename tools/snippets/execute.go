@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -36,6 +37,40 @@ func execute(ctx context.Context, root string, b block) error {
 		err = context.Cause(ctx)
 	}
 	return fmt.Errorf("%s: %w\n%s", b.place(), err, strings.TrimSpace(string(out)))
+}
+
+// runProgram runs a Go program and compares its output. Logs on standard error do not
+// matter.
+func runProgram(ctx context.Context, root string, s source) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("not done within %v", commandLimit))
+	defer cancel()
+	dir, err := os.MkdirTemp("", "snippet-*")
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.block.place(), err)
+	}
+	defer os.RemoveAll(dir)
+	pkgs, overlay, err := overlaid(dir, root, []source{s})
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "-overlay", overlay}, pkgs...)...)
+	cmd.Dir = root
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s%s", s.block.place(), err, out, strings.TrimSpace(stderr.String()))
+	}
+	if got := strings.TrimSpace(string(out)); got != s.block.output {
+		return fmt.Errorf("%s: the program printed %q, not %q", s.block.place(), got, s.block.output)
+	}
+	return nil
 }
 
 // commandsOf returns the commands of a console block: the lines that begin with

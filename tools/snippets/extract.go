@@ -15,7 +15,8 @@ type block struct {
 	prelude     string // hidden Go code before the block
 	preludeLine int
 	skip        string // the reason why it is not compiled
-	run         bool   // whether its commands are run
+	run         bool   // whether its commands, or its program, are run
+	output      string // the expected output of a Go program that is run
 }
 
 func (b block) place() string { return fmt.Sprintf("%s:%d", b.file, b.line) }
@@ -24,7 +25,7 @@ var (
 	fence    = regexp.MustCompile("^( *)(`{3,}|~{3,}) *([A-Za-z0-9_+-]*)[^`]*$")
 	hidden   = regexp.MustCompile(`(?s)^<!--\s*snippet\b:?[ \t]*(.*?)-->$`)
 	skipping = regexp.MustCompile(`(?s)^<!--\s*snippet\s+skip\b:?\s*(.*?)\s*-->$`)
-	running  = regexp.MustCompile(`(?s)^<!--\s*run\s*-->$`)
+	running  = regexp.MustCompile(`(?s)^<!--\s*run\b:?\s*(.*?)\s*-->$`)
 )
 
 // extract returns the blocks of a Markdown text to compile, to run or to skip.
@@ -95,11 +96,16 @@ func (b *block) annotate(comment string, line int) error {
 		b.prelude = comment[m[2]:m[3]]
 		b.preludeLine = line + strings.Count(comment[:m[2]], "\n")
 	}
-	if running.MatchString(comment) {
-		if b.language != "sh" && b.language != "console" {
-			return fmt.Errorf("%s:%d: a run comment must be before a block with the language sh or console", b.file, line)
+	if m := running.FindStringSubmatch(comment); m != nil {
+		switch {
+		case b.language != "sh" && b.language != "console" && b.language != "go":
+			return fmt.Errorf("%s:%d: a run comment must be before a block with the language go, sh or console", b.file, line)
+		case b.language == "go" && m[1] == "":
+			return fmt.Errorf("%s:%d: a run comment before Go must have the expected output: <!-- run: hello -->", b.file, line)
+		case b.language != "go" && m[1] != "":
+			return fmt.Errorf("%s:%d: only a run comment before Go can have an expected output", b.file, line)
 		}
-		b.run = true
+		b.run, b.output = true, m[1]
 	}
 	return nil
 }

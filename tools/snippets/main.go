@@ -21,6 +21,9 @@
 //
 // The comment <!-- snippet skip: reason --> excludes the block after it.
 //
+// If the comment <!-- run: output --> is before a block with a Go program, the command
+// also runs the program, which must print the output.
+//
 // If the comment <!-- run --> is before a block with the language sh or console,
 // the command runs the block from the root of the repository. The block must
 // succeed within five minutes. In a console block the commands are the lines that
@@ -111,6 +114,7 @@ func check(ctx context.Context, root string, files []string, stdout io.Writer) e
 	var sources []source
 	var commands []block
 	var failures []error
+	programs := 0
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
@@ -126,7 +130,7 @@ func check(ctx context.Context, root string, files []string, stdout io.Writer) e
 			switch {
 			case b.skip != "":
 				fmt.Fprintf(stdout, "%s: not compiled: %s\n", b.place(), b.skip)
-			case b.run:
+			case b.run && b.language != "go":
 				commands = append(commands, b)
 			case b.language == "go":
 				s, err := complete(root, b)
@@ -141,12 +145,24 @@ func check(ctx context.Context, root string, files []string, stdout io.Writer) e
 	if err := compile(ctx, root, sources); err != nil {
 		failures = append(failures, err)
 	}
+	if len(failures) == 0 {
+		for _, s := range sources {
+			if !s.block.run {
+				continue
+			}
+			programs++
+			fmt.Fprintf(stdout, "%s: running\n", s.block.place())
+			if err := runProgram(ctx, root, s); err != nil {
+				failures = append(failures, err)
+			}
+		}
+	}
 	for _, b := range commands {
 		fmt.Fprintf(stdout, "%s: running\n", b.place())
 		if err := execute(ctx, root, b); err != nil {
 			failures = append(failures, err)
 		}
 	}
-	fmt.Fprintf(stdout, "%d files: %d Go blocks to compile, %d shell blocks to run\n", len(files), len(sources), len(commands))
+	fmt.Fprintf(stdout, "%d files: %d Go blocks to compile, %d programs and %d shell blocks to run\n", len(files), len(sources), programs, len(commands))
 	return errors.Join(failures...)
 }

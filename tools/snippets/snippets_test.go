@@ -45,6 +45,7 @@ func TestAcceptsWhatWorks(t *testing.T) {
 		"skipped":                       "<!-- snippet skip: a sketch -->\n'''go\nnot Go at all\n'''\n",
 		"other languages":               "'''text\nwhatever {\n'''\n\n'''sh\nexit 1\n'''\n",
 		"a command":                     "<!-- run -->\n'''sh\ntest -f go.mod\n'''\n",
+		"a program":                     "<!-- run: one -->\n'''go\npackage main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"one\") }\n'''\n",
 		"a console":                     "<!-- run -->\n'''console\n$ echo one \\\n  two\none two\n$ test -f go.mod\n'''\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +72,10 @@ func TestReportsTheLineOfWhatFails(t *testing.T) {
 		"an open comment":      {"<!-- snippet\n", "docs/more.md:1: the comment has no end"},
 		"a failing command":    {"<!-- run -->\n'''sh\necho why\nfalse\ntrue\n'''\n", "docs/more.md:3: exit status 1\nwhy"},
 		"nothing to run":       {"<!-- run -->\n'''console\nfalse\n'''\n", "docs/more.md:3: a console block to run has no line"},
-		"running Go":           {"<!-- run -->\n'''go\nx := 1\n'''\n", "docs/more.md:1: a run comment must be before"},
+		"running text":         {"<!-- run -->\n'''text\nx := 1\n'''\n", "docs/more.md:1: a run comment must be before"},
+		"no output":            {"<!-- run -->\n'''go\nx := 1\n'''\n", "docs/more.md:1: a run comment before Go must have"},
+		"other output":         {"<!-- run: two -->\n'''go\npackage main\n\nfunc main() { print(\"one\") }\n'''\n", "the program printed \"\", not \"two\""},
+		"a program that fails": {"<!-- run: one -->\n'''go\npackage main\n\nfunc main() { panic(\"why\") }\n'''\n", "panic: why"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
