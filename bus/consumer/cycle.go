@@ -259,7 +259,6 @@ func (o *observer) OnConnection(driver.Connection) { o.cycle.checkConnection() }
 func (o *observer) OnDeadLetter(e hook.DeadLetterEvent) {
 	if e.Err == nil {
 		o.cycle.c.counters.deadLettered.Add(1)
-		o.cycle.c.blocked.remove(e.Record)
 	}
 }
 

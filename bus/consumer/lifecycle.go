@@ -20,10 +20,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return err
 	}
 	var err error
-	for change := range c.Watch(ctx) {
-		if change.State != Stopped {
-			continue
-		}
+	for range c.Watch(ctx) {
 		if err = c.Err(); err != nil {
 			break
 		}

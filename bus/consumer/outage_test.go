@@ -79,14 +79,16 @@ func TestSubscriptionThatEndsIsMadeAgain(t *testing.T) {
 		c := r.consumer(t, j.handle)
 		seen := watch(t, c)
 		consuming(t, c)
+		temporary := []bus.Code{bus.CodeUnavailable, bus.CodeDeadlineExceeded, bus.CodeOutcomeUnknown, bus.CodeResourceExhausted, bus.CodeRevoked}
 		for i := range 20 {
 			r.publish(t, i, 1, nil)
 			elapse(time.Hour)
 			begun := time.Now()
-			m.end(&bus.Error{Code: bus.CodeUnavailable, Op: "consume", Reason: "the coordinator is unavailable"})
+			code := temporary[i%len(temporary)]
+			m.end(&bus.Error{Code: code, Op: "consume", Reason: "by the test"})
 			synctest.Wait()
 			require.Equal(t, consumer.Starting, c.State())
-			require.Equal(t, bus.CodeUnavailable, bus.CodeOf(c.Current().Cause))
+			require.Equal(t, code, bus.CodeOf(c.Current().Cause))
 			wait(t, c, consumer.Consuming)
 			require.LessOrEqual(t, time.Since(begun), 200*time.Millisecond, "the back-off starts anew after a long success")
 		}
@@ -109,13 +111,15 @@ func TestStopDuringTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr, err := memory.New()
 		require.NoError(t, err)
-		b, err := bus.New(&flaky{Transport: tr, left: 1_000_000, code: bus.CodeUnavailable})
+		unavailable := &flaky{Transport: tr, left: 1_000_000, code: bus.CodeUnavailable}
+		b, err := bus.New(unavailable)
 		require.NoError(t, err)
 		defer b.Close()
 		c, err := consumer.New(b, "t", nop, bus.Group("g"))
 		require.NoError(t, err)
 		require.NoError(t, c.Start())
 		elapse(time.Hour)
+		require.Less(t, unavailable.left, 1_000_000-int(time.Hour/(32*time.Second)), "the pause is at most 32 s")
 		begun := time.Now()
 		stop(t, c)
 		require.Zero(t, time.Since(begun))
@@ -241,5 +245,35 @@ func TestHandlerStopsDuringStop(t *testing.T) {
 		require.ErrorIs(t, c.Err(), errTest)
 		require.ErrorIs(t, c.Current().Cause, errTest)
 		require.Zero(t, r.committed(0))
+	})
+}
+
+// A temporary error is not the error of a consumer that is stopped before it subscribes again.
+func TestStopAfterTemporaryError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr, err := memory.New()
+		require.NoError(t, err)
+		require.NoError(t, tr.CreateTopic(t.Context(), driver.TopicSpec{Name: "t"}))
+		m := &endableTransport{Transport: tr}
+		b, err := bus.New(m)
+		require.NoError(t, err)
+		defer b.Close()
+		r := &rig{Bus: b, log: tr.Log()}
+		r.publish(t, 0, 1, nil)
+		release := make(chan struct{})
+		c := r.consumer(t, func(context.Context, *bus.Delivery) error {
+			<-release
+			return nil
+		})
+		consuming(t, c)
+		synctest.Wait()
+		m.end(&bus.Error{Code: bus.CodeUnavailable, Op: "consume", Reason: "by the test"})
+		synctest.Wait() // the subscription ends when the handler returns
+		require.NoError(t, c.Stop())
+		close(release)
+		stop(t, c)
+		require.NoError(t, c.Err())
+		require.NoError(t, c.Current().Cause)
 	})
 }

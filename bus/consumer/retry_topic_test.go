@@ -154,3 +154,27 @@ func TestForgedHeadersDoNotStopARetryTopic(t *testing.T) {
 		require.NoError(t, c.Close())
 	})
 }
+
+// The headers of a copy have a meaning in a retry topic only. In the topic itself anyone who may
+// publish can set them, and they must neither delay a message nor prevent its handling.
+func TestRetryHeadersInTheTopicHaveNoEffect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		m := message.NewMessage("id", []byte("0"))
+		m.Metadata.Set(deadletter.RetryGroupHeader, "other")
+		m.Metadata.Set(deadletter.RetryDueHeader, time.Now().Add(time.Hour).Format(time.RFC3339Nano))
+		m.Metadata.Set(deadletter.RetryAttemptHeader, "-7")
+		require.NoError(t, r.Publish("t", m))
+		var single, batches journal
+		c := r.consumer(t, func(ctx context.Context, d *bus.Delivery) error {
+			assert.Equal(t, 1, consumer.Attempts(d))
+			return single.handle(ctx, d)
+		}, consumer.WithRetryTopics(time.Minute))
+		consuming(t, c)
+		consuming(t, r.batchConsumer(t, batches.handleBatch, bus.Group("batches"), consumer.WithRetryTopics(time.Minute)))
+		elapse(10 * time.Second)
+		require.Equal(t, sequence(0, 1), single.all())
+		require.Equal(t, sequence(0, 1), batches.all())
+	})
+}

@@ -3,55 +3,55 @@ package consumerotel_test
 import (
 	"context"
 	"fmt"
+	"log"
 
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/consumer"
 	"github.com/trunkline/trunkline/bus/consumer/consumerotel"
-	"github.com/trunkline/trunkline/transport/memory"
+	_ "github.com/trunkline/trunkline/transport/memory" // for memory://
 )
 
 func Example() {
-	if err := measure(context.Background()); err != nil {
-		fmt.Println(err)
-	}
-	// Output:
-	// trunkline.consumer.handled: 0
-}
-
-func measure(ctx context.Context) error {
-	transport, err := memory.New()
+	b, err := bus.Open(context.Background(), "memory://?create=true")
 	if err != nil {
-		return err
-	}
-	b, err := bus.New(transport)
-	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	defer b.Close()
-	c, err := consumer.New(b, "orders", func(context.Context, *bus.Delivery) error { return nil })
-	if err != nil {
-		return err
+	if err := b.Publish("orders", message.NewMessage(watermill.NewUUID(), []byte("tea"))); err != nil {
+		log.Fatal(err)
 	}
-	defer c.Shutdown(ctx)
+	ctx, cancel := context.WithCancel(context.Background())
+	c, err := consumer.New(b, "orders", func(context.Context, *bus.Delivery) error {
+		cancel()
+		return nil
+	}, bus.Group("shop"))
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	reader := sdk.NewManualReader() // a program uses one that exports
 	metrics, err := consumerotel.New(c, consumerotel.WithMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))))
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	defer metrics.Close()
+	if err := c.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
 
 	var collected metricdata.ResourceMetrics
-	if err := reader.Collect(ctx, &collected); err != nil {
-		return err
+	if err := reader.Collect(context.Background(), &collected); err != nil {
+		log.Fatal(err)
 	}
 	for _, m := range collected.ScopeMetrics[0].Metrics {
 		if m.Name == "trunkline.consumer.handled" {
-			fmt.Printf("%s: %d\n", m.Name, m.Data.(metricdata.Sum[int64]).DataPoints[0].Value)
+			fmt.Println(m.Name, m.Data.(metricdata.Sum[int64]).DataPoints[0].Value)
 		}
 	}
-	return nil
+	// Output: trunkline.consumer.handled 1
 }
