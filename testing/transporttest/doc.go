@@ -14,7 +14,7 @@
 //		})
 //	}
 //
-// No other field of [Harness] is required. The other fields tell the suite how to crash the
+// No other field of [Harness] is required. Other fields are functions that crash the
 // transport, disconnect it, or add partitions. The scenarios that need such a field are
 // skipped without it, and report the reason.
 //

@@ -107,8 +107,8 @@ func (l *load) crash(t *testing.T, m *groupMember) {
 	l.e.h.Crash(t, m.tr)
 }
 
-// step makes handlers wait, publishes, changes the group, publishes again, and lets the handlers
-// proceed. It does not wait for the rebalance to end.
+// step makes handlers wait, publishes, changes the group, publishes again, and releases the
+// handlers. It does not wait for the rebalance to end.
 func (l *load) step(t *testing.T, change func()) {
 	t.Helper()
 	proceed := make(chan struct{})

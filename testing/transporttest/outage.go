@@ -2,7 +2,6 @@ package transporttest
 
 import (
 	"context"
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -148,7 +147,7 @@ func groupResumes(t *testing.T, e *env) {
 	begun.count(t, e, 1)
 	connect := e.h.Disconnect(t, b.tr)
 	b.assigned(t, e, false)
-	require.False(t, errors.Is(await(t, e, causes, "the context of the handler ends"), context.Canceled), "the cause is that of the outage")
+	require.NotErrorIs(t, await(t, e, causes, "the context of the handler ends"), context.Canceled, "the cause is that of the outage")
 	e.publish(t, publisher, topic, numbered(11, 10, nil)...)
 	connect()
 	b.assigned(t, e, true)

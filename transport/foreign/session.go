@@ -119,7 +119,7 @@ func (s *session) subscribe() error {
 // attempt succeeds.
 func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	if s.ctx.Err() != nil {
-		return driver.Event{}, context.Cause(s.ctx)
+		return driver.Event{}, s.cause()
 	}
 	attempts := s.attempts
 	if s.assigned {
@@ -133,16 +133,19 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 			return driver.Event{Assigned: true, Added: []driver.Partition{&partition{s}}}, nil
 		case permanent(err):
 			s.end(s.transport.newError(codeOf(err), "subscribe", s.spec.Topic, "", err))
-			return driver.Event{}, context.Cause(s.ctx)
+			return driver.Event{}, s.cause()
 		default:
 			return driver.Event{Cause: s.transport.newError(driver.CodeUnavailable, "subscribe", s.spec.Topic, "the subscriber returned an error, and the transport retries", err)}, nil
 		}
 	case <-ctx.Done():
 		return driver.Event{}, s.transport.contextError("next", s.spec.Topic, ctx)
 	case <-s.ctx.Done():
-		return driver.Event{}, context.Cause(s.ctx)
+		return driver.Event{}, s.cause()
 	}
 }
+
+// cause returns why the session has ended.
+func (s *session) cause() error { return context.Cause(s.ctx) }
 
 // Close nacks the messages that are not acknowledged, and ends the watermill subscription.
 func (s *session) Close(ctx context.Context) error {
@@ -249,7 +252,7 @@ func (p *partition) Context() context.Context { return p.ctx }
 func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	switch {
 	case p.ctx.Err() != nil:
-		return nil, context.Cause(p.ctx)
+		return nil, p.cause()
 	case ctx.Err() != nil:
 		return nil, p.transport.contextError("fetch", p.spec.Topic, ctx)
 	}
@@ -258,14 +261,14 @@ func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
 		if !ok {
 			p.end(p.transport.newError(driver.CodeUnavailable, "subscribe", p.spec.Topic,
 				"the watermill subscriber closed its channel: it was closed, or lost its broker; subscribe again", nil))
-			return nil, context.Cause(p.ctx)
+			return nil, p.cause()
 		}
 		p.transport.connection.succeeded()
 		return p.fetchAvailable([]driver.Record{p.receive(m)}), nil
 	case <-ctx.Done():
 		return nil, p.transport.contextError("fetch", p.spec.Topic, ctx)
 	case <-p.ctx.Done():
-		return nil, context.Cause(p.ctx)
+		return nil, p.cause()
 	}
 }
 

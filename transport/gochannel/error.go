@@ -2,6 +2,7 @@ package gochannel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/trunkline/trunkline/bus/driver"
@@ -10,7 +11,7 @@ import (
 // contextError reports that ctx ended before the operation had an effect.
 func contextError(op, topic string, ctx context.Context) error {
 	err := ctx.Err()
-	if cause := context.Cause(ctx); cause != nil && cause != err {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	return &driver.Error{Code: driver.ContextCode(ctx.Err()), Op: op, Transport: name, Topic: topic, Err: err}

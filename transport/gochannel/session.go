@@ -54,7 +54,7 @@ func newSession(t *Transport, s driver.Subscription) *session {
 // Next returns the partition at once. The next call waits until the session is closed.
 func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	if s.ctx.Err() != nil {
-		return driver.Event{}, context.Cause(s.ctx)
+		return driver.Event{}, s.cause()
 	}
 	if !s.announced {
 		s.announced = true
@@ -64,9 +64,12 @@ func (s *session) Next(ctx context.Context) (driver.Event, error) {
 	case <-ctx.Done():
 		return driver.Event{}, contextError("next", s.name, ctx)
 	case <-s.ctx.Done():
-		return driver.Event{}, context.Cause(s.ctx)
+		return driver.Event{}, s.cause()
 	}
 }
+
+// cause returns why the session has ended.
+func (s *session) cause() error { return context.Cause(s.ctx) }
 
 // Close drops the messages that were not fetched, which makes space for waiting publishers.
 func (s *session) Close(context.Context) error {
@@ -127,7 +130,7 @@ func (p *partition) Fetch(ctx context.Context) ([]driver.Record, error) {
 	clear(p.fetched)
 	for {
 		if p.ctx.Err() != nil {
-			return nil, context.Cause(p.ctx)
+			return nil, p.cause()
 		}
 		if ctx.Err() != nil {
 			return nil, contextError("fetch", p.name, ctx)

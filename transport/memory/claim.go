@@ -62,6 +62,9 @@ func (c *claim) ID() int32 { return c.partition.id }
 
 func (c *claim) Context() context.Context { return c.ctx }
 
+// cause returns why the claim has ended.
+func (c *claim) cause() error { return context.Cause(c.ctx) }
+
 // Extent implements [driver.Extent].
 func (c *claim) Extent() (next, end int64, known bool) {
 	p := c.partition
@@ -80,7 +83,7 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 		p.mu.Lock()
 		if c.ended {
 			p.mu.Unlock()
-			return nil, context.Cause(c.ctx)
+			return nil, c.cause()
 		}
 		if !c.paused {
 			p.dropExpired()
@@ -110,7 +113,7 @@ func (c *claim) Fetch(ctx context.Context) ([]driver.Record, error) {
 			// has only one record.
 			runtime.Gosched()
 		case <-c.ctx.Done():
-			return nil, context.Cause(c.ctx)
+			return nil, c.cause()
 		case <-ctx.Done():
 			return nil, contextError("fetch", p.topic, ctx.Err())
 		}

@@ -29,7 +29,7 @@ func lostAssignment(t *testing.T, s driver.Session) error {
 func TestDisconnectedTransportReturnsUnavailable(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
-	other := beside(t, tr)
+	other := sameLog(t, tr)
 	createTopic(t, tr, 1)
 	ctx := bounded(t)
 	require.NoError(t, tr.Ping(ctx))
@@ -68,7 +68,7 @@ func TestDisconnectedLogDisconnectsAllTransports(t *testing.T) {
 	mustPublish(t, tr, "a")
 	l := tr.Log()
 	l.Disconnect(nil)
-	late := beside(t, tr)
+	late := sameLog(t, tr)
 	s := subscribe(t, late, driver.Subscription{})
 	for _, x := range []*memory.Transport{tr, late} {
 		requireCode(t, driver.CodeUnavailable, x.Ping(t.Context()))
@@ -106,7 +106,7 @@ func TestPartitionsOfDisconnectedMemberMoveAtOnce(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
 	createTopic(t, tr, 2)
-	disconnected := beside(t, tr)
+	disconnected := sameLog(t, tr)
 	first, second := inGroup(t, disconnected), inGroup(t, tr)
 	require.Equal(t, []int32{0}, ids(assigned(t, first)))
 	require.Equal(t, []int32{1}, ids(assigned(t, second)))
@@ -117,7 +117,7 @@ func TestPartitionsOfDisconnectedMemberMoveAtOnce(t *testing.T) {
 func TestSessionWithoutGroupKeepsClaimsInOutage(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t)
-	other := beside(t, tr)
+	other := sameLog(t, tr)
 	createTopic(t, tr, 1)
 	s := subscribe(t, tr, driver.Subscription{Start: driver.Start{Kind: driver.StartNewest}})
 	p := assigned(t, s)[0]

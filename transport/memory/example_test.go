@@ -158,16 +158,14 @@ func Example_compaction() {
 	b, err := bus.New(t)
 	check(err)
 	check(b.CreateTopic(ctx, bus.TopicSpec{Name: "prices", Config: map[string]string{memory.ConfigCleanupPolicy: "compact"}}))
-	for i, price := range []string{"tea 3", "milk 1", "tea 4", "tea 5"} {
-		m := message.NewMessage(fmt.Sprint(i), []byte(price))
-		var key string
-		fmt.Sscan(price, &key)
-		bus.SetKey(m, key)
+	for i, p := range []struct{ item, price string }{{"tea", "3"}, {"milk", "1"}, {"tea", "4"}, {"tea", "5"}} {
+		m := message.NewMessage(fmt.Sprint(i), []byte(p.price))
+		bus.SetKey(m, p.item)
 		check(b.Publish("prices", m))
 	}
 	printed := make(chan struct{})
 	_, err = b.Consume(ctx, "prices", func(_ context.Context, d *bus.Delivery) error {
-		fmt.Println(d.Offset, string(d.Payload))
+		fmt.Printf("%d: %s costs %s\n", d.Offset, d.Key, d.Payload)
 		if d.Offset == 3 {
 			close(printed)
 		}
@@ -177,8 +175,8 @@ func Example_compaction() {
 	<-printed
 	check(b.Close())
 	// Output:
-	// 1 milk 1
-	// 3 tea 5
+	// 1: milk costs 1
+	// 3: tea costs 5
 }
 
 // During an outage publishing returns Unavailable. Other transports of the log stay connected.

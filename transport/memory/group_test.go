@@ -88,7 +88,7 @@ func TestNextOwnerWaitsForRelease(t *testing.T) {
 	for _, m := range []string{"a", "b", "c"} {
 		mustPublish(t, tr, m)
 	}
-	first, second := inGroup(t, tr), inGroup(t, beside(t, tr))
+	first, second := inGroup(t, tr), inGroup(t, sameLog(t, tr))
 	p := assigned(t, first)[0]
 	require.Equal(t, []string{"a", "b", "c"}, payloads(fetch(t, p)))
 	require.Empty(t, assigned(t, second), "the second member is assigned, without partitions yet")
@@ -158,7 +158,7 @@ func TestUncommittedRecordsAreRedeliveredAfterCrash(t *testing.T) {
 	for _, m := range []string{"a", "b", "c"} {
 		mustPublish(t, tr, m)
 	}
-	victim := beside(t, tr)
+	victim := sameLog(t, tr)
 	s := inGroup(t, victim)
 	p := assigned(t, s)[0]
 	fetch(t, p)

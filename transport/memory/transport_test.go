@@ -31,8 +31,8 @@ func newTransport(t *testing.T, opts ...memory.Option) *memory.Transport {
 	return tr
 }
 
-// beside returns another transport on the same log.
-func beside(t *testing.T, tr *memory.Transport) *memory.Transport {
+// sameLog returns another transport on the log of tr.
+func sameLog(t *testing.T, tr *memory.Transport) *memory.Transport {
 	t.Helper()
 	return newTransport(t, memory.WithLog(tr.Log()))
 }
