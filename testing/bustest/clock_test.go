@@ -18,7 +18,7 @@ func TestBackoffOfAnHourTakesNoTimeInABubble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		k := bustest.New(t, bustest.WithTopics("t"), bustest.WithGoroutineCheck())
-		begun := k.Now()
+		begin := k.Now()
 		k.Consume("t", func(_ context.Context, d *bus.Delivery) error {
 			if d.Attempt == 1 {
 				return bus.RetryAfter(time.Hour, errors.New("not yet"))
@@ -31,16 +31,16 @@ func TestBackoffOfAnHourTakesNoTimeInABubble(t *testing.T) {
 		require.Len(t, k.Recorder().Deliveries("t"), 1)
 		k.Advance(time.Nanosecond)
 		require.Len(t, k.Recorder().Deliveries("t"), 2)
-		require.Equal(t, time.Hour, k.Now().Sub(begun))
+		require.Equal(t, time.Hour, k.Now().Sub(begin))
 		k.WaitIdle()
-		require.Less(t, k.Now().Sub(begun), time.Hour+time.Second)
+		require.Less(t, k.Now().Sub(begin), time.Hour+time.Second)
 
-		begun = k.Now()
+		begin = k.Now()
 		got := runTest(func(fake testing.TB) { bustest.New(fake).Expect("t") })
 		require.Equal(t, "bustest: no message on \"t\" within 10s\nthere is nothing on \"t\"", got)
-		require.Equal(t, 10*time.Second, k.Now().Sub(begun), "the timeout uses the bubble's time")
+		require.Equal(t, 10*time.Second, k.Now().Sub(begin), "the timeout uses the bubble's time")
 		require.Equal(t, "bustest: WithClock cannot be used inside testing/synctest, which has a clock of its own",
-			runTest(func(fake testing.TB) { bustest.New(fake, bustest.WithClock(begun)) }))
+			runTest(func(fake testing.TB) { bustest.New(fake, bustest.WithClock(begin)) }))
 	})
 }
 

@@ -81,7 +81,7 @@ func TestMisuseFailsTheTest(t *testing.T) {
 		"nothing": {func(t testing.TB) { bustest.New(t, bustest.WithTopics("t")) }, ""},
 		"a topic twice": {func(t testing.TB) { bustest.New(t, bustest.WithTopics("t", "t")) },
 			`bustest: memory: create topic "t": …`},
-		"no patience": {func(t testing.TB) { bustest.New(t, bustest.WithTimeout(0)) },
+		"no timeout": {func(t testing.TB) { bustest.New(t, bustest.WithTimeout(0)) },
 			`bustest: WithTimeout: the timeout must be greater than 0, got 0s`},
 		"a bus option": {func(t testing.TB) { bustest.New(t, bustest.WithBusOptions(bus.WithCloseTimeout(-1))) },
 			`bustest: …`},
@@ -112,7 +112,7 @@ func TestMisuseFailsTheTest(t *testing.T) {
 			cancel(errors.New("enough"))
 			bustest.New(t).WithContext(ctx).Expect("")
 		}, "bustest: no message on any topic before the context ended (enough)\nthere is nothing on any topic"},
-		"a deadline instead of patience": {func(t testing.TB) {
+		"a deadline of the context": {func(t testing.TB) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			defer cancel()
 			bustest.New(t).WithContext(ctx).Expect("t")

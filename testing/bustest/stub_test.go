@@ -88,14 +88,14 @@ func TestStubDelaysReplies(t *testing.T) {
 		k := bustest.New(t)
 		k.Stub("prices", bustest.Method("Quote").Returns(&quote{1}).After(time.Minute), bustest.Method("Quote").Returns(&quote{2}).After(time.Hour))
 		c := client(t, k)
-		begun := k.Now()
+		begin := k.Now()
 		got, err := rpc.Call[quote](t.Context(), c, "prices", "Quote", &quoteRequest{}, rpc.Timeout(2*time.Minute))
 		require.NoError(t, err)
 		require.Equal(t, 1, got.Cents)
-		require.Equal(t, time.Minute, k.Now().Sub(begun))
+		require.Equal(t, time.Minute, k.Now().Sub(begin))
 		_, err = rpc.Call[quote](t.Context(), c, "prices", "Quote", &quoteRequest{}, rpc.Timeout(time.Minute))
 		require.Equal(t, codes.DeadlineExceeded, rpc.CodeOf(err))
-		require.Equal(t, 2*time.Minute, k.Now().Sub(begun))
+		require.Equal(t, 2*time.Minute, k.Now().Sub(begin))
 	})
 }
 

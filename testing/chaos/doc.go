@@ -40,7 +40,7 @@
 //
 //   - Lost: a message that was acknowledged to its publisher is in the log.
 //   - Repeated: no message is in the log twice.
-//   - WrongOutcome: an acknowledged message is where its publisher was told, and a message that
+//   - WrongOutcome: an acknowledged message is at the place in its outcome, and a message that
 //     failed is not in the log.
 //   - Unexplained: every record in the log was published, and every delivered record is in the log.
 //   - LogOutOfOrder: the messages of a key are in one partition, in the order in which they were

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// checker checks the rules while the run goes on. A message is done when it was handled without an error, or
+// checker checks the rules during the run. A message is done when it was handled without an error, or
 // published to the dead-letter topic.
 type checker struct {
 	keys int
