@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -90,6 +92,50 @@ func TestServerSendsRepliesToAllowedTopicsOnly(t *testing.T) {
 	// A one-way request has no reply.
 	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "3", Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`)})
 	w.eventually("handled", func() bool { return s.Stats().Handled == 2 && s.Stats().InFlight == 0 })
+}
+
+// A message that is no request, or whose reply topic is not allowed, has no answer.
+func TestUndecodableMessagesAreAnsweredOnlyIfTheyAreRequests(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic, victim := w.topic("served", 1), w.topic("orders", 1)
+	replyTo := w.topic("trunkline.reply.x", 1)
+	replies, stolen := w.capture(replyTo), w.capture(victim)
+	s := w.server()
+	handle(w, s, "double", double)
+	w.start(s, topic)
+	for i, f := range []*frame.Frame{
+		{Kind: frame.KindCancel, ID: "cancel", ReplyTo: replyTo},
+		{Kind: frame.KindReply, ID: "reply", ReplyTo: replyTo},
+		{Kind: frame.KindRequest, ID: "stolen", ReplyTo: victim},
+		{Kind: frame.KindRequest, ID: "request", ReplyTo: replyTo},
+	} {
+		f.Caller, f.ReplyPartition = "x", -1
+		m, err := encode(f)
+		require.NoError(t, err)
+		setHeader(m, frame.HeaderAttempt, "0")
+		w.publishTo(topic, bus.AnyPartition, m)
+		w.eventually("the server has read it", func() bool { return s.Stats().Undecodable == uint64(i+1) })
+	}
+	got := receive(w, replies)
+	require.Equal(t, "request", got.ID)
+	require.Equal(t, codes.InvalidArgument, got.Status.Code())
+	require.Empty(t, replies)
+	require.Empty(t, stolen)
+}
+
+// The details are too large for the wire.
+func TestErrorThatCannotBeSentKeepsItsCode(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("calc", 1)
+	s := w.server()
+	st, err := status.New(codes.NotFound, "no such number").WithDetails(&errdetails.ErrorInfo{Reason: strings.Repeat("x", 100_000)})
+	require.NoError(t, err)
+	handle(w, s, "fail", func(context.Context, *number) (*number, error) { return nil, st.Err() })
+	w.start(s, topic)
+	_, err = rpc.Call[number](w.ctx, w.client(), topic, "fail", &number{})
+	require.ErrorContains(t, requireError(t, err, codes.NotFound, true), "cannot be sent")
 }
 
 func TestExpiredRequestIsNotRun(t *testing.T) {

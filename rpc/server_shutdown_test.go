@@ -310,6 +310,64 @@ func TestShutdownThatRunsOutOfTimeLeavesRequestsUnacknowledged(t *testing.T) {
 	})
 }
 
+// The partition is revoked while the server is shutting down.
+func TestRequestOfAPartitionRevokedDuringShutdownRunsAgain(t *testing.T) {
+	t.Parallel()
+	log, err := memory.NewLog()
+	require.NoError(t, err)
+	w := newWorld(t, onMemoryLog(t, log))
+	topic := w.topic("moving", 1)
+	begun := make(chan struct{})
+	first := w.server()
+	handle(w, first, "run", func(ctx context.Context, _ *number) (*number, error) {
+		close(begun)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	w.start(first, topic)
+	r := w.call(w.ctx, w.client(), topic, "run")
+	receive(w, begun)
+	down := make(chan error, 1)
+	go func() { down <- first.Shutdown(w.ctx) }()
+	w.eventually("the server is shutting down", func() bool { return rpc.CodeOf(first.Listen("")) == codes.Unavailable })
+	second, err := rpc.NewServer(w.newBus())
+	require.NoError(t, err)
+	w.Cleanup(func() { require.NoError(t, second.Shutdown(w.ctx)) })
+	handle(w, second, "run", func(context.Context, *number) (*number, error) { return &number{2}, nil })
+	require.NoError(t, second.Listen(topic))
+	require.NoError(t, log.ExpireMembers("trunkline.rpc."+topic, topic))
+	got := receive(w, r)
+	require.NoError(t, got.err)
+	require.Equal(t, 2, got.n.N)
+	require.NoError(t, receive(w, down))
+}
+
+// There is no caller to answer Unavailable.
+func TestInterruptedOneWayRequestRunsAgain(t *testing.T) {
+	t.Parallel()
+	w := inMemory(t)
+	topic := w.topic("log", 1)
+	s, err := rpc.NewServer(w.bus)
+	require.NoError(t, err)
+	begun := make(chan struct{})
+	handle(w, s, "note", func(ctx context.Context, _ *number) (*number, error) {
+		close(begun)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	w.start(s, topic)
+	require.NoError(t, rpc.Send(w.ctx, w.client(), topic, "note", &number{}))
+	receive(w, begun)
+	ended, cancel := context.WithCancel(w.ctx)
+	cancel()
+	require.Error(t, s.Shutdown(ended))
+	again := make(chan struct{})
+	next := w.server()
+	handle(w, next, "note", func(context.Context, *number) (*number, error) { close(again); return &number{}, nil })
+	w.start(next, topic)
+	receive(w, again)
+}
+
 // The error of the interrupted handler is not sent.
 func TestRequestOfARevokedPartitionRunsAgain(t *testing.T) {
 	t.Parallel()
