@@ -56,7 +56,7 @@ func TestMissingURLNamesTheVariableOfTheProgram(t *testing.T) {
 func TestUnknownVariablesAreLoggedOnceEachWithoutTheirValues(t *testing.T) {
 	t.Setenv("WORKER_BUSS", "kafka://host:9092")
 	t.Setenv("WORKER_KAFKA_PASWORD", password)
-	t.Setenv("WORKER_COLOUR", "blue")
+	t.Setenv("WORKER_COLOR", "blue")
 	t.Setenv("WORKER_BUS", "memory://worker")
 	t.Setenv("WORKER_SPEED", "9") // the program's own flag
 	t.Setenv("WORKER_SERVICE_HOST", "10.0.0.1")
@@ -75,7 +75,7 @@ func TestUnknownVariablesAreLoggedOnceEachWithoutTheirValues(t *testing.T) {
 	const text = `level=WARN msg="environment variable ignored: this program has no such setting" variable=`
 	require.Equal(t, []string{
 		text + "WORKER_BUSS did_you_mean=WORKER_BUS",
-		text + "WORKER_COLOUR",
+		text + "WORKER_COLOR",
 		text + "WORKER_KAFKA_PASWORD did_you_mean=WORKER_KAFKA_PASSWORD",
 	}, lines())
 }

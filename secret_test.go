@@ -52,9 +52,9 @@ func TestNoPrintedFormRevealsASecret(t *testing.T) {
 		slog.New(slog.NewJSONHandler(&asJSON, nil)).Info("start", "value", value, slog.Group("group", slog.Any("value", value)))
 		check(name+" slog text", text.String())
 		check(name+" slog JSON", asJSON.String())
-		marshalled, err := json.Marshal(value)
+		marshaled, err := json.Marshal(value)
 		require.NoError(t, err)
-		check(name+" JSON", string(marshalled))
+		check(name+" JSON", string(marshaled))
 		// The message of a failed assertion ignores methods and reads unexported fields.
 		var failure failureText
 		assert.Equal(&failure, value, nil)

@@ -96,16 +96,16 @@ func TestDeliveryMessageHasPayloadHeadersAndKey(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, sub.Ready(t.Context()))
 	sent := message.NewMessage("id", []byte("payload"))
-	sent.Metadata.Set("colour", "blue")
+	sent.Metadata.Set("color", "blue")
 	bus.SetKey(sent, "ada")
 	require.NoError(t, b.Publish("t", sent))
 	d := <-got
-	require.Contains(t, d.Headers, bus.Header{Key: "colour", Value: "blue"})
+	require.Contains(t, d.Headers, bus.Header{Key: "color", Value: "blue"})
 	m := d.Message()
-	require.Equal(t, []string{"id", "payload", "blue", "ada"}, []string{m.UUID, string(m.Payload), m.Metadata.Get("colour"), bus.KeyOf(m)})
+	require.Equal(t, []string{"id", "payload", "blue", "ada"}, []string{m.UUID, string(m.Payload), m.Metadata.Get("color"), bus.KeyOf(m)})
 	require.Equal(t, d.Context, m.Context())
-	m.Metadata.Set("colour", "red")
-	require.Equal(t, "blue", d.Message().Metadata.Get("colour"), "each call makes a message of its own")
+	m.Metadata.Set("color", "red")
+	require.Equal(t, "blue", d.Message().Metadata.Get("color"), "each call makes a message of its own")
 	require.NoError(t, b.Close())
 }
 

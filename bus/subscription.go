@@ -138,7 +138,7 @@ func (s *Subscription) Close() error {
 // and not begun are delivered again, to the next owner of the partition.
 //
 // The contexts of the handlers end shortly before the deadline of ctx (a quarter of the time,
-// at most a second), and when ctx is cancelled. If handlers have still not returned when ctx
+// at most a second), and when ctx is canceled. If handlers have still not returned when ctx
 // ends, Shutdown returns an error, and Done is closed when the last of them returns. Shutdown
 // is idempotent.
 func (s *Subscription) Shutdown(ctx context.Context) error {

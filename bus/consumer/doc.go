@@ -27,7 +27,7 @@
 // Stop, Shutdown, Close and the end of Run drain the consumer: it takes no new messages, waits
 // for running handlers, and commits what they acknowledged. The wait is bounded by the drain
 // timeout or the context. Shortly before that limit the contexts of running handlers are
-// cancelled. A handler that ignores its context can delay the state Stopped or Closed.
+// canceled. A handler that ignores its context can delay the state Stopped or Closed.
 //
 // Messages that were fetched and not handled before a stop are delivered to the next owner of
 // the partition. Without a group, and on a transport that does not deliver again, there is no

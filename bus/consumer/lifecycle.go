@@ -106,7 +106,7 @@ func (c *Consumer) Close() error {
 // every handler returned without being cut off.
 //
 // Shortly before ctx's deadline (a quarter of the time, at most a second), and when ctx is
-// cancelled, Shutdown cancels the contexts of running handlers. If they do not return before
+// canceled, Shutdown cancels the contexts of running handlers. If they do not return before
 // ctx ends, Shutdown returns an error, and the consumer is Closed when the last of them
 // returns. Later calls wait for the first one and return its result, or an error when their
 // own context ends. The bus stays open. A handler of the same consumer must not call it.

@@ -83,7 +83,7 @@ func TestDeadLetterAfterTheLastAttempt(t *testing.T) {
 		dead := r.letters(t, "dead")
 		at := time.Now().Add(-time.Hour).UTC()
 		m := message.NewMessage("the-id", []byte("0"))
-		m.Metadata.Set("colour", "blue")
+		m.Metadata.Set("color", "blue")
 		bus.SetKey(m, "k")
 		bus.SetTimestamp(m, at)
 		require.NoError(t, r.Publish("t", m))
@@ -107,7 +107,7 @@ func TestDeadLetterAfterTheLastAttempt(t *testing.T) {
 		first := dead.all[0]
 		require.Equal(t, "the-id", first.UUID)
 		require.Equal(t, "k", string(first.Key))
-		require.Equal(t, "blue", first.Message().Metadata.Get("colour"))
+		require.Equal(t, "blue", first.Message().Metadata.Get("color"))
 		require.Equal(t, at.UTC().Format(time.RFC3339Nano), first.Message().Metadata.Get(deadletter.TimestampHeader))
 		require.Equal(t, []string{"t", "0", "0", "g", errTest.Error()}, []string{
 			first.Message().Metadata.Get(deadletter.TopicHeader), first.Message().Metadata.Get(deadletter.PartitionHeader),

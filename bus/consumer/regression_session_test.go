@@ -172,12 +172,12 @@ func TestFault15CancelThenConcurrentShutdowns(t *testing.T) {
 		})
 		consuming(t, c)
 		synctest.Wait()
-		cancelled, cancel := context.WithCancel(t.Context())
+		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.Equal(t, bus.CodeCanceled, bus.CodeOf(c.Shutdown(cancelled)))
+		require.Equal(t, bus.CodeCanceled, bus.CodeOf(c.Shutdown(canceled)))
 		var closing sync.WaitGroup
 		for range 20 {
-			closing.Go(func() { _ = c.Shutdown(cancelled) })
+			closing.Go(func() { _ = c.Shutdown(canceled) })
 			closing.Go(func() { _ = c.Shutdown(context.Background()) })
 			closing.Go(func() { _ = c.Start() })
 			closing.Go(func() { _ = c.StopAndWait(context.Background()) })
@@ -201,7 +201,7 @@ func TestFault20MessagesHaveKeyHeadersAndPosition(t *testing.T) {
 		m := messages(1)[0]
 		bus.SetKey(m, "the-key")
 		bus.SetTimestamp(m, at)
-		m.Metadata.Set("colour", "blue")
+		m.Metadata.Set("color", "blue")
 		require.NoError(t, r.Publish("t", m))
 		var mu sync.Mutex
 		var got []bus.Record
@@ -209,7 +209,7 @@ func TestFault20MessagesHaveKeyHeadersAndPosition(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			assert.Equal(t, "the-key", string(d.Key))
-			assert.Equal(t, "blue", d.Message().Metadata.Get("colour"))
+			assert.Equal(t, "blue", d.Message().Metadata.Get("color"))
 			assert.Equal(t, m.UUID, d.UUID)
 			got = append(got, *d.Record)
 		}
@@ -223,7 +223,7 @@ func TestFault20MessagesHaveKeyHeadersAndPosition(t *testing.T) {
 			require.Equal(t, []any{"t", "the-key", int64(0)}, []any{rec.Topic, string(rec.Key), rec.Offset})
 			require.Equal(t, got[0].Partition, rec.Partition)
 			require.True(t, at.Equal(rec.Timestamp))
-			require.True(t, slices.Contains(rec.Headers, bus.Header{Key: "colour", Value: "blue"}))
+			require.True(t, slices.Contains(rec.Headers, bus.Header{Key: "color", Value: "blue"}))
 		}
 	})
 }

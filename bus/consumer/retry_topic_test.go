@@ -27,7 +27,7 @@ func TestRetryTopicsDelayFailedMessages(t *testing.T) {
 		begun := time.Now()
 		at := begun.Add(-time.Hour).UTC()
 		m := message.NewMessage("the-id", []byte("0"))
-		m.Metadata.Set("colour", "blue")
+		m.Metadata.Set("color", "blue")
 		bus.SetKey(m, "k")
 		bus.SetTimestamp(m, at)
 		require.NoError(t, r.Publish("t", m))
@@ -58,7 +58,7 @@ func TestRetryTopicsDelayFailedMessages(t *testing.T) {
 		}, j.all())
 		require.Len(t, dead.all, 1)
 		d := dead.all[0]
-		require.Equal(t, []string{"the-id", "k", "blue", "t", "0", "0"}, []string{d.UUID, string(d.Key), d.Message().Metadata.Get("colour"),
+		require.Equal(t, []string{"the-id", "k", "blue", "t", "0", "0"}, []string{d.UUID, string(d.Key), d.Message().Metadata.Get("color"),
 			d.Message().Metadata.Get(deadletter.TopicHeader), d.Message().Metadata.Get(deadletter.PartitionHeader), d.Message().Metadata.Get(deadletter.OffsetHeader)})
 		require.Equal(t, at.Format(time.RFC3339Nano), d.Message().Metadata.Get(deadletter.TimestampHeader))
 		for name := range d.Message().Metadata {

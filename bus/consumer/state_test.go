@@ -121,11 +121,11 @@ func TestStopCancelsHandlersBeforeTheDrainTimeout(t *testing.T) {
 		r := newRig(t, 1)
 		r.publish(t, 0, 1, nil)
 		begun, release := make(chan struct{}), make(chan struct{})
-		cancelled := make(chan time.Time, 1)
+		canceled := make(chan time.Time, 1)
 		c := r.consumer(t, func(ctx context.Context, _ *bus.Delivery) error {
 			close(begun)
 			<-ctx.Done()
-			cancelled <- time.Now()
+			canceled <- time.Now()
 			<-release
 			return ctx.Err()
 		}, consumer.WithDrainTimeout(10*time.Second))
@@ -136,7 +136,7 @@ func TestStopCancelsHandlersBeforeTheDrainTimeout(t *testing.T) {
 		defer cancel()
 		err := c.StopAndWait(ctx)
 		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
-		require.Equal(t, 9*time.Second, (<-cancelled).Sub(at), "its context ends within the drain timeout")
+		require.Equal(t, 9*time.Second, (<-canceled).Sub(at), "its context ends within the drain timeout")
 		require.Equal(t, consumer.Stopping, c.State(), "a handler is running")
 		close(release)
 		wait(t, c, consumer.Stopped)

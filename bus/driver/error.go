@@ -31,7 +31,7 @@ const (
 	CodeUnavailable
 	// CodeDeadlineExceeded: the operation timed out, and nothing was sent.
 	CodeDeadlineExceeded
-	// CodeCanceled: the context of the caller was cancelled, and nothing was sent.
+	// CodeCanceled: the context of the caller was canceled, and nothing was sent.
 	CodeCanceled
 	// CodeOutcomeUnknown: the context ended after the message was passed to the transport. The log
 	// may or may not have it.

@@ -117,8 +117,8 @@ func TestWaitPolicyEndsWithTheContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 3*time.Second, time.Since(begun))
 
-		cancelled, end := context.WithCancel(t.Context())
-		receipt, err := p.SendAsync(cancelled, msg("", "b"))
+		canceled, end := context.WithCancel(t.Context())
+		receipt, err := p.SendAsync(canceled, msg("", "b"))
 		require.NoError(t, err)
 		end()
 		_, err = receipt.Wait(t.Context())

@@ -91,6 +91,6 @@ func SchemaID(id string) SendOption { return Header(codec.SchemaIDHeader, id) }
 // Timestamp sets the time of the record. The default is the time at which it is sent.
 func Timestamp(at time.Time) SendOption { return func(m *message.Message) { bus.SetTimestamp(m, at) } }
 
-// UUID sets the UUID of the message, by which a receiver can recognise a duplicate. The
+// UUID sets the UUID of the message, by which a receiver can recognize a duplicate. The
 // default is a random UUID.
 func UUID(id string) SendOption { return func(m *message.Message) { m.UUID = id } }

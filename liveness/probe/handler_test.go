@@ -130,7 +130,7 @@ func TestDetailzShowsServices(t *testing.T) {
 			return map[string]any{"transport": "old"}
 		}))
 		reg.Register("bus", probe.WithDetails(func(ctx context.Context) map[string]any {
-			return map[string]any{"transport": "kafka", "lag": 7, "cancelled": ctx.Err() != nil}
+			return map[string]any{"transport": "kafka", "lag": 7, "canceled": ctx.Err() != nil}
 		}))
 		reg.Register("odd", probe.WithDetails(func(context.Context) map[string]any {
 			return map[string]any{"channel": make(chan int)}
@@ -150,7 +150,7 @@ func TestDetailzShowsServices(t *testing.T) {
 				"status":  "NotReady",
 				"cause":   "connection refused",
 				"since":   start.Add(time.Minute).Format(time.RFC3339),
-				"details": map[string]any{"transport": "kafka", "lag": 7.0, "cancelled": false},
+				"details": map[string]any{"transport": "kafka", "lag": 7.0, "canceled": false},
 			},
 			"odd": {
 				"status":        "Unknown",
