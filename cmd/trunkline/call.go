@@ -99,7 +99,7 @@ func callArguments(args []string) error {
 }
 
 func makeCall(ctx context.Context, url string, req *rpc.Request, client []rpc.ClientOption, opts []rpc.CallOption) (*rpc.Response, error) {
-	b, err := bus.Open(ctx, url)
+	b, err := openBus(ctx, url)
 	if err != nil {
 		return nil, err
 	}

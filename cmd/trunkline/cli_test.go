@@ -99,7 +99,7 @@ func TestDemoPassesItsChecks(t *testing.T) {
 	require.Equal(t, exitOK, code, stdout+stderr)
 	require.Empty(t, stderr)
 	require.Contains(t, stdout, "30 of 30 enabled")
-	require.Contains(t, stdout, "OK: nothing lost")
+	require.Contains(t, stdout, "OK: no call was lost")
 }
 
 func TestDemoPrintsOnlyTheReportAsJSON(t *testing.T) {

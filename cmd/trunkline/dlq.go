@@ -118,7 +118,7 @@ func (f *dlqFlags) on(ctx context.Context, do func(context.Context, *bus.Bus) er
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, *f.timeout, timeoutError(*f.timeout))
 	defer cancel()
-	b, err := bus.Open(bounded, *f.url)
+	b, err := openBus(bounded, *f.url)
 	if err != nil {
 		return cannotRun(err)
 	}

@@ -207,7 +207,7 @@ func TestDLQReplayElsewhere(t *testing.T) {
 	require.NoError(t, m.bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "repaired", Partitions: 1}))
 	require.NoError(t, m.bus.Publish(m.dead, message.NewMessage("no-letter", []byte("x"))))
 	_, stderr := m.run(exitFailed, "replay", "-all")
-	require.Contains(t, stderr, "0:6: it does not say which topic it comes from")
+	require.Contains(t, stderr, "0:6: the letter has no origin topic")
 	require.Equal(t, []int64{6}, m.left())
 	m.run(exitOK, "replay", "-all", "-keep-time", "-to", "repaired")
 	require.Equal(t, []string{"x"}, m.published("repaired", 0))

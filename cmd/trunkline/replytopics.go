@@ -82,7 +82,7 @@ func replyTopicsVerb(name, help, examples string, do func(context.Context, *bus.
 }
 
 func onBus(ctx context.Context, url string, do func(*bus.Bus) ([]replytopics.Topic, error)) (topics []replytopics.Topic, err error) {
-	b, err := bus.Open(ctx, url)
+	b, err := openBus(ctx, url)
 	if err != nil {
 		return nil, err
 	}

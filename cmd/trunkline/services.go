@@ -87,7 +87,7 @@ type serviceInstance struct {
 }
 
 func listServices(ctx context.Context, url, service string, wait time.Duration) ([]serviceInstance, error) {
-	b, err := bus.Open(ctx, url)
+	b, err := openBus(ctx, url)
 	if err != nil {
 		return nil, err
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// calls remembers every call that has ended. It is safe for concurrent use.
+// calls records every call that has ended. It is safe for concurrent use.
 type calls struct {
 	mu  sync.Mutex
 	all []devices.Call
 	ok  int
 }
 
-// add returns how many calls have succeeded so far.
+// add records a call, and returns how many calls have succeeded so far.
 func (c *calls) add(call devices.Call) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -35,7 +35,7 @@ func (c *calls) ended() []devices.Call {
 	return slices.Clone(c.all)
 }
 
-// span is a stretch of time; the zero span is none.
+// span is an interval of time; the zero span is empty.
 type span struct{ from, to time.Time }
 
 func (s span) isZero() bool { return s.from.IsZero() }
@@ -44,7 +44,8 @@ func (s span) overlaps(c devices.Call) bool {
 	return !s.isZero() && c.Began.Before(s.to) && c.Began.Add(c.Took).After(s.from)
 }
 
-// tally sums the calls up; cut is from the cut until ready again.
+// tally summarizes the calls. cut is the interval from the cut until the core was ready
+// again.
 func tally(all []devices.Call, cut span) CallReport {
 	r := CallReport{Total: len(all), FailedByCode: map[string]int{}, PendingAtCut: Pending{EndedWith: map[string]int{}}}
 	var overall, outside []time.Duration
@@ -54,7 +55,7 @@ func tally(all []devices.Call, cut span) CallReport {
 			r.PendingAtCut.Calls++
 		}
 		if c.Attempt > 1 {
-			r.MadeAgain++
+			r.Repeated++
 		}
 		if c.Err != nil {
 			r.Failed++

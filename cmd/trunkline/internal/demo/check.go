@@ -7,8 +7,8 @@ import (
 	"github.com/trunkline/trunkline/examples/devices"
 )
 
-// report sums the run up and says what was wrong with it. failure is why it ended
-// early, ended what went wrong when it was shut down; both may be nil.
+// report checks the run and summarizes it. failure is the reason why the run ended early,
+// and ended the error of the shutdown; both may be nil.
 func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
 	caps := r.coreProgram.app.Bus.Capabilities()
 	progress := r.core.Progress()
@@ -25,11 +25,11 @@ func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
 	var cut span
 	switch {
 	case r.net.cut == nil:
-		rep.NoCut = r.net.whole
+		rep.NoCut = r.net.noCut
 	case r.cutAt == 0:
-		rep.NoCut = "none was asked for"
+		rep.NoCut = "-cut is 0"
 	case r.cutTime.IsZero():
-		rep.NoCut = "it did not get that far"
+		rep.NoCut = "the run ended before the cut"
 	default:
 		rep.Cut, cut = r.cutReport(problem)
 	}
@@ -37,7 +37,7 @@ func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
 	if r.adapter != nil {
 		rep.Adapter = r.adapter.Ledger().Summary()
 	}
-	rep.Observations = Observations{HTTP: http.looks, GRPC: grpc.looks, Misreports: r.watch.misreported,
+	rep.Observations = Observations{HTTP: http.count, GRPC: grpc.count, Misreports: r.watch.misreportCount,
 		Flaps: max(http.losses(cut), grpc.losses(cut))}
 
 	r.checkCalls(rep, progress, problem)
@@ -45,7 +45,7 @@ func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
 		problem("misreported: %s", m)
 	}
 	if n := rep.Observations.Flaps; n > 0 {
-		problem("readiness was lost %d times although the transport was there", n)
+		problem("the core was not ready %d times although the transport was not cut", n)
 	}
 	if ended != nil {
 		problem("%v", ended)
@@ -54,26 +54,27 @@ func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
 	return rep
 }
 
-// cutReport is about readiness; the span is from the cut until ready again.
+// cutReport checks and summarizes readiness. The span is the interval from the cut until
+// the core was ready again.
 func (r *run) cutReport(problem func(string, ...any)) (*CutReport, span) {
 	http, grpc := &r.watch.overHTTP, &r.watch.overGRPC
-	c := &CutReport{AfterCalls: r.cutAt, Lasted: Millis(r.backTime.Sub(r.cutTime)), GRPCRefusals: grpc.refused}
+	c := &CutReport{AfterCalls: r.cutAt, Lasted: Millis(r.restoreTime.Sub(r.cutTime)), GRPCRefusals: grpc.refused}
 	c.NotReady, c.WhyNotReady = http.firstAfter(r.cutTime, false)
 	c.Unavailable, _ = grpc.firstAfter(r.cutTime, false)
-	c.ReadyAgain, _ = http.firstAfter(r.backTime, true)
-	c.GRPCOKAgain, _ = grpc.firstAfter(r.backTime, true)
+	c.ReadyAgain, _ = http.firstAfter(r.restoreTime, true)
+	c.GRPCOKAgain, _ = grpc.firstAfter(r.restoreTime, true)
 	if c.NotReady == never || c.NotReady > c.Lasted {
-		problem("misreported: /readyz did not say not ready while the transport was cut")
+		problem("misreported: /readyz did not report not ready while the transport was cut")
 	}
 	if c.Unavailable == never || c.Unavailable > c.Lasted {
 		problem("misreported: gRPC did not answer UNAVAILABLE while the transport was cut")
 	}
 	if c.ReadyAgain == never || c.GRPCOKAgain == never {
-		problem("readiness did not return after the transport was back")
+		problem("the core did not become ready again after the transport was restored")
 	}
 	to := time.Now()
 	if c.ReadyAgain != never && c.GRPCOKAgain != never {
-		to = r.backTime.Add(time.Duration(max(c.ReadyAgain, c.GRPCOKAgain)))
+		to = r.restoreTime.Add(time.Duration(max(c.ReadyAgain, c.GRPCOKAgain)))
 	}
 	return c, span{from: r.cutTime, to: to}
 }
@@ -84,19 +85,19 @@ func (r *run) checkCalls(rep *Report, p devices.Progress, problem func(string, .
 		problem("lost: only %d of %d devices are enabled", rep.Enabled, rep.Devices)
 	}
 	if rep.Calls.OK != steps {
-		problem("lost: %d calls succeeded, %d must", rep.Calls.OK, steps)
+		problem("lost: %d calls succeeded, expected %d", rep.Calls.OK, steps)
 	}
 	if p.Pending != 0 {
 		problem("lost: %d calls have no outcome", p.Pending)
 	}
 	if begun := r.coreProgram.app.Client.Stats().Calls; begun != uint64(rep.Calls.Total) {
-		problem("lost: %d calls were begun and %d ended", begun, rep.Calls.Total)
+		problem("lost: %d calls were started and %d ended", begun, rep.Calls.Total)
 	}
-	if rep.Calls.MadeAgain != rep.Calls.Failed {
-		problem("lost: %d calls failed and %d were made again", rep.Calls.Failed, rep.Calls.MadeAgain)
+	if rep.Calls.Repeated != rep.Calls.Failed {
+		problem("lost: %d calls failed and %d were repeated", rep.Calls.Failed, rep.Calls.Repeated)
 	}
 	if rep.Adapter.Enabled != rep.Devices || rep.Adapter.Steps != steps {
-		problem("lost: the adapter did %d steps and enabled %d devices, not %d and %d", rep.Adapter.Steps, rep.Adapter.Enabled, steps, rep.Devices)
+		problem("lost: the adapter did %d steps and enabled %d devices, expected %d and %d", rep.Adapter.Steps, rep.Adapter.Enabled, steps, rep.Devices)
 	}
 	for _, v := range rep.Adapter.Violations {
 		problem("out of order: %s", v)

@@ -20,36 +20,36 @@ import (
 	"github.com/trunkline/trunkline/examples/devices"
 )
 
-// Config is what a run needs to be told; every exported field must be set.
+// Config configures a run. Every exported field must be set.
 type Config struct {
 	// BusURL is memory://…, chan://…, kafka-embedded:// or kafka://host:port,….
 	BusURL string
-	// Devices is how many are adopted, InFlight how many calls are made at once.
+	// Devices is the number of devices to adopt, and InFlight the number of calls at once.
 	Devices, InFlight int
-	// Cut is how long the transport is cut; 0 for not at all.
+	// Cut is how long the transport is cut; 0 does not cut it.
 	Cut time.Duration
 	// CallTimeout bounds each call.
 	CallTimeout time.Duration
-	// Log gets what the two programs log.
+	// Log is the logger of the two programs.
 	Log *slog.Logger
 
-	shutdown  time.Duration // bounds the shutdown of each program; 5 s when 0
-	untilSeen bool          // the cut lasts until both ways of looking have shown it, too
+	shutdown      time.Duration // bounds the shutdown of each program; 0 means 5 s
+	untilObserved bool          // the cut also lasts until HTTP and gRPC have both reported it
 }
 
-// Validate returns what is wrong with the configuration, and what to do.
+// Validate returns an error if a field is out of range.
 func (c Config) Validate() error {
 	switch {
 	case c.Devices < 1 || c.Devices > 99_999:
-		return errors.New("-devices is not from 1 to 99999")
+		return fmt.Errorf("-devices must be from 1 to 99999, got %d", c.Devices)
 	case c.InFlight < 1:
-		return errors.New("-in-flight is less than 1")
+		return fmt.Errorf("-in-flight must be at least 1, got %d", c.InFlight)
 	case c.Cut < 0:
-		return errors.New("-cut is negative: 0 is no cut")
+		return fmt.Errorf("-cut must not be negative, got %v: 0 does not cut", c.Cut)
 	case c.Cut > 0 && c.Cut < 100*time.Millisecond:
-		return errors.New("-cut is under 100ms: nobody could see it")
+		return fmt.Errorf("-cut must be at least 100ms to be observable, got %v", c.Cut)
 	case c.CallTimeout < 100*time.Millisecond:
-		return errors.New("-call-timeout is under 100ms")
+		return fmt.Errorf("-call-timeout must be at least 100ms, got %v", c.CallTimeout)
 	}
 	return nil
 }
@@ -60,8 +60,8 @@ type run struct {
 	out  *Printer
 	name string // unique
 	net  *network
-	// admin is a third user of the network: it finds out whether there is a broker, and
-	// removes the topics in the end.
+	// admin is a bus of its own. It checks that there is a broker, and deletes the topics at
+	// the end.
 	admin   *bus.Bus
 	core    *devices.Core
 	adapter *devices.Adapter
@@ -71,15 +71,15 @@ type run struct {
 	watch                       *watcher
 	calls                       calls
 
-	cutAt    int // after so many calls that succeeded; 0 for no cut
-	cutOnce  sync.Once
-	wasCut   chan struct{} // closed when the cut is made
-	cutTime  time.Time     // set before wasCut is closed
-	backTime time.Time
+	cutAt       int // the number of successful calls before the cut; 0 for no cut
+	cutOnce     sync.Once
+	wasCut      chan struct{} // closed when the transport is cut
+	cutTime     time.Time     // set before wasCut is closed
+	restoreTime time.Time
 }
 
-// Run runs the demo, and tells out what happens. The error says that it could not be
-// run, or that ctx ended first; what went wrong in a run is in the report.
+// Run runs the demo and prints the events to out. It returns an error if the demo could
+// not run, or if ctx ended first. Failed checks are in the report.
 func Run(ctx context.Context, cfg Config, out *Printer) (*Report, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func runOn(ctx context.Context, n *network, cfg Config, name string, out *Printe
 	watched.Wait()
 	if r.watch != nil {
 		r.watch.http.CloseIdleConnections()
-		_ = r.watch.conn.Close() // nothing is called any more
+		_ = r.watch.conn.Close() // all calls have ended
 	}
 	ended := r.end(ctx)
 	if err != nil && r.watch == nil {
@@ -125,7 +125,7 @@ func runOn(ctx context.Context, n *network, cfg Config, name string, out *Printe
 	return r.report(elapsed, err, ended), nil
 }
 
-// reach waits for the broker, but not for long.
+// reach waits up to ten seconds for the broker.
 func (r *run) reach(ctx context.Context) error {
 	t, err := r.net.open(ctx)
 	if err != nil {
@@ -145,9 +145,9 @@ func (r *run) reach(ctx context.Context) error {
 
 func (r *run) topic(name string) string { return "trunkline-demo-" + r.name + "." + name }
 
-// start assembles and starts core and adapter, and what looks at the core.
+// start assembles and starts the core, the adapter, and the watcher of the core.
 func (r *run) start(ctx context.Context) error {
-	r.out.Text("core and adapter talk over %s", r.net.what)
+	r.out.Text("core and adapter use %s", r.net.what)
 	core, err := r.assemble(ctx, "core")
 	if err != nil {
 		return err
@@ -190,7 +190,7 @@ func (r *run) startAdapter(ctx context.Context) error {
 	}
 	r.adapter, err = devices.NewAdapter(adapter.Bus, adapter.Client, adapter.Server, devices.AdapterConfig{
 		Topic: r.topic("adapter"), CoreTopic: r.topic("core"), CallTimeout: r.cfg.CallTimeout, Logger: r.cfg.Log.With("program", "adapter"),
-		Registered: func(core string) { r.out.Event("adapter is known to the %s", core) },
+		Registered: func(core string) { r.out.Event("adapter has registered with the %s", core) },
 	})
 	if err != nil {
 		r.adapterProgram = start(ctx, adapter)
@@ -216,6 +216,6 @@ func (r *run) describe(c bus.Capabilities) {
 		r.out.Text("  transport %s %s", c.Name, lack)
 	}
 	if r.net.cut == nil {
-		r.out.Text("  %s", r.net.whole)
+		r.out.Text("  %s", r.net.noCut)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/trunkline/trunkline/examples/devices"
 )
 
-// observe is called by the core after each call, before the device's next one. The
-// call that makes the number full makes the cut, so that calls are sure to follow it.
+// observe is called by the core after each call, before the next call for the same device.
+// It cuts the transport after cutAt successful calls, so that further calls follow the cut.
 func (r *run) observe(c devices.Call) {
 	if n := r.calls.add(c); r.cutAt > 0 && n >= r.cutAt {
 		r.cutOnce.Do(func() {
@@ -24,20 +24,20 @@ func (r *run) observe(c devices.Call) {
 	}
 }
 
-// follow waits until every device is enabled and, when the transport is cut, until it
-// was given back and readiness has returned.
+// follow waits until every device is enabled and, if the transport is cut, until the
+// transport is restored and the core is ready again.
 func (r *run) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	restored := make(chan struct{})
-	var lasting error // set before restored is closed
+	var restoreErr error // set before restored is closed
 	go func() {
 		defer close(restored)
-		lasting = r.restore(ctx)
+		restoreErr = r.restore(ctx)
 	}()
 	err := r.work(ctx, restored)
 	cancel()
-	<-restored // the transport is back, whatever happened
-	return errors.Join(err, lasting)
+	<-restored // the transport is restored in any case
+	return errors.Join(err, restoreErr)
 }
 
 func (r *run) work(ctx context.Context, restored <-chan struct{}) error {
@@ -59,14 +59,14 @@ func (r *run) work(ctx context.Context, restored <-chan struct{}) error {
 		case <-r.adapterProgram.done:
 			return fmt.Errorf("the adapter ended: %w", r.adapterProgram.err)
 		case <-ctx.Done():
-			return fmt.Errorf("it did not end: %s: %w", r.progress(), context.Cause(ctx))
+			return fmt.Errorf("the run did not end: %s: %w", r.progress(), context.Cause(ctx))
 		}
 	}
 	return nil
 }
 
-// restore waits for the cut, gives the transport back in time, and waits until both
-// ways of looking say ready again. Whatever ends it, the transport is back.
+// restore waits for the cut, restores the transport after Config.Cut, and waits until HTTP
+// and gRPC both report ready again. The transport is restored in any case.
 func (r *run) restore(ctx context.Context) error {
 	if r.cutAt == 0 {
 		return nil
@@ -74,7 +74,7 @@ func (r *run) restore(ctx context.Context) error {
 	select {
 	case <-r.wasCut:
 	case <-ctx.Done():
-		if r.cutOnce.Do(func() {}); r.cutTime.IsZero() { // no cut from now on
+		if r.cutOnce.Do(func() {}); r.cutTime.IsZero() { // the once prevents a later cut
 			return nil
 		}
 	}
@@ -84,14 +84,14 @@ func (r *run) restore(ctx context.Context) error {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	if r.cfg.untilSeen {
-		_ = r.watch.await(ctx, bothAway) // fails with ctx only, which is the end
+	if r.cfg.untilObserved {
+		_ = r.watch.await(ctx, bothNotReady) // it fails only if ctx has ended
 	}
-	r.out.Event("BACK   the transport")
-	r.backTime = time.Now()
+	r.out.Event("RESTORE the transport")
+	r.restoreTime = time.Now()
 	r.net.restore()
 	if err := r.watch.await(ctx, bothReady); err != nil {
-		return fmt.Errorf("readiness did not return: %w", err)
+		return fmt.Errorf("the core did not become ready again: %w", err)
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (r *run) progress() string {
 		p.Adopted+p.Configured+p.Enabled, p.Wanted*devices.StepsPerDevice, p.Failed, p.Pending, p.Enabled, p.Wanted)
 }
 
-// end stops the programs, then removes their topics.
+// end stops the programs, and then deletes their topics.
 func (r *run) end(ctx context.Context) error {
 	errs := []error{
 		about("the adapter did not end cleanly", r.adapterProgram.end()),
@@ -116,7 +116,7 @@ func (r *run) end(ctx context.Context) error {
 	if r.admin.Capabilities().Topics {
 		for _, name := range []string{r.topic("core"), r.topic("adapter")} {
 			if err := r.admin.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.CodeNotFound {
-				errs = append(errs, about("a topic is left behind", err))
+				errs = append(errs, about("a topic was not deleted", err))
 			}
 		}
 	}

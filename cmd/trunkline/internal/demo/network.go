@@ -14,21 +14,20 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// network is the broker, and the way to it, that the demo runs on.
+// network is the broker that the demo uses, and the connections to it.
 type network struct {
-	// what says what it is, for people.
+	// what describes the network.
 	what string
-	// open makes a transport of its own for a bus.
+	// open returns a new transport.
 	open func(ctx context.Context) (driver.Transport, error)
-	// cut takes the network away from every transport, restore gives it back; cut is
-	// nil where there is nothing to cut, and whole says why.
+	// cut disconnects every transport, and restore connects them again. cut is nil if the
+	// network cannot be cut; noCut is the reason.
 	cut, restore func()
-	whole        string
+	noCut        string
 	close        func()
 }
 
-// openNetwork opens what url names. run makes the names of what is shared with other
-// users of the process unique.
+// openNetwork opens the network of a URL. run is a unique name, for a URL without one.
 func openNetwork(ctx context.Context, url, run string) (*network, error) {
 	u, err := driver.ParseURL(url)
 	if err != nil {
@@ -45,11 +44,11 @@ func openNetwork(ctx context.Context, url, run string) (*network, error) {
 		return openKafka(u)
 	default:
 		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: fmt.Sprintf(
-			"the demo does not run on %q: give memory://demo, chan://, kafka-embedded:// or kafka://host:port,host:port", u.Scheme)}
+			"the demo does not support the scheme %q: use memory://demo, chan://, kafka-embedded:// or kafka://host:port,host:port", u.Scheme)}
 	}
 }
 
-// named gives a URL without a name one: core and adapter must meet.
+// named adds a name to a URL without one, so that core and adapter use the same log.
 func named(url string, u *driver.URL, run string) string {
 	if u.Host != "" || u.Path != "" {
 		return url
@@ -92,7 +91,7 @@ func openChannels(url string) *network {
 	return &network{
 		what:  "Go channels " + url,
 		open:  func(ctx context.Context) (driver.Transport, error) { return driver.Open(ctx, url) },
-		whole: "a Go channel has no connection that could be cut: readiness has nothing to lose here, so no cut is made",
+		noCut: "a Go channel has no connection that could be cut",
 		close: func() {},
 	}
 }
@@ -102,14 +101,14 @@ func openEmbedded(ctx context.Context, u *driver.URL) (*network, error) {
 		return nil, err
 	}
 	if u.Host != "" || u.Path != "" {
-		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: "kafka-embedded:// takes no host: the broker picks its port itself"}
+		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: "kafka-embedded:// must have no host: the broker picks its port"}
 	}
 	broker, err := kafkatest.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	n := overKafka("an embedded Kafka broker at "+strings.Join(broker.Addrs(), ","), broker.Addrs())
-	n.close = func() { _ = broker.Close() } // its error is always nil
+	n.close = func() { _ = broker.Close() } // it always returns nil
 	return n, nil
 }
 
@@ -118,12 +117,12 @@ func openKafka(u *driver.URL) (*network, error) {
 		return nil, err
 	}
 	if u.Host == "" || u.Path != "" {
-		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: "the URL names no brokers, or has a path: write kafka://host:port,host:port"}
+		return nil, &bus.Error{Code: bus.CodeInvalidArgument, Op: "open", Reason: "the URL has no brokers, or has a path: write kafka://host:port,host:port"}
 	}
 	return overKafka("Kafka at "+u.Host, u.Hosts()), nil
 }
 
-// overKafka has every connection go through a dialer that can refuse it.
+// overKafka returns a network whose connections go through a dialer that can cut them.
 func overKafka(what string, addrs []string) *network {
 	dialer := &kafkatest.Dialer{}
 	return &network{
@@ -137,20 +136,20 @@ func overKafka(what string, addrs []string) *network {
 	}
 }
 
-// cannot lists what a transport lacks, in words.
+// cannot lists the features that a transport does not have.
 func cannot(c bus.Capabilities) []string {
 	var list []string
 	for _, l := range []struct {
 		has  bool
 		text string
 	}{
-		{c.Ordered, "keeps no order"},
-		{c.Keys, "carries no keys, so no order by key"},
+		{c.Ordered, "does not keep order"},
+		{c.Keys, "has no keys, so no order by key"},
 		{c.Groups, "has no consumer groups: every server of a topic runs every request"},
-		{c.Replay, "keeps no log: nothing can be read again, and what is published while nobody subscribes is gone"},
-		{c.Redelivery, "does not deliver again what a crash left unacknowledged"},
+		{c.Replay, "has no log: messages cannot be read again, and a message without subscribers is lost"},
+		{c.Redelivery, "does not redeliver unacknowledged messages after a crash"},
 		{c.CrossProcess, "does not reach other processes"},
-		{c.Durable, "loses everything when the process ends"},
+		{c.Durable, "loses all messages when the process ends"},
 	} {
 		if !l.has {
 			list = append(list, l.text)

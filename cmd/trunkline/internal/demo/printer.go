@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Printer writes what happens as it happens, each line with the time since the start.
-// On a terminal the progress line is drawn over itself; anywhere else it is printed
-// once a second. All methods are safe for concurrent use.
+// Printer prints events, each line with the time since the start. On a terminal it redraws
+// the progress line in place; otherwise it prints the line once per second. All methods are
+// safe for concurrent use.
 type Printer struct {
 	began time.Time
 	w     io.Writer
 	tty   bool
 
 	mu   sync.Mutex
-	line string    // the progress line on the screen, "" for none
-	last time.Time // when progress was printed, without a terminal
+	line string    // the progress line on the screen, or ""
+	last time.Time // when the progress was last printed, without a terminal
 }
 
-// NewPrinter returns a printer on w, which counts from now.
+// NewPrinter returns a Printer that writes to w. Its time starts now.
 func NewPrinter(w io.Writer) *Printer {
 	p := &Printer{began: time.Now(), w: w}
 	if f, ok := w.(*os.File); ok {
@@ -34,7 +34,7 @@ func NewPrinter(w io.Writer) *Printer {
 // Text writes a line without the time.
 func (p *Printer) Text(format string, args ...any) { p.print(fmt.Sprintf(format, args...)) }
 
-// Event writes a line.
+// Event writes a line with the time.
 func (p *Printer) Event(format string, args ...any) {
 	p.print(p.stamp() + fmt.Sprintf(format, args...))
 }
@@ -67,7 +67,7 @@ func (p *Printer) Progress(text string) {
 	}
 }
 
-// EndProgress leaves the progress line as it is with this text, for good.
+// EndProgress writes the final text of the progress line.
 func (p *Printer) EndProgress(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

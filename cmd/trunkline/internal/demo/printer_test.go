@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPrinterInALog(t *testing.T) {
+func TestPrinterPrintsProgressOncePerSecondToAFile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
@@ -25,7 +25,7 @@ func TestPrinterInALog(t *testing.T) {
 	})
 }
 
-func TestPrinterOnATerminal(t *testing.T) {
+func TestPrinterRedrawsProgressOnATerminal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer

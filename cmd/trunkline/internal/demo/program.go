@@ -6,7 +6,7 @@ import (
 	"github.com/trunkline/trunkline"
 )
 
-// program is an App that runs.
+// program is a running App.
 type program struct {
 	app  *trunkline.App
 	stop context.CancelFunc
@@ -14,7 +14,7 @@ type program struct {
 	err  error // set before done is closed
 }
 
-// start runs the app. Its life is not the caller's: end stops it.
+// start runs the app until end stops it, also after ctx has ended.
 func start(ctx context.Context, app *trunkline.App, parts ...trunkline.Part) *program {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &program{app: app, stop: cancel, done: make(chan struct{})}
@@ -25,12 +25,12 @@ func start(ctx context.Context, app *trunkline.App, parts ...trunkline.Part) *pr
 	return p
 }
 
-// end stops the program and returns what it failed with. nil programs have ended.
+// end stops the program and returns the error of its Run. A nil program has ended.
 func (p *program) end() error {
 	if p == nil {
 		return nil
 	}
 	p.stop()
-	<-p.done // bounded by the app's shutdown time-out
+	<-p.done // the shutdown time-out of the app bounds it
 	return p.err
 }

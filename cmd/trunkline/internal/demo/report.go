@@ -14,7 +14,7 @@ import (
 	"github.com/trunkline/trunkline/examples/devices"
 )
 
-// Report is what came of a run. OK is true if and only if Problems is empty.
+// Report is the result of a run. OK is true if and only if Problems is empty.
 type Report struct {
 	OK       bool     `json:"ok"`
 	Problems []string `json:"problems"`
@@ -27,45 +27,45 @@ type Report struct {
 
 	Calls   CallReport      `json:"calls"`
 	Adapter devices.Summary `json:"adapter"`
-	// Cut is nil when none was made; NoCut then says why.
+	// Cut is nil if the transport was not cut; NoCut is then the reason.
 	Cut   *CutReport `json:"cut,omitempty"`
 	NoCut string     `json:"no_cut,omitempty"`
-	// Observations are how often readiness was looked at, and how often what was seen
-	// contradicted the registry.
+	// Observations counts the observations of readiness, and those that contradicted the
+	// registry.
 	Observations Observations `json:"observations"`
 }
 
-// CallReport is about the core's calls.
+// CallReport summarizes the calls of the core.
 type CallReport struct {
 	Total        int            `json:"total"`
 	OK           int            `json:"ok"`
 	Failed       int            `json:"failed"`
 	FailedByCode map[string]int `json:"failed_by_code"`
-	// MadeAgain is how many calls repeated one that had failed.
-	MadeAgain    int     `json:"made_again"`
+	// Repeated is the number of calls that repeated a failed call.
+	Repeated     int     `json:"repeated"`
 	PendingAtCut Pending `json:"pending_at_cut"`
-	// OutsideCut and Overall are of the calls that succeeded; OutsideCut leaves out those
-	// that overlap the time from the cut until ready again.
+	// OutsideCut and Overall are the latencies of successful calls. OutsideCut excludes the
+	// calls that overlap the interval from the cut until the core was ready again.
 	OutsideCut Latency `json:"latency_outside_cut"`
 	Overall    Latency `json:"latency_overall"`
 }
 
-// Pending is what became of the calls that were under way at the cut.
+// Pending summarizes the calls that were pending at the cut.
 type Pending struct {
 	Calls     int            `json:"calls"`
 	Replied   int            `json:"replied"`
 	EndedWith map[string]int `json:"ended_with"`
 }
 
-// Latency is that of some calls.
+// Latency summarizes the latency of a set of calls.
 type Latency struct {
 	Calls int    `json:"calls"`
 	P50   Millis `json:"p50_ms"`
 	P99   Millis `json:"p99_ms"`
 }
 
-// CutReport is about readiness. Times are since the cut, and since the transport was
-// given back; negative when it never came.
+// CutReport summarizes the cut and readiness. Times are since the cut, or since the
+// transport was restored; a negative time means never.
 type CutReport struct {
 	AfterCalls   int    `json:"after_calls"`
 	Lasted       Millis `json:"lasted_ms"`
@@ -77,22 +77,22 @@ type CutReport struct {
 	GRPCRefusals int    `json:"grpc_unavailable_answers"`
 }
 
-// Observations counts looks at the HTTP probe and calls of the gRPC server.
+// Observations counts the requests to the HTTP probe and the calls of the gRPC server.
 type Observations struct {
 	HTTP       int `json:"http"`
 	GRPC       int `json:"grpc"`
 	Misreports int `json:"misreports"`
-	// Flaps is how often readiness was lost without a cut.
+	// Flaps is how often the core became not ready without a cut.
 	Flaps int `json:"flaps"`
 }
 
-// Millis is a duration that is written in milliseconds.
+// Millis is a duration. Its JSON form is in milliseconds.
 type Millis time.Duration
 
-// never is a time that did not come.
+// never is the duration until an event that did not happen.
 const never = Millis(-1)
 
-// MarshalJSON writes milliseconds, with three decimals; -1 for what never came.
+// MarshalJSON returns milliseconds with three decimals, or -1 for never.
 func (m Millis) MarshalJSON() ([]byte, error) {
 	if m < 0 {
 		return []byte("-1"), nil
@@ -100,7 +100,7 @@ func (m Millis) MarshalJSON() ([]byte, error) {
 	return []byte(strconv.FormatFloat(float64(m)/1e6, 'f', 3, 64)), nil
 }
 
-// String is for people.
+// String returns the duration in a readable form.
 func (m Millis) String() string {
 	d := time.Duration(m)
 	switch {
@@ -122,24 +122,24 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// WriteTable writes the report for people.
+// WriteTable writes the report as a table.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("devices", "%d of %d enabled in %v", r.Enabled, r.Devices, r.Elapsed)
-	row("calls", "%d ok, %d failed%s, %d made again", r.Calls.OK, r.Calls.Failed, byCode(r.Calls.FailedByCode), r.Calls.MadeAgain)
+	row("calls", "%d ok, %d failed%s, %d repeated", r.Calls.OK, r.Calls.Failed, byCode(r.Calls.FailedByCode), r.Calls.Repeated)
 	row("p50, p99 outside the cut", "%v, %v (%d calls)", r.Calls.OutsideCut.P50, r.Calls.OutsideCut.P99, r.Calls.OutsideCut.Calls)
 	row("p50, p99 overall", "%v, %v (%d calls)", r.Calls.Overall.P50, r.Calls.Overall.P99, r.Calls.Overall.Calls)
 	if c := r.Cut; c != nil {
 		p := r.Calls.PendingAtCut
 		row("pending at the cut", "%d calls: %d replied, %d failed%s", p.Calls, p.Replied, p.Calls-p.Replied, byCode(p.EndedWith))
 		row("not ready", "%v after the cut; gRPC UNAVAILABLE after %v, %d times", c.NotReady, c.Unavailable, c.GRPCRefusals)
-		row("ready again", "%v after the transport was back; gRPC OK after %v", c.ReadyAgain, c.GRPCOKAgain)
+		row("ready again", "%v after the transport was restored; gRPC OK after %v", c.ReadyAgain, c.GRPCOKAgain)
 	} else {
 		row("cut", "none: %s", r.NoCut)
 	}
 	row("order", "%d steps in order and as sent, %d repeated, %d violations", r.Adapter.Steps, r.Adapter.Repeated, len(r.Adapter.Violations))
-	row("readiness", "looked at %d times over HTTP, %d over gRPC: %d misreports, %d flaps", r.Observations.HTTP, r.Observations.GRPC, r.Observations.Misreports, r.Observations.Flaps)
+	row("readiness", "observed %d times over HTTP, %d over gRPC: %d misreports, %d flaps", r.Observations.HTTP, r.Observations.GRPC, r.Observations.Misreports, r.Observations.Flaps)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 		}
 	}
 	if r.OK {
-		_, err := fmt.Fprintln(w, "OK: nothing lost, out of order or misreported")
+		_, err := fmt.Fprintln(w, "OK: no call was lost or out of order, and no probe was wrong")
 		return err
 	}
 	return nil

@@ -18,35 +18,35 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// lookEvery is the time between two looks.
-const lookEvery = 10 * time.Millisecond
+// observeInterval is the time between two observations.
+const observeInterval = 10 * time.Millisecond
 
-// watcher looks at the core from outside, over HTTP and gRPC, and compares what it is
-// told with the registry: a look counts only if the registry did not change while it
-// was made.
+// watcher observes the readiness of the core from outside, over HTTP and gRPC, and compares
+// it with the registry. An observation is compared only if the registry did not change
+// meanwhile.
 type watcher struct {
 	out     *Printer
 	reg     *probe.Registry
 	url     string
 	conn    *grpc.ClientConn
 	http    *http.Client
-	changes chan struct{} // holds one token when http or gRPC changed
+	changes chan struct{} // holds one token after a change
 
-	mu          sync.Mutex
-	overHTTP    seen
-	overGRPC    seen
-	misreports  []string
-	misreported int
+	mu             sync.Mutex
+	overHTTP       observations
+	overGRPC       observations
+	misreports     []string
+	misreportCount int
 }
 
-// seen is what one way of looking has shown.
-type seen struct {
-	looks   int
+// observations are those over HTTP or over gRPC.
+type observations struct {
+	count   int
 	known   bool
 	ready   bool
 	since   time.Time // of the last change
 	changes []change
-	refused int // looks that said not ready, since mark
+	refused int // observations of not ready, since mark
 }
 
 type change struct {
@@ -55,28 +55,28 @@ type change struct {
 	why   string
 }
 
-// run looks until ctx ends.
+// run observes until ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	var both sync.WaitGroup
-	both.Go(func() { w.loop(ctx, "HTTP /readyz", &w.overHTTP, w.lookHTTP) })
-	both.Go(func() { w.loop(ctx, "gRPC "+devices.MethodDevices, &w.overGRPC, w.lookGRPC) })
+	both.Go(func() { w.loop(ctx, "HTTP /readyz", &w.overHTTP, w.observeHTTP) })
+	both.Go(func() { w.loop(ctx, "gRPC "+devices.MethodDevices, &w.overGRPC, w.observeGRPC) })
 	both.Wait()
 }
 
-// look returns whether the core says that it is ready, and what it said.
-type look func(ctx context.Context) (ready bool, said string, err error)
+// observeFunc returns whether the core reports that it is ready, and the text of its report.
+type observeFunc func(ctx context.Context) (ready bool, report string, err error)
 
-func (w *watcher) loop(ctx context.Context, name string, s *seen, look look) {
-	tick := time.NewTicker(lookEvery)
+func (w *watcher) loop(ctx context.Context, name string, s *observations, observe observeFunc) {
+	tick := time.NewTicker(observeInterval)
 	defer tick.Stop()
 	for {
 		before := w.reg.Snapshot()
-		ready, said, err := look(ctx)
+		ready, report, err := observe(ctx)
 		after := w.reg.Snapshot()
 		if ctx.Err() != nil {
 			return
 		}
-		w.note(name, s, ready, said, err, before, after)
+		w.note(name, s, ready, report, err, before, after)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -85,23 +85,23 @@ func (w *watcher) loop(ctx context.Context, name string, s *seen, look look) {
 	}
 }
 
-func (w *watcher) note(name string, s *seen, ready bool, said string, err error, before, after probe.Snapshot) {
+func (w *watcher) note(name string, s *observations, ready bool, report string, err error, before, after probe.Snapshot) {
 	w.mu.Lock()
-	s.looks++
+	s.count++
 	if !ready {
 		s.refused++
 	}
 	switch {
 	case err != nil:
-		w.misreport(fmt.Sprintf("%s gave no answer: %v", name, err))
+		w.misreport(fmt.Sprintf("%s did not answer: %v", name, err))
 	case before.Version == after.Version && ready != before.Ready:
-		w.misreport(fmt.Sprintf("%s answered %q while the registry said ready=%v", name, said, before.Ready))
+		w.misreport(fmt.Sprintf("%s answered %q while the registry had ready=%v", name, report, before.Ready))
 	}
 	changed := !s.known || s.ready != ready
 	if changed {
 		s.known, s.ready, s.since = true, ready, time.Now()
-		s.changes = append(s.changes, change{at: s.since, ready: ready, why: said})
-		w.out.Event("core   %s: %s", name, said) // before anybody goes on because of it
+		s.changes = append(s.changes, change{at: s.since, ready: ready, why: report})
+		w.out.Event("core   %s: %s", name, report) // before await returns because of it
 	}
 	w.mu.Unlock()
 	if changed {
@@ -113,13 +113,13 @@ func (w *watcher) note(name string, s *seen, ready bool, said string, err error,
 }
 
 func (w *watcher) misreport(what string) {
-	w.misreported++
+	w.misreportCount++
 	if len(w.misreports) < 10 {
 		w.misreports = append(w.misreports, what)
 	}
 }
 
-func (w *watcher) lookHTTP(ctx context.Context) (bool, string, error) {
+func (w *watcher) observeHTTP(ctx context.Context) (bool, string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/readyz", nil)
 	if err != nil {
 		return false, "", err
@@ -143,7 +143,7 @@ func (w *watcher) lookHTTP(ctx context.Context) (bool, string, error) {
 	}
 }
 
-// notReadyLine is the first line that says what is not ready.
+// notReadyLine returns the first line of the body about a service that is not ready.
 func notReadyLine(body string) string {
 	lines := bufio.NewScanner(strings.NewReader(body))
 	for lines.Scan() {
@@ -154,13 +154,13 @@ func notReadyLine(body string) string {
 	return "not ready"
 }
 
-func (w *watcher) lookGRPC(ctx context.Context) (bool, string, error) {
+func (w *watcher) observeGRPC(ctx context.Context) (bool, string, error) {
 	_, err := devices.FetchProgress(ctx, w.conn)
 	switch status.Code(err) {
 	case codes.OK:
 		return true, "OK", nil
 	case codes.Unavailable:
-		// The connection itself failing is Unavailable too, and no answer of the server's.
+		// A failed connection is Unavailable too, but not an answer of the server.
 		if len(status.Convert(err).Details()) == 0 {
 			return false, "", err
 		}
@@ -170,8 +170,8 @@ func (w *watcher) lookGRPC(ctx context.Context) (bool, string, error) {
 	}
 }
 
-// await waits until what both ways have shown satisfies ok.
-func (w *watcher) await(ctx context.Context, ok func(http, grpc seen) bool) error {
+// await waits until the observations satisfy ok.
+func (w *watcher) await(ctx context.Context, ok func(http, grpc observations) bool) error {
 	for {
 		w.mu.Lock()
 		done := ok(w.overHTTP, w.overGRPC)
@@ -187,20 +187,24 @@ func (w *watcher) await(ctx context.Context, ok func(http, grpc seen) bool) erro
 	}
 }
 
-// mark begins to count the looks that say not ready.
+// mark resets the counts of observations of not ready.
 func (w *watcher) mark() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.overHTTP.refused, w.overGRPC.refused = 0, 0
 }
 
-func bothAway(http, grpc seen) bool { return http.known && grpc.known && !http.ready && !grpc.ready }
+func bothNotReady(http, grpc observations) bool {
+	return http.known && grpc.known && !http.ready && !grpc.ready
+}
 
-func bothReady(http, grpc seen) bool { return http.known && grpc.known && http.ready && grpc.ready }
+func bothReady(http, grpc observations) bool {
+	return http.known && grpc.known && http.ready && grpc.ready
+}
 
-// firstAfter returns how long after t the first change to ready came, or never, and
-// why it changed.
-func (s *seen) firstAfter(t time.Time, ready bool) (Millis, string) {
+// firstAfter returns how long after t the first change to ready was, or never, and the
+// report of the core then.
+func (s *observations) firstAfter(t time.Time, ready bool) (Millis, string) {
 	for _, c := range s.changes {
 		if c.ready == ready && c.at.After(t) {
 			return Millis(c.at.Sub(t)), c.why
@@ -209,8 +213,8 @@ func (s *seen) firstAfter(t time.Time, ready bool) (Millis, string) {
 	return never, ""
 }
 
-// losses counts changes to not ready after the first ready, outside of cut.
-func (s *seen) losses(cut span) int {
+// losses counts the changes to not ready after the first ready, outside of cut.
+func (s *observations) losses(cut span) int {
 	n, began := 0, false
 	for _, c := range s.changes {
 		began = began || c.ready

@@ -1,15 +1,15 @@
-// Package dlq looks into a dead-letter topic as package bus writes it, and works it
-// off: messages are published again, or given up.
+// Package dlq reads a dead-letter topic that package bus has written, and replays or drops
+// its messages.
 //
 // # Progress
 //
-// A log forgets nothing, so what is done has to be remembered beside it. A consumer
-// group does: everything below its position in a partition is dealt with. A message
-// that is dealt with out of turn, with others before it that are not, lies above the
-// position. Of such there is a note, a record of its own in the same partition of the
-// dead-letter topic, with the header [NoteHeader]. Both make that a second run does not
-// do again what the first one did.
+// A log deletes nothing on demand, so the package records beside the log which messages are
+// done. A consumer group records most of it: every message below the committed offset of
+// a partition is done. A message that is done while an earlier one is not lies above the
+// committed offset. The package writes a note about it, a record in the same partition of
+// the dead-letter topic, with the header [NoteHeader]. With both, a second run does not
+// repeat the work of the first.
 //
-// A message is published first and remembered then. A run that is killed in between
-// publishes it again: at least once.
+// A job publishes a message first and records it afterwards. If it is killed in between, the
+// next job publishes the message again: delivery is at least once.
 package dlq

@@ -7,7 +7,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Get returns the letter at a place, bus.CodeNotFound when there is none.
+// Get returns the letter at a place, or an error with bus.CodeNotFound if there is none.
 func Get(ctx context.Context, b *bus.Bus, topic string, at Place, quiet time.Duration) (*Letter, error) {
 	missing := &bus.Error{Code: bus.CodeNotFound, Op: "read", Topic: topic, Reason: "there is no message at " + at.String()}
 	info, err := b.DescribeTopic(ctx, topic)
@@ -25,7 +25,7 @@ func Get(ctx context.Context, b *bus.Bus, topic string, at Place, quiet time.Dur
 		if d.Record.Offset == at.Offset {
 			l = Read(d.Record)
 		}
-		found <- l // the first only: Stop is the end
+		found <- l // only once, because Stop ends the subscription
 		return bus.Stop(ErrEnough)
 	}, bus.NoGroup(), bus.OnlyPartitions(at.Partition), bus.FromOffset(at.Offset), bus.OrderByPartition())
 	if err != nil {

@@ -11,18 +11,18 @@ import (
 	"github.com/trunkline/trunkline/bus/deadletter"
 )
 
-// Place is where a record stands.
+// Place is the partition and offset of a record.
 type Place struct {
 	Partition int32
 	Offset    int64
 }
 
-// String returns partition:offset, as ParsePlace takes it.
+// String returns partition:offset, which ParsePlace parses.
 func (p Place) String() string {
 	return strconv.Itoa(int(p.Partition)) + ":" + strconv.FormatInt(p.Offset, 10)
 }
 
-// ParsePlace reads partition:offset.
+// ParsePlace parses partition:offset.
 func ParsePlace(s string) (Place, bool) {
 	partition, offset, ok := strings.Cut(s, ":")
 	p, err1 := strconv.ParseInt(partition, 10, 32)
@@ -33,25 +33,25 @@ func ParsePlace(s string) (Place, bool) {
 // Letter is one dead letter.
 type Letter struct {
 	Place
-	// Time is the original's, which a dead letter keeps.
+	// Time is the timestamp of the original message.
 	Time time.Time
 	Key  string
 	UUID string
-	// Origin is the topic of the original, "" for a record that is no dead letter, and
-	// From where it stands there.
+	// Origin is the topic of the original message, and From its place there. Origin is ""
+	// for a record that is not a dead letter.
 	Origin string
 	From   Place
 	Group  string
 	Code   string
 	Cause  string
-	// Headers are the original's.
+	// Headers are those of the original message.
 	Headers []bus.Header
 	Payload []byte
 }
 
 const prefix = "trunkline-dead-letter-"
 
-// Read makes a letter of a record.
+// Read returns the letter in a record.
 func Read(r *bus.Record) *Letter {
 	l := &Letter{Place: Place{r.Partition, r.Offset}, From: Place{-1, -1}, Time: r.Timestamp, Key: string(r.Key), UUID: r.UUID, Payload: r.Payload}
 	for _, h := range r.Headers {
@@ -81,7 +81,7 @@ func Read(r *bus.Record) *Letter {
 	return l
 }
 
-// Message makes the original again, but for its place and time.
+// Message returns the original message, without its place and time.
 func (l *Letter) Message() *message.Message {
 	m := message.NewMessage(l.UUID, l.Payload)
 	for _, h := range l.Headers {

@@ -11,18 +11,18 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// NoteHeader marks a record that is no dead letter but says which ones of its
-// partition are dealt with. Its value is the group that did.
+// NoteHeader marks a note: a record that lists letters of its partition that are done. Its
+// value is the consumer group.
 const NoteHeader = prefix + "note"
 
-// note is such a record's payload.
+// note is the payload of a note.
 type note struct {
 	Group   string  `json:"group"`
 	Verb    Verb    `json:"verb"`
 	Offsets []int64 `json:"offsets"`
 }
 
-// readNote returns the note that a record is, nil for one that is none.
+// readNote returns the note in a record, or nil if the record is not a note.
 func readNote(r *bus.Record) *note {
 	group, ok := r.Header(NoteHeader)
 	if !ok {
@@ -30,7 +30,7 @@ func readNote(r *bus.Record) *note {
 	}
 	n := &note{}
 	if json.Unmarshal(r.Payload, n) != nil || n.Group != group {
-		return &note{} // it says nothing that can be understood, and is no letter
+		return &note{} // not readable, but not a letter either
 	}
 	return n
 }
@@ -45,7 +45,7 @@ func (n *note) publish(ctx context.Context, b *bus.Bus, topic string, partition 
 	bus.SetPartition(m, partition)
 	m.SetContext(ctx)
 	if err := b.Publish(topic, m); err != nil {
-		return fmt.Errorf("note what was dealt with, offsets %v of partition %d, which another run will do again: %w", n.Offsets, partition, err)
+		return fmt.Errorf("write a note that offsets %v of partition %d are done: %w; the next run will repeat them", n.Offsets, partition, err)
 	}
 	return nil
 }

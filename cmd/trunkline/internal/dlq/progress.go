@@ -11,38 +11,38 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// progress is a membership in the group that remembers what is dealt with. Of each
-// partition it holds one delivery, the first record that is not dealt with; marking
-// that one lets the group's position move on.
+// progress is the membership in the group that records which letters are done. Of each
+// partition it holds one delivery, the first record that is not done. When that record is
+// marked as done, its handler returns, and the committed offset advances.
 type progress struct {
 	sub     *bus.Subscription
-	leaving chan struct{} // closed by leave: what is held is given back
+	leaving chan struct{} // closed by leave, which ends the held deliveries
 
 	mu         sync.Mutex
-	changed    chan struct{} // closed and replaced when there is something to look at
+	changed    chan struct{} // closed and replaced after each change
 	partitions map[int32]*claimed
-	done       map[Place]bool // dealt with, and not acknowledged yet
+	done       map[Place]bool // done, and not acknowledged yet
 }
 
-// claimed is a partition of which there was a delivery.
+// claimed is a partition that has had a delivery.
 type claimed struct {
-	first   int64 // the group's position, at first
+	first   int64 // the committed offset at the beginning
 	at      int64 // the offset of the last delivery
-	holding bool  // its delivery waits to be dealt with
-	gone    error // why it is another member's
+	holding bool  // its delivery waits until it is done
+	gone    error // why another member owns it now
 }
 
-var errLeft = errors.New("it is not dealt with yet")
+var errLeft = errors.New("the letter is not done yet")
 
 func join(ctx context.Context, b *bus.Bus, topic, group string) (*progress, error) {
 	p := &progress{leaving: make(chan struct{}), changed: make(chan struct{}), partitions: map[int32]*claimed{}, done: map[Place]bool{}}
-	// Only leave ends it, which commits, also when the caller's time is over.
+	// Only leave ends the subscription, also after ctx has ended, because leave commits.
 	sub, err := b.Consume(context.WithoutCancel(ctx), topic, p.hold, bus.Group(group), bus.FromOldest(), bus.OrderByPartition(), bus.CommitInterval(200*time.Millisecond))
 	p.sub = sub
 	return p, err
 }
 
-// hold keeps a record until it is dealt with.
+// hold is the handler. It holds a record until the record is done.
 func (p *progress) hold(ctx context.Context, d *bus.Delivery) error {
 	place := Place{d.Record.Partition, d.Record.Offset}
 	p.mu.Lock()
@@ -76,15 +76,15 @@ func (p *progress) hold(ctx context.Context, d *bus.Delivery) error {
 	return nil
 }
 
-// notify is called with mu held.
+// notify reports a change. mu is held.
 func (p *progress) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// positions waits until the group's position in each partition is known, and returns
-// them: a partition that the group has behind it is not in it. missing are those of
-// which it did not get known for quiet: another member of the group has them.
+// positions waits until the committed offset of each partition is known, and returns the
+// offsets. Partitions whose letters are all done are left out. missing are the partitions
+// whose offset is still unknown after quiet, because another member of the group owns them.
 func (p *progress) positions(ctx context.Context, ends map[int32]int64, quiet time.Duration) (first map[int32]int64, missing []int32, err error) {
 	if err := p.sub.Ready(ctx); err != nil {
 		return nil, nil, err
@@ -108,7 +108,7 @@ func (p *progress) positions(ctx context.Context, ends map[int32]int64, quiet ti
 }
 
 func ended(ctx context.Context, topic string) error {
-	return &bus.Error{Code: driver.ContextCode(ctx.Err()), Op: "work off", Topic: topic, Err: context.Cause(ctx)}
+	return &bus.Error{Code: driver.ContextCode(ctx.Err()), Op: "process", Topic: topic, Err: context.Cause(ctx)}
 }
 
 func (p *progress) known(ends map[int32]int64) (first map[int32]int64, missing []int32) {
@@ -130,15 +130,15 @@ func (p *progress) known(ends map[int32]int64) (first map[int32]int64, missing [
 	return first, missing
 }
 
-// dealt says that a record is dealt with.
-func (p *progress) dealt(at Place) {
+// markDone marks a record as done.
+func (p *progress) markDone(at Place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done[at] = true
 	p.notify()
 }
 
-// lost says why the partition is not this member's any more, nil while it is.
+// lost returns why another member owns the partition now, or nil while this one does.
 func (p *progress) lost(partition int32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,7 +148,7 @@ func (p *progress) lost(partition int32) error {
 	return nil
 }
 
-// settle waits until every position is as far as it can be.
+// settle waits until every committed offset has advanced as far as it can.
 func (p *progress) settle(ctx context.Context, ends map[int32]int64) error {
 	for {
 		p.mu.Lock()
@@ -158,7 +158,7 @@ func (p *progress) settle(ctx context.Context, ends map[int32]int64) error {
 			case c.gone != nil:
 			case c.holding:
 				settled = settled && !p.done[Place{id, c.at}]
-			default: // the next delivery is on its way, as long as there is another record
+			default: // the next delivery follows if there is another record
 				settled = settled && c.at+1 >= ends[id]
 			}
 		}

@@ -9,18 +9,18 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// ErrEnough ends a scan without an error when each returns it.
-var ErrEnough = errors.New("that is enough")
+// ErrEnough ends a scan without an error if each returns it.
+var ErrEnough = errors.New("the scan has read enough")
 
-// pollInterval is how often a scan looks whether it is at the end.
+// pollInterval is how often a scan checks whether it is at the end.
 const pollInterval = 10 * time.Millisecond
 
-// Scan reads the topic, without a group, from its oldest record to what is its end
-// when it gets there, and calls each for one record at a time, those of a partition in
-// order. It returns, for each partition that has records, the offset after the last.
+// Scan reads the topic without a group, from its oldest record to its end. It calls each
+// for one record at a time, in order within a partition. It returns the offset after the
+// last record of each partition that has records.
 //
-// The end is where the broker says. For a partition of which it says nothing, as of
-// one that is empty, it is where nothing came for quiet.
+// The broker reports the end of a partition. If it does not, as for an empty partition, the
+// end is reached when no record has arrived for the time of quiet.
 func Scan(ctx context.Context, b *bus.Bus, topic string, quiet time.Duration, each func(*bus.Record) error) (map[int32]int64, error) {
 	info, err := b.DescribeTopic(ctx, topic)
 	if err != nil {
@@ -37,7 +37,7 @@ func Scan(ctx context.Context, b *bus.Bus, topic string, quiet time.Duration, ea
 	})
 }
 
-// ScanTo reads what an earlier Scan has read, once more.
+// ScanTo reads the records again that an earlier Scan has read.
 func ScanTo(ctx context.Context, b *bus.Bus, topic string, ends map[int32]int64, each func(*bus.Record) error) error {
 	within := func(r *bus.Record) error {
 		if r.Offset >= ends[r.Partition] {
@@ -56,14 +56,14 @@ func ScanTo(ctx context.Context, b *bus.Bus, topic string, ends map[int32]int64,
 	return err
 }
 
-// read reads until finished says so; idle is how long nothing has come.
+// read reads until finished returns true. idle is the time since the last record.
 func read(ctx context.Context, b *bus.Bus, topic string, each func(*bus.Record) error,
 	finished func(sub *bus.Subscription, seen map[int32]int64, idle time.Duration) bool) (map[int32]int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
 	seen, last := map[int32]int64{}, time.Now()
-	var over error // why no more is to be read
+	var over error // the reason to read no more
 	sub, err := b.Consume(ctx, topic, func(_ context.Context, d *bus.Delivery) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -100,7 +100,7 @@ func read(ctx context.Context, b *bus.Bus, topic string, each func(*bus.Record) 
 		mu.Unlock()
 	}
 	cancel()
-	<-sub.Done() // handlers are short
+	<-sub.Done() // handlers return quickly
 	mu.Lock()
 	defer mu.Unlock()
 	switch {

@@ -2,25 +2,25 @@ package dlq
 
 import "time"
 
-// Selection says which letters are meant: those that fit all of it. The zero
-// Selection is every letter.
+// Selection selects letters: those that match all of its fields. The zero Selection
+// selects every letter.
 type Selection struct {
-	// Places are the only ones that are meant; nil for any.
+	// Places are the places to select; nil means all.
 	Places map[Place]bool
-	// Origin is the original's topic, Group the one that could not handle it, Code the
-	// error's; "" for any.
+	// Origin is the topic of the original message, Group the consumer group that could not
+	// handle it, and Code the code of the error; "" means any.
 	Origin, Group, Code string
-	// Since is the oldest time; zero for any.
+	// Since is the oldest timestamp to select; zero means any.
 	Since time.Time
 }
 
-// Empty says whether it means every letter.
+// Empty reports whether it selects every letter.
 func (s *Selection) Empty() bool {
 	return s.Places == nil && s.Origin == "" && s.Group == "" && s.Code == "" && s.Since.IsZero()
 }
 
-// Means says whether the letter is meant.
-func (s *Selection) Means(l *Letter) bool {
+// Selects reports whether the letter matches.
+func (s *Selection) Selects(l *Letter) bool {
 	return (s.Places == nil || s.Places[l.Place]) &&
 		(s.Origin == "" || s.Origin == l.Origin) &&
 		(s.Group == "" || s.Group == l.Group) &&

@@ -12,12 +12,12 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Job says what to do with which letters of a dead-letter topic.
+// Job lists, replays or drops letters of a dead-letter topic.
 type Job struct {
 	Bus   *bus.Bus
 	Topic string
-	// Group remembers what is dealt with. "" looks at everything that is still in the
-	// log, and can only be a Look.
+	// Group is the consumer group that records which letters are done. With "" a job
+	// covers all letters in the log, and its verb must be Look.
 	Group string
 	// Verb is what is done: Look, Replay or Drop.
 	Verb Verb
@@ -26,41 +26,41 @@ type Job struct {
 	Limit     int
 	// To is the topic to replay to, "" for each letter's origin.
 	To string
-	// KeepTime gives what is replayed the original's time.
+	// KeepTime publishes letters with the timestamp of the original message.
 	KeepTime bool
-	// Quiet is how long to wait for what a broker says nothing of.
+	// Quiet is how long a partition must be silent to count as read, if the broker does not
+	// report its end.
 	Quiet time.Duration
-	// Each is told of every letter that is meant, in order, with why it could not be
-	// dealt with.
+	// Each is called for every selected letter, in order, with its error.
 	Each func(l *Letter, err error)
 }
 
-// Verb is what a Job does.
+// Verb is the action of a Job.
 type Verb string
 
-// The verbs. Look changes nothing.
+// The verbs. Look only lists letters.
 const (
 	Look   Verb = "look"
 	Replay Verb = "replay"
 	Drop   Verb = "drop"
 )
 
-// Summary is what a Job did.
+// Summary is the result of a Job.
 type Summary struct {
-	// Done are dealt with, Failed could not be.
+	// Done counts the letters that are done, and Failed those with an error.
 	Done   int `json:"done"`
 	Failed int `json:"failed"`
-	// Left are meant as well, and over the Limit.
+	// Left counts the selected letters over the Limit.
 	Left int `json:"left"`
-	// Missing are partitions that another member of the group has.
+	// Missing are the partitions that another member of the group owns.
 	Missing []int32 `json:"missing_partitions,omitempty"`
 }
 
-// chunk is how many letters are published at once.
-const chunk = 256
+// chunkSize is the number of letters that are published at once.
+const chunkSize = 256
 
-// Run does the job on what is in the topic when it begins. When it fails, or ctx ends,
-// what was done until then is remembered all the same; finish bounds that.
+// Run does the job on the letters that are in the topic when it begins. If it fails, or ctx
+// ends, it still records the letters that are done; finish bounds that.
 func (j Job) Run(ctx context.Context, finish time.Duration) (s Summary, err error) {
 	if _, err := j.Bus.DescribeTopic(ctx, j.Topic); err != nil {
 		return s, err
@@ -73,7 +73,7 @@ func (j Job) Run(ctx context.Context, finish time.Duration) (s Summary, err erro
 		defer func() {
 			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
 			defer cancel()
-			err = errors.Join(err, w.remember(bounded), w.progress.leave(bounded))
+			err = errors.Join(err, w.finish(bounded), w.progress.leave(bounded))
 		}()
 	}
 	if w.ends, err = Scan(ctx, j.Bus, j.Topic, j.Quiet, w.readNote); err != nil {
@@ -91,17 +91,17 @@ func (j Job) Run(ctx context.Context, finish time.Duration) (s Summary, err erro
 	return w.summary, err
 }
 
-// work is a Job under way. Scans call it from one goroutine at a time.
+// work is a running Job. Scans call it from one goroutine at a time.
 type work struct {
 	Job
 	progress *progress
-	ends     map[int32]int64 // of the partitions, when it began
-	first    map[int32]int64 // the group's positions, when it began
-	noted    map[Place]bool  // dealt with by earlier runs
+	ends     map[int32]int64 // of the partitions, at the beginning
+	first    map[int32]int64 // the committed offsets, at the beginning
+	noted    map[Place]bool  // done in earlier runs
 	taken    int
 	chunk    []*Letter
-	undone   map[int32]bool    // partitions with a letter that is not dealt with
-	out      map[int32][]int64 // dealt with out of turn, and to be noted
+	undone   map[int32]bool    // partitions with a letter that is not done
+	out      map[int32][]int64 // done while an earlier letter is not, to be noted
 	summary  Summary
 }
 
@@ -116,7 +116,7 @@ func (w *work) readNote(r *bus.Record) error {
 	return nil
 }
 
-// record decides about one record.
+// record processes one record.
 func (w *work) record(ctx context.Context, r *bus.Record) error {
 	place := Place{r.Partition, r.Offset}
 	if w.progress != nil {
@@ -129,13 +129,13 @@ func (w *work) record(ctx context.Context, r *bus.Record) error {
 		return nil
 	}
 	l := Read(r)
-	means := w.Selection.Means(l)
-	if means && w.Limit > 0 && w.taken == w.Limit {
+	selected := w.Selection.Selects(l)
+	if selected && w.Limit > 0 && w.taken == w.Limit {
 		w.summary.Left++
-		means = false
+		selected = false
 	}
-	if !means {
-		if err := w.flush(ctx); err != nil { // what comes before it is in turn
+	if !selected {
+		if err := w.flush(ctx); err != nil { // earlier letters are done in order
 			return err
 		}
 		w.undone[r.Partition] = true
@@ -143,27 +143,27 @@ func (w *work) record(ctx context.Context, r *bus.Record) error {
 	}
 	w.taken++
 	w.chunk = append(w.chunk, l)
-	if len(w.chunk) < chunk {
+	if len(w.chunk) < chunkSize {
 		return nil
 	}
 	return w.flush(ctx)
 }
 
-// pass lets the position move over what is nothing to deal with.
+// pass marks a record that needs no work as done, so that the committed offset advances.
 func (w *work) pass(at Place) {
 	if w.progress != nil && w.Verb != Look {
-		w.progress.dealt(at)
+		w.progress.markDone(at)
 	}
 }
 
-// flush deals with the letters that are gathered.
+// flush processes the letters of the chunk.
 func (w *work) flush(ctx context.Context) error {
 	letters := w.chunk
 	w.chunk = nil
 	if len(letters) == 0 {
 		return nil
 	}
-	errs, stop := w.deal(ctx, letters)
+	errs, stop := w.process(ctx, letters)
 	for i, l := range letters {
 		w.Each(l, errs[i])
 		if errs[i] != nil {
@@ -178,17 +178,18 @@ func (w *work) flush(ctx context.Context) error {
 		if w.undone[l.Partition] {
 			w.out[l.Partition] = append(w.out[l.Partition], l.Offset)
 		} else {
-			w.progress.dealt(l.Place)
+			w.progress.markDone(l.Place)
 		}
 	}
 	if stop != nil {
-		return stop // remember writes the notes
+		return stop // finish writes the notes
 	}
 	return w.note(ctx)
 }
 
-// deal returns each letter's error, and why to go no further.
-func (w *work) deal(ctx context.Context, letters []*Letter) (errs []error, stop error) {
+// process replays or drops the letters. It returns the error of each letter, and an error if
+// the job must stop.
+func (w *work) process(ctx context.Context, letters []*Letter) (errs []error, stop error) {
 	errs = make([]error, len(letters))
 	if w.Verb == Look {
 		return errs, nil
@@ -204,10 +205,10 @@ func (w *work) deal(ctx context.Context, letters []*Letter) (errs []error, stop 
 		case ctx.Err() != nil:
 			errs[i], stop = ended(ctx, w.Topic), ended(ctx, w.Topic)
 		case cause != nil:
-			errs[i] = fmt.Errorf("another member of the group has partition %d now: %w", l.Partition, cause)
+			errs[i] = fmt.Errorf("another member of the group owns partition %d now: %w", l.Partition, cause)
 		case w.Verb == Drop:
 		case target == "":
-			errs[i] = errors.New("it does not say which topic it comes from: say where to replay it to")
+			errs[i] = errors.New("the letter has no origin topic: set the topic to replay it to")
 		default:
 			if to[target] == nil {
 				topics = append(topics, target)
@@ -223,8 +224,8 @@ func (w *work) deal(ctx context.Context, letters []*Letter) (errs []error, stop 
 	return errs, stop
 }
 
-// publish fills the errors of the letters at these indices, and returns one that the
-// next letters would meet too.
+// publish publishes the letters at these indices and sets their errors. It returns an error
+// that the next letters would get too.
 func (w *work) publish(ctx context.Context, topic string, letters []*Letter, at []int, errs []error) error {
 	msgs := make([]*message.Message, len(at))
 	for i, n := range at {
@@ -246,21 +247,21 @@ func (w *work) publish(ctx context.Context, topic string, letters []*Letter, at 
 	}
 	switch bus.CodeOf(err) {
 	case bus.CodeNotFound, bus.CodeTooLarge, bus.CodePermissionDenied, bus.CodeInvalidArgument:
-		return nil // another topic, or letter, may do better
+		return nil // other topics and letters may succeed
 	default:
 		return err
 	}
 }
 
-// remember sees to it that the next run knows what this one did.
-func (w *work) remember(ctx context.Context) error {
+// finish records the letters that are done, for the next run.
+func (w *work) finish(ctx context.Context) error {
 	if w.Verb == Look {
 		return nil
 	}
 	return errors.Join(w.note(ctx), w.progress.settle(ctx, w.ends))
 }
 
-// note writes down what was dealt with out of turn.
+// note writes notes about letters that are done while an earlier one is not.
 func (w *work) note(ctx context.Context) error {
 	for partition, offsets := range w.out {
 		slices.Sort(offsets)

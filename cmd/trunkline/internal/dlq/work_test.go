@@ -24,8 +24,7 @@ import (
 
 const dead, group = "orders.dead", "trunkline.dlq"
 
-// newBus is a bus with that many dead letters from each topic in turn, in two
-// partitions.
+// newBus returns a bus with dead letters in two partitions, from two topics in turn.
 func newBus(t testing.TB, letters int, rules ...bustest.Rule) *bus.Bus {
 	tr, err := memory.New()
 	require.NoError(t, err)
@@ -46,7 +45,7 @@ func newBus(t testing.TB, letters int, rules ...bustest.Rule) *bus.Bus {
 	return b
 }
 
-// published returns what is in a topic.
+// published returns the payloads in a topic.
 func published(t testing.TB, b *bus.Bus, topic string) (payloads []string) {
 	_, err := dlq.Scan(t.Context(), b, topic, time.Second, func(r *bus.Record) error {
 		payloads = append(payloads, string(r.Payload))
@@ -60,9 +59,8 @@ func job(b *bus.Bus, verb dlq.Verb, s dlq.Selection) dlq.Job {
 	return dlq.Job{Bus: b, Topic: dead, Group: group, Verb: verb, Selection: s, Quiet: time.Second, Each: func(*dlq.Letter, error) {}}
 }
 
-// Whatever runs come after each other, over which letters: each letter is dealt with
-// once, and in the end none is left.
-func TestEachOnceOverManyRuns(t *testing.T) {
+// Any sequence of jobs replays or drops each letter once, and leaves none in the end.
+func TestEachLetterIsDoneOnceOverManyRuns(t *testing.T) {
 	t.Parallel()
 	type drawn struct {
 		verb      dlq.Verb
@@ -104,17 +102,16 @@ func TestEachOnceOverManyRuns(t *testing.T) {
 				got := published(t, b, topic)
 				require.ElementsMatch(t, want[topic], got)
 				slices.Sort(got)
-				require.Equal(t, len(got), len(slices.Compact(got)), "each once")
+				require.Equal(t, len(got), len(slices.Compact(got)), "each letter once")
 			}
 			s, err := job(b, dlq.Look, dlq.Selection{}).Run(t.Context(), 10*time.Second)
 			require.NoError(t, err)
-			require.Equal(t, dlq.Summary{}, s, "nothing is left")
+			require.Equal(t, dlq.Summary{}, s, "no letter is left")
 		})
 	})
 }
 
-// Interrupted: what was done is remembered.
-func TestInterrupted(t *testing.T) {
+func TestInterruptedJobRecordsWhatIsDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const many = 2000
@@ -136,12 +133,11 @@ func TestInterrupted(t *testing.T) {
 		rest, err := job(b, dlq.Replay, dlq.Selection{}).Run(t.Context(), 10*time.Second)
 		require.NoError(t, err)
 		require.Equal(t, many, s.Done+rest.Done)
-		require.Len(t, append(published(t, b, "orders"), published(t, b, "payments")...), many, "each once")
+		require.Len(t, append(published(t, b, "orders"), published(t, b, "payments")...), many, "each letter once")
 	})
 }
 
-// What can't be published stays, and the others go on.
-func TestFailuresStay(t *testing.T) {
+func TestFailedLetterStaysAndOthersContinue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, 12, bustest.OnPublish("orders", bustest.Nth(2), bustest.Fail(bus.CodeTooLarge)))
@@ -167,8 +163,8 @@ func TestFailuresStay(t *testing.T) {
 	})
 }
 
-// What every letter would meet ends the run.
-func TestFailuresThatEndIt(t *testing.T) {
+// An error that every letter would get ends the job.
+func TestUnavailableBrokerEndsTheJob(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, 1000, bustest.OnPublish("orders", bustest.Always(), bustest.Fail(bus.CodeUnavailable)))
@@ -180,7 +176,7 @@ func TestFailuresThatEndIt(t *testing.T) {
 	})
 }
 
-func TestPlaces(t *testing.T) {
+func TestParsePlaceAcceptsPartitionAndOffset(t *testing.T) {
 	t.Parallel()
 	p, ok := dlq.ParsePlace("3:17")
 	require.True(t, ok)
@@ -192,7 +188,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-func TestGet(t *testing.T) {
+func TestGetReturnsTheLetterAtAPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, 3)
@@ -214,7 +210,7 @@ func TestGet(t *testing.T) {
 	})
 }
 
-func TestScanEnds(t *testing.T) {
+func TestScanEndsWithEach(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, 10)
