@@ -13,7 +13,6 @@ import (
 	"github.com/peterbourgon/ff/v3/ffcli"
 	"google.golang.org/grpc/codes"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/bus/codec"
 	"github.com/trunkline/trunkline/rpc"
 )

@@ -16,7 +16,6 @@ import (
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
-	"github.com/trunkline/trunkline/bus"
 	"github.com/trunkline/trunkline/rpc"
 	"github.com/trunkline/trunkline/rpc/discovery"
 	"github.com/trunkline/trunkline/rpc/presence"

@@ -14,21 +14,22 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// AdapterConfig is what an adapter needs to be told. Empty fields have defaults.
+// AdapterConfig configures an Adapter. Each field has a default.
 type AdapterConfig struct {
-	// Name is the adapter's name: "adapter".
+	// Name is the name of the adapter; the default is "adapter".
 	Name string
-	// Topic is where it serves: "devices.adapter". It is created when it is missing.
+	// Topic is the topic to serve; the default is "devices.adapter". Run creates it if it does
+	// not exist.
 	Topic string
-	// CoreTopic is where the core serves: "devices.core".
+	// CoreTopic is the topic of the core; the default is "devices.core".
 	CoreTopic string
-	// Partitions of Topic, when it is created: 8.
+	// Partitions is the number of partitions of a new Topic; the default is 8.
 	Partitions int32
-	// CallTimeout bounds one try of registering: 5 s.
+	// CallTimeout bounds one attempt to register; the default is 5 s.
 	CallTimeout time.Duration
-	// Registered is told once that the core has answered; it may be nil.
+	// Registered is called once, when the core has answered; it may be nil.
 	Registered func(core string)
-	// Logger says what goes on; slog.Default when nil.
+	// Logger is the logger; the default is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -45,7 +46,7 @@ func (c AdapterConfig) withDefaults() AdapterConfig {
 	return c
 }
 
-// Adapter serves the devices' steps. Make it, then Run it once.
+// Adapter serves the steps of devices. Make it with NewAdapter, and call Run once.
 type Adapter struct {
 	cfg    AdapterConfig
 	bus    *bus.Bus
@@ -54,8 +55,8 @@ type Adapter struct {
 	ledger Ledger
 }
 
-// NewAdapter registers the adapter's methods on server, which must not be started yet.
-// Bus, client and server stay the caller's, to be closed after Run has returned.
+// NewAdapter returns an Adapter and registers its methods on server, which must not listen
+// yet. The caller owns bus, client and server, and closes them after Run has returned.
 func NewAdapter(b *bus.Bus, client *rpc.Client, server *rpc.Server, cfg AdapterConfig) (*Adapter, error) {
 	a := &Adapter{cfg: cfg.withDefaults(), bus: b, client: client, server: server}
 	if err := server.Register(a.service()); err != nil {
@@ -81,7 +82,7 @@ func (a *Adapter) service() rpc.Service {
 func (a *Adapter) apply(ctx context.Context, step Step, device string, request any) (*Answer, error) {
 	info, ok := rpc.FromContext(ctx)
 	if !ok {
-		return nil, rpc.NewError(codes.Internal, errors.New("devices: not called by RPC"))
+		return nil, rpc.NewError(codes.Internal, errors.New("devices: the handler was not called by RPC"))
 	}
 	answer, err := a.ledger.Apply(step, device, info.Key, request)
 	if err != nil {
@@ -90,12 +91,11 @@ func (a *Adapter) apply(ctx context.Context, step Step, device string, request a
 	return &answer, nil
 }
 
-// Ledger returns what the adapter remembers.
+// Ledger returns the record of the adapter's devices.
 func (a *Adapter) Ledger() *Ledger { return &a.ledger }
 
-// Run serves, and registers with the core as soon as that can be reached, until ctx
-// ends; then it returns nil. Calls that are being handled at that time are waited
-// for by the server's Shutdown.
+// Run serves until ctx ends, and then returns nil. It registers with the core as soon as
+// the core is available. Shutdown of the server waits for running calls.
 func (a *Adapter) Run(ctx context.Context) error {
 	served, err := serve(ctx, a.bus, a.server, bus.TopicSpec{Name: a.cfg.Topic, Partitions: a.cfg.Partitions})
 	if err != nil {
@@ -112,7 +112,7 @@ func (a *Adapter) Run(ctx context.Context) error {
 	}
 }
 
-// register tries until the core has answered: it may start later, or be cut off.
+// register repeats the call until the core has answered, because the core may start later.
 func (a *Adapter) register(ctx context.Context) error {
 	request := RegisterRequest{Adapter: a.cfg.Name, Topic: a.cfg.Topic}
 	for {
@@ -122,10 +122,10 @@ func (a *Adapter) register(ctx context.Context) error {
 			a.cfg.Registered(answer.Core)
 			return nil
 		}
-		if !worthRepeating(err) {
-			return fmt.Errorf("devices: the core at %s refuses this adapter: %w", a.cfg.CoreTopic, err)
+		if !isTemporary(err) {
+			return fmt.Errorf("devices: the core at %s rejects this adapter: %w", a.cfg.CoreTopic, err)
 		}
-		a.cfg.Logger.WarnContext(ctx, "the core does not answer yet", "error", err)
+		a.cfg.Logger.WarnContext(ctx, "the core has not answered yet: retrying", "error", err)
 		if !sleep(ctx, 500*time.Millisecond) {
 			return ctx.Err()
 		}

@@ -16,27 +16,28 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// CoreConfig is what a core needs to be told. Empty fields have defaults.
+// CoreConfig configures a Core. Each field has a default.
 type CoreConfig struct {
-	// Name is the core's name: "core".
+	// Name is the name of the core; the default is "core".
 	Name string
-	// Topic is where it serves: "devices.core". It is created when it is missing.
+	// Topic is the topic to serve; the default is "devices.core". Run creates it if it does
+	// not exist.
 	Topic string
-	// Prefix begins the devices' ids: "device-". A core that is started again uses
-	// another one, or the adapter sees its devices adopted twice.
+	// Prefix begins the ids of the devices; the default is "device-". A core that starts again
+	// needs another prefix, because the adapter has adopted the devices with the old one.
 	Prefix string
-	// Devices is how many devices are adopted: 1000.
+	// Devices is the number of devices to adopt; the default is 1000.
 	Devices int
-	// InFlight is how many calls are made at once: 64.
+	// InFlight is the number of concurrent calls; the default is 64.
 	InFlight int
-	// CallTimeout bounds each call: 5 s.
+	// CallTimeout bounds each call; the default is 5 s.
 	CallTimeout time.Duration
-	// Registered is told of each adapter that registers; it may be nil.
+	// Registered is called for the adapter that registers; it may be nil.
 	Registered func(adapter string)
-	// Observe is told of every call that has ended, before the device's next one; it is
-	// called from many goroutines and may be nil.
+	// Observe is called after each call, before the next call for the same device. It is
+	// called concurrently, and may be nil.
 	Observe func(Call)
-	// Logger says what goes on; slog.Default when nil.
+	// Logger is the logger; the default is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -57,33 +58,33 @@ func (c CoreConfig) withDefaults() CoreConfig {
 	return c
 }
 
-// Call is one call of the core that has ended.
+// Call is a call of the core that has ended.
 type Call struct {
 	Device string
 	Step   Step
-	// Attempt is 1 for the step's first call.
+	// Attempt is 1 for the first call of a step.
 	Attempt int
 	Began   time.Time
 	Took    time.Duration
-	// Err is nil when the right answer came.
+	// Err is nil if the answer was the expected one.
 	Err error
 }
 
-// Progress is how far the core has got, at one moment.
+// Progress is a snapshot of the core's progress.
 type Progress struct {
-	// Wanted is how many devices are to be enabled.
+	// Wanted is the number of devices to enable.
 	Wanted int `json:"wanted"`
-	// Adopted, Configured and Enabled count the devices that have got at least so far.
+	// Adopted, Configured and Enabled count the devices that have done at least this step.
 	Adopted    int `json:"adopted"`
 	Configured int `json:"configured"`
 	Enabled    int `json:"enabled"`
-	// Failed counts the calls that ended with an error; each was made again.
+	// Failed counts the calls that ended with an error. The core repeats each of them.
 	Failed int `json:"failed"`
-	// Pending counts the calls under way.
+	// Pending counts the calls that have not ended.
 	Pending int `json:"pending"`
 }
 
-// Core adopts devices. Make it, then Run it once.
+// Core adopts devices. Make it with NewCore, and call Run once.
 type Core struct {
 	cfg    CoreConfig
 	bus    *bus.Bus
@@ -91,23 +92,23 @@ type Core struct {
 	server *rpc.Server
 	reg    *probe.Registry
 
-	adapters chan RegisterRequest // of one: the first that registers
-	started  chan struct{}        // closed when requests are read
-	enabled  chan struct{}        // closed when every device is enabled
+	adapters chan RegisterRequest // holds the first adapter that registers
+	started  chan struct{}        // closed when the server is ready
+	enabled  chan struct{}        // closed when all devices are enabled
 
 	steps   [StepsPerDevice + 1]atomic.Int64
 	failed  atomic.Int64
 	pending atomic.Int64
 }
 
-// NewCore registers the core's method on server, which must not be started yet. While
-// reg says that the process is not ready no new call is begun. Bus, client and server
-// stay the caller's, to be closed after Run has returned.
+// NewCore returns a Core and registers its method on server, which must not listen yet. The
+// core starts no call while reg is not ready. The caller owns bus, client and server, and
+// closes them after Run has returned.
 func NewCore(b *bus.Bus, client *rpc.Client, server *rpc.Server, reg *probe.Registry, cfg CoreConfig) (*Core, error) {
 	c := &Core{cfg: cfg.withDefaults(), bus: b, client: client, server: server, reg: reg,
 		adapters: make(chan RegisterRequest, 1), started: make(chan struct{}), enabled: make(chan struct{})}
 	if c.cfg.Devices < 1 || c.cfg.InFlight < 1 {
-		return nil, fmt.Errorf("devices: %d devices with %d calls in flight: give at least 1 of each", c.cfg.Devices, c.cfg.InFlight)
+		return nil, fmt.Errorf("devices: NewCore: Devices and InFlight must be at least 1, got %d and %d", c.cfg.Devices, c.cfg.InFlight)
 	}
 	service := rpc.Service{Name: c.cfg.Name, Description: "adopts devices through an adapter",
 		Methods: []rpc.Method{rpc.NewMethod(MethodRegister, c.register)}}
@@ -117,36 +118,36 @@ func NewCore(b *bus.Bus, client *rpc.Client, server *rpc.Server, reg *probe.Regi
 	return c, nil
 }
 
-// register is idempotent: an adapter that did not see the answer asks again.
+// register is idempotent, because an adapter that missed the answer repeats the call.
 func (c *Core) register(ctx context.Context, r *RegisterRequest) (*RegisterResponse, error) {
 	if r.Adapter == "" || r.Topic == "" {
-		return nil, rpc.NewError(codes.InvalidArgument, errors.New("devices: an adapter needs a name and a topic"))
+		return nil, rpc.NewError(codes.InvalidArgument, errors.New("devices: the name and the topic of an adapter must not be empty"))
 	}
 	select {
 	case c.adapters <- *r:
-		c.cfg.Logger.InfoContext(ctx, "an adapter has registered", "adapter", r.Adapter, "topic", r.Topic)
+		c.cfg.Logger.InfoContext(ctx, "adapter registered", "adapter", r.Adapter, "topic", r.Topic)
 		c.cfg.Registered(r.Adapter)
 	default:
 	}
 	return &RegisterResponse{Core: c.cfg.Name}, nil
 }
 
-// Started is closed when the core reads the adapters' requests.
+// Started returns a channel that is closed when the core serves its topic.
 func (c *Core) Started() <-chan struct{} { return c.started }
 
-// Enabled is closed when every device is enabled.
+// Enabled returns a channel that is closed when every device is enabled.
 func (c *Core) Enabled() <-chan struct{} { return c.enabled }
 
-// Progress returns the present figures.
+// Progress returns the present progress.
 func (c *Core) Progress() Progress {
 	return Progress{Wanted: c.cfg.Devices,
 		Adopted: int(c.steps[Adopt].Load()), Configured: int(c.steps[Configure].Load()), Enabled: int(c.steps[Enable].Load()),
 		Failed: int(c.failed.Load()), Pending: int(c.pending.Load())}
 }
 
-// Run serves, waits for an adapter, takes every device through its steps, and goes on
-// serving until ctx ends; then it returns nil. An answer that is wrong, or an error
-// that calling again can't mend, ends it with that error.
+// Run serves, waits for an adapter, takes every device through its steps, and continues to
+// serve until ctx ends; then it returns nil. It returns an error for an unexpected answer,
+// and for a call that fails permanently.
 func (c *Core) Run(ctx context.Context) error {
 	served, err := serve(ctx, c.bus, c.server, bus.TopicSpec{Name: c.cfg.Topic, Partitions: 1})
 	if err != nil {
@@ -164,7 +165,7 @@ func (c *Core) Run(ctx context.Context) error {
 		return ended(ctx, c.cfg.Topic, err)
 	}
 	close(c.enabled)
-	c.cfg.Logger.InfoContext(ctx, "every device is enabled", "devices", c.cfg.Devices, "failed calls", c.failed.Load())
+	c.cfg.Logger.InfoContext(ctx, "every device is enabled", "devices", c.cfg.Devices, "failed_calls", c.failed.Load())
 	select {
 	case <-ctx.Done():
 		return nil
@@ -195,7 +196,7 @@ func (c *Core) adoptAll(ctx context.Context, topic string) error {
 	return context.Cause(ctx)
 }
 
-// adopt takes one device through its steps, one call after the other.
+// adopt takes one device through its steps.
 func (c *Core) adopt(ctx context.Context, topic, device string) error {
 	for step := Adopt; step <= Enable; step++ {
 		if err := c.do(ctx, topic, device, step); err != nil {
@@ -206,7 +207,7 @@ func (c *Core) adopt(ctx context.Context, topic, device string) error {
 	return nil
 }
 
-// do makes a step's call until it succeeds.
+// do repeats the call of a step until it succeeds.
 func (c *Core) do(ctx context.Context, topic, device string, step Step) error {
 	for attempt := 1; ; attempt++ {
 		if err := c.reg.WaitReady(ctx); err != nil {
@@ -218,7 +219,7 @@ func (c *Core) do(ctx context.Context, topic, device string, step Step) error {
 			rpc.Key(device), rpc.Timeout(c.cfg.CallTimeout))
 		c.pending.Add(-1)
 		if want := AnswerOf(step, device); err == nil && *answer != want {
-			err = fmt.Errorf("devices: %s of device %q was answered %+v, not %+v", step, device, *answer, want)
+			err = fmt.Errorf("devices: %s of device %q: unexpected answer %+v, expected %+v", step, device, *answer, want)
 		}
 		if err != nil && ctx.Err() == nil {
 			c.failed.Add(1)
@@ -229,10 +230,10 @@ func (c *Core) do(ctx context.Context, topic, device string, step Step) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !worthRepeating(err):
+		case !isTemporary(err):
 			return err
 		}
-		c.cfg.Logger.DebugContext(ctx, "a call is made again", "device", device, "step", step.String(), "attempt", attempt, "error", err)
+		c.cfg.Logger.DebugContext(ctx, "repeating a call", "device", device, "step", step.String(), "attempt", attempt, "error", err)
 		if !sleep(ctx, 50*time.Millisecond) {
 			return context.Cause(ctx)
 		}

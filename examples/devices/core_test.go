@@ -24,7 +24,7 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-// side is one program's bus, client and server on a log.
+// side is the bus, client and server of one program on a log.
 type side struct {
 	bus    *bus.Bus
 	client *rpc.Client
@@ -58,7 +58,7 @@ func ready() *probe.Registry {
 func newCore(t *testing.T, l *memory.Log, reg *probe.Registry, cfg devices.CoreConfig) *devices.Core {
 	t.Helper()
 	s := newSide(t, l)
-	cfg.Logger, cfg.CallTimeout = discard, time.Minute // no call is made again for a slow machine
+	cfg.Logger, cfg.CallTimeout = discard, time.Minute // so that no call times out on a slow machine
 	core, err := devices.NewCore(s.bus, s.client, s.server, reg, cfg)
 	require.NoError(t, err)
 	return core
@@ -87,13 +87,13 @@ func await(t *testing.T, done <-chan struct{}, failed <-chan error) {
 	select {
 	case <-done:
 	case err := <-failed:
-		t.Fatalf("it ended: %v", err)
+		t.Fatalf("the core ended: %v", err)
 	case <-time.After(60 * time.Second):
-		t.Fatal("it did not come in a minute")
+		t.Fatal("nothing happened within a minute")
 	}
 }
 
-// The adapter may start before the core, and waits for it.
+// The adapter starts before the core and waits for it.
 func TestCoreAdoptsEveryDevice(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
@@ -125,9 +125,8 @@ func TestCoreAdoptsEveryDevice(t *testing.T) {
 	require.Equal(t, devices.Progress{Wanted: 40, Adopted: 40, Configured: 40, Enabled: 40}, core.Progress())
 }
 
-// An adapter that answers something else, or says that the order is wrong, ends the
-// core: it must not go on as if nothing were.
-func TestCoreChecksTheAnswers(t *testing.T) {
+// A wrong answer, and an error about the order, end the core.
+func TestWrongAnswerEndsTheCore(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		answer func(*devices.AdoptRequest) (*devices.Answer, error)
@@ -136,7 +135,7 @@ func TestCoreChecksTheAnswers(t *testing.T) {
 		"another device's answer": {func(*devices.AdoptRequest) (*devices.Answer, error) {
 			a := devices.AnswerOf(devices.Adopt, "someone else")
 			return &a, nil
-		}, "was answered"},
+		}, "unexpected answer"},
 		"out of order": {func(*devices.AdoptRequest) (*devices.Answer, error) {
 			return nil, rpc.NewError(codes.FailedPrecondition, errors.New("out of order"))
 		}, "out of order"},
@@ -162,7 +161,7 @@ func TestCoreChecksTheAnswers(t *testing.T) {
 	}
 }
 
-func TestRegisterNeedsNameAndTopic(t *testing.T) {
+func TestRegisterRequiresNameAndTopic(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
 	core := newCore(t, l, ready(), devices.CoreConfig{})
@@ -172,8 +171,8 @@ func TestRegisterNeedsNameAndTopic(t *testing.T) {
 	require.Equal(t, codes.InvalidArgument, rpc.CodeOf(err))
 }
 
-// While the process is not ready the core makes no call, and gRPC says UNAVAILABLE.
-func TestCoreObeysReadiness(t *testing.T) {
+// While the process is not ready, the core makes no call and gRPC returns UNAVAILABLE.
+func TestCoreMakesNoCallsWhileNotReady(t *testing.T) {
 	t.Parallel()
 	l, reg := newLog(t), ready()
 	reg.Update("bus", probe.NotReady, errors.New("for a test"))
@@ -210,7 +209,7 @@ func TestCoreObeysReadiness(t *testing.T) {
 	require.Empty(t, served)
 }
 
-func TestNewCoreRefuses(t *testing.T) {
+func TestNewCoreRejectsInvalidConfig(t *testing.T) {
 	t.Parallel()
 	s := newSide(t, newLog(t))
 	_, err := devices.NewCore(s.bus, s.client, s.server, ready(), devices.CoreConfig{Devices: -1})

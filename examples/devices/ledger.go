@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Ledger is the adapter's memory of its devices. It is safe for concurrent use.
+// Ledger records the steps of the adapter's devices. It is safe for concurrent use.
 type Ledger struct {
 	mu         sync.Mutex
 	devices    map[string]Step
@@ -15,7 +15,7 @@ type Ledger struct {
 	violations []string
 }
 
-// maxViolations bounds what is remembered in words; all are counted.
+// maxViolations bounds the violations that a Ledger keeps.
 const maxViolations = 20
 
 // Summary is a snapshot of a Ledger.
@@ -32,9 +32,9 @@ type Summary struct {
 	Violations []string `json:"violations"`
 }
 
-// Apply does a step for a device. It fails, and does nothing, unless the request is
-// the very one that must come, and the step the next one or the last one again.
-// key is what the call was keyed with.
+// Apply does a step for a device. key is the key of the call. Apply returns an error and
+// does nothing if the key or the request is not the expected one, or if the step is neither
+// the next one nor a repetition of the last one.
 func (l *Ledger) Apply(step Step, device, key string, request any) (Answer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,14 +45,14 @@ func (l *Ledger) Apply(step Step, device, key string, request any) (Answer, erro
 	var wrong string
 	switch {
 	case key != device:
-		wrong = fmt.Sprintf("%s of device %q came with the key %q", step, device, key)
-	case !asSent(step, device, request):
-		wrong = fmt.Sprintf("%s of device %q is not what must have been sent: %v", step, device, request)
+		wrong = fmt.Sprintf("%s of device %q has the key %q", step, device, key)
+	case !isExpected(step, device, request):
+		wrong = fmt.Sprintf("%s of device %q is not the expected request: %v", step, device, request)
 	case step == state:
 		l.repeated++
 		return AnswerOf(step, device), nil
 	case step != state+1:
-		wrong = fmt.Sprintf("%s of device %q is out of order: it came after %s", step, device, state)
+		wrong = fmt.Sprintf("%s of device %q is out of order: it follows %s", step, device, state)
 	}
 	if wrong != "" {
 		if len(l.violations) < maxViolations {
@@ -65,14 +65,14 @@ func (l *Ledger) Apply(step Step, device, key string, request any) (Answer, erro
 	return AnswerOf(step, device), nil
 }
 
-// State returns the last step done for a device.
+// State returns the last step of a device.
 func (l *Ledger) State(device string) Step {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.devices[device]
 }
 
-// Summary returns the present figures.
+// Summary returns the present counts.
 func (l *Ledger) Summary() Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -22,13 +22,13 @@ func TestLedgerFollowsTheOrder(t *testing.T) {
 		answer, err := l.Apply(step, "d", "d", devices.RequestOf(step, "d"))
 		require.NoError(t, err)
 		require.Equal(t, devices.AnswerOf(step, "d"), answer)
-		require.NoError(t, apply(&l, step, "d"), "the same again")
+		require.NoError(t, apply(&l, step, "d"), "a repetition")
 		require.Equal(t, step, l.State("d"))
 	}
 	require.Equal(t, devices.Summary{Devices: 1, Enabled: 1, Steps: 3, Repeated: 3}, l.Summary())
 }
 
-func TestLedgerRefuses(t *testing.T) {
+func TestLedgerRejectsUnexpectedRequests(t *testing.T) {
 	t.Parallel()
 	wrong := devices.ConfigureOf("d")
 	wrong.VLAN++
@@ -39,14 +39,14 @@ func TestLedgerRefuses(t *testing.T) {
 		request any
 		want    string
 	}{
-		"a step too soon":      {nil, devices.Configure, "d", devices.ConfigureOf("d"), "out of order: it came after new"},
-		"a step left out":      {[]devices.Step{devices.Adopt}, devices.Enable, "d", devices.EnableOf("d"), "out of order: it came after adopt"},
-		"an old step":          {[]devices.Step{devices.Adopt, devices.Configure}, devices.Adopt, "d", devices.AdoptOf("d"), "out of order: it came after configure"},
-		"another key":          {nil, devices.Adopt, "e", devices.AdoptOf("d"), `came with the key "e"`},
-		"another device's":     {nil, devices.Adopt, "d", devices.AdoptOf("e"), "not what must have been sent"},
-		"changed":              {[]devices.Step{devices.Adopt}, devices.Configure, "d", wrong, "not what must have been sent"},
-		"changed protobuf":     {[]devices.Step{devices.Adopt, devices.Configure}, devices.Enable, "d", wrapperspb.String("e"), "not what must have been sent"},
-		"repeated and changed": {[]devices.Step{devices.Adopt, devices.Configure}, devices.Configure, "d", wrong, "not what must have been sent"},
+		"a step too soon":      {nil, devices.Configure, "d", devices.ConfigureOf("d"), "out of order: it follows new"},
+		"a step left out":      {[]devices.Step{devices.Adopt}, devices.Enable, "d", devices.EnableOf("d"), "out of order: it follows adopt"},
+		"an old step":          {[]devices.Step{devices.Adopt, devices.Configure}, devices.Adopt, "d", devices.AdoptOf("d"), "out of order: it follows configure"},
+		"another key":          {nil, devices.Adopt, "e", devices.AdoptOf("d"), `has the key "e"`},
+		"another device's":     {nil, devices.Adopt, "d", devices.AdoptOf("e"), "not the expected request"},
+		"changed":              {[]devices.Step{devices.Adopt}, devices.Configure, "d", wrong, "not the expected request"},
+		"changed protobuf":     {[]devices.Step{devices.Adopt, devices.Configure}, devices.Enable, "d", wrapperspb.String("e"), "not the expected request"},
+		"repeated and changed": {[]devices.Step{devices.Adopt, devices.Configure}, devices.Configure, "d", wrong, "not the expected request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

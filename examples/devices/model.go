@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// The methods: MethodRegister is the core's, the others the adapter's.
+// The methods. The core has MethodRegister, and the adapter the others.
 const (
 	MethodRegister  = "core.register"
 	MethodAdopt     = "adapter.adopt"
@@ -17,26 +17,26 @@ const (
 	MethodEnable    = "adapter.enable"
 )
 
-// Step is one of the calls that bring a device into service, in their order. It is
-// also the device's state once that call is done.
+// Step is one of the calls that bring a device into service, in order. It is also the state
+// of the device after that call.
 type Step int
 
 // The steps.
 const (
-	// New: nothing was done yet.
+	// New is the state of a device before its first step.
 	New Step = iota
-	// Adopt makes the device known to the adapter.
+	// Adopt adds the device to the adapter.
 	Adopt
-	// Configure gives it its settings.
+	// Configure sets the settings of the device.
 	Configure
-	// Enable puts it into service.
+	// Enable puts the device into service.
 	Enable
 )
 
-// StepsPerDevice is how many calls a device takes.
+// StepsPerDevice is the number of calls for each device.
 const StepsPerDevice = int(Enable)
 
-// String returns the step's name.
+// String returns the name of the step.
 func (s Step) String() string {
 	switch s {
 	case New:
@@ -52,62 +52,62 @@ func (s Step) String() string {
 	}
 }
 
-// Method returns the adapter's method for the step.
+// Method returns the method of the adapter for the step.
 func (s Step) Method() string { return "adapter." + s.String() }
 
-// RegisterRequest is what an adapter tells the core. It travels as JSON.
+// RegisterRequest registers an adapter with the core. It is sent as JSON.
 type RegisterRequest struct {
-	// Adapter is the adapter's name.
+	// Adapter is the name of the adapter.
 	Adapter string `json:"adapter"`
-	// Topic is where the adapter serves its methods.
+	// Topic is the topic that the adapter serves.
 	Topic string `json:"topic"`
 }
 
-// RegisterResponse is the core's answer.
+// RegisterResponse is the answer to a RegisterRequest.
 type RegisterResponse struct {
-	// Core is the core's name.
+	// Core is the name of the core.
 	Core string `json:"core"`
 }
 
-// AdoptRequest travels as JSON.
+// AdoptRequest is the request of the step Adopt. It is sent as JSON.
 type AdoptRequest struct {
 	Device string `json:"device"`
 	Serial string `json:"serial"`
 	Ports  int    `json:"ports"`
 }
 
-// ConfigureRequest travels as JSON.
+// ConfigureRequest is the request of the step Configure. It is sent as JSON.
 type ConfigureRequest struct {
 	Device  string `json:"device"`
 	VLAN    int    `json:"vlan"`
 	Profile string `json:"profile"`
 }
 
-// Answer is what the adapter answers to every step. It travels as JSON.
+// Answer is the answer to every step. It is sent as JSON.
 type Answer struct {
 	Device string `json:"device"`
-	// State is the step that is done.
+	// State is the step that was done.
 	State string `json:"state"`
-	// Receipt shows that the adapter has read the very request.
+	// Receipt proves that the adapter has read the request.
 	Receipt string `json:"receipt"`
 }
 
-// AdoptOf is the one right request to adopt a device.
+// AdoptOf returns the expected request to adopt a device.
 func AdoptOf(device string) AdoptRequest {
 	sum := sum(device, "serial")
 	return AdoptRequest{Device: device, Serial: hex.EncodeToString(sum[:6]), Ports: 1 + int(sum[6])%64}
 }
 
-// ConfigureOf is the one right request to configure a device.
+// ConfigureOf returns the expected request to configure a device.
 func ConfigureOf(device string) ConfigureRequest {
 	sum := sum(device, "settings")
 	return ConfigureRequest{Device: device, VLAN: 1 + (int(sum[0])<<8|int(sum[1]))%4094, Profile: "line-" + hex.EncodeToString(sum[2:6])}
 }
 
-// EnableOf is the one right request to enable a device. It travels as protobuf.
+// EnableOf returns the expected request to enable a device. It is sent as protobuf.
 func EnableOf(device string) *wrapperspb.StringValue { return wrapperspb.String(device) }
 
-// RequestOf is the one right request of a step, to be given to rpc.Call.
+// RequestOf returns the expected request of a step, an argument for rpc.Call.
 func RequestOf(step Step, device string) any {
 	switch step {
 	case Adopt:
@@ -119,14 +119,14 @@ func RequestOf(step Step, device string) any {
 	}
 }
 
-// AnswerOf is the one right answer to a step.
+// AnswerOf returns the expected answer to a step.
 func AnswerOf(step Step, device string) Answer {
 	sum := sum(device, step.String())
 	return Answer{Device: device, State: step.String(), Receipt: hex.EncodeToString(sum[:8])}
 }
 
-// asSent says whether got is the step's one right request.
-func asSent(step Step, device string, got any) bool {
+// isExpected reports whether got is the expected request of the step.
+func isExpected(step Step, device string, got any) bool {
 	want := RequestOf(step, device)
 	if m, ok := want.(proto.Message); ok {
 		g, ok := got.(proto.Message)

@@ -15,21 +15,21 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe/grpcprobe"
 )
 
-// MethodDevices is the core's gRPC method: google.protobuf.Empty in, a
-// google.protobuf.Struct with the fields of Progress out. It answers UNAVAILABLE while
-// the core is not ready.
+// MethodDevices is the gRPC method of the core. Its request is google.protobuf.Empty, and
+// its response a google.protobuf.Struct with the fields of Progress. It returns UNAVAILABLE
+// while the core is not ready.
 const MethodDevices = "/trunkline.example.Core/Devices"
 
-// Northbound is the core's gRPC server: the standard health service, and
-// MethodDevices. It listens from NewNorthbound on; end it with Serve's context, or
-// Close.
+// Northbound is the gRPC server of the core, with the standard health service and
+// MethodDevices. End it with the context of Serve, or with Close.
 type Northbound struct {
 	listener net.Listener
 	server   *grpc.Server
 	health   *grpcprobe.HealthServer
 }
 
-// NewNorthbound listens on addr, host:port; port 0 picks a free one.
+// NewNorthbound returns a Northbound that listens on addr, a host:port; port 0 picks a free
+// port.
 func NewNorthbound(addr string, reg *probe.Registry, core *Core) (*Northbound, error) {
 	gate, err := grpcprobe.NewGate(reg)
 	if err != nil {
@@ -41,7 +41,7 @@ func NewNorthbound(addr string, reg *probe.Registry, core *Core) (*Northbound, e
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("devices: can't serve gRPC on %q, give a free host:port: %w", addr, err)
+		return nil, fmt.Errorf("devices: cannot listen on %q for gRPC: use a free host:port: %w", addr, err)
 	}
 	server := grpc.NewServer(
 		grpc.ChainUnaryInterceptor(gate.UnaryServerInterceptor()),
@@ -52,10 +52,10 @@ func NewNorthbound(addr string, reg *probe.Registry, core *Core) (*Northbound, e
 	return &Northbound{listener: listener, server: server, health: health}, nil
 }
 
-// Addr returns the address listened on.
+// Addr returns the address that the server listens on.
 func (n *Northbound) Addr() net.Addr { return n.listener.Addr() }
 
-// Serve answers until ctx ends, then lets the calls under way end, for 5 s at most.
+// Serve serves until ctx ends. It then waits at most 5 s for running calls.
 func (n *Northbound) Serve(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- n.server.Serve(n.listener) }()
@@ -64,21 +64,21 @@ func (n *Northbound) Serve(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	n.health.Close() // its watchers would keep GracefulStop waiting
+	n.health.Close() // ends its watchers, which GracefulStop would wait for
 	late := time.AfterFunc(5*time.Second, n.server.Stop)
 	n.server.GracefulStop()
 	late.Stop()
 	return <-served
 }
 
-// Close stops at once. It is for a server that was never served; otherwise it does no harm.
+// Close stops the server at once. It has no effect after Serve has returned.
 func (n *Northbound) Close() {
 	n.health.Close()
 	n.server.Stop()
-	_ = n.listener.Close() // Stop closes only a listener that was served
+	_ = n.listener.Close() // Stop closes the listener only after Serve
 }
 
-// coreService stands for what protoc would generate; the messages are protobuf's own.
+// coreService is what protoc would generate. The messages are well-known types of protobuf.
 var coreService = grpc.ServiceDesc{
 	ServiceName: "trunkline.example.Core",
 	HandlerType: (*interface{ Progress() Progress })(nil),
@@ -103,7 +103,7 @@ func handleDevices(srv any, ctx context.Context, decode func(any) error, interce
 	return intercept(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: MethodDevices}, answer)
 }
 
-// FetchProgress asks a core's gRPC server.
+// FetchProgress calls MethodDevices.
 func FetchProgress(ctx context.Context, conn grpc.ClientConnInterface) (Progress, error) {
 	out := &structpb.Struct{}
 	if err := conn.Invoke(ctx, MethodDevices, &emptypb.Empty{}, out); err != nil {

@@ -51,10 +51,10 @@ func ended(ctx context.Context, topic string, err error) error {
 	return fmt.Errorf("devices: the server no longer serves %s: %w", topic, err)
 }
 
-// worthRepeating says whether a call that failed may succeed when it is made again:
-// the other side was not reached, did not answer in time, or is not there yet. Steps
-// are idempotent, so it does not matter that one may have been done.
-func worthRepeating(err error) bool {
+// isTemporary reports whether a failed call may succeed if it is repeated: the server was
+// not reached, did not answer in time, or has not started yet. Steps are idempotent, so the
+// call may be repeated even if it was handled.
+func isTemporary(err error) bool {
 	e, ok := errors.AsType[*rpc.Error](err)
 	if !ok {
 		return false
@@ -62,14 +62,14 @@ func worthRepeating(err error) bool {
 	switch e.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
 		return true
-	case codes.Unimplemented, codes.Unknown: // made here: no such topic yet; outcome unknown
+	case codes.Unimplemented, codes.Unknown: // local errors: the topic does not exist yet; the outcome is unknown
 		return !e.Remote()
 	default:
 		return false
 	}
 }
 
-// orNil is nil once ctx has ended: then err is only that.
+// orNil returns err, or nil if ctx has ended, because err is then its consequence.
 func orNil(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
