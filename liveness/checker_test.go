@@ -196,6 +196,21 @@ func TestCheckerOfATransportWithoutBrokersIsRunning(t *testing.T) {
 	})
 }
 
+func TestCheckIntervalBoundsTheRetry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &checked{fake: newFake()}
+		transport.find(tooFew)
+		c, _, b := newChecker(t, transport, liveness.CheckSpec{}, liveness.WithCheckInterval(time.Second), liveness.WithCheckRetry(time.Hour))
+		running := run(t, c)
+		time.Sleep(10*time.Second + time.Millisecond)
+		require.Equal(t, 11, transport.count())
+		require.NoError(t, c.Close())
+		require.NoError(t, <-running)
+		require.NoError(t, b.Close())
+	})
+}
+
 func TestCheckThatHangsIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

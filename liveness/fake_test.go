@@ -31,7 +31,9 @@ func newFake() *fake {
 	return &fake{ping: func(context.Context) error { return nil }, sessions: make(chan *fakeSession, 10)}
 }
 
-func (f *fake) Capabilities() driver.Capabilities { return driver.Capabilities{Name: "fake"} }
+func (f *fake) Capabilities() driver.Capabilities {
+	return driver.Capabilities{Name: "fake", Groups: true}
+}
 
 func (f *fake) Publish(batch []driver.Outgoing) {
 	f.mu.Lock()

@@ -184,6 +184,31 @@ func TestDeliveriesFromABacklogProveNothing(t *testing.T) {
 	})
 }
 
+// The clock of a publisher may be ahead of the clock of this process.
+func TestDeliveryFromTheFutureProvesNoMoreThanNow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.until(probe.Running)
+		liveness.HookOf(r.monitor).OnDelivery(hook.DeliveryEvent{Record: &bus.Record{Timestamp: time.Now().Add(time.Hour)}})
+		r.fake.setPing(silent)
+		require.Equal(t, 1500*time.Millisecond, r.until(probe.NotReady))
+	})
+}
+
+func TestClosedMonitorObservesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		r.until(probe.Running)
+		require.NoError(t, r.monitor.Close())
+		last := r.monitor.State().LastSuccess
+		time.Sleep(time.Second)
+		require.NoError(t, r.send())
+		require.Equal(t, last, r.monitor.State().LastSuccess)
+		r.close()
+	})
+}
+
 func TestSlowAnswersDoNotFlap(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

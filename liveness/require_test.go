@@ -76,6 +76,43 @@ func TestRequiredSubscriptionThatEndsWithAnErrorFailsTheService(t *testing.T) {
 	})
 }
 
+func TestFailedSubscriptionIsReplacedOnlyByItsOwnTopicAndGroup(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		consume := func(topic, group string) *fakeSession {
+			_, err := r.bus.Consume(t.Context(), topic, func(context.Context, *bus.Delivery) error { return nil }, bus.Group(group))
+			require.NoError(t, err)
+			session := <-r.fake.sessions
+			session.events <- driver.Event{Assigned: true}
+			synctest.Wait()
+			return session
+		}
+		consume("orders", "billing").failed <- &bus.Error{Code: bus.CodeNotFound, Op: "consume"}
+		r.until(probe.Failed)
+		consume("orders", "shipping")
+		require.Equal(t, probe.Failed, r.status(), "another group")
+		consume("bills", "billing")
+		require.Equal(t, probe.Failed, r.status(), "another topic")
+		consume("orders", "billing")
+		require.Equal(t, probe.Running, r.status())
+	})
+}
+
+func TestSubscriptionThatEndsCausesNoPing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t).start()
+		defer r.close()
+		r.until(probe.Running)
+		_, session := r.consume(t.Context())
+		time.Sleep(300 * time.Millisecond)
+		before := r.fake.pinged()
+		session.failed <- errGone
+		r.until(probe.Failed)
+		require.Equal(t, before, r.fake.pinged())
+	})
+}
+
 func TestRequireOfAnEndedSubscription(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithRequiredOnly()).start()

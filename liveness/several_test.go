@@ -1,6 +1,7 @@
 package liveness_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -73,7 +74,8 @@ func TestOnPingReportsEveryPing(t *testing.T) {
 		r := newRig(t)
 		r.fake.setPing(answer(nil))
 		stuck := make(chan struct{})
-		r.monitor.OnPing(func(liveness.PingResult) { <-stuck })
+		var stuckCalls atomic.Int64
+		r.monitor.OnPing(func(liveness.PingResult) { stuckCalls.Add(1); <-stuck })
 		var seen []liveness.PingResult
 		removed := r.monitor.OnPing(func(liveness.PingResult) { t.Error("the observer was removed") })
 		removed()
@@ -87,6 +89,7 @@ func TestOnPingReportsEveryPing(t *testing.T) {
 		r.fake.setPing(answer(nil))
 		r.until(probe.Running)
 		synctest.Wait()
+		require.EqualValues(t, 1, stuckCalls.Load(), "calls to one observer do not overlap")
 		close(stuck)
 		r.close()
 		require.GreaterOrEqual(t, len(seen), 4)

@@ -102,6 +102,7 @@ func TestSilentBrokerIsNotLiveAfterTwoMissedPings(t *testing.T) {
 	s.pinged(1000, errTimeout)
 	s.is(probe.Running, true)
 	require.True(t, s.v.ping)
+	require.True(t, s.v.eager, "a sign of life makes it certain at once")
 	s.pinged(1500, errTimeout)
 	s.is(probe.NotReady, false)
 	require.ErrorIs(t, s.v.cause, errTimeout)
@@ -278,6 +279,8 @@ func TestPingThatDoesNotEndCountsAsMissed(t *testing.T) {
 	require.Equal(t, 1, s.m.misses)
 	s.is(probe.Running, true)
 	require.False(t, s.v.ping)
+	s.step(2124)
+	s.is(probe.Running, true)
 	s.step(2125)
 	s.is(probe.NotReady, false)
 	require.ErrorIs(t, s.v.cause, errStuck)
@@ -286,6 +289,73 @@ func TestPingThatDoesNotEndCountsAsMissed(t *testing.T) {
 	require.True(t, s.v.ping)
 	s.pinged(9100, nil)
 	s.is(probe.Running, true)
+}
+
+// A sign of life while the ping is stuck does not hide the silence after it.
+func TestSignOfLifeDuringAStuckPing(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
+	require.True(t, s.step(500).ping)
+	s.heard(1000)
+	s.step(1625)
+	require.Zero(t, s.m.misses)
+	s.step(2125)
+	require.Equal(t, 1, s.m.misses)
+	s.step(2625)
+	s.is(probe.NotReady, false)
+}
+
+// A delivered record may prove later that the broker worked between two pings.
+func TestLateSignOfLifeBetweenTwoMissedPings(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
+	require.True(t, s.step(500).ping)
+	s.pinged(1000, errTimeout)
+	require.True(t, s.m.pinging, "the second ping has begun")
+	s.heard(900) // without a step
+	s.pinged(1500, errTimeout)
+	s.is(probe.Running, true)
+	require.Equal(t, 1, s.m.misses)
+}
+
+func TestRejectionOutlastsAcknowledgementsFromBeforeIt(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
+	s.step(0)
+	s.f.refusal, s.f.refusedAt = &bus.Error{Code: bus.CodeUnauthenticated}, at(100)
+	s.f.heard, s.f.proven = at(110), at(90)
+	s.step(110)
+	s.is(probe.Failed, false)
+	s.f.heard, s.f.proven = at(130), at(120)
+	s.step(130)
+	s.is(probe.Running, true)
+}
+
+func TestNotLiveIntervalBoundsTriesOfRejectedCredentials(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	s.m.times.notLive = 10 * time.Second
+	s.connection(0, driver.Connection{State: driver.Refused})
+	s.step(0)
+	s.is(probe.Failed, false)
+	require.Equal(t, errRefused, s.v.cause)
+	require.False(t, s.step(9999).ping)
+	require.True(t, s.step(10_000).ping)
+}
+
+func TestPingsThatBecomeSupported(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	s.step(0)
+	s.pinged(1, &bus.Error{Code: bus.CodeUnsupported, Op: "ping"})
+	require.True(t, s.step(500).ping)
+	s.pinged(501, nil)
+	require.True(t, s.step(1001).ping)
+	s.pinged(1002, errGone)
+	require.True(t, s.step(1251).ping, "after the not-live interval")
+	s.pinged(1252, errGone)
+	s.is(probe.NotReady, false)
+	require.ErrorContains(t, s.v.cause, "pings in a row failed")
 }
 
 func TestMachineWithoutPings(t *testing.T) {

@@ -61,7 +61,7 @@ func (s *subscriptions) living() []*bus.Subscription {
 func (s *subscriptions) follow(e hook.SessionEvent) {
 	sub := e.Subscription.(*bus.Subscription)
 	i := s.find(sub)
-	if i < 0 && !e.Ended {
+	if i < 0 && (!e.Ended || s.allRequired && isFailure(e.Cause)) {
 		s.records = append(s.records, &subRecord{sub: sub})
 		i = len(s.records) - 1
 	}

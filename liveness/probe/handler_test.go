@@ -209,4 +209,6 @@ func TestHandlerKeepsNamesOnOneLine(t *testing.T) {
 	reg := probe.New()
 	reg.Update("bus ok\n[+]store", probe.Running, nil)
 	require.Equal(t, "[+]bus ok; [+]store ok\nreadyz check passed\n", request(probe.Handler(reg), http.MethodGet, "/readyz?verbose").Body.String())
+	reg.Update("bus ok\n[+]store", probe.NotReady, errRefused)
+	require.Equal(t, "[-]bus ok; [+]store not ready: connection refused\nreadyz check failed\n", request(probe.Handler(reg), http.MethodGet, "/readyz").Body.String())
 }

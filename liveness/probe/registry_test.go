@@ -181,6 +181,10 @@ func TestSinceIsWhenTheStatusChanged(t *testing.T) {
 
 		reg.Update("bus", probe.Running, nil)
 		require.Equal(t, start.Add(2*time.Minute), since())
+
+		reg.Unregister("bus")
+		reg.Update("bus", probe.Unknown, nil)
+		require.Equal(t, start.Add(2*time.Minute), since(), "Update registers the service")
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/trunkline/trunkline/liveness/probe"
@@ -157,6 +158,33 @@ func TestServerFinishesRequestsInFlight(t *testing.T) {
 	client.Wait()
 	require.NoError(t, err)
 	require.Contains(t, body, `"released": true`)
+	require.NoError(t, <-ended)
+}
+
+func TestServerRunReturnsAfterShutdown(t *testing.T) {
+	t.Parallel()
+	reg, inFlight, release, _ := busy()
+	server, run := loopback(t, reg)
+	ended := run(t.Context())
+	var client, closing sync.WaitGroup
+	client.Go(func() { _, _, _ = get(t.Context(), server, "/detailz") })
+	<-inFlight
+	closing.Go(func() { assert.NoError(t, server.Shutdown(t.Context())) })
+	for { // until the server has stopped listening
+		conn, err := net.Dial("tcp", server.Addr().String())
+		if err != nil {
+			break
+		}
+		conn.Close()
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("Run returned with a request in flight: %v", err)
+	case <-time.After(20 * time.Millisecond): // a Run that does not wait has returned by now, most likely
+	}
+	close(release)
+	client.Wait()
+	closing.Wait()
 	require.NoError(t, <-ended)
 }
 
