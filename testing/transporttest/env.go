@@ -242,6 +242,17 @@ func awaitClosed[T any](t *testing.T, e *env, c <-chan T, what string) {
 	}
 }
 
+// cleanupAwait waits for c at the end of the scenario.
+func cleanupAwait(t *testing.T, e *env, c <-chan struct{}, what string) {
+	t.Cleanup(func() {
+		select {
+		case <-c:
+		case <-time.After(e.timeout() + time.Second):
+			assert.Fail(t, "this did not happen: "+what)
+		}
+	})
+}
+
 // numbered returns n messages. Their payloads are the numbers from first on. If key is not nil,
 // their keys are key(number).
 func numbered(first, n int, key func(int) string) []*message.Message {

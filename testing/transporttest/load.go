@@ -91,13 +91,14 @@ func (l *load) join(t *testing.T) *groupMember {
 
 // leave starts to drain a member, whose handlers wait.
 func (l *load) leave(t *testing.T, m *groupMember) {
-	left := make(chan error, 1)
+	left := make(chan struct{})
 	go func() {
+		defer close(left)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), l.e.timeout())
 		defer cancel()
-		left <- m.sub.Shutdown(ctx)
+		assert.NoError(t, m.sub.Shutdown(ctx), "the drain of a leaving member")
 	}()
-	t.Cleanup(func() { assert.NoError(t, <-left, "the drain of a leaving member") })
+	cleanupAwait(t, l.e, left, "a leaving member is drained")
 }
 
 func (l *load) crash(t *testing.T, m *groupMember) {

@@ -91,7 +91,7 @@ func stalled(t *testing.T, e *env) {
 		defer close(published)
 		_ = b.Publish(topic, first...)
 	}()
-	t.Cleanup(func() { <-published }) // the deferred cancel has ended ctx before
+	cleanupAwait(t, e, published, "Publish returns after its context has ended")
 	await(t, e, begun, "the handler begins")
 	flood(t, b, topic)
 
