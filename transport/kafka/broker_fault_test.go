@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trunkline/trunkline/bus/driver"
+	"github.com/trunkline/trunkline/testing/kafkatest"
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
@@ -236,16 +237,49 @@ func TestReaderStartsAtEachEndOfTheLog(t *testing.T) {
 	require.EqualValues(t, 4, fetch(t, end, 1)[0].Offset)
 }
 
+// A reader must not skip records silently. If retention removes records that it has not
+// read, its subscription ends.
+func TestReaderEndsWhenRetentionRemovesItsNextRecord(t *testing.T) {
+	t.Parallel()
+	c := newFaultyCluster(t, 1)
+	other := openReady(t, c)
+	var network kafkatest.Dialer
+	k := openReady(t, c, kafka.WithDialer(network.DialContext))
+	seen := observe(k)
+	requirePublished(t, publish(t, other, faultTopic, anyPartition("read")...))
+	s := subscribe(t, k, driver.Subscription{Topic: faultTopic})
+	p := awaitClaims(t, s)[0]
+	fetch(t, p, 1)
+
+	network.Cut()
+	seen.await(t, driver.Disconnected)
+	requirePublished(t, publish(t, other, faultTopic, anyPartition("removed", "kept")...))
+	admin, err := sarama.NewClusterAdmin(c.ListenAddrs(), adminConfig())
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, admin.Close()) }()
+	require.NoError(t, admin.DeleteRecords(faultTopic, map[int32]int64{0: 2}))
+	network.Restore()
+
+	ctx := testContext(t)
+	recs, err := p.Fetch(ctx)
+	require.Empty(t, recs)
+	require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err), "%v", err)
+	_, err = s.Next(ctx)
+	require.Equal(t, driver.CodeOutOfRange, driver.CodeOf(err), "%v", err)
+}
+
 // The leader of a partition can move between the metadata request and the request for
 // offsets.
 func TestOffsetsAreRequestedAgainAfterTheLeaderHasMoved(t *testing.T) {
 	t.Parallel()
 	c := newFaultyCluster(t, 1)
-	k := openReady(t, c)
+	log := newLogMessages()
+	k := openReady(t, c, kafka.WithLogger(slog.New(log)))
 	fault := c.Fault(kfake.Fault{Keys: keys(kmsg.ListOffsets), Err: kerr.NotLeaderForPartition})
 	s := subscribe(t, k, driver.Subscription{Topic: faultTopic})
 	awaitClaims(t, s)
 	require.Equal(t, 1, fault.Hits())
+	require.Zero(t, log.count("failed"), "the first attempt of the session must succeed")
 }
 
 // Brokers learn of a new topic one after the other.
@@ -269,9 +303,9 @@ func TestTopicThatBrokersDoNotKnowYetIsUsed(t *testing.T) {
 			c := newFaultyCluster(t, 1)
 			k := openReady(t, c)
 			// sarama makes two attempts for each request of the transport.
-			fault := c.Fault(kfake.Fault{Keys: keys(kmsg.Metadata), Topic: faultTopic, Err: kerr.UnknownTopicOrPartition, Count: 3})
+			fault := c.Fault(kfake.Fault{Keys: keys(kmsg.Metadata), Topic: faultTopic, Err: kerr.UnknownTopicOrPartition, Count: 5})
 			use(t, k)
-			require.Equal(t, 3, fault.Hits())
+			require.Equal(t, 5, fault.Hits())
 		})
 	}
 }

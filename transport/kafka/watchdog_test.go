@@ -39,6 +39,19 @@ func (h *logMessages) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// count returns the number of messages that contain part.
+func (h *logMessages) count(part string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, s := range h.messages {
+		if strings.Contains(s, part) {
+			n++
+		}
+	}
+	return n
+}
+
 func (h *logMessages) await(t *testing.T, part string) {
 	t.Helper()
 	h.awaitMany(t, part, 1)
@@ -50,13 +63,9 @@ func (h *logMessages) awaitMany(t *testing.T, part string, n int) {
 	ctx := testContext(t)
 	for {
 		h.mu.Lock()
-		more, count := h.more, 0
-		for _, s := range h.messages {
-			if strings.Contains(s, part) {
-				count++
-			}
-		}
+		more := h.more
 		h.mu.Unlock()
+		count := h.count(part)
 		if count >= n {
 			return
 		}

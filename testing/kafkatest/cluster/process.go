@@ -40,6 +40,9 @@ func format(ctx context.Context, java string, s *state, n *node) error {
 	cmd := exec.CommandContext(ctx, java, args...)
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return fmt.Errorf("format the storage of node %d: %w\n%s", n.ID, err, bytes.TrimSpace(out))
 	}
 	return nil
