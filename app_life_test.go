@@ -108,10 +108,12 @@ func TestAddedPartHasAServiceInTheRegistry(t *testing.T) {
 func TestRunReturnsTheMistakesOfAdd(t *testing.T) {
 	t.Parallel()
 	for name, add := range map[string]func(app *trunkline.App) error{
-		"the name must not be empty":   func(app *trunkline.App) error { return app.Add("", untilDone) },
-		"the App itself":               func(app *trunkline.App) error { return app.Add(trunkline.BusService, untilDone) },
-		"the part must not be nil":     func(app *trunkline.App) error { return app.Add("worker", nil) },
-		"there is a part with this na": func(app *trunkline.App) error { app.Add("worker", untilDone); return app.Add("worker", untilDone) },
+		"the name must not be empty": func(app *trunkline.App) error { return app.Add("", untilDone) },
+		"the App itself":             func(app *trunkline.App) error { return app.Add(trunkline.BusService, untilDone) },
+		"the part must not be nil":   func(app *trunkline.App) error { return app.Add("worker", nil) },
+		"there is a part with this na": func(app *trunkline.App) error {
+			return errors.Join(app.Add("worker", untilDone), app.Add("worker", untilDone))
+		},
 	} {
 		app := newApp(t, newLog(t), nil)
 		require.ErrorContains(t, add(app), name)
@@ -152,7 +154,7 @@ func TestServerPartDrainsItsServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	handling, release := make(chan struct{}), make(chan struct{})
-	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(handling); <-release })}
+	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(handling); <-release })}
 	require.NoError(t, app.Add("http", trunkline.ServerPart(func() error { return s.Serve(l) }, s.Shutdown)))
 	ended := runApp(t, app)
 	answered := make(chan error, 1)

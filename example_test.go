@@ -27,9 +27,12 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	rpc.Handle(app.Server, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
+	err = rpc.Handle(app.Server, "Greet", func(_ context.Context, req *GreetRequest) (*Greeting, error) {
 		return &Greeting{Text: "hello " + req.Name}, nil
 	})
+	if err != nil {
+		fmt.Println(err)
+	}
 
 	ctx, stop := context.WithCancel(context.Background()) // a program has signal.NotifyContext
 	defer stop()
@@ -79,10 +82,13 @@ func ExampleApp_Add() {
 		fmt.Println(err)
 		return
 	}
-	app.Add("clock", func(ctx context.Context) error {
+	err = app.Add("clock", func(ctx context.Context) error {
 		fmt.Println("tick")
 		return errors.New("the clock is broken")
 	})
+	if err != nil {
+		fmt.Println(err)
+	}
 	fmt.Println(app.Run(context.Background()))
 	// Output:
 	// tick
@@ -91,7 +97,7 @@ func ExampleApp_Add() {
 
 // A program with an environment prefix of its own.
 func ExampleLoadConfig() {
-	os.Setenv("BILLING_BUS", "kafka://broker:9092")
+	_ = os.Setenv("BILLING_BUS", "kafka://broker:9092") // the environment of the process
 	fs := flag.NewFlagSet("billing", flag.ContinueOnError)
 	cfg, err := trunkline.LoadConfig(fs, []string{"-service", "billing"}, trunkline.DefaultConfig(), trunkline.EnvPrefix("BILLING"))
 	fmt.Println(cfg.Service, cfg.BusURL, err)

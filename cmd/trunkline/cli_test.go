@@ -85,7 +85,7 @@ func TestVersionPrintsTextOrJSON(t *testing.T) {
 	t.Parallel()
 	code, stdout, _ := command(t, "version")
 	require.Equal(t, exitOK, code)
-	require.Regexp(t, regexp.MustCompile(`^trunkline \S.* go1\.\S+ \w+/\w+\n$`), stdout)
+	require.Regexp(t, `^trunkline \S.* go1\.\S+ \w+/\w+\n$`, stdout)
 	code, stdout, _ = command(t, "version", "-json")
 	require.Equal(t, exitOK, code)
 	var v version

@@ -24,7 +24,7 @@ type greeting struct {
 }
 
 // serveGreeter runs a server on the bus until the test ends.
-func serveGreeter(t *testing.T, url string) *bus.Bus {
+func serveGreeter(t *testing.T, url string) {
 	t.Helper()
 	ctx := t.Context()
 	b, err := bus.Open(ctx, url)
@@ -53,7 +53,6 @@ func serveGreeter(t *testing.T, url string) *bus.Bus {
 		defer cancel()
 		require.NoError(t, s.Shutdown(ctx))
 	})
-	return b
 }
 
 func TestServicesAndCall(t *testing.T) {

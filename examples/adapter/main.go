@@ -1,13 +1,13 @@
 // Command adapter serves devices to a core, by RPC over Kafka; see package devices.
-// It is a program of its own, assembled by google/wire from wire.go.
+// google/wire assembles it from wire.go.
 //
 //	go run ./cmd/trunkline dev
 //	go run ./examples/core -bus kafka://127.0.0.1:9092
 //	go run ./examples/adapter -bus kafka://127.0.0.1:9092
 //
-// It serves the probes over HTTP. It ends when it is interrupted, and then says what
-// it has seen. The exit code is 0 then, 1 when something failed or came out of order,
-// 2 when the command line is wrong.
+// It serves the probes over HTTP. A signal ends it; it then prints a summary. The exit code
+// is 0 for success, 1 if something failed or was out of order, and 2 if the command line is
+// wrong.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	os.Exit(code)
 }
 
-// program is what wire assembles.
+// program is the result of assemble.
 type program struct {
 	App     *trunkline.App
 	Adapter *devices.Adapter
@@ -49,8 +49,8 @@ type program struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("adapter", flag.ContinueOnError)
 	var adapter devices.AdapterConfig
-	fs.StringVar(&adapter.Topic, "topic", "devices.adapter", "`topic` to serve on; created when it is missing")
-	fs.StringVar(&adapter.CoreTopic, "core-topic", "devices.core", "`topic` the core serves on")
+	fs.StringVar(&adapter.Topic, "topic", "devices.adapter", "`topic` to serve; created if it does not exist")
+	fs.StringVar(&adapter.CoreTopic, "core-topic", "devices.core", "`topic` of the core")
 	defaults := trunkline.DefaultConfig()
 	defaults.Service, defaults.BusURL, defaults.ProbeAddr = "adapter", "kafka://127.0.0.1:9092", "127.0.0.1:8081"
 	cfg, err := devices.LoadConfig(fs, args, defaults, about, stdout)

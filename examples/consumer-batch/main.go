@@ -1,19 +1,20 @@
-// Command consumer-batch prints the messages of a topic in batches: of one partition
-// each, when there are enough of them, or the oldest has waited long enough.
+// Command consumer-batch prints the messages of a topic in batches. A batch has messages of
+// one partition. It is complete when it has KAFKA_BATCH_SIZE messages, or when its oldest
+// message has waited KAFKA_BATCH_WAIT_TIME.
 //
 //	KAFKA_CONSUMED_TOPIC=orders KAFKA_BATCH_SIZE=100 go run ./examples/consumer-batch
 //
-// Its variables, beside those of package kafkaenv:
+// It reads these variables, and those of package kafkaenv (with their defaults):
 //
-//	KAFKA_CONSUMED_TOPIC     what it reads; myTopic
-//	KAFKA_CONSUMED_GROUP     the consumer group it is a member of; myGroup
-//	KAFKA_DEAD_LETTER_TOPIC  where messages go that can't be handled; none
-//	KAFKA_BATCH_SIZE         how many make a batch; 3
-//	KAFKA_BATCH_WAIT_TIME    how long a message waits for others, at the most; 1s
-//	SNOOZE                   true to take half a second for each batch
+//	KAFKA_CONSUMED_TOPIC     the topic to consume; myTopic
+//	KAFKA_CONSUMED_GROUP     the consumer group; myGroup
+//	KAFKA_DEAD_LETTER_TOPIC  the topic for messages that cannot be handled; none
+//	KAFKA_BATCH_SIZE         the number of messages in a batch; 3
+//	KAFKA_BATCH_WAIT_TIME    the longest time that a message waits for others; 1s
+//	SNOOZE                   if true, the handler takes half a second for each batch
 //
-// It ends when it is interrupted. The exit code is 0 then, 1 when something failed, 2
-// when a variable is wrong.
+// A signal ends it. The exit code is 0 for success, 1 if something failed, and 2 if a
+// variable is wrong.
 package main
 
 import (
@@ -36,7 +37,7 @@ import (
 type config struct {
 	kafkaenv.Config
 	topic, group, deadLetter string
-	work                     time.Duration // what each batch takes, to have something to do
+	work                     time.Duration // the time that the handler takes for each batch
 	size                     int
 	age                      time.Duration
 }
@@ -83,7 +84,7 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 		bus.BatchSize(cfg.size), bus.BatchAge(cfg.age),
 		consumer.WithLogger(log),
 	}
-	if cfg.deadLetter != "" { // else what can't be handled is tried again until it can
+	if cfg.deadLetter != "" { // without it, a failed message is retried until it succeeds
 		opts = append(opts, bus.DeadLetterTopic(cfg.deadLetter))
 	}
 	c, err := consumer.NewBatch(b, cfg.topic, handler(cfg, stdout), opts...)
@@ -93,15 +94,15 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Shutdown)
 		defer cancel()
-		err = errors.Join(err, c.Shutdown(closing)) // handlers that run are waited for, and what they did is committed
+		err = errors.Join(err, c.Shutdown(closing)) // waits for running handlers and commits their messages
 	}()
-	if err := c.Start(); err != nil { // the broker may be away
+	if err := c.Start(); err != nil { // does not wait for a broker
 		return err
 	}
-	for change := range c.Watch(ctx) { // until the interrupt
+	for change := range c.Watch(ctx) { // until a signal
 		log.Info("the consumer is "+change.State.String(), "cause", change.Cause)
 		if change.State == consumer.Stopped {
-			return change.Cause // by itself: a topic that is not there, say
+			return change.Cause // an error, such as a missing topic
 		}
 	}
 	return nil
@@ -111,7 +112,7 @@ func handler(cfg config, stdout io.Writer) bus.BatchHandler {
 	var printing sync.Mutex
 	return func(ctx context.Context, batch []*bus.Delivery) error {
 		if err := work(ctx, cfg.work); err != nil {
-			return err // delivered again, here or elsewhere
+			return err // the message is delivered again, to this consumer or another
 		}
 		printing.Lock()
 		defer printing.Unlock()
@@ -121,7 +122,8 @@ func handler(cfg config, stdout io.Writer) bus.BatchHandler {
 	}
 }
 
-// work ends early when the partition is taken away, or the program's end has no more time.
+// work takes the time d. It ends early if the partition is revoked or the shutdown has no
+// time left.
 func work(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-func TestConsumerBatch(t *testing.T) {
+func TestConsumerBatchPrintsBatches(t *testing.T) {
 	t.Parallel()
 	k := exampletest.NewKafka(t)
 	topic := k.Topic(1)
@@ -27,7 +27,7 @@ func TestConsumerBatch(t *testing.T) {
 	require.Contains(t, p.Out.String(), "messages: 0/0 to ")
 }
 
-func TestConsumerBatchFails(t *testing.T) {
+func TestConsumerBatchReportsErrors(t *testing.T) {
 	t.Parallel()
 	p := exampletest.Run(t, func(ctx context.Context, p *exampletest.Program) int {
 		return run(ctx, exampletest.Env(map[string]string{"KAFKA_BATCH_SIZE": "0"}), &p.Out, &p.Log)

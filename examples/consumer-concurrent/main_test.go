@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-func TestConsumerConcurrent(t *testing.T) {
+func TestConsumerConcurrentKeepsTheOrderOfKeys(t *testing.T) {
 	t.Parallel()
 	k := exampletest.NewKafka(t)
 	topic := k.Topic(2)
@@ -38,7 +38,7 @@ func TestConsumerConcurrent(t *testing.T) {
 	}
 }
 
-func TestConsumerConcurrentFails(t *testing.T) {
+func TestConsumerConcurrentReportsErrors(t *testing.T) {
 	t.Parallel()
 	p := exampletest.Run(t, func(ctx context.Context, p *exampletest.Program) int {
 		return run(ctx, exampletest.Env(map[string]string{"KAFKA_PARALLEL_MESSAGES": "none"}), &p.Out, &p.Log)

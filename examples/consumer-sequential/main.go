@@ -1,18 +1,18 @@
-// Command consumer-sequential prints the messages of a topic, one at a time, over TLS
-// where the environment says so.
+// Command consumer-sequential prints the messages of a topic, one at a time. The environment
+// configures TLS.
 //
 //	KAFKA_CONSUMED_TOPIC=orders KAFKA_CONSUMED_GROUP=printers go run ./examples/consumer-sequential
 //	KAFKA_ADDR=broker:9093 KAFKA_SEC_PROTO=TLS KAFKA_SEC_CA_CERTS=ca.pem go run ./examples/consumer-sequential
 //
-// Its variables, beside those of package kafkaenv:
+// It reads these variables, and those of package kafkaenv (with their defaults):
 //
-//	KAFKA_CONSUMED_TOPIC     what it reads; myTopic
-//	KAFKA_CONSUMED_GROUP     the consumer group it is a member of; myGroup
-//	KAFKA_DEAD_LETTER_TOPIC  where messages go that can't be handled; none
-//	SNOOZE                   true to take half a second for each message
+//	KAFKA_CONSUMED_TOPIC     the topic to consume; myTopic
+//	KAFKA_CONSUMED_GROUP     the consumer group; myGroup
+//	KAFKA_DEAD_LETTER_TOPIC  the topic for messages that cannot be handled; none
+//	SNOOZE                   if true, the handler takes half a second for each message
 //
-// It ends when it is interrupted. The exit code is 0 then, 1 when something failed, 2
-// when a variable is wrong.
+// A signal ends it. The exit code is 0 for success, 1 if something failed, and 2 if a
+// variable is wrong.
 package main
 
 import (
@@ -35,7 +35,7 @@ import (
 type config struct {
 	kafkaenv.Config
 	topic, group, deadLetter string
-	work                     time.Duration // what each message takes, to have something to do
+	work                     time.Duration // the time that the handler takes for each message
 }
 
 func main() {
@@ -75,10 +75,10 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 	defer func() { err = errors.Join(err, b.Close()) }()
 	opts := []consumer.Option{
 		bus.Group(cfg.group), bus.OrderByPartition(),
-		bus.Concurrency(1), // one message at a time, whatever the number of partitions
+		bus.Concurrency(1), // one message at a time, for any number of partitions
 		consumer.WithLogger(log),
 	}
-	if cfg.deadLetter != "" { // else what can't be handled is tried again until it can
+	if cfg.deadLetter != "" { // without it, a failed message is retried until it succeeds
 		opts = append(opts, bus.DeadLetterTopic(cfg.deadLetter))
 	}
 	c, err := consumer.New(b, cfg.topic, handler(cfg, stdout), opts...)
@@ -88,15 +88,15 @@ func consume(ctx context.Context, cfg config, stdout io.Writer, log *slog.Logger
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Shutdown)
 		defer cancel()
-		err = errors.Join(err, c.Shutdown(closing)) // handlers that run are waited for, and what they did is committed
+		err = errors.Join(err, c.Shutdown(closing)) // waits for running handlers and commits their messages
 	}()
-	if err := c.Start(); err != nil { // the broker may be away
+	if err := c.Start(); err != nil { // does not wait for a broker
 		return err
 	}
-	for change := range c.Watch(ctx) { // until the interrupt
+	for change := range c.Watch(ctx) { // until a signal
 		log.Info("the consumer is "+change.State.String(), "cause", change.Cause)
 		if change.State == consumer.Stopped {
-			return change.Cause // by itself: a topic that is not there, say
+			return change.Cause // an error, such as a missing topic
 		}
 	}
 	return nil
@@ -106,7 +106,7 @@ func handler(cfg config, stdout io.Writer) bus.Handler {
 	var printing sync.Mutex
 	return func(ctx context.Context, d *bus.Delivery) error {
 		if err := work(ctx, cfg.work); err != nil {
-			return err // delivered again, here or elsewhere
+			return err // the message is delivered again, to this consumer or another
 		}
 		printing.Lock()
 		defer printing.Unlock()
@@ -115,7 +115,8 @@ func handler(cfg config, stdout io.Writer) bus.Handler {
 	}
 }
 
-// work ends early when the partition is taken away, or the program's end has no more time.
+// work takes the time d. It ends early if the partition is revoked or the shutdown has no
+// time left.
 func work(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

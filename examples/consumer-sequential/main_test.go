@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-func TestConsumerSequential(t *testing.T) {
+func TestConsumerSequentialPrintsInOrder(t *testing.T) {
 	t.Parallel()
 	t.Run("plain", func(t *testing.T) {
 		t.Parallel()
@@ -47,13 +47,13 @@ func prints(t *testing.T, k *exampletest.Kafka) {
 	require.Zero(t, p.Interrupt(), p.Log.String())
 }
 
-func TestConsumerSequentialFails(t *testing.T) {
+func TestConsumerSequentialReportsErrors(t *testing.T) {
 	t.Parallel()
 	p := exampletest.Run(t, func(ctx context.Context, p *exampletest.Program) int {
 		return run(ctx, exampletest.Env(map[string]string{"KAFKA_SEC_CA_CERTS": "ca.pem"}), &p.Out, &p.Log)
 	})
 	require.Equal(t, 2, p.Wait())
-	require.Contains(t, p.Log.String(), "KAFKA_SEC_PROTO is not TLS")
+	require.Contains(t, p.Log.String(), "KAFKA_SEC_PROTO must be TLS")
 	k := exampletest.NewKafka(t)
 	p = exampletest.Run(t, func(ctx context.Context, p *exampletest.Program) int {
 		return run(ctx, exampletest.Env(k.Vars, map[string]string{"KAFKA_CONSUMED_TOPIC": "not-there"}), &p.Out, &p.Log)

@@ -1,13 +1,13 @@
-// Command core adopts devices through an adapter, by RPC over Kafka; see package
-// devices. It is a program of its own, assembled by google/wire from wire.go.
+// Command core adopts devices through an adapter, by RPC over Kafka; see package devices.
+// google/wire assembles it from wire.go.
 //
 //	go run ./cmd/trunkline dev
 //	go run ./examples/core -bus kafka://127.0.0.1:9092
 //	go run ./examples/adapter -bus kafka://127.0.0.1:9092
 //
-// It serves the probes over HTTP and, over gRPC, the health service and
-// /trunkline.example.Core/Devices. It ends when it is interrupted. The exit code is 0
-// then, 1 when something failed, 2 when the command line is wrong.
+// It serves the probes over HTTP, and the health service and /trunkline.example.Core/Devices
+// over gRPC. A signal ends it. The exit code is 0 for success, 1 if something failed, and 2
+// if the command line is wrong.
 package main
 
 import (
@@ -42,7 +42,7 @@ func main() {
 	os.Exit(code)
 }
 
-// program is what wire assembles.
+// program is the result of assemble.
 type program struct {
 	App   *trunkline.App
 	Core  *devices.Core
@@ -60,9 +60,9 @@ func newNorthbound(cfg trunkline.Config, reg *probe.Registry, core *devices.Core
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("core", flag.ContinueOnError)
 	core := devices.CoreConfig{Prefix: "device-" + strings.ToLower(rand.Text()[:8]) + "-"}
-	fs.IntVar(&core.Devices, "devices", 1000, "how many devices to adopt")
-	fs.IntVar(&core.InFlight, "in-flight", 64, "how many calls to make at once")
-	fs.StringVar(&core.Topic, "topic", "devices.core", "`topic` to serve on; created when it is missing")
+	fs.IntVar(&core.Devices, "devices", 1000, "`number` of devices to adopt")
+	fs.IntVar(&core.InFlight, "in-flight", 64, "`number` of calls in flight at once")
+	fs.StringVar(&core.Topic, "topic", "devices.core", "`topic` to serve; created if it does not exist")
 	defaults := trunkline.DefaultConfig()
 	defaults.Service, defaults.BusURL, defaults.GRPCAddr = "core", "kafka://127.0.0.1:9092", "127.0.0.1:9090"
 	cfg, err := devices.LoadConfig(fs, args, defaults, about, stdout)
@@ -96,7 +96,7 @@ func serve(ctx context.Context, cfg trunkline.Config, core devices.CoreConfig, s
 		select {
 		case <-p.Core.Enabled():
 			progress := p.Core.Progress()
-			fmt.Fprintf(stdout, "core: all %d devices are enabled; %d calls failed and were made again\n", progress.Enabled, progress.Failed)
+			fmt.Fprintf(stdout, "core: all %d devices are enabled; %d calls failed and were repeated\n", progress.Enabled, progress.Failed)
 		case <-ctx.Done():
 		}
 		<-ctx.Done()

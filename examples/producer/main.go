@@ -1,17 +1,17 @@
-// Command producer publishes each line of its standard input as a message, over TLS
-// where the environment says so.
+// Command producer publishes each line of its standard input as a message. The environment
+// configures TLS.
 //
 //	KAFKA_PRODUCED_TOPIC=orders go run ./examples/producer
 //	KAFKA_ADDR=broker:9093 KAFKA_SEC_PROTO=TLS KAFKA_SEC_CA_CERTS=ca.pem go run ./examples/producer < lines.txt
 //
-// Its variables, beside those of package kafkaenv:
+// It reads these variables, and those of package kafkaenv (with their defaults):
 //
-//	KAFKA_PRODUCED_TOPIC       where it publishes; myTopic
-//	KAFKA_WAIT_PRODUCER_READY  true to wait for a broker before the first line is read
-//	CHOMP_MSG                  true to leave the end of the line out of the message
+//	KAFKA_PRODUCED_TOPIC       the topic to publish to; myTopic
+//	KAFKA_WAIT_PRODUCER_READY  if true, wait for a broker before reading the first line
+//	CHOMP_MSG                  if true, remove the line break from the message
 //
-// It ends with its input, or when it is interrupted. The exit code is 0 when every line
-// is in the log, 1 when not, 2 when a variable is wrong.
+// It ends at the end of its input, or on a signal. The exit code is 0 if every line is in
+// the log, 1 if not, and 2 if a variable is wrong.
 package main
 
 import (
@@ -72,7 +72,7 @@ func produce(ctx context.Context, cfg config, stdin io.Reader, stdout io.Writer,
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	p, err := producer.New(b, cfg.topic) // the broker may be away
+	p, err := producer.New(b, cfg.topic) // does not wait for a broker
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,8 @@ func produce(ctx context.Context, cfg config, stdin io.Reader, stdout io.Writer,
 	}
 }
 
-// lines reads on a goroutine of its own: a read from a terminal can't be interrupted.
+// lines reads in a goroutine of its own, because a read from a terminal cannot be
+// interrupted.
 func lines(ctx context.Context, r io.Reader) <-chan string {
 	out := make(chan string)
 	go func() {

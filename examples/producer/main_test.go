@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-func TestProducer(t *testing.T) {
+func TestProducerPublishesEachLine(t *testing.T) {
 	t.Parallel()
 	t.Run("plain", func(t *testing.T) {
 		t.Parallel()
@@ -45,7 +45,7 @@ func sends(t *testing.T, k *exampletest.Kafka) {
 	require.NoError(t, sub.Shutdown(t.Context()))
 }
 
-func TestProducerInterrupted(t *testing.T) {
+func TestInterruptedProducerEnds(t *testing.T) {
 	t.Parallel()
 	k := exampletest.NewKafka(t)
 	in, line := io.Pipe()
@@ -60,7 +60,7 @@ func TestProducerInterrupted(t *testing.T) {
 	require.NoError(t, line.Close()) // what read it ends
 }
 
-func TestProducerFails(t *testing.T) {
+func TestProducerReportsErrors(t *testing.T) {
 	t.Parallel()
 	for says, vars := range map[string]map[string]string{
 		"KAFKA_SEC_PROTO":           {"KAFKA_SEC_PROTO": "SSL3"},

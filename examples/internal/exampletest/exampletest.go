@@ -1,5 +1,5 @@
-// Package exampletest helps to test the example programs from the outside: by their
-// environment, what they print, and what is in the log.
+// Package exampletest helps to test the example programs from outside, through their
+// environment, their output, and the messages in the log.
 package exampletest
 
 import (
@@ -20,10 +20,11 @@ import (
 
 const limit = time.Minute
 
-// patient is the programs' time to close in: their default is short for a busy machine.
-const patient = "40s"
+// shutdownTimeout is the shutdown time-out of the programs. Their default is too short for a
+// busy machine.
+const shutdownTimeout = "40s"
 
-// Env makes a getenv of variables.
+// Env returns a function like os.Getenv for these variables.
 func Env(vars ...map[string]string) func(string) string {
 	all := map[string]string{}
 	for _, v := range vars {
@@ -32,7 +33,7 @@ func Env(vars ...map[string]string) func(string) string {
 	return func(name string) string { return all[name] }
 }
 
-// Output is a program's standard output. It is safe for concurrent use.
+// Output records the standard output of a program. It is safe for concurrent use.
 type Output struct {
 	mu      sync.Mutex
 	text    strings.Builder
@@ -50,15 +51,14 @@ func (o *Output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// String returns what was written so far.
+// String returns the text that was written so far.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
 }
 
-// Await waits until every one of the texts was written, and fails tb when that takes
-// too long.
+// Await waits until each text was written. It fails tb after a minute.
 func (o *Output) Await(tb testing.TB, texts ...string) {
 	tb.Helper()
 	late := time.After(limit)
@@ -88,16 +88,16 @@ func (o *Output) Await(tb testing.TB, texts ...string) {
 
 // Kafka is a broker with topics for one test.
 type Kafka struct {
-	// Vars are the environment variables that lead to it.
+	// Vars are the environment variables for this broker.
 	Vars map[string]string
-	// Bus is on the same broker.
+	// Bus uses the same broker.
 	Bus *bus.Bus
 	tb  testing.TB
 	b   *kafkatest.Broker
 }
 
-// NewKafka returns a broker in plain text: an embedded one, or the real cluster that
-// the environment names.
+// NewKafka returns a broker without TLS: an embedded one, or the cluster that the
+// environment names.
 func NewKafka(tb testing.TB) *Kafka {
 	tb.Helper()
 	b := kafkatb.New(tb)
@@ -105,7 +105,7 @@ func NewKafka(tb testing.TB) *Kafka {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	k := &Kafka{Vars: map[string]string{"KAFKA_ADDR": strings.Join(b.Addrs(), ","), "GRACEFUL_SHUTDOWN_TIMEOUT": patient}, tb: tb, b: b}
+	k := &Kafka{Vars: map[string]string{"KAFKA_ADDR": strings.Join(b.Addrs(), ","), "GRACEFUL_SHUTDOWN_TIMEOUT": shutdownTimeout}, tb: tb, b: b}
 	if k.Bus, err = bus.New(t, bus.WithCloseTimeout(limit)); err != nil {
 		tb.Fatal(err)
 	}
@@ -118,8 +118,8 @@ func NewKafka(tb testing.TB) *Kafka {
 	return k
 }
 
-// NewSecureKafka returns the real cluster that the environment names, over TLS with a
-// certificate of one's own; without one it skips tb, with the reason.
+// NewSecureKafka returns the cluster that the environment names, over TLS with a client
+// certificate. Without a cluster it skips tb.
 func NewSecureKafka(tb testing.TB) *Kafka {
 	tb.Helper()
 	s := kafkatb.Secure(tb)
@@ -127,15 +127,15 @@ func NewSecureKafka(tb testing.TB) *Kafka {
 	k.Vars = map[string]string{
 		"KAFKA_ADDR": strings.Join(s.Addrs(kafkatest.ListenerMTLS), ","), "KAFKA_SEC_PROTO": "TLS",
 		"KAFKA_SEC_CA_CERTS": s.CAFile, "KAFKA_SEC_CLIENT_CERT": s.CertFile, "KAFKA_SEC_CLIENT_KEY": s.KeyFile,
-		"GRACEFUL_SHUTDOWN_TIMEOUT": patient,
+		"GRACEFUL_SHUTDOWN_TIMEOUT": shutdownTimeout,
 	}
 	return k
 }
 
-// Topic makes a topic of its own.
+// Topic creates a topic and returns its name.
 func (k *Kafka) Topic(partitions int) string { return kafkatb.Topic(k.tb, k.b, partitions) }
 
-// Publish publishes messages with these keys and payloads: "key: payload".
+// Publish publishes messages of the form "key: payload".
 func (k *Kafka) Publish(topic string, messages ...string) {
 	k.tb.Helper()
 	for _, text := range messages {
@@ -148,7 +148,7 @@ func (k *Kafka) Publish(topic string, messages ...string) {
 	}
 }
 
-// Program is one that runs.
+// Program is a running program.
 type Program struct {
 	Out, Log Output
 	tb       testing.TB
@@ -156,7 +156,7 @@ type Program struct {
 	code     chan int
 }
 
-// Run runs a program until it ends, or is interrupted.
+// Run starts a program.
 func Run(tb testing.TB, run func(ctx context.Context, p *Program) int) *Program {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
 	p := &Program{tb: tb, stop: cancel, code: make(chan int, 1)}
@@ -165,20 +165,20 @@ func Run(tb testing.TB, run func(ctx context.Context, p *Program) int) *Program 
 	return p
 }
 
-// Interrupt ends it as a signal does, and returns its exit code.
+// Interrupt ends the program as a signal does, and returns its exit code.
 func (p *Program) Interrupt() int {
 	p.stop()
 	return p.Wait()
 }
 
-// Wait returns its exit code.
+// Wait waits for the end of the program and returns its exit code.
 func (p *Program) Wait() int {
 	p.tb.Helper()
 	select {
 	case code := <-p.code:
 		return code
 	case <-time.After(limit):
-		p.tb.Fatalf("the program does not end:\n%s\n%s", &p.Out, &p.Log)
+		p.tb.Fatalf("the program did not end within a minute:\n%s\n%s", &p.Out, &p.Log)
 		return -1
 	}
 }

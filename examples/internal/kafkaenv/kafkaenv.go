@@ -1,17 +1,17 @@
-// Package kafkaenv configures the producer and consumer examples by environment
-// variables, under the names that the examples of dp-kafka have:
+// Package kafkaenv reads the configuration of the producer and consumer examples from
+// environment variables. They have the same names as in the examples of dp-kafka:
 //
-//	KAFKA_ADDR                 brokers, host:port with commas between them; localhost:9092
-//	KAFKA_SEC_PROTO            TLS to encrypt; nothing for plain text
-//	KAFKA_SEC_CA_CERTS         PEM, or a file with it: who is trusted instead of the system's CAs
-//	KAFKA_SEC_CLIENT_CERT      PEM, or a file with it: this program's own certificate
-//	KAFKA_SEC_CLIENT_KEY       PEM, or a file with it: its private key
-//	KAFKA_VERSION              the newest version of the protocol that is used; 2.8.0
-//	KAFKA_MAX_BYTES            the largest message; 1000000
-//	GRACEFUL_SHUTDOWN_TIMEOUT  how long the program's end may take; 5s
+//	KAFKA_ADDR                 brokers as host:port, separated by commas; localhost:9092
+//	KAFKA_SEC_PROTO            TLS, or empty for plain text
+//	KAFKA_SEC_CA_CERTS         PEM or a PEM file: the CAs to trust instead of the system's
+//	KAFKA_SEC_CLIENT_CERT      PEM or a PEM file: the certificate of this program
+//	KAFKA_SEC_CLIENT_KEY       PEM or a PEM file: the private key of this program
+//	KAFKA_VERSION              the newest protocol version to use; 2.8.0
+//	KAFKA_MAX_BYTES            the size of the largest message; 1000000
+//	GRACEFUL_SHUTDOWN_TIMEOUT  limit for the shutdown; 5s
 //
-// In PEM, \n stands for a new line. Secrets are never flags: flags are seen by every
-// user of the machine.
+// In PEM, \n means a line break. Secrets are never flags, because every user of a machine
+// can read the flags of its processes.
 package kafkaenv
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// Config is what the examples have in common.
+// Config is the configuration that the examples share.
 type Config struct {
 	Brokers    []string
 	TLS        bool
@@ -41,21 +41,21 @@ type Config struct {
 	Shutdown   time.Duration
 }
 
-// Env reads environment variables, and remembers what is wrong with them.
+// Env reads environment variables and collects their errors.
 type Env struct {
 	get  func(string) string
 	errs []error
 }
 
-// NewEnv reads with get, such as os.Getenv.
+// NewEnv returns an Env that reads with get, such as os.Getenv.
 func NewEnv(get func(string) string) *Env { return &Env{get: get} }
 
-// Err returns what was wrong so far, nil for nothing.
+// Err returns the errors so far, or nil.
 func (e *Env) Err() error { return errors.Join(e.errs...) }
 
 func (e *Env) wrong(name, why string) { e.errs = append(e.errs, fmt.Errorf("%s %s", name, why)) }
 
-// Text returns a variable, or what is the default.
+// Text returns a variable, or the default if it is empty.
 func (e *Env) Text(name, otherwise string) string {
 	if v := e.get(name); v != "" {
 		return v
@@ -63,7 +63,7 @@ func (e *Env) Text(name, otherwise string) string {
 	return otherwise
 }
 
-// Int returns a number of at least 1.
+// Int returns a variable that must be a number of at least 1.
 func (e *Env) Int(name string, otherwise int) int {
 	v := e.get(name)
 	if v == "" {
@@ -71,12 +71,12 @@ func (e *Env) Int(name string, otherwise int) int {
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 {
-		e.wrong(name, "is not a number from 1 on")
+		e.wrong(name, "must be a number of at least 1")
 	}
 	return n
 }
 
-// Bool returns true or false.
+// Bool returns a variable that must be true or false.
 func (e *Env) Bool(name string) bool {
 	v := e.get(name)
 	if v == "" {
@@ -84,12 +84,12 @@ func (e *Env) Bool(name string) bool {
 	}
 	yes, err := strconv.ParseBool(v)
 	if err != nil {
-		e.wrong(name, "is neither true nor false")
+		e.wrong(name, "must be true or false")
 	}
 	return yes
 }
 
-// Duration returns a time over zero.
+// Duration returns a variable that must be a duration greater than 0.
 func (e *Env) Duration(name string, otherwise time.Duration) time.Duration {
 	v := e.get(name)
 	if v == "" {
@@ -97,12 +97,12 @@ func (e *Env) Duration(name string, otherwise time.Duration) time.Duration {
 	}
 	d, err := time.ParseDuration(v)
 	if err != nil || d <= 0 {
-		e.wrong(name, "is not a duration like 5s")
+		e.wrong(name, "must be a duration greater than 0, like 5s")
 	}
 	return d
 }
 
-// Config returns what is common. What is wrong with it is in Err.
+// Config returns the configuration that the examples share. Its errors are in Err.
 func (e *Env) Config() Config {
 	c := Config{
 		CACerts:    e.Text("KAFKA_SEC_CA_CERTS", ""),
@@ -119,17 +119,17 @@ func (e *Env) Config() Config {
 	case strings.EqualFold(proto, "TLS"):
 		c.TLS = true
 	case proto != "":
-		e.wrong("KAFKA_SEC_PROTO", "is neither TLS nor empty")
+		e.wrong("KAFKA_SEC_PROTO", "must be TLS or empty")
 	case c.CACerts != "" || c.ClientCert != "" || c.ClientKey.IsSet():
-		e.wrong("KAFKA_SEC_PROTO", "is not TLS although certificates are given")
+		e.wrong("KAFKA_SEC_PROTO", "must be TLS, because certificates are set")
 	}
 	if e.Bool("KAFKA_SEC_SKIP_VERIFY") {
-		e.wrong("KAFKA_SEC_SKIP_VERIFY", "is not supported: encryption with whoever answers protects from nobody; give the brokers' CA in KAFKA_SEC_CA_CERTS")
+		e.wrong("KAFKA_SEC_SKIP_VERIFY", "is not supported, because TLS without verification is not secure: set KAFKA_SEC_CA_CERTS to the CA of the brokers")
 	}
 	return c
 }
 
-// Open makes the bus. It does not wait for a broker.
+// Open opens the bus. It does not wait for a broker.
 func (c Config) Open(log *slog.Logger) (*bus.Bus, error) {
 	opts := []kafka.Option{kafka.WithClientID("trunkline-example"), kafka.WithLogger(log)}
 	if c.TLS {
@@ -143,7 +143,7 @@ func (c Config) Open(log *slog.Logger) (*bus.Bus, error) {
 		opts = append(opts, kafka.WithVersion(v))
 	}
 	if c.MaxBytes > 1_000_000 {
-		opts = append(opts, kafka.WithMaxMessageBytes(c.MaxBytes+c.MaxBytes/10)) // room for a record's frame
+		opts = append(opts, kafka.WithMaxMessageBytes(c.MaxBytes+c.MaxBytes/10)) // for the overhead of a record
 	}
 	transport, err := kafka.New(c.Brokers, opts...)
 	if err != nil {
@@ -152,7 +152,7 @@ func (c Config) Open(log *slog.Logger) (*bus.Bus, error) {
 	return bus.New(transport, bus.WithLogger(log), bus.WithMaxMessageBytes(c.MaxBytes), bus.WithCloseTimeout(c.Shutdown))
 }
 
-// pem takes PEM for what it is, and anything else for a file's name.
+// pem returns PEM text as it is, and takes any other text as the name of a file.
 func pem(s string) kafka.PEM {
 	switch {
 	case s == "":

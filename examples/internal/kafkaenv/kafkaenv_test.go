@@ -28,7 +28,7 @@ func env(vars map[string]string) *kafkaenv.Env {
 	return kafkaenv.NewEnv(func(name string) string { return vars[name] })
 }
 
-func TestConfig(t *testing.T) {
+func TestConfigReadsTheEnvironment(t *testing.T) {
 	t.Parallel()
 	e := env(nil)
 	c := e.Config()
@@ -49,7 +49,7 @@ func TestConfig(t *testing.T) {
 	require.NotContains(t, err.Error(), "secret key")
 }
 
-func TestWhatIsWrong(t *testing.T) {
+func TestWrongVariablesAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]string{
 		"KAFKA_SEC_PROTO": "SSL", "KAFKA_SEC_CA_CERTS": "ca.pem", "KAFKA_SEC_SKIP_VERIFY": "true", "KAFKA_MAX_BYTES": "-1",
@@ -63,9 +63,8 @@ func TestWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, err, "KAFKA_VERSION")
 }
 
-// TLS trusts the CA that is given, shows the certificate that is given, and sends
-// nothing in plain text.
-func TestTLS(t *testing.T) {
+// With TLS, the bus trusts the CA, presents the client certificate, and sends no plain text.
+func TestTLSUsesTheCertificates(t *testing.T) {
 	t.Parallel()
 	broker, client := newPair(t), newPair(t)
 	trusted := x509.NewCertPool()
@@ -84,7 +83,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conn.SetDeadline(time.Now().Add(time.Minute))
+			_ = conn.SetDeadline(time.Now().Add(time.Minute)) // only against a hanging test
 			select {
 			case shaken <- conn.(*tls.Conn).Handshake():
 			default:
@@ -105,7 +104,7 @@ func TestTLS(t *testing.T) {
 	case err := <-shaken:
 		require.NoError(t, err)
 	case <-ctx.Done():
-		t.Fatal("nobody connects")
+		t.Fatal("the bus did not connect within a minute")
 	}
 	require.NoError(t, b.Close())
 	require.NoError(t, listener.Close())
@@ -114,7 +113,7 @@ func TestTLS(t *testing.T) {
 
 type pair struct{ cert, key string }
 
-// newPair makes a certificate for 127.0.0.1 that is signed by itself.
+// newPair returns a self-signed certificate for 127.0.0.1 and its key.
 func newPair(t *testing.T) pair {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
