@@ -22,8 +22,8 @@ type Answer[Resp any] struct {
 }
 
 // Gather calls method of every server instance that reads topic, and collects one answer
-// of each, in the order of arrival. The servers need the option [WithBroadcast]: of servers
-// that share a consumer group only one reads the request.
+// of each, in the order of arrival. The servers need the option bus.NoGroup: of servers that
+// share a consumer group only one reads the request.
 //
 // Gather ends when the condition of [Expect] or [Until] is met, or when the timeout or the
 // context ends. It returns the answers so far, with or without an error. The error is nil

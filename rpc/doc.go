@@ -51,7 +51,7 @@
 // The server runs requests with the same key one at a time, in the order in which they were
 // published, where the transport keeps order. It runs others concurrently, 64 at once by
 // default. Where the transport has consumer groups, the servers of a topic share its
-// requests. Where it has none, and with [WithBroadcast], every server runs every request:
+// requests. Where it has none, and with bus.NoGroup, every server runs every request:
 // [Call] takes the first response, and [Gather] all of them.
 //
 // A server that is shut down finishes the requests that run. It answers those that it has
