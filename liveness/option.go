@@ -19,7 +19,8 @@ const (
 	DefaultPingTimeout = 500 * time.Millisecond
 	// DefaultGrace is how long a required subscription may be without an assignment
 	// during a rebalance. Kafka groups wait as long, by default, for a member that has
-	// died, and no other member reads its partitions during that time.
+	// died, and no other member reads its partitions during that time. A group whose
+	// coordinator is killed needs up to 4 s, on brokers that notice it after 3 s.
 	DefaultGrace = 10 * time.Second
 	// DefaultHistory is the number of states that a monitor keeps.
 	DefaultHistory = 64
