@@ -275,10 +275,13 @@ func TestOffsetsAreRequestedAgainAfterTheLeaderHasMoved(t *testing.T) {
 	c := newFaultyCluster(t, 1)
 	log := newLogMessages()
 	k := openReady(t, c, kafka.WithLogger(slog.New(log)))
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("old")...))
 	fault := c.Fault(kfake.Fault{Keys: keys(kmsg.ListOffsets), Err: kerr.NotLeaderForPartition})
-	s := subscribe(t, k, driver.Subscription{Topic: faultTopic})
-	awaitClaims(t, s)
+	s := subscribe(t, k, driver.Subscription{Topic: faultTopic, Start: driver.Start{Kind: driver.StartNewest}})
+	p := awaitClaims(t, s)[0]
 	require.Equal(t, 1, fault.Hits())
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("new")...))
+	require.Equal(t, "new", string(fetch(t, p, 1)[0].Payload))
 	require.Zero(t, log.count("failed"), "the first attempt of the session must succeed")
 }
 
@@ -343,4 +346,20 @@ func TestClaimsEndAfterASessionTimeoutWithoutConnection(t *testing.T) {
 	p.Release()
 	r.net.Restore()
 	leave(t, s, awaitClaims(t, s)...)
+}
+
+// sarama's producer fails the messages that it retries when it is closed. Close therefore
+// waits until every message has its outcome.
+func TestCloseWaitsForMessagesThatAreRetried(t *testing.T) {
+	t.Parallel()
+	c := newFaultyCluster(t, 1)
+	k := openReady(t, c)
+	requirePublished(t, publish(t, k, faultTopic, anyPartition("first")...))
+	fault := c.Fault(kfake.Fault{Keys: keys(kmsg.Produce), Topic: faultTopic, Err: kerr.NotEnoughReplicas, Count: 6})
+	outs, s := batch(testContext(t), faultTopic, anyPartition("retried")...)
+	k.Publish(outs)
+	require.NoError(t, fault.Wait(testContext(t), 1))
+	require.NoError(t, k.Close(testContext(t)))
+	requirePublished(t, s.wait())
+	require.Equal(t, 6, fault.Hits())
 }
