@@ -122,7 +122,8 @@ func (c *Consumer) applyPolicy(ctx context.Context, d *bus.Delivery, stage int, 
 				return err
 			}
 			c.counters.postponed.Add(1)
-			return bus.Drop(cause) // acknowledges the message; hooks get the cause
+			// This acknowledges the message; hooks get the cause.
+			return &delivery.Control{Answer: delivery.Drop, RetryTopic: c.topicOf(stage + 1), Err: cause}
 		}
 		if c.cfg.deadLetterTopic != "" {
 			return bus.DeadLetter(err)

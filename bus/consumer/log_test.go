@@ -103,3 +103,19 @@ func TestHandlersThatWereCutOffAreLogged(t *testing.T) {
 		require.Contains(t, found[0]["error"], "deadline_exceeded")
 	})
 }
+
+func TestPostponedMessageIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var lines logLines
+		r := newRig(t, 1, bus.WithLogger(lines.logger()))
+		r.publish(t, 0, 1, nil)
+		c := r.consumer(t, func(context.Context, *bus.Delivery) error { return errTest }, consumer.WithRetryTopics(time.Hour))
+		consuming(t, c)
+		synctest.Wait()
+		require.Empty(t, lines.with("message dropped"))
+		found := lines.with("message postponed: it is in a retry topic")
+		require.Len(t, found, 1)
+		require.Equal(t, []any{"WARN", "t.retry.1", errTest.Error()}, []any{found[0]["level"], found[0]["retry_topic"], found[0]["error"]})
+	})
+}

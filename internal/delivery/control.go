@@ -48,9 +48,10 @@ func (a Answer) String() string {
 
 // Control is an error by which a handler asks for something other than the next attempt.
 type Control struct {
-	Answer Answer        // Retry, DeadLetter, Drop, Stop or Later
-	After  time.Duration // for Retry
-	Err    error         // the cause; may be nil
+	Answer     Answer        // Retry, DeadLetter, Drop, Stop or Later
+	RetryTopic string        // with Drop: this topic has a copy, so the message is postponed rather than dropped
+	After      time.Duration // for Retry
+	Err        error         // the cause; may be nil
 }
 
 // Error names the answer and the cause.

@@ -171,7 +171,10 @@ func (c *claim) report(it *Item, err error) {
 // and Stop is the error of the subscription.
 func (c *claim) logFailure(it *Item, err error) {
 	answer, cause := AnswerOf(err)
+	control, isControl := controlOf(err)
 	switch {
+	case answer == Drop && isControl && control.RetryTopic != "":
+		c.engine.log.warn("message postponed: it is in a retry topic", &it.record, "attempt", it.attempt, "retry_topic", control.RetryTopic, "error", cause)
 	case answer == Drop:
 		c.engine.log.warn("message dropped", &it.record, "attempt", it.attempt, "error", cause)
 	case answer == Stop, answer == DeadLetter && c.engine.cfg.DeadLetterTopic != "":
