@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/peterbourgon/ff/v3"
@@ -54,7 +54,7 @@ func LoadConfig(fs *flag.FlagSet, args []string, defaults Config, opts ...LoadOp
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if !validPrefix.MatchString(o.prefix) {
+	if !validPrefix(o.prefix) {
 		return Config{}, fmt.Errorf("trunkline: configuration: EnvPrefix(%q): a prefix consists of letters, digits and '_', and begins with a letter", o.prefix)
 	}
 	o.prefix = strings.ToUpper(o.prefix)
@@ -75,7 +75,15 @@ func LoadConfig(fs *flag.FlagSet, args []string, defaults Config, opts ...LoadOp
 	return c, c.validate(o.prefix)
 }
 
-var validPrefix = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+func validPrefix(s string) bool {
+	for i, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r != '_' && (r < '0' || r > '9')) {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // envName returns the environment variable of a flag, as package ff has it.
 func envName(prefix, flagName string) string {
@@ -92,7 +100,7 @@ func warnOfUnknownVariables(fs *flag.FlagSet, o loadOptions) {
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		rest, ok := strings.CutPrefix(name, prefix)
-		if ok && !known[name] && !kubernetesVariable.MatchString(rest) {
+		if ok && !known[name] && !isKubernetesVariable(rest) {
 			unknown[name] = true
 		}
 	}
@@ -105,9 +113,20 @@ func warnOfUnknownVariables(fs *flag.FlagSet, o loadOptions) {
 	}
 }
 
-// kubernetesVariable matches, without the prefix, the variables that Kubernetes sets in
-// each pod for a service: TRUNKLINE_SERVICE_HOST, TRUNKLINE_PORT_8080_TCP_ADDR.
-var kubernetesVariable = regexp.MustCompile(`^(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+// isKubernetesVariable reports whether a name without the prefix is one that Kubernetes sets
+// in each pod for a service: TRUNKLINE_SERVICE_HOST, TRUNKLINE_PORT_8080_TCP_ADDR.
+func isKubernetesVariable(name string) bool {
+	if name == "SERVICE_HOST" || name == "SERVICE_PORT" || name == "PORT" || strings.HasPrefix(name, "SERVICE_PORT_") {
+		return true
+	}
+	rest, ok := strings.CutPrefix(name, "PORT_")
+	port, rest, found := strings.Cut(rest, "_")
+	if _, err := strconv.ParseUint(port, 10, 16); !ok || !found || err != nil {
+		return false
+	}
+	protocol, field, _ := strings.Cut(rest, "_")
+	return slices.Contains([]string{"TCP", "UDP", "SCTP"}, protocol) && slices.Contains([]string{"", "PROTO", "PORT", "ADDR"}, field)
+}
 
 // mostSimilar returns the name that differs from wrong in the fewest characters, or ""
 // if each differs in more than three.

@@ -204,6 +204,7 @@ func awaitServices(t *testing.T, url string, want ...string) {
 	defer cancel()
 	for {
 		out, err := exec.CommandContext(ctx, filepath.Join(bin, "trunkline"), "services", "-json", "-bus", url).Output()
+		require.NoError(t, ctx.Err(), "the services are not listed in time: %s", out)
 		require.NoError(t, err, "%s", out)
 		var list []struct {
 			Service string `json:"service"`

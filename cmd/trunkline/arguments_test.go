@@ -101,10 +101,11 @@ func TestJSONNamesAreInSnakeCase(t *testing.T) {
 	code, _, stderr := command(t, "call", "greeter", "Greet", "{}", "-bus", url, "-timeout", "90s")
 	require.Equal(t, exitFailed, code, stderr) // so that the statistics have an error
 	var stdout string
-	for !strings.Contains(stdout, `"last_error"`) { // discovery starts in the background
+	repeat(t, func() bool { // discovery starts in the background
 		code, stdout, stderr = command(t, "services", "-json", "-bus", url, "-wait", "1s")
 		require.Equal(t, exitOK, code, stderr)
-	}
+		return strings.Contains(stdout, `"last_error"`)
+	})
 	checkNames(t, stdout, "errors")
 	require.Contains(t, stdout, `"in_flight"`)
 

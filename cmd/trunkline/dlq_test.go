@@ -17,12 +17,11 @@ import (
 	"github.com/trunkline/trunkline/testing/kafkatest/kafkatb"
 )
 
-// wait bounds what the broker tells at once: on a machine that is not busy none comes
-// near it.
+// wait bounds operations that take a moment unless the machine is busy.
 const wait = 20 * time.Second
 
-// morgue is a bus with dead letters of the topic orders in another one, dead, in one
-// partition: 0 to 5, with the keys k0, k1, k0, …; the odd ones are undecodable.
+// morgue is a bus with a topic orders and its dead-letter topic dead. dead has the letters 0
+// to 5 in one partition, with the keys k0, k1, k0, …; the odd ones are undecodable.
 type morgue struct {
 	t            *testing.T
 	url          string
@@ -84,7 +83,7 @@ func (m *morgue) run(code int, verb string, args ...string) (stdout, stderr stri
 	m.t.Helper()
 	at := len(args)
 	if verb == "show" {
-		at-- // its place is the last argument
+		at-- // the place is the last argument
 	}
 	args = slices.Insert(slices.Clone(args), at, m.dead)
 	args = append([]string{"dlq", verb, "-bus", m.url, "-wait", wait.String()}, args...)
@@ -93,7 +92,7 @@ func (m *morgue) run(code int, verb string, args ...string) (stdout, stderr stri
 	return stdout, stderr
 }
 
-// left lists the offsets of what is not dealt with.
+// left returns the offsets of the letters that are not done.
 func (m *morgue) left(args ...string) (offsets []int64) {
 	m.t.Helper()
 	stdout, _ := m.run(exitOK, "list", append([]string{"-json"}, args...)...)
@@ -105,7 +104,7 @@ func (m *morgue) left(args ...string) (offsets []int64) {
 	return offsets
 }
 
-// published returns the payloads of a topic from an offset on.
+// published returns the payloads of a topic, beginning with an offset.
 func (m *morgue) published(topic string, from int64) (payloads []string) {
 	m.t.Helper()
 	_, err := dlq.Scan(m.t.Context(), m.bus, topic, wait, func(r *bus.Record) error {
@@ -118,7 +117,7 @@ func (m *morgue) published(topic string, from int64) (payloads []string) {
 	return payloads
 }
 
-func TestDLQListAndShow(t *testing.T) {
+func TestDLQListsAndShowsLetters(t *testing.T) {
 	t.Parallel()
 	onMorgues(t, func(t *testing.T, m *morgue) {
 		stdout, _ := m.run(exitOK, "list")
@@ -159,7 +158,7 @@ func TestDLQListAndShow(t *testing.T) {
 	})
 }
 
-func TestDLQReplay(t *testing.T) {
+func TestDLQReplaysEachLetterOnce(t *testing.T) {
 	t.Parallel()
 	onMorgues(t, func(t *testing.T, m *morgue) {
 		stdout, _ := m.run(exitOK, "replay", "-all", "-dry-run")
@@ -167,7 +166,7 @@ func TestDLQReplay(t *testing.T) {
 		require.Len(t, m.left(), 6, "a dry run changes nothing")
 		require.Empty(t, m.published(m.orders, 6))
 
-		// Out of turn: remembered by a note.
+		// Done while an earlier letter is not: a note records it.
 		stdout, _ = m.run(exitOK, "replay", "-code", "undecodable")
 		require.Equal(t, "replayed 3, failed 0\n", stdout)
 		again := []string{`k1{"n": 1}`, `k1{"n": 3}`, `k1{"n": 5}`}
@@ -182,7 +181,7 @@ func TestDLQReplay(t *testing.T) {
 		require.Contains(t, stderr, "1 of the 2 messages that -at names")
 		require.Equal(t, []int64{2, 4}, m.left())
 
-		// In turn: by the group's position.
+		// Done in order: the committed offset of the group records it.
 		stdout, _ = m.run(exitOK, "replay", "-all", "-limit", "1", "-json")
 		require.JSONEq(t, `{"done": 1, "failed": 0, "left": 1}`, stdout)
 		m.run(exitOK, "replay", "-all")
@@ -201,7 +200,7 @@ func TestDLQReplay(t *testing.T) {
 	})
 }
 
-func TestDLQReplayElsewhere(t *testing.T) {
+func TestDLQReplaysToAnotherTopic(t *testing.T) {
 	t.Parallel()
 	m := newMorgue(t, "memory://dlq-replay-elsewhere")
 	require.NoError(t, m.bus.EnsureTopic(t.Context(), bus.TopicSpec{Name: "repaired", Partitions: 1}))
@@ -214,7 +213,7 @@ func TestDLQReplayElsewhere(t *testing.T) {
 	require.Empty(t, m.left())
 }
 
-func TestDLQDrop(t *testing.T) {
+func TestDLQDropsLetters(t *testing.T) {
 	t.Parallel()
 	onMorgues(t, func(t *testing.T, m *morgue) {
 		_, stderr := m.run(exitUsage, "drop", "-all")
@@ -230,9 +229,9 @@ func TestDLQDrop(t *testing.T) {
 	})
 }
 
-// Another member of the group has the partition: nothing of it is done here, and that
-// is told.
-func TestDLQBesideAnotherRun(t *testing.T) {
+// Another member of the group owns the partition, so the command does nothing and reports
+// an error.
+func TestDLQReportsPartitionsOfAnotherMember(t *testing.T) {
 	t.Parallel()
 	m := newMorgue(t, "memory://dlq-beside-another")
 	held := make(chan struct{})
@@ -253,7 +252,7 @@ func TestDLQBesideAnotherRun(t *testing.T) {
 	require.Len(t, m.left(), 6)
 }
 
-func TestDLQUsage(t *testing.T) {
+func TestDLQUsageErrors(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"nothing": {"dlq"}, "unknown": {"dlq", "mend"}, "no topic": {"dlq", "list"}, "two topics": {"dlq", "list", "a", "b"},
