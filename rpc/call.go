@@ -10,13 +10,13 @@ import (
 // response is non-nil if and only if the error is nil. Call is safe for concurrent use.
 //
 // req is a pointer or a value. A proto.Message is sent as Protobuf, []byte unchanged, and
-// any other type as JSON (see codec.For); the option [Codec] selects another codec. Resp
-// is the type to decode the response into, without pointer.
+// any other type as JSON (see codec.For); the option [Codec] selects another codec. Resp is
+// the type of the response, and not a pointer to it.
 //
-// The call ends at once when ctx or the call's timeout ends, with codes.Canceled or
-// codes.DeadlineExceeded; whether a server ran the request is then unknown. When ctx is
-// canceled the client sends a cancel message, on which the server ends the context of the
-// handler. The deadline travels with the request.
+// When ctx ends or the timeout of the call expires, the call ends at once with
+// codes.Canceled or codes.DeadlineExceeded. It is then unknown whether a server ran the
+// request. When ctx is canceled, the client sends a cancel message, and the server that
+// receives it ends the context of the handler. The request contains the deadline.
 //
 // Every error is an *[Error].
 func Call[Resp any](ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) (*Resp, error) {
@@ -57,10 +57,11 @@ func decode[Resp any](c *Client, encoded *Response) (*Resp, *Error) {
 // Send sends a request that has no reply. It returns nil when the transport's log has the
 // request; no server needs to run at that time. It does not wait for the reply reader.
 //
-// If Send returns an error the request was not sent, with two exceptions, in which that is
-// unknown: bus.CodeOf(err) is bus.CodeOutcomeUnknown, or ctx or the timeout has ended.
-// With [Retry] a request that was not sent is sent again under the same id, so that a
-// server runs it once even if it receives it twice. Interceptors get an empty response.
+// If Send returns an error, the request was not sent. There are two exceptions, in which it
+// is unknown whether the request was sent: bus.CodeOf(err) is bus.CodeOutcomeUnknown, or
+// ctx has ended or the timeout has expired. With [Retry], Send sends the request again with
+// the same id, so a server that receives it twice runs it once. Interceptors get an empty
+// response.
 func Send(ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) error {
 	x, err := c.outgoing(topic, method, req, opts)
 	if err != nil {

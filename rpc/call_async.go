@@ -17,11 +17,11 @@ type AsyncCall[Resp any] struct {
 // CallAsync starts a call and returns without waiting for its response. Its arguments are
 // those of [Call].
 //
-// CallAsync returns when the request has been passed to the transport, so that calls which
-// one goroutine makes one after another are sent in that order, or when the call has
-// failed before. Until the reply reader is open, and while the transport's queue is full,
-// it blocks, no longer than the timeout of the call. The call continues under ctx:
-// canceling ctx cancels the call.
+// CallAsync returns when it has passed the request to the transport, or when the call has
+// failed before that. Therefore the requests of calls that one goroutine starts one after
+// another are sent in that order. CallAsync blocks until the reply reader is open, and
+// while the queue of the transport is full, but not longer than the timeout of the call.
+// The call continues under ctx: canceling ctx cancels the call.
 func CallAsync[Resp any](ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) *AsyncCall[Resp] {
 	a := &AsyncCall[Resp]{progress: newProgress(), done: make(chan struct{}), cancel: func() {}}
 	x, err := c.outgoing(topic, method, req, opts)
@@ -97,7 +97,8 @@ func (a *AsyncCall[Resp]) Reply(ctx context.Context) (*Resp, error) {
 // message to the server. It does not block.
 func (a *AsyncCall[Resp]) Cancel() { a.cancel() }
 
-// progress reports how far an asynchronous call is. Each channel is closed once.
+// progress reports which steps of an asynchronous call are done. Each channel is closed
+// once.
 type progress struct {
 	submitOnce, sendOnce sync.Once
 	submitted            chan struct{} // the request was passed to the transport
@@ -129,7 +130,8 @@ func (b *background) start(f func()) bool {
 	return true
 }
 
-// close waits for the calls. They end soon, because the client has ended their contexts.
+// close waits for the calls. The client must have ended their contexts before, so the wait
+// is short.
 func (b *background) close() {
 	b.mu.Lock()
 	b.closed = true

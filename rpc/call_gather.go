@@ -21,16 +21,17 @@ type Answer[Resp any] struct {
 	Err *Error
 }
 
-// Gather calls method of every server instance that reads topic, and collects one answer
-// of each, in the order of arrival. The servers need the option bus.NoGroup: of servers that
-// share a consumer group only one reads the request.
+// Gather calls method on every server instance that reads topic, and collects one answer
+// from each, in the order of arrival. Where the transport has consumer groups, the servers
+// need the option bus.NoGroup, because only one server of a group reads the request.
 //
 // Gather ends when the condition of [Expect] or [Until] is met, or when the timeout or the
-// context ends. It returns the answers so far, with or without an error. The error is nil
-// if the condition was met, and also if there is no condition and the time ended;
-// otherwise it is an *[Error]. Gather then cancels the handlers that have not answered.
-// [Retry] applies to sending only, and ignores AttemptTimeout. Gather keeps at most 10,000
-// answers.
+// context ends. It returns the answers that have arrived, also if it returns an error. The
+// error is nil if the condition was met. Without a condition the error is also nil when the
+// timeout expires. Any other error is an *[Error]. After a met condition or a canceled
+// context, Gather sends a cancel message for the handlers that have not answered. [Retry]
+// only repeats the sending of the request; Gather ignores its AttemptTimeout. Gather keeps
+// at most 10,000 answers.
 func Gather[Resp any](ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) ([]Answer[Resp], error) {
 	x, err := c.outgoing(topic, method, req, opts)
 	if err != nil {
@@ -63,7 +64,7 @@ func Gather[Resp any](ctx context.Context, c *Client, topic, method string, req 
 // gathers.
 type gathering struct {
 	add          func(result) (enough bool) // called by the goroutine that gathers
-	untilTimeout bool                       // there is no condition: the end of the time is no error
+	untilTimeout bool                       // there is no condition: a timeout is not an error
 	arrived      chan struct{}              // holds a token when queue has grown
 
 	mu       sync.Mutex
@@ -104,7 +105,8 @@ func (g *gathering) drain() bool {
 	return false
 }
 
-// gather is await for a call that has several replies. It ends p.
+// gather waits for the replies of a call that can have several, as await does for one
+// reply. It removes p from c.pending.
 func (c *Client) gather(ctx context.Context, p *pendingCall) (*Response, *Error) {
 	g := p.gather
 	for {

@@ -33,8 +33,8 @@ type callSettings struct {
 	idempotency string
 	expect      int
 	until       any        // func([]Answer[Resp]) bool, for the Resp of Gather
-	gather      *gathering // of a call for replies
-	progress    *progress  // of an asynchronous call
+	gather      *gathering // set by Gather
+	progress    *progress  // set by CallAsync
 	begun       time.Time
 	err         *Error // of an invalid option; the call fails with it
 }
@@ -46,9 +46,9 @@ func newSettings() callSettings { return callSettings{partition: bus.AnyPartitio
 // the transport keeps order. The default is no key.
 func Key(key string) CallOption { return func(s *callSettings) { s.key = key } }
 
-// Partition sends the request to this partition of the topic, whatever its key. The key
-// still orders it. If the transport has no partitions the call fails with
-// codes.InvalidArgument. The default is the transport's choice, by key.
+// Partition sends the request to this partition of the topic, regardless of its key. The
+// server still runs requests with the same key in order. If the transport has no partitions
+// the call fails with codes.InvalidArgument. The default is the transport's choice, by key.
 func Partition(n int32) CallOption {
 	return func(s *callSettings) {
 		if n < 0 {
@@ -58,8 +58,9 @@ func Partition(n int32) CallOption {
 	}
 }
 
-// Timeout bounds the call, all retries included. The deadline of the context counts too.
-// The default is that of [WithDefaultTimeout] if the context has no deadline.
+// Timeout limits the duration of the call, including all retries. If the deadline of the
+// context is earlier, it applies instead. The default is that of [WithDefaultTimeout] if
+// the context has no deadline.
 func Timeout(d time.Duration) CallOption {
 	return func(s *callSettings) {
 		if d <= 0 {
@@ -91,25 +92,26 @@ func Codec(c codec.Codec) CallOption {
 	}
 }
 
-// Retry repeats the call when it fails, as the policy says. The default is no retries.
-// Where the transport selects partitions by key, a call without key gets its own id as
-// key, so that all attempts reach the server that may have the reply to the first.
+// Retry repeats the call when it fails, according to policy p. The default is no retries.
+// Where the transport selects partitions by key, the client uses the id of the call as the
+// key if the call has none. All attempts then reach the same server, which may have the
+// reply to the first attempt.
 func Retry(p RetryPolicy) CallOption {
 	p = p.withDefaults()
 	return func(s *callSettings) { s.retry = &p }
 }
 
-// IdempotencyKey makes calls equal: a server runs one of the calls with the same
-// idempotency key, method and topic, from any client, and answers all of them with its
-// response. The key stands for the whole request, so different requests need different
-// keys.
+// IdempotencyKey sets the idempotency key of the call. Of several calls with the same
+// idempotency key, method and topic, from any clients, a server runs only one, and it
+// answers all of them with the response. The server does not compare the bodies, so
+// different requests need different keys.
 //
 // This holds within one server process and as long as its replay cache has the response
 // (see [WithReplayCache]). Another process, or this one after a restart, runs the call
-// again. The idempotency key is also the [Key] of the call, unless that is set, so that
-// equal calls reach the same server. An error is not kept: the next call runs the handler
-// again. Canceling a call with an idempotency key does not end its handler, because other
-// callers may wait for it.
+// again. If the call has no [Key], the idempotency key is also its key, so that calls with
+// the same idempotency key reach the same server. An error is not kept: the next call runs
+// the handler again. Canceling a call with an idempotency key does not end its handler,
+// because other callers may wait for it.
 //
 // A key has 1 to 128 bytes. The default is none.
 func IdempotencyKey(key string) CallOption {

@@ -9,24 +9,25 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// RetryPolicy says when a failed call is repeated, within its deadline. All attempts have
-// the same id and go to the same partition. A server that ran an earlier attempt answers
-// with the same response, and one that still runs it answers once. Only if the earlier
-// attempt failed in the handler does a later one run the handler again.
+// RetryPolicy specifies when the client repeats a failed call, within the deadline of the
+// call. All attempts have the same id and go to the same partition. A server that ran an
+// earlier attempt answers with the same response. A server that still runs it answers when
+// the handler has ended. If the handler returned an error for the earlier attempt, a later
+// attempt runs the handler again.
 type RetryPolicy struct {
 	// Max is the largest number of attempts after the first. 0 means no retries.
 	Max int
 	// MinBackoff is the pause before the second attempt. Each further pause is twice as
-	// long, up to MaxBackoff. A random part of up to one half is subtracted from each.
-	// The defaults are 50 ms and 2 s.
+	// long, up to MaxBackoff. Each is shortened by a random part of up to one half. The
+	// defaults are 50 ms and 2 s.
 	MinBackoff, MaxBackoff time.Duration
 	// Codes are the status codes to retry. The default is Unavailable alone. Errors that
 	// repeat on every attempt, such as a message that is too large, are never retried.
 	Codes []codes.Code
 	// AttemptTimeout is how long an attempt waits for its reply if another attempt may
-	// follow. The next attempt then follows at once, whatever Codes says, and the reply to
-	// an earlier attempt still counts. The last attempt waits until the deadline of the
-	// call. 0 means no limit but that deadline.
+	// follow. The next attempt then follows at once, regardless of Codes. A response to an
+	// earlier attempt still ends the call. The last attempt waits until the deadline of the
+	// call. With 0, only that deadline limits an attempt.
 	AttemptTimeout time.Duration
 	// OnRetry is called before each pause, if it is set. It must not block.
 	OnRetry func(RetryEvent)

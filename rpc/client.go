@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Client makes calls, with [Call], [CallAsync], [Send], [Gather] and Invoke. All of them,
-// and all methods, are safe for concurrent use.
+// Client makes calls, with [Call], [CallAsync], [Send], [Gather] and Invoke. These
+// functions and all methods of Client are safe for concurrent use.
 //
 // The clients of one bus share one reply topic and one reader of it, so that many clients
 // in a process need no further connections or topics. The last client that is closed
@@ -32,8 +32,8 @@ type Client struct {
 	seq      atomic.Uint64 // counts the ids of calls
 	counters clientCounters
 
-	// Pools belong to the client, because a timer that was made under a test's fake clock
-	// must not be used outside it.
+	// Each client has its own pools, because a timer that was created in a synctest bubble
+	// must not be used outside of it.
 	timers   sync.Pool // of *time.Timer
 	reusable sync.Pool // of *pendingCall
 
@@ -49,8 +49,8 @@ type Client struct {
 
 // NewClient returns a client on b. The client does not own b: close the client first.
 //
-// NewClient does not wait for a broker. The client creates its reply topic and opens the
-// reader of it in the background, and repeats that until it succeeds. A call waits for the
+// NewClient does not wait for a broker. In the background, the client creates its reply
+// topic and starts to read it. It tries again until it succeeds. A call waits for the
 // reader within its own context.
 func NewClient(b *bus.Bus, opts ...ClientOption) (*Client, error) {
 	if b == nil {
@@ -93,8 +93,8 @@ func (c *Client) ID() string { return c.id }
 // ReplyTopic returns the topic on which this client receives replies.
 func (c *Client) ReplyTopic() string { return c.reader.topic }
 
-// Ready waits until the client can receive replies. If ctx ends first the error says what
-// prevents it. Ready is optional: a call waits by itself.
+// Ready waits until the client can receive replies. If ctx ends first, Ready returns an
+// error with the reason why it cannot. Ready is optional: a call waits by itself.
 func (c *Client) Ready(ctx context.Context) error {
 	if c.closing.Err() != nil {
 		return errClosed

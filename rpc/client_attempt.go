@@ -12,10 +12,10 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-// send makes attempts until one succeeds or must not be followed by another. The
+// send makes attempts until one succeeds, or fails and must not be retried. The
 // interceptors wrap it.
 func (c *Client) send(ctx context.Context, req *Request) (*Response, error) {
-	if req.settings == nil { // an interceptor passed on a Request of its own
+	if req.settings == nil { // an interceptor has replaced the Request
 		s := newSettings()
 		s.begun = time.Now()
 		req.settings = &s
@@ -36,7 +36,7 @@ func (c *Client) send(ctx context.Context, req *Request) (*Response, error) {
 			pause = policy.pause(attempt)
 		}
 		if d, ok := ctx.Deadline(); ok && time.Until(d) <= pause {
-			return nil, err // it says more than that the deadline has passed
+			return nil, err // more useful than an error that only reports the deadline
 		}
 		c.counters.retries.Add(1)
 		if policy.OnRetry != nil {
@@ -130,7 +130,7 @@ func (c *Client) encode(ctx context.Context, req *Request, p *pendingCall) *Erro
 	return nil
 }
 
-// complete ends the call that f answers. err is the error with which f was decoded.
+// complete ends the call that f answers. err is the error from decoding f, or nil.
 func (c *Client) complete(f *frame.Frame, err error) {
 	if f.Kind != frame.KindReply && f.Kind != 0 || !strings.HasPrefix(f.ID, c.idPrefix) {
 		c.counters.foreign.Add(1)

@@ -7,9 +7,9 @@ import (
 	"github.com/trunkline/trunkline/rpc/internal/lazyctx"
 )
 
-// await waits for the result of p, and returns false if ctx ends first. If no interceptor
-// has wrapped the context of the call, await waits on a pooled timer instead of ctx.Done,
-// because a context with a deadline costs more than the rest of a call.
+// await waits for the result of p, and returns false if ctx ends first. Calling Done on a
+// context with a deadline costs more than the rest of a call. Therefore await uses a pooled
+// timer instead, unless an interceptor has wrapped the context of the call.
 func (c *Client) await(ctx context.Context, p *pendingCall) (result, bool) {
 	select {
 	case r := <-p.done:

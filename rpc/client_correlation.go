@@ -17,9 +17,9 @@ type pendingCalls struct {
 	limit   int
 	waiting map[string]*pendingCall // by id
 	closed  *Error                  // the error of all further calls; nil while open
-	// abandoned holds the ids of the latest calls that ended without a reply, to tell a
-	// late reply from a duplicate. ring holds the same ids in the order of their end, and
-	// next is the oldest once it is full.
+	// abandoned holds the ids of the latest calls that ended without a reply, to
+	// distinguish a late reply from a duplicate. ring holds the same ids in the order of
+	// their end, and next is the oldest once it is full.
 	abandoned map[string]struct{}
 	ring      []string
 	next      int
@@ -43,7 +43,7 @@ func (c *pendingCalls) add(p *pendingCall) *Error {
 	return nil
 }
 
-// remove returns true if p was waiting. Then the caller has to end p.
+// remove removes p. It returns true if p was waiting; then the caller of remove must end p.
 func (c *pendingCalls) remove(p *pendingCall) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +54,8 @@ func (c *pendingCalls) remove(p *pendingCall) bool {
 	return true
 }
 
-// abandon is remove for a call that ends without a reply.
+// abandon is like remove, and also stores the id of p in c.abandoned. Use it for a call
+// that ends without a reply.
 func (c *pendingCalls) abandon(p *pendingCall) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,8 +77,8 @@ func (c *pendingCalls) abandon(p *pendingCall) bool {
 // match finds the call that the reply f belongs to. It removes and returns a call that
 // waits for one reply, and returns the gathering of one that waits for several. An error
 // that answers an earlier attempt belongs to no call, because the client has retried that
-// attempt already. If there is no call, late reports whether it ended without a reply;
-// otherwise it was answered before.
+// attempt already. If match returns no call, late reports whether the call ended without a
+// reply.
 func (c *pendingCalls) match(f *frame.Frame) (p *pendingCall, g *gathering, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,25 +26,26 @@ type failFast struct {
 }
 
 // WithWaitForServer sends calls to a topic that no server listens on, and waits for their
-// replies until their deadlines. Without it such a call fails at once with
-// codes.Unavailable, on transports that can tell (memory and Go channels).
+// replies until their deadlines. Without this option such a call fails at once with
+// codes.Unavailable on the transports that detect it (memory and Go channels).
 func WithWaitForServer() ClientOption {
 	return clientOption(func(c *clientConfig) error { c.failFast = failFast{off: true}; return nil })
 }
 
 const minFailFast = time.Second
 
-// WithFailFast makes calls to a topic that no server serves fail with codes.Unavailable on
-// transports that cannot tell by themselves, such as Kafka. The client watches the
-// announcements of servers, which need the option [WithDiscovery]: a server without it
-// cannot be called by this client. A call fails if no server of its topic has announced
-// itself for the duration within.
+// WithFailFast makes calls to a topic that no server serves fail with codes.Unavailable. It
+// is for transports that do not detect this themselves, such as Kafka. The client watches
+// the announcements of servers. The servers need the option [WithDiscovery]: this client
+// cannot call a server without it. A call fails if the client has watched for at least the
+// duration within and no server of the topic is announced.
 //
-// A call therefore waits up to within on a new client, or just after a server has gone, and
-// not at all otherwise. within must be at least one second, and longer than the interval at
-// which servers announce themselves; ten seconds suit the default interval of three. While
-// the broker is unavailable no announcements arrive, and calls fail as they do without this
-// option. opts are those of the presence watcher. The default is off.
+// Therefore, if no server is announced, a call on a new client waits up to the duration
+// within. Other calls do not wait. within must be at least one second, and longer than the
+// interval at which servers announce themselves. For the default interval of three seconds,
+// ten seconds are a good value. While the broker is unavailable no announcements arrive,
+// and calls fail as they do without this option. opts are those of the presence watcher.
+// The default is off.
 func WithFailFast(within time.Duration, opts ...presence.Option) ClientOption {
 	return clientOption(func(c *clientConfig) error {
 		if within < minFailFast {
@@ -73,13 +74,13 @@ func (c *Client) checkServed(ctx context.Context, topic string) *Error {
 		return c.checkAnnounced(ctx, topic)
 	}
 	if listening, err := seam.Of(c.bus).Listening(topic); listening || err != nil {
-		return nil // publishing will report what is wrong with the topic
+		return nil // if the topic is unusable, publishing returns the reason
 	}
 	return newError(codes.Unavailable, ErrNoServer.Error(), ErrNoServer)
 }
 
-// checkAnnounced waits for the announcement of a server of topic, no longer than
-// WithFailFast says and no longer than ctx.
+// checkAnnounced waits for the announcement of a server of topic, up to the duration of
+// WithFailFast and until ctx ends.
 func (c *Client) checkAnnounced(ctx context.Context, topic string) *Error {
 	w, err := c.watch() //nolint:contextcheck // the watcher lives as long as the client
 	if err != nil {
@@ -100,7 +101,7 @@ func (c *Client) checkAnnounced(ctx context.Context, topic string) *Error {
 		if !since.IsZero() && time.Since(since) >= within {
 			return newError(codes.Unavailable, "no server of the topic has announced itself for "+within.String(), ErrNoServer)
 		}
-		// If the watcher has been reading for a while already, that time counts.
+		// The time for which the watcher has already been reading counts.
 		var certain <-chan time.Time
 		if !since.IsZero() {
 			certain = time.After(time.Until(since.Add(within)))
@@ -110,7 +111,7 @@ func (c *Client) checkAnnounced(ctx context.Context, topic string) *Error {
 		case <-certain:
 		case <-giveUp.C:
 			if since.IsZero() {
-				return nil // announcements cannot be read: the call itself will fail
+				return nil // the client cannot read announcements, so it sends the request
 			}
 		case <-c.closing.Done():
 			return errClosed

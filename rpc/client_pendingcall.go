@@ -18,8 +18,7 @@ type result struct {
 	server string // the instance that answered a Gather
 }
 
-// resultOf returns the result that the reply f brings. err is the error with which f was
-// decoded.
+// resultOf returns the result for the reply f. err is the error from decoding f, or nil.
 func resultOf(f *frame.Frame, err error) result {
 	r := result{server: f.Server}
 	switch {
@@ -40,8 +39,9 @@ func resultOf(f *frame.Frame, err error) result {
 // pendingCalls until its own goroutine removes it; if another goroutine removes it, that
 // one sends to done too.
 //
-// Two parties hold a pendingCall: the caller, and the publication of the request, whose
-// outcome may arrive after the reply. It is reused when both have released it.
+// A pendingCall has two holders: the goroutine that made the call, and handleOutcome,
+// because the outcome of publishing the request may arrive after the reply. It is reused
+// when both have released it.
 type pendingCall struct {
 	client    *Client
 	id        string

@@ -38,11 +38,11 @@ func WithReplyTopic(spec bus.TopicSpec) ClientOption {
 	})
 }
 
-// WithSharedReplies lets the client receive its replies on a topic that many instances
-// share, so that instances which come and go leave no topics behind. Each bus selects one
-// partition of the topic at random, and reads only that. Servers send replies to exactly
-// that partition. If several instances have selected the same partition, each of them reads
-// all its replies and drops those of the others.
+// WithSharedReplies makes the client receive its replies on a topic that many instances
+// share. Then an instance that crashes leaves no topic behind. Each bus selects one
+// partition of the topic at random, and reads only that partition. Servers send replies to
+// exactly that partition. If several instances have selected the same partition, each of
+// them reads all replies there, and drops the replies to the others.
 //
 // The client creates the topic from spec if it does not exist, and never deletes it: give
 // it a short retention. The topic needs a name. Use one that begins with
@@ -85,8 +85,8 @@ type replyReaders struct {
 
 // readerKey identifies a reader among those of a bus.
 type readerKey struct {
-	own   bool   // one client's; such a reader is not in replyReaders
-	topic string // the shared topic; "" for the bus's own
+	own   bool   // used by one client only; such a reader is not in replyReaders
+	topic string // the shared topic; "" for the default reply topic of the bus
 }
 
 type readersKey struct{}
@@ -143,8 +143,8 @@ func (r *replyReader) removeLast(c *Client) (last bool) {
 }
 
 // prepareTopic creates the topic if it does not exist. In a shared topic it also selects a
-// partition, and finds the end of it by publishing a record there, the mark. No reply to a
-// later request can be before the mark.
+// partition, and publishes a record there, the mark. The reader starts at the mark, because
+// replies to later requests come after it.
 func (r *replyReader) prepareTopic(ctx context.Context) error {
 	if err := r.bus.EnsureTopic(ctx, r.spec); err != nil || !r.shared {
 		return err

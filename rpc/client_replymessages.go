@@ -22,7 +22,7 @@ func (r *replyReader) sendCancel(c *Client, request *frame.Frame, partition int3
 	err := c.cfg.wire.Encode(&frame.Frame{Kind: frame.KindCancel, ID: request.ID, Caller: request.Caller, Topic: request.Topic,
 		ReplyPartition: bus.AnyPartition, Attempt: request.Attempt}, m)
 	if err != nil {
-		return // this wire has no cancel messages
+		return // the wire does not support cancel messages
 	}
 	m.Topic = request.Topic
 	if c.keyed {
@@ -33,7 +33,7 @@ func (r *replyReader) sendCancel(c *Client, request *frame.Frame, partition int3
 	}
 }
 
-// answerAlive answers the question whether this reader reads its topic.
+// answerAlive answers a request that asks whether the reader still reads its topic.
 func (r *replyReader) answerAlive(f *frame.Frame) {
 	if !replytopic.Allowed(f.ReplyTo) {
 		r.foreign.Add(1)
@@ -43,7 +43,7 @@ func (r *replyReader) answerAlive(f *frame.Frame) {
 	err := r.wire.Encode(&frame.Frame{Kind: frame.KindReply, ID: f.ID, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: bus.AnyPartition,
 		Attempt: f.Attempt, Server: r.id, ContentType: codec.Raw.ContentType()}, m)
 	if err != nil {
-		return // the caller sees no answer
+		return // the caller gets no answer
 	}
 	m.Topic, m.Partition = f.ReplyTo, f.ReplyPartition
 	r.sender.send(m)

@@ -36,10 +36,10 @@ type replyReader struct {
 	stop      context.CancelFunc
 	ended     chan struct{} // closed at the end of run
 
-	foreign, undecodable atomic.Uint64 // replies that belong to no client here
+	foreign, undecodable atomic.Uint64 // replies that belong to no client of this reader
 
-	// The place to continue at. While a subscription exists its handler owns these fields,
-	// otherwise run does.
+	// The following fields are where to continue reading. While a subscription exists, only
+	// its handler uses them. Otherwise only run does.
 	replay  bool  // the transport can start at an offset
 	next    int64 // the offset after the last reply; -1 for none yet
 	skipped int64 // undecodable records in a row after next
@@ -47,7 +47,7 @@ type replyReader struct {
 	mu      sync.RWMutex
 	clients map[string]*Client // by id
 	changed chan struct{}      // closed and replaced when one of the following fields changes
-	refused *Error             // calls fail with it at once; nil for none
+	callErr *Error             // calls fail with it at once; nil for none
 	cause   error              // why the reader is not open
 	sub     *bus.Subscription
 }
@@ -73,10 +73,10 @@ func newReplyReader(c *Client, key readerKey) *replyReader {
 func (r *replyReader) add(c *Client) {
 	r.mu.Lock()
 	r.clients[c.id] = c
-	refused := r.refused
+	callErr := r.callErr
 	r.mu.Unlock()
-	if refused != nil && refused.permanent {
-		c.pending.close(refused)
+	if callErr != nil && callErr.permanent {
+		c.pending.close(callErr)
 	}
 }
 
@@ -107,10 +107,10 @@ func (r *replyReader) wait(ctx, closing context.Context) *Error {
 			return errClosed
 		}
 		r.mu.RLock()
-		changed, refused := r.changed, r.refused
+		changed, callErr := r.changed, r.callErr
 		r.mu.RUnlock()
-		if refused != nil {
-			return refused
+		if callErr != nil {
+			return callErr
 		}
 		if r.open.Load() { // it was opened before changed was read
 			return nil
@@ -146,9 +146,9 @@ func (r *replyReader) why() error {
 	return cause
 }
 
-func (r *replyReader) set(open bool, sub *bus.Subscription, refused *Error, cause error) {
+func (r *replyReader) set(open bool, sub *bus.Subscription, callErr *Error, cause error) {
 	r.mu.Lock()
-	r.sub, r.refused, r.cause = sub, refused, cause
+	r.sub, r.callErr, r.cause = sub, callErr, cause
 	r.open.Store(open)
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -179,7 +179,8 @@ func (r *replyReader) run(ctx context.Context) {
 			}
 			return
 		case bus.CodeUnauthenticated, bus.CodePermissionDenied, bus.CodeUnsupported, bus.CodeInvalidArgument:
-			// Time alone is unlikely to help: calls fail at once, while run tries again.
+			// These errors rarely end without a change by a person: calls fail at once,
+			// while run tries again.
 			r.set(false, nil, e, err)
 		default:
 			r.set(false, nil, nil, err)
@@ -206,7 +207,7 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 	if p := r.partition.Load(); p >= 0 {
 		opts = append(opts, bus.OnlyPartitions(p))
 	}
-	if r.bus.Capabilities().Ordered { // the cheapest order, for a handler that does not block
+	if r.bus.Capabilities().Ordered { // the fastest order, because the handler does not block
 		opts = append(opts, bus.OrderByPartition())
 	}
 	sub, err := r.bus.Consume(ctx, r.topic, r.handle, opts...)
@@ -229,10 +230,10 @@ func (r *replyReader) read(ctx context.Context) (opened bool, err error) {
 	return opened, err
 }
 
-// position returns where to start: after the last reply that was read. Before the first
-// reply that is the beginning of a topic of the reader's own, and the mark in a shared one
-// (see prepareTopic). A transport without replay starts at the end of the topic, which it
-// fixes before the subscription is ready.
+// position returns where the next subscription starts: after the last reply that was read.
+// If none was read, it starts at the mark in a shared topic (see prepareTopic), and at the
+// beginning of any other topic. A transport without replay starts at the end of the topic.
+// It determines the end before the subscription is ready.
 func (r *replyReader) position() bus.SubscribeOption {
 	switch {
 	case !r.replay:
@@ -243,7 +244,7 @@ func (r *replyReader) position() bus.SubscribeOption {
 	return bus.FromOffset(max(r.next, 0) + r.skipped)
 }
 
-// reposition moves the start of the next subscription past what ended the last one.
+// reposition sets where the next subscription starts, if err requires a change.
 func (r *replyReader) reposition(err error) {
 	switch bus.CodeOf(err) {
 	case bus.CodeUndecodable: // the record after the last one that was handled
@@ -276,7 +277,7 @@ func (r *replyReader) receive(record *bus.Record) {
 		c.complete(f, err)
 	case err != nil && f.Caller == "":
 		r.undecodable.Add(1)
-	case f.Caller != r.id: // with its own id it is the mark
+	case f.Caller != r.id: // a frame with the reader's own id is the mark
 		r.foreign.Add(1)
 	}
 	*f = frame.Frame{}

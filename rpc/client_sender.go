@@ -14,9 +14,9 @@ const (
 	sendTimeout = 5 * time.Second // for the publication of one record
 )
 
-// sender publishes records whose outcome nothing waits for, one after another: cancel
-// messages, and the replies to questions whether this reader is alive. It never blocks its
-// caller: it drops what exceeds its bound. It has a goroutine while its queue is not empty.
+// sender publishes records, one after another, without waiting for their outcomes. The
+// records are cancel messages, and the answers of answerAlive. send does not block: if the
+// queue is full, it drops the record. A goroutine runs while the queue is not empty.
 type sender struct {
 	bus  *bus.Bus
 	ctx  context.Context // ended by close

@@ -29,7 +29,7 @@ type PendingCall struct {
 func (p PendingCall) Age() time.Duration { return time.Since(p.Begun) }
 
 // Pending returns the calls that wait for a reply or an outcome, the oldest first. It is
-// for debugging: it blocks the client's other calls for a moment. It does not return calls
+// for debugging: it blocks the other calls of the client briefly. It does not return calls
 // that wait for the reply reader or for their next attempt.
 func (c *Client) Pending() []PendingCall { return c.pending.snapshot() }
 

@@ -3,7 +3,8 @@ package rpc
 import "sync/atomic"
 
 // ClientStats are counts since the client was made, and the current value of Pending. The
-// fields are read one after another, so sums may be off by what happens meanwhile.
+// client reads the fields one after another, so the counts may be slightly inconsistent
+// with each other.
 type ClientStats struct {
 	// Calls is the number of calls, and Failed the number of those that ended with an error.
 	Calls, Failed uint64
@@ -13,21 +14,23 @@ type ClientStats struct {
 	Retries uint64
 	// OutcomeUnknown is the number of requests that may or may not have been sent.
 	OutcomeUnknown uint64
-	// Cancels is the number of cancel messages that were passed to the transport.
+	// Cancels is the number of cancel messages that the client has queued for sending.
 	Cancels uint64
-	// LateReplies arrived after their call had ended without a reply. The client dropped
-	// them.
+	// LateReplies is the number of replies that the client dropped because their call had
+	// ended without a reply.
 	LateReplies uint64
-	// DuplicateReplies arrived after an earlier reply to the same call, or so late that the
-	// client has forgotten the call. The client dropped them.
+	// DuplicateReplies is the number of replies that the client dropped for another reason:
+	// an earlier reply had ended the call, the reply was an error of an earlier attempt, or
+	// the call ended so long ago that the client no longer stores its id.
 	DuplicateReplies uint64
-	// ForeignReplies are messages on the reply topic that belong to no call of its clients,
-	// or that are no replies. The client dropped them.
+	// ForeignReplies is the number of messages on the reply topic that the client dropped
+	// because they are not replies, or not replies to this client.
 	ForeignReplies uint64
-	// UndecodableReplies are replies whose headers or body could not be decoded.
+	// UndecodableReplies is the number of replies whose headers or body could not be
+	// decoded.
 	//
-	// ForeignReplies and UndecodableReplies that name no client here are counted by every
-	// client that shares the reply topic.
+	// If several clients share a reply topic, each of them also counts the foreign and
+	// undecodable replies that do not name one of these clients.
 	UndecodableReplies uint64
 }
 

@@ -21,9 +21,9 @@
 // the transport has topics that must be created, create the topic of a server first (see
 // bus.EnsureTopic). Clients create their reply topic by themselves.
 //
-// [Call] waits for the response. [CallAsync] returns when the request is on its way, and the
-// response can be waited for later. [Send] needs no response. [Gather] collects the
-// responses of all servers.
+// [Call] waits for the response. [CallAsync] returns when the transport has accepted the
+// request, and the caller waits for the response later. [Send] needs no response. [Gather]
+// collects the responses of all servers.
 //
 // # Semantics of a call
 //
@@ -39,33 +39,34 @@
 //
 // # Semantics of a server
 //
-// A handler runs at least once for a call that was answered. If a request arrives again,
-// because the transport redelivers it or the client retries the call, the server answers
-// with the first response as long as its replay cache has it (see [WithReplayCache]). If the
-// handler still runs, the second request waits for its response. The cache belongs to one
-// process: another server that takes over a request runs it again. With bus.AtMostOnce such
-// a request is lost instead. An error is not replayed to a later attempt, which runs the
-// handler again. The server acknowledges a request to the transport when the transport's log
-// has the reply.
+// By default a request runs at least once. A request may arrive again, because the
+// transport redelivers it or the client retries the call. The server then answers with the
+// first response, as long as its replay cache has it (see [WithReplayCache]). If the
+// handler still runs, the second request waits for its response. If the handler returned an
+// error, a later attempt of the client runs the handler again. The cache belongs to one
+// process: if the transport redelivers a request to another server, that server runs it
+// again. With bus.AtMostOnce there is no redelivery, and a request that a crashed server
+// has not finished is lost. The server acknowledges a request to the transport when the
+// transport's log has the reply.
 //
 // The server runs requests with the same key one at a time, in the order in which they were
 // published, where the transport keeps order. It runs others concurrently, 64 at once by
 // default. Where the transport has consumer groups, the servers of a topic share its
-// requests. Where it has none, and with bus.NoGroup, every server runs every request:
-// [Call] takes the first response, and [Gather] all of them.
+// requests. Where it has none, and with the option bus.NoGroup, every server runs every
+// request: [Call] takes the first response, and [Gather] all of them.
 //
-// A server that is shut down finishes the requests that run. It answers those that it has
-// fetched and not started with codes.Unavailable; see [Server.Shutdown] and
+// A server that shuts down finishes the requests that are running. It answers the requests
+// that it has fetched and not started with codes.Unavailable; see [Server.Shutdown] and
 // [WithLeaveOnShutdown].
 //
 // # Calls without a server
 //
-// A call to a topic that no server listens on fails at once with codes.Unavailable on
-// transports that can tell: memory and Go channels. On others servers can announce
-// themselves with [WithDiscovery], and clients can use the announcements with
-// [WithFailFast]. Package rpc/discovery asks servers what they serve and how many calls they
-// have handled; `trunkline services` prints the answers. Package rpc/affinity assigns each
-// key to one of several named servers.
+// The transports memory and Go channels detect that no server listens on a topic. A call to
+// such a topic then fails at once with codes.Unavailable. On other transports, servers can
+// announce themselves with [WithDiscovery], and clients can use the announcements with
+// [WithFailFast]. Package rpc/discovery asks servers what they serve and how many calls
+// they have handled; `trunkline services` prints the answers. Package rpc/affinity assigns
+// each key to one of several named servers.
 //
 // # Errors
 //
@@ -82,7 +83,7 @@
 //	the broker rejects the credentials  Unauthenticated or PermissionDenied
 //	the outcome is unknown              none: the call waits for its reply
 //
-// If no server serves a topic, and nothing reports that, the call ends with
+// If no server serves a topic and the client cannot detect that, the call ends with
 // DeadlineExceeded.
 //
 // A server itself answers Unimplemented for an unknown method; InvalidArgument for a body
@@ -92,15 +93,15 @@
 //
 // # The wire
 //
-// The payload of a message is the encoded request or response. Everything else is in message
-// headers, as text. Headers that begin with "trunkline-" are reserved; all others are the
-// user's metadata. docs/wire.md in the repository specifies the headers and the obligations
-// of clients and servers, and has a client in Python. Package rpc/frame has the messages as
-// Go types.
+// The payload of a message is the encoded request or response. Everything else is in
+// message headers, as text. Headers that begin with "trunkline-" are reserved; all others
+// are the user's metadata. docs/wire.md in the repository specifies the headers, and what
+// clients and servers must do. It includes a client in Python. Package rpc/frame has the
+// messages as Go types.
 //
 // # What it does not do
 //
-// It does not run a handler exactly once: a handler whose effect must not happen twice has
-// to detect a repetition by a key of its own. It has no streams, and does not split a
-// message that exceeds the limit of the transport.
+// It does not run a handler exactly once. If the effect of a handler must not happen twice,
+// the handler has to detect repeated requests itself, for example by a key in the request.
+// It has no streams, and does not split a message that exceeds the limit of the transport.
 package rpc

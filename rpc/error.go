@@ -15,8 +15,8 @@ import (
 // is immutable.
 //
 // Use [CodeOf], status.Code or the Code method to get the status code. errors.Is and
-// errors.As find the local cause, such as context.DeadlineExceeded or a *bus.Error; they
-// do not compare codes. Causes do not travel: a remote error has none.
+// errors.As find the local cause, such as context.DeadlineExceeded or a *bus.Error; they do
+// not compare codes. A server does not send the cause, so a remote error has none.
 type Error struct {
 	st          *status.Status
 	method      string
@@ -28,9 +28,9 @@ type Error struct {
 }
 
 // NewError returns a local error with this code and cause, for handlers and interceptors.
-// The text of the cause is the status message, which travels to the caller. To send
-// details return the error of a status.Status instead. A nil cause leaves the message
-// empty. codes.OK is replaced by codes.Unknown.
+// The text of the cause is the status message, which a server sends to the caller. To send
+// details, return the error of a status.Status instead. With a nil cause the message is
+// empty. NewError replaces codes.OK by codes.Unknown.
 func NewError(code codes.Code, cause error) *Error {
 	text := ""
 	if cause != nil {
@@ -101,8 +101,8 @@ func (e *Error) Details() []any { return e.st.Details() }
 func (e *Error) Remote() bool { return e.remote }
 
 // Retryable reports whether the same call may succeed if it is repeated. It returns true
-// for Unavailable, ResourceExhausted and Aborted, except for errors that every attempt
-// repeats: a closed client, or a message that is too large.
+// for Unavailable, ResourceExhausted and Aborted. The exceptions are errors that every
+// attempt would repeat: a closed client, or a message that is too large.
 func (e *Error) Retryable() bool {
 	if e.permanent {
 		return false
@@ -148,8 +148,8 @@ func statusOf(err error) *status.Status {
 	}
 }
 
-// contextError returns the local error of a context that has ended, or whose deadline has
-// passed and whose timer has not fired yet.
+// contextError returns the local error of a call whose context has ended. ctx.Err may still
+// be nil, if the deadline has passed and its timer has not fired yet.
 func contextError(ctx context.Context, what string) *Error {
 	err := ctx.Err()
 	if err == nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // Logging returns an interceptor for clients and servers that logs each call when it has
-// ended: topic, method, key, code, duration and error, on a server also caller and attempt.
-// It logs neither bodies nor metadata, because they may hold secrets.
+// ended: topic, method, key, code, duration and error. On a server it also logs caller and
+// attempt. It logs neither bodies nor metadata, because they may hold secrets.
 //
 // The level is Debug for success. It is Info for errors that concern the caller only
 // (Canceled, InvalidArgument, NotFound, AlreadyExists, PermissionDenied, Unauthenticated,
@@ -69,11 +69,11 @@ type Panic struct {
 	Stack []byte
 }
 
-// Recovery returns an interceptor that recovers a panic below it and answers with the
-// error that recovered returns. If recovered is nil or returns nil, the answer is
-// codes.Internal with a text that reveals nothing of the program. Do not put the value or
-// the stack into the error: it travels to the caller. recovered must be safe for
-// concurrent use.
+// Recovery returns an interceptor that recovers a panic of the handler or of an inner
+// interceptor, and answers with the error that recovered returns. If recovered is nil or
+// returns nil, the answer is codes.Internal with a text that does not contain the panic
+// value. Do not put the value or the stack into the error, because the server sends it to
+// the caller. recovered must be safe for concurrent use.
 //
 // A server recovers panics by itself, outside of all interceptors, and logs the stack (see
 // [WithLogger]). Use Recovery to observe panics inside of other interceptors, or to answer
@@ -101,7 +101,7 @@ func Recovery(recovered func(ctx context.Context, p Panic) error) Interceptor {
 
 var errPanicked = newError(codes.Internal, "the handler panicked", nil)
 
-// panicError is the local cause of the error of a panic. It does not travel.
+// panicError is the local cause of the error of a panic. The server does not send it.
 type panicError struct{ value any }
 
 func (p panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }

@@ -63,8 +63,8 @@ func defaultConfig(b *bus.Bus) config {
 	return config{wire: frame.HeaderWire{}, codecs: defaultCodecs(), logger: seam.Of(b).Logger(), closeTimeout: 10 * time.Second}
 }
 
-// WithWire sets the form of requests and replies as records. Clients and servers of a
-// topic need the same one. The default is [frame.HeaderWire].
+// WithWire sets how requests and replies are encoded as records. Clients and servers of a
+// topic need the same wire. The default is [frame.HeaderWire].
 func WithWire(w frame.Wire) Option {
 	return forBoth(func(c *config) error {
 		if w == nil {
@@ -75,8 +75,8 @@ func WithWire(w frame.Wire) Option {
 	})
 }
 
-// WithCodecs adds codecs, which are found by their content type. codec.Protobuf,
-// codec.JSON and codec.Raw are always there, and can be replaced.
+// WithCodecs adds codecs. A codec replaces an earlier one with the same content type. By
+// default there are codec.Protobuf, codec.JSON and codec.Raw.
 func WithCodecs(cs ...codec.Codec) Option {
 	return forBoth(func(c *config) error {
 		for _, k := range cs {
@@ -119,8 +119,8 @@ func WithLogger(l *slog.Logger) Option {
 	})
 }
 
-// WithCloseTimeout bounds Close, and the shutdown at the end of [Server.Run]. The default is
-// ten seconds.
+// WithCloseTimeout limits how long Close waits, and the shutdown at the end of
+// [Server.Run]. The default is ten seconds.
 func WithCloseTimeout(d time.Duration) Option {
 	return forBoth(func(c *config) error {
 		if d <= 0 {

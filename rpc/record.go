@@ -2,12 +2,14 @@ package rpc
 
 import "github.com/trunkline/trunkline/bus"
 
-// newRecord returns an empty record for Wire.Encode, with room for a request's headers.
+// newRecord returns an empty record for Wire.Encode, with capacity for the headers of a
+// request.
 func newRecord() *bus.Record {
 	return &bus.Record{Partition: bus.AnyPartition, Headers: make([]bus.Header, 0, 10)}
 }
 
-// resetRecord empties a record that has been published, for use by Wire.Encode again.
+// resetRecord empties a record that has been published, so that Wire.Encode can write into
+// it again.
 func resetRecord(r *bus.Record) {
 	clear(r.Headers)
 	*r = bus.Record{Partition: bus.AnyPartition, Key: r.Key[:0], Headers: r.Headers[:0]}

@@ -2,13 +2,13 @@ package rpc
 
 import "context"
 
-// Metadata is data that travels with a request or a response: names and values that the
-// user chooses, such as "traceparent". Names are case-sensitive. Names that begin with
-// "trunkline-" are reserved. A nil Metadata is empty and must not be written to.
+// Metadata is sent with a request or a response: names and values that the user chooses,
+// such as "traceparent". Names are case-sensitive. Names that begin with "trunkline-" are
+// reserved. A nil Metadata is empty and must not be written to.
 type Metadata map[string]string
 
-// Request is an encoded call. On the client the interceptors may change it while the call
-// lasts, and nothing may change it afterwards. On the server its Body must not be changed.
+// Request is an encoded call. On the client, the interceptors may change it until the call
+// ends. It must not be changed after that. On the server its Body must not be changed.
 type Request struct {
 	// Topic is the topic that the server listens on.
 	Topic string
@@ -43,10 +43,11 @@ type Response struct {
 // if and only if the error is nil.
 type Func func(ctx context.Context, req *Request) (*Response, error)
 
-// Interceptor wraps next. On a client it runs once for each call, around all attempts,
-// and ctx has the deadline of the call. It must pass on the Request that it was given; it
-// may change its fields. On a server it runs once each time the handler runs, around the
-// handler: FromContext returns the call, and a panic of the handler passes through it.
+// Interceptor wraps next. On a client it runs once for each call, around all attempts, and
+// ctx has the deadline of the call. It may change the fields of req, but it must call next
+// with the same pointer. On a server it runs once each time the handler runs, around the
+// handler: FromContext returns the call. The interceptor must not expect next to return: a
+// handler may panic.
 type Interceptor func(next Func) Func
 
 // chain wraps f in the interceptors. The first one is the outermost.

@@ -36,8 +36,8 @@ type Server struct {
 	replying    context.Context
 	stopReplies context.CancelCauseFunc
 
-	// ended is closed when a subscription has ended that Shutdown did not end. endErr is
-	// the reason, nil if the bus is closing.
+	// ended is closed when a subscription has ended before Shutdown was called. endErr is
+	// the reason, or nil if the bus is closing.
 	ended   chan struct{}
 	endOnce sync.Once
 	endErr  error
@@ -72,8 +72,8 @@ type Server struct {
 //     those that run, those that wait for Concurrency or behind their key, and those whose
 //     replies are being published. The default is 64 more than Concurrency. A window that is
 //     not larger than Concurrency delays cancel messages.
-//   - bus.OrderByKey is the default. The default is bus.OrderByPartition on a transport that
-//     keeps order and has no keys, and bus.Unordered on one that keeps no order.
+//   - bus.OrderByKey is the default on a transport that keeps order and has keys. Without
+//     keys the default is bus.OrderByPartition, and without order bus.Unordered.
 //   - bus.DeadLetterTopic is the topic for messages that cannot be decoded as requests. By
 //     default the server acknowledges, counts and logs them.
 //   - bus.AtMostOnce acknowledges and commits a request before its handler runs, so the
@@ -113,8 +113,8 @@ func (s *Server) Listen(topic string) error {
 	return err
 }
 
-// listen is Listen with a context whose end ends the subscription and the contexts of its
-// handlers.
+// listen is like Listen. When ctx ends, the subscription and the contexts of its handlers
+// end.
 func (s *Server) listen(ctx context.Context, topic string) (*bus.Subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,8 +131,8 @@ func (s *Server) listen(ctx context.Context, topic string) (*bus.Subscription, e
 	deliver := func(ctx context.Context, d *bus.Delivery) error { return s.deliver(ctx, d, nil, slots) }
 	opts := s.subscribeOptions(topic)
 	if s.subscription.settleLater {
-		opts = append(opts, delivery.SettleLater(func(ctx context.Context, it *delivery.Item) error {
-			return s.deliver(ctx, (*bus.Delivery)(it.Delivery()), it, slots)
+		opts = append(opts, delivery.SettleLater(func(ctx context.Context, item *delivery.Item) error {
+			return s.deliver(ctx, (*bus.Delivery)(item.Delivery()), item, slots)
 		}))
 	}
 	sub, err := s.bus.Consume(ctx, topic, deliver, opts...)
@@ -164,9 +164,10 @@ func (s *Server) watch(topic string, sub *bus.Subscription) {
 	})
 }
 
-// Ready waits until the server reads every topic that it listens on. A request that is
-// sent after that is read. If ctx ends first the error says what prevents it. Ready
-// returns an error with codes.FailedPrecondition if Listen was not called.
+// Ready waits until the server reads every topic that it listens on. The server reads every
+// request that is sent after that. If ctx ends first, Ready returns an error with the
+// reason why it does not. Ready returns an error with codes.FailedPrecondition if Listen
+// was not called.
 func (s *Server) Ready(ctx context.Context) error {
 	s.mu.Lock()
 	subs := s.subs
@@ -186,8 +187,8 @@ var errNotListening = newError(codes.FailedPrecondition, "the server listens on 
 
 // Run serves the topics of Listen until ctx ends, and then shuts the server down as Close
 // does. It returns nil after a graceful end. Run also shuts down and returns when Shutdown
-// was called, when the bus is closed, and when a subscription has failed permanently; then
-// it returns the reason of the failure. It returns an error with codes.FailedPrecondition
+// was called, when the bus is closed, and when a subscription has failed permanently. After
+// such a failure it returns the reason. It returns an error with codes.FailedPrecondition
 // if Listen was not called.
 func (s *Server) Run(ctx context.Context) error {
 	s.mu.Lock()
@@ -206,17 +207,17 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(ended, s.Close()) //nolint:contextcheck // ctx has ended, and handlers get more time
 }
 
-// Shutdown stops the server gracefully. The server reads no further requests, waits for
-// the running handlers, and waits until the transport's log has their replies. It answers
-// the requests that it has fetched and not started with codes.Unavailable, which tells
-// their callers that they were not run.
+// Shutdown stops the server gracefully. The server reads no further requests, waits for the
+// running handlers, and waits until the transport's log has their replies. It answers the
+// requests that it has fetched and not started with codes.Unavailable. The message of that
+// error states that the request was not run.
 //
 // When ctx ends, Shutdown ends the contexts of the running handlers, answers their
 // requests with codes.Unavailable as well, and returns an error.
 //
 // One-way requests that were not run, and with [WithLeaveOnShutdown] all requests that were
 // not finished, stay unacknowledged: the transport delivers them again, if it can. Further
-// calls of Shutdown wait as the first one does.
+// calls of Shutdown wait in the same way.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {

@@ -49,9 +49,9 @@ type discoveryConfig struct {
 }
 
 // WithDiscovery makes the server discoverable. While it listens it announces itself (see
-// package rpc/presence, which has the options), and it answers questions about itself on
-// the discovery topic (see package rpc/discovery). Its name is that of its [Service], or
-// the first topic it listens on if it has none.
+// package rpc/presence, which has the options), and it answers requests on the discovery
+// topic (see package rpc/discovery). Its name is that of its [Service], or the first topic
+// it listens on if it has none.
 //
 // The server creates both topics if they do not exist. If that fails, or if the broker is
 // unavailable, it tries again in the background and serves calls meanwhile. By default a
@@ -80,7 +80,7 @@ func WithDiscoveryTopic(spec bus.TopicSpec) ServerOption {
 	})
 }
 
-// discovery announces a server, and answers questions about it.
+// discovery announces a server, and answers requests on the discovery topic.
 type discovery struct {
 	server    *Server
 	name      string
@@ -94,8 +94,8 @@ type discovery struct {
 	topics []string // that the server listens on, sorted; a topic may occur twice
 }
 
-// startDiscovery starts the discovery of the server, if it is configured and not started.
-// s.mu is held. It returns an error if the announcement is too large.
+// startDiscovery starts the discovery of the server, if it is configured and not started
+// yet. It returns an error if the announcement is too large. s.mu must be held.
 func (s *Server) startDiscovery(topic string) error {
 	if s.cfg.discovery == nil || s.discovery != nil {
 		return nil
@@ -133,7 +133,7 @@ func (s *Server) startDiscovery(topic string) error {
 	return nil
 }
 
-// answering returns a handler that answers the questions that concern this server.
+// answering returns a handler that answers the requests that match this server.
 func answering[Resp any](d *discovery, answer func() *Resp) func(context.Context, *discoverywire.Request) (*Resp, error) {
 	return func(_ context.Context, r *discoverywire.Request) (*Resp, error) {
 		if r.Service != "" && r.Service != d.name || r.Instance != "" && r.Instance != d.server.id {
@@ -215,7 +215,7 @@ func (d *discovery) close(ctx context.Context) error {
 	if innerErr := d.inner.Shutdown(ctx); err == nil {
 		err = innerErr
 	}
-	d.running.Wait() // bounded, because its context has ended
+	d.running.Wait() // soon, because d.ctx has ended
 	if bus.CodeOf(err) == bus.CodeClosed || errors.Is(err, errShutdown) {
 		return nil // the bus is closed, so the announcement cannot be withdrawn
 	}

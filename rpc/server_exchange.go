@@ -28,10 +28,10 @@ type CallInfo struct {
 	Metadata Metadata
 }
 
-// FromContext returns the call that the handler with this context answers. It returns
-// false outside a handler. The context of a handler ends at the deadline of the call, when
-// the caller cancels, when the partition of the request is revoked, and when the time of
-// Shutdown has ended.
+// FromContext returns the call that the handler with this context answers. It returns false
+// outside a handler. The context of a handler ends at the deadline of the call, when the
+// caller cancels, when the partition of the request is revoked, and when the context of
+// [Server.Shutdown] ends.
 func FromContext(ctx context.Context) (*CallInfo, bool) {
 	info, ok := ctx.Value(infoKey{}).(*CallInfo)
 	return info, ok

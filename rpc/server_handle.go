@@ -10,19 +10,19 @@ import (
 )
 
 // Handle registers h as the handler of method. Register methods before the first Listen.
-// Handle returns an error if the server listens already, if the method is registered, or if
-// its name is empty or over 255 bytes. Listen returns the same error, so the caller may
-// ignore it here.
+// Handle returns an error if the server already listens, if the method is already
+// registered, if h is nil, or if the name does not have 1 to 255 bytes. Unless the server
+// already listens, Listen returns the same error, so the caller may ignore it here.
 //
-// h must be safe for concurrent use. It returns either a response or an error. An error
-// with a gRPC status (status.Error, *[Error]) travels with its status; the error of a
-// context has the code Canceled or DeadlineExceeded; any other error has codes.Unknown and
-// its text as message. If h returns neither response nor error the caller gets
+// h must be safe for concurrent use. It returns either a response or an error. If the error
+// has a gRPC status (status.Error, *[Error]), the server sends that status. The error of a
+// context has codes.Canceled or codes.DeadlineExceeded. Any other error has codes.Unknown
+// and its text as message. If h returns neither a response nor an error, the caller gets
 // codes.Internal. h may keep and change req.
 //
-// The context of h ends when the caller stops waiting, and when the partition of the
-// request is revoked. In the latter case the error of h is not sent: the request runs
-// again, here or on another server. FromContext returns the call.
+// [FromContext] returns the call, and lists when the context of h ends. If it ends because
+// the partition was revoked, the server does not send the error of h: the request runs
+// again, on this server or on another.
 //
 // A request may run more than once: when the server ends before it has acknowledged the
 // request, or when the response is no longer in the replay cache.
@@ -30,8 +30,8 @@ func Handle[Req, Resp any](s *Server, method string, h func(ctx context.Context,
 	return s.handle(NewMethod(method, h))
 }
 
-// HandleFunc registers f as the handler of method. f decodes and encodes by itself.
-// Otherwise HandleFunc is like [Handle].
+// HandleFunc registers f as the handler of method. It is like [Handle], but f decodes the
+// request and encodes the response itself.
 func (s *Server) HandleFunc(method string, f Func) error { return s.handle(NewRawMethod(method, f)) }
 
 func (s *Server) handle(m Method) error {
@@ -52,9 +52,9 @@ func (s *Server) handle(m Method) error {
 func typed[Req, Resp any](cfg *config, h func(ctx context.Context, req *Req) (*Resp, error)) Func {
 	in, out := codec.For(new(Req)), codec.For(new(Resp))
 	return func(ctx context.Context, r *Request) (*Response, error) {
-		// A request in the default encoding of its type gets a response in the default
-		// encoding of its own type. Any other encoding was the choice of the caller, and
-		// the response has the same.
+		// If the request is in the default encoding of Req, the response is in the default
+		// encoding of Resp. Otherwise the caller has selected the encoding, and the
+		// response has the same encoding.
 		read, write := in, out
 		if r.ContentType != "" && r.ContentType != in.ContentType() {
 			c, err := cfg.codecs.of(r.ContentType, nil)

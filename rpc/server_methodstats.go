@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// MethodStats are the counts of one method since the server was made. The fields are read
-// one after another, so sums may be off by what happens meanwhile.
+// MethodStats are the counts of one method since the server was made. The server reads the
+// fields one after another, so the counts may be slightly inconsistent with each other.
 type MethodStats struct {
 	Method string `json:"method"`
 	// Requests is the number of handlers that were started. Replies from the replay cache

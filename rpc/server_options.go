@@ -52,8 +52,8 @@ func WithReplayCache(replies, bytes int) ServerOption {
 	})
 }
 
-// WithClockSkew sets how long after its deadline, by the clock of the server, a request is
-// still run. Set it to the largest difference between the clocks of callers and server.
+// WithClockSkew sets how long after its deadline a request may still start, by the clock of
+// the server. Set it to the largest difference between the clocks of callers and server.
 // The default is 0.
 func WithClockSkew(d time.Duration) ServerOption {
 	return forServer(func(c *serverConfig) error {
@@ -66,10 +66,10 @@ func WithClockSkew(d time.Duration) ServerOption {
 }
 
 // WithAllowedReplyTopics sets which topics the server may send replies to. A request names
-// its reply topic, and must not be able to make the server write to any topic. The server
-// acknowledges, counts and logs a request with a topic that is not allowed, and does not
-// run it. The default allows the topics of this package's clients, which begin with
-// "trunkline.reply.". allow must be safe for concurrent use.
+// its reply topic, so without this check a caller could make the server write to an
+// arbitrary topic. If the topic is not allowed, the server acknowledges, counts and logs
+// the request, and does not run it. The default allows the topics of this package's
+// clients, which begin with "trunkline.reply.". allow must be safe for concurrent use.
 func WithAllowedReplyTopics(allow func(topic string) bool) ServerOption {
 	return forServer(func(c *serverConfig) error {
 		if allow == nil {
@@ -83,9 +83,9 @@ func WithAllowedReplyTopics(allow func(topic string) bool) ServerOption {
 const maxInstance = 120
 
 // WithInstance sets the id of the server. Discovery, presence and the answers to a [Gather]
-// name it. It must be unique among the servers of a topic, and may stay the same over
-// restarts, which suits a named replica. It has 1 to 120 bytes: letters, digits, '.', '_'
-// and '-'. The default is "server." and random letters.
+// contain it. It must be unique among the servers of a topic. It may stay the same across
+// restarts, for example the name of a replica. It has 1 to 120 bytes: letters, digits, '.',
+// '_' and '-'. The default is "server." and random letters.
 func WithInstance(id string) ServerOption {
 	return forServer(func(c *serverConfig) error {
 		if !validName(id, maxInstance) {
@@ -98,9 +98,10 @@ func WithInstance(id string) ServerOption {
 
 // WithLeaveOnShutdown makes Shutdown leave the requests that it does not finish to the
 // other servers of the group, instead of answering them with codes.Unavailable. With
-// several servers this saves callers an error, and they wait for the next assignment of
-// the group. With one server they wait until it starts again, or until their deadlines. It
-// has no effect on transports without groups or redelivery, or with at-most-once delivery.
+// several servers, callers get no error, but wait until the group has assigned the
+// partitions to the other servers. With one server, they wait until it starts again, or
+// until their deadlines. It has no effect on transports without groups or redelivery, or
+// with at-most-once delivery.
 func WithLeaveOnShutdown() ServerOption {
 	return forServer(func(c *serverConfig) error { c.leaveOnShutdown = true; return nil })
 }

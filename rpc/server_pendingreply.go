@@ -14,9 +14,9 @@ import (
 // pendingReply is a reply that is being published, and the item that its outcome
 // settles. It is reused when its outcome has arrived.
 //
-// It has one owner at a time. The first is the goroutine of the handler. With
-// pendingReplies.add that goroutine passes it on, unless the outcome has arrived already.
-// The next owner is handleOutcome or abandonReplies, whichever comes first.
+// It has one owner at a time. The first is the goroutine of the handler. If the outcome has
+// not arrived when that goroutine calls pendingReplies.add, the ownership passes to the
+// first of handleOutcome and abandonReplies.
 type pendingReply struct {
 	server    *Server
 	frame     frame.Frame
@@ -46,7 +46,7 @@ func (s *Server) newPendingReply() *pendingReply {
 	return p
 }
 
-// reuse takes p back. No other goroutine may hold p.
+// reuse returns p to the pool. No other goroutine may hold p.
 func (s *Server) reuse(p *pendingReply) {
 	if p.err != nil {
 		return // the transport may still read the record
@@ -63,33 +63,33 @@ func (p *pendingReply) handleOutcome(o bus.Outcome) {
 	if p.state.CompareAndSwap(replyPublished, replyDone) || !p.state.CompareAndSwap(replyWaiting, replyDone) {
 		return
 	}
-	s, it, f, r, err := p.server, p.item, p.request, p.reply, p.err
+	s, item, f, r, err := p.server, p.item, p.request, p.reply, p.err
 	s.pending.remove(p)
 	s.reuse(p)
 	if err == nil && r.DeadLetter == nil {
-		it.Settle(nil)
+		item.Settle(nil)
 		return
 	}
-	go func() { it.Settle(s.finish(f, r, err)) }() // the subscription waits for it
+	go func() { item.Settle(s.finish(f, r, err)) }() // the subscription waits for it
 }
 
 // abandonReplies stops waiting for outcomes.
 func (s *Server) abandonReplies() {
-	for _, it := range s.pending.end() {
-		it.Settle(context.Cause(s.replying))
+	for _, item := range s.pending.end() {
+		item.Settle(context.Cause(s.replying))
 	}
 }
 
-// pendingReplies are the replies whose outcomes no goroutine waits for. While mu is held
-// none of them is reused, because handleOutcome removes a reply before it is.
+// pendingReplies are the replies whose outcomes no goroutine waits for. While mu is held,
+// none of them is reused, because handleOutcome removes a reply before it reuses it.
 type pendingReplies struct {
 	mu      sync.Mutex
 	waiting map[*pendingReply]struct{}
 	ended   bool
 }
 
-// add passes p on, unless its outcome has arrived, or the server no longer waits for
-// outcomes. It returns the state of p.
+// add ends the ownership of the calling goroutine and makes p wait for its outcome, unless
+// that has arrived or the server no longer waits for outcomes. It returns the state of p.
 func (w *pendingReplies) add(p *pendingReply) (state int32) {
 	if p.state.Load() == replyDone {
 		return replyDone

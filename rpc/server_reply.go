@@ -11,14 +11,14 @@ import (
 	"github.com/trunkline/trunkline/rpc/internal/replay"
 )
 
-// reply sends the reply r to the request f. It returns the result of the delivery, or
-// delivery.ErrLater if the outcome of publishing the reply will settle the item. No goroutine
-// waits for that outcome. If it is nil, reply waits for the outcome.
-func (s *Server) reply(it *delivery.Item, f *frame.Frame, r *replay.Reply) error {
+// reply sends the reply r to the request f, and returns the result of the delivery. If item
+// is not nil, reply does not wait for the outcome of publishing the reply. It then returns
+// delivery.ErrLater, and the outcome settles item.
+func (s *Server) reply(item *delivery.Item, f *frame.Frame, r *replay.Reply) error {
 	switch {
 	case f.ReplyTo == "" || r.Declined:
 		return s.finish(f, r, nil)
-	case it == nil:
+	case item == nil:
 		return s.finish(f, r, s.publish(f, r))
 	}
 	p := s.newPendingReply()
@@ -26,7 +26,7 @@ func (s *Server) reply(it *delivery.Item, f *frame.Frame, r *replay.Reply) error
 		s.reuse(p)
 		return s.finish(f, r, err)
 	}
-	p.item, p.request, p.reply = it, f, r
+	p.item, p.request, p.reply = item, f, r
 	s.bus.PublishRecord(s.replying, p.record, p.published)
 	switch s.pending.add(p) {
 	case replyWaiting:
@@ -48,7 +48,8 @@ func (s *Server) replyAndWait(f *frame.Frame, r *replay.Reply) error {
 	return s.handleOutcome(f, r, s.publish(f, r))
 }
 
-// finish returns the result of the delivery of f when the reply to f had this outcome.
+// finish returns the result of the delivery of f. outcome is that of publishing the reply
+// r.
 func (s *Server) finish(f *frame.Frame, r *replay.Reply, outcome error) error {
 	if err := s.handleOutcome(f, r, outcome); err != nil {
 		return err
@@ -59,8 +60,9 @@ func (s *Server) finish(f *frame.Frame, r *replay.Reply, outcome error) error {
 	return nil
 }
 
-// handleOutcome returns nil if the transport's log has the reply, or never will have it. A
-// reply that the transport rejects is replaced by a short error.
+// handleOutcome returns nil if the transport's log has the reply, or if the reply can never
+// be published. If the transport rejects the reply, handleOutcome sends a short error
+// instead.
 func (s *Server) handleOutcome(f *frame.Frame, r *replay.Reply, outcome error) error {
 	if outcome == nil {
 		return nil
@@ -110,7 +112,7 @@ func (s *Server) publish(f *frame.Frame, r *replay.Reply) error {
 	}
 }
 
-// encode makes out, and its record, the reply r to f.
+// encode writes the reply r to the request f into out and record.
 func (s *Server) encode(out *frame.Frame, record *bus.Record, f *frame.Frame, r *replay.Reply) error {
 	*out = frame.Frame{
 		Kind: frame.KindReply, ID: f.ID, Stream: f.Stream, Caller: f.Caller, Topic: f.ReplyTo, ReplyPartition: bus.AnyPartition,

@@ -15,11 +15,11 @@ import (
 	"github.com/trunkline/trunkline/rpc/internal/replay"
 )
 
-// deliver answers one request. It acknowledges the request, now or later, only when the
-// transport's log has the reply, or if there will never be one. it is nil if the result of
-// deliver settles the delivery. slots bounds the requests of the topic that are worked on
-// at once.
-func (s *Server) deliver(ctx context.Context, d *bus.Delivery, it *delivery.Item, slots chan struct{}) error {
+// deliver answers one request. The request is acknowledged when the transport's log has the
+// reply, or if there will be no reply. If item is nil, the result of deliver settles the
+// delivery. Otherwise deliver may return delivery.ErrLater and settle item later. The
+// capacity of slots is the number of handlers of the topic that may run at once.
+func (s *Server) deliver(ctx context.Context, d *bus.Delivery, item *delivery.Item, slots chan struct{}) error {
 	s.counters.requests.Add(1)
 	x := &exchange{}
 	f := &x.frame
@@ -68,7 +68,7 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, it *delivery.Item
 	case r != nil:
 		release()
 		s.counters.replayed.Add(1)
-		return s.reply(it, f, r)
+		return s.reply(item, f, r)
 	}
 	r, err = s.run(ctx, d, x, m, &entry.Own, begun)
 	release() // only the reply is left to do
@@ -80,12 +80,12 @@ func (s *Server) deliver(ctx context.Context, d *bus.Delivery, it *delivery.Item
 		s.counters.canceled.Add(1)
 		return nil // the caller no longer waits
 	}
-	return s.reply(it, f, r)
+	return s.reply(item, f, r)
 }
 
-// acquire waits for a slot. Its error says why the request must not be run.
+// acquire waits for a slot. Its error is the reason why the request must not be run.
 func (s *Server) acquire(ctx context.Context, slots chan struct{}) error {
-	if s.subscription.atMostOnce && ctx.Err() != nil { // it is acknowledged, so no other server gets it
+	if s.subscription.atMostOnce && ctx.Err() != nil { // the request is acknowledged, so no other server gets it
 		return context.Cause(ctx)
 	}
 	select {
@@ -106,31 +106,31 @@ func (s *Server) acquire(ctx context.Context, slots chan struct{}) error {
 	return nil
 }
 
-// handleNotBegun handles a request that must not be run, for the reason why. Either it is
-// redelivered, or its caller gets codes.Unavailable.
-func (s *Server) handleNotBegun(f *frame.Frame, why error) error {
-	if f.ReplyTo == "" || !s.answersUnfinished(why) {
-		return why
+// handleNotBegun handles a request that must not be run because of reason. Either the
+// transport redelivers the request, or its caller gets codes.Unavailable.
+func (s *Server) handleNotBegun(f *frame.Frame, reason error) error {
+	if f.ReplyTo == "" || !s.answersUnfinished(reason) {
+		return reason
 	}
 	s.counters.refused.Add(1)
 	return s.replyAndWait(f, failure(f, codes.Unavailable, "the request was not run: the server is shutting down, or has lost the request's partition"))
 }
 
 // answersUnfinished reports whether the server answers a request that it does not finish
-// for the reason why. Otherwise the transport redelivers the request.
-func (s *Server) answersUnfinished(why error) bool {
+// because of reason. Otherwise the transport redelivers the request.
+func (s *Server) answersUnfinished(reason error) bool {
 	switch {
 	case s.subscription.atMostOnce:
 		return true
-	case why == nil || !s.isStopping() || bus.CodeOf(why) == bus.CodeRevoked:
+	case reason == nil || !s.isStopping() || bus.CodeOf(reason) == bus.CodeRevoked:
 		return false
 	default:
 		return !s.cfg.leaveOnShutdown || !s.subscription.canRedeliver
 	}
 }
 
-// handleUndecodable answers a frame that cannot be decoded if it says whom to answer. It
-// sends the record to the dead-letter topic if there is one.
+// handleUndecodable answers a request that cannot be decoded, if its id, caller and reply
+// topic can be. It sends the record to the dead-letter topic if there is one.
 func (s *Server) handleUndecodable(d *bus.Delivery, f *frame.Frame, err error) error {
 	s.counters.undecodable.Add(1)
 	s.cfg.logger.Warn("rpc: a message cannot be decoded as a request", "topic", d.Record.Topic, "partition", d.Record.Partition,
@@ -151,8 +151,8 @@ func (s *Server) handleUndecodable(d *bus.Delivery, f *frame.Frame, err error) e
 	return nil
 }
 
-// handleOtherKind acknowledges a frame that is no request. It answers the first frame of a
-// stream, which alone names a method.
+// handleOtherKind acknowledges a frame that is not a request. Of the frames of a stream
+// only the first names a method, and handleOtherKind answers only that one.
 func (s *Server) handleOtherKind(f *frame.Frame) error {
 	if f.Kind == frame.KindCancel {
 		s.cache.Cancel(replay.CallKey(f))
@@ -166,7 +166,7 @@ func (s *Server) handleOtherKind(f *frame.Frame) error {
 	return nil
 }
 
-// failure returns the reply to f with a status of the server's own.
+// failure returns a reply to f with an error of the server itself.
 func failure(f *frame.Frame, code codes.Code, text string) *replay.Reply {
 	return &replay.Reply{Attempt: f.Attempt, Status: status.New(code, text)}
 }

@@ -17,19 +17,19 @@ import (
 // errDeclined is the error of a handler of this package that sends no reply.
 var errDeclined = newError(codes.Unimplemented, "no reply", nil)
 
-// run runs the handler, and writes its reply into r. claim is the context of the delivery.
-// If run returns an error there is no reply: the request is redelivered, and perhaps to
-// another server.
-func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *method, r *replay.Reply, begun time.Time) (*replay.Reply, error) {
+// run runs the handler, and writes its reply into r. deliveryCtx is the context of the
+// delivery. If run returns an error, there is no reply, and the transport redelivers the
+// request, perhaps to another server.
+func (s *Server) run(deliveryCtx context.Context, d *bus.Delivery, x *exchange, m *method, r *replay.Reply, begun time.Time) (*replay.Reply, error) {
 	f, ctx := &x.frame, &x.ctx
 	f.Topic = d.Record.Topic
 	x.req = Request{
 		Topic: d.Record.Topic, Method: f.Method, Key: f.Key, ContentType: f.ContentType, Metadata: f.Metadata, Body: f.Body,
 	}
-	ctx.Context.Context, ctx.Until, ctx.exchange = claim, f.Deadline, x
+	ctx.Context.Context, ctx.Until, ctx.exchange = deliveryCtx, f.Deadline, x
 	m.stats.requests.Add(1)
 	m.stats.inFlight.Add(1)
-	resp, err := s.invokeSafely(ctx, m.invoke, &x.req) //nolint:contextcheck // ctx is a child of claim
+	resp, err := s.invokeSafely(ctx, m.invoke, &x.req) //nolint:contextcheck // ctx is a child of deliveryCtx
 	ended := time.Now()
 	ctx.End()
 	m.stats.inFlight.Add(-1)
@@ -43,8 +43,8 @@ func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *met
 		r.ContentType, r.Metadata, r.Body = resp.ContentType, resp.Metadata, resp.Body
 		return r, nil
 	}
-	if claim.Err() != nil {
-		why := context.Cause(claim)
+	if deliveryCtx.Err() != nil {
+		why := context.Cause(deliveryCtx)
 		if f.ReplyTo == "" && !s.subscription.atMostOnce || !s.answersUnfinished(why) {
 			return nil, why
 		}
@@ -66,8 +66,8 @@ func (s *Server) run(claim context.Context, d *bus.Delivery, x *exchange, m *met
 	return r, nil
 }
 
-// invokeSafely turns a panic into an error that reveals nothing of the program, and logs
-// the stack.
+// invokeSafely recovers a panic, logs its stack, and returns an error that does not contain
+// the panic value.
 func (s *Server) invokeSafely(ctx context.Context, invoke Func, req *Request) (resp *Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -54,7 +54,8 @@ func NewMethod[Req, Resp any](name string, h func(ctx context.Context, req *Req)
 	return m
 }
 
-// NewRawMethod returns a method whose handler decodes and encodes by itself.
+// NewRawMethod returns a method whose handler decodes the request and encodes the response
+// itself.
 func NewRawMethod(name string, f Func) Method {
 	m := Method{Name: name}
 	if f != nil {
@@ -73,8 +74,8 @@ func typeName[T any]() string {
 
 // Register registers all methods of svc and sets the name of the server for discovery. If
 // it returns an error it has registered none. Call it once, before the first Listen. More
-// methods may be added with [Handle]. Listen returns the error of a failed registration, so
-// the caller may ignore it here.
+// methods may be added with [Handle]. Unless the server already listens, Listen returns the
+// same error, so the caller may ignore it here.
 //
 // A type with many methods can list them in one place. A method that is renamed in Go then
 // keeps its name on the wire:

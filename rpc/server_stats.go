@@ -3,13 +3,14 @@ package rpc
 import "sync/atomic"
 
 // ServerStats are counts since the server was made, and the current value of InFlight. The
-// fields are read one after another, so sums may be off by what happens meanwhile.
+// server reads the fields one after another, so the counts may be slightly inconsistent
+// with each other.
 type ServerStats struct {
 	// Requests is the number of messages that the server read, redeliveries included.
 	Requests uint64 `json:"requests"`
-	// Handled is the number of handlers that have ended. Failed is the number of those that
-	// returned an error, and Panics the number of those that panicked, which counts as
-	// failed too.
+	// Handled is the number of handlers that have ended, without those whose request is
+	// redelivered. Failed is the number of those that returned an error or panicked. Panics
+	// is the number of handlers that panicked.
 	Handled uint64 `json:"handled"`
 	Failed  uint64 `json:"failed"`
 	Panics  uint64 `json:"panics"`
@@ -25,12 +26,12 @@ type ServerStats struct {
 	// for requests that it does not have.
 	CancelMessages uint64 `json:"cancel_messages"`
 	// Refused is the number of requests that the server answered with Unavailable and did
-	// not run, because it was shutting down.
+	// not run, because it was shutting down or had lost their partition.
 	Refused uint64 `json:"refused"`
 	// Replayed is the number of requests that were answered from the replay cache, or with
 	// the reply to an equal request that was running.
 	Replayed uint64 `json:"replayed"`
-	// UnknownMethods is the number of requests that were answered with Unimplemented.
+	// UnknownMethods is the number of requests for methods that are not registered.
 	UnknownMethods uint64 `json:"unknown_methods"`
 	// Undecodable is the number of messages that could not be decoded as frames.
 	Undecodable uint64 `json:"undecodable"`

@@ -10,11 +10,12 @@ import (
 
 const (
 	defaultConcurrency = 64
-	// windowBeyondConcurrency is room for requests that wait and for cancel messages.
+	// windowBeyondConcurrency is added to the concurrency for the default window. The
+	// server needs it for requests that wait, and for cancel messages.
 	windowBeyondConcurrency = 64
 )
 
-// subscription has what a server derives from the settings of its subscriptions.
+// subscription is what the server needs from the settings of its subscriptions.
 type subscription struct {
 	concurrency  int  // handlers that run at once
 	atMostOnce   bool // requests are acknowledged before their handlers run
@@ -31,7 +32,7 @@ func (s *Server) resolveSubscription() error {
 	for _, o := range s.cfg.subscribe {
 		opts = append(opts, o)
 	}
-	opts = append(opts, readConcurrency, delivery.Option(s.fixSettings)) // fixSettings hides it from the bus
+	opts = append(opts, readConcurrency, delivery.Option(s.fixSettings)) // before fixSettings sets it to 0
 	settings, err := seam.Of(s.bus).Check("*", false, opts...)           // the settings do not depend on the topic
 	if err != nil {
 		return busError("NewServer: ", err)
@@ -84,8 +85,8 @@ func (s *Server) fixSettings(st *delivery.Settings) error {
 	if st.Window == 0 {
 		st.Window = windowBeyondConcurrency + st.Concurrency
 	}
-	// The server bounds its handlers by itself. With a bound of the bus cancel messages
-	// would wait behind the requests that they cancel.
+	// The server limits its handlers itself. If the bus limited them, cancel messages would
+	// wait behind the requests that they cancel.
 	st.Concurrency = 0
 	st.Reuse = true
 	canRedeliver := s.bus.Capabilities().Redelivery && st.Group != ""
