@@ -20,7 +20,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-// instances starts servers that all read every request.
+// instances starts servers without a consumer group, so each reads every request.
 func (w *world) instances(topic string, n int, h func(ctx context.Context, i int) (*number, error)) {
 	w.Helper()
 	for i := range n {
@@ -85,7 +85,7 @@ func TestGatherEndsAtItsTimeout(t *testing.T) {
 		var ended atomic.Int64
 		w.instances(topic, 4, func(ctx context.Context, i int) (*number, error) {
 			if i < 2 {
-				time.Sleep(time.Millisecond) // until all have begun: one that is called off before never runs
+				time.Sleep(time.Millisecond) // until all handlers run: a handler that is canceled earlier never runs
 				return &number{i}, nil
 			}
 			<-ctx.Done()
@@ -163,7 +163,7 @@ func TestGatherReturnsOneAnswerOfEachServer(t *testing.T) {
 		for _, a := range got.answers {
 			servers[a.Server] = true
 			if !w.bus.Capabilities().Ordered {
-				continue // either may have come first
+				continue // either of the two may have arrived first
 			}
 			switch a.Server {
 			case "a":

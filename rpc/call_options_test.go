@@ -127,7 +127,7 @@ func TestInvalidCallOptionsFailTheCall(t *testing.T) {
 	}
 }
 
-// The next attempt follows at once. To the server all attempts are one request.
+// The next attempt follows at once. The server treats all attempts as one request.
 func TestAttemptThatTakesTooLongIsFollowedByTheNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -30,7 +30,7 @@ func TestCallReturnsTheResponse(t *testing.T) {
 		require.NoError(w, err)
 		require.Equal(w, 42, got.N)
 		n := c.Stats()
-		n.OutcomeUnknown = 0 // the reply may come first, and the call's end be that of the wait for the outcome
+		n.OutcomeUnknown = 0 // if the reply arrives first, the call ends before the outcome is known
 		require.Equal(w, rpc.ClientStats{Calls: 1}, n)
 		require.EqualValues(w, 1, s.Stats().Handled)
 	})
@@ -61,7 +61,7 @@ func TestEveryCallReturnsItsOwnResponse(t *testing.T) {
 	})
 }
 
-// A reply that arrives before the reader has reached the end of its new topic counts.
+// A reply may arrive before the reader has reached the end of its new topic.
 func TestNoReplyIsLostAtStartUp(t *testing.T) {
 	everywhere(t, func(w *world) {
 		clients := 50
@@ -92,7 +92,7 @@ func TestNoReplyIsLostAtStartUp(t *testing.T) {
 	})
 }
 
-func TestCallsLeaveNothingBehind(t *testing.T) {
+func TestCallsLeaveNoPendingCallsOrGoroutines(t *testing.T) {
 	everywhere(t, func(w *world) {
 		calls := 1000
 		if w.bus.Capabilities().Name == "memory" {
@@ -117,7 +117,7 @@ func TestCallsLeaveNothingBehind(t *testing.T) {
 		all.Wait()
 		require.Zero(w, c.Stats().Pending)
 		w.eventually("nothing in flight", func() bool { return s.Stats().InFlight == 0 })
-		// TestMain checks for goroutines that are left.
+		// TestMain checks for leaked goroutines.
 	})
 }
 
@@ -215,7 +215,7 @@ func TestErrorsKeepStatusAndDetails(t *testing.T) {
 	})
 }
 
-func TestHandlersSeeTheCall(t *testing.T) {
+func TestFromContextReturnsTheCall(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("info", 1)
 		s := w.server()

@@ -120,7 +120,7 @@ func TestCancelMessageFollowsItsRequest(t *testing.T) {
 		synctest.Wait()
 		require.Nil(t, message.Load(), "it must not overtake its request")
 		id := frameOf(t, request.Load()).ID
-		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9}) // the client may reuse it from here on
+		request.Load().Complete(driver.Outcome{Partition: 3, Offset: 9}) // from here on the client may reuse the record
 		synctest.Wait()
 		require.EqualValues(t, 3, message.Load().Partition)
 		require.Empty(t, message.Load().Key)
@@ -148,7 +148,7 @@ func TestCancelMessageFollowsItsRequest(t *testing.T) {
 	})
 }
 
-// The parent of a call's context may end while package context is still passing that on.
+// The parent of a call's context may have ended before package context has ended the child.
 func TestCanceledCallNeverReportsADeadline(t *testing.T) {
 	t.Parallel()
 	watch := func(next rpc.Func) rpc.Func {

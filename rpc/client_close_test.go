@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// Calls wait for a reply, for the reply reader, for room in the transport, and in a pause
-// between attempts.
+// Calls wait for a reply, for the reply reader, for space in the transport's queue, and in
+// a pause between attempts.
 func TestCloseEndsEveryWaitAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,11 +72,11 @@ func TestCloseEndsEveryWaitAtOnce(t *testing.T) {
 		go func() { closed <- c.Close() }()
 		requireError(t, <-results, codes.Unavailable, false)
 		require.Zero(t, time.Since(begun))
-		requireError(t, <-closed, codes.Unavailable, false) // it does not know whether its topic exists
+		requireError(t, <-closed, codes.Unavailable, false) // the client cannot find out whether its topic exists
 		require.Equal(t, 5*time.Second, time.Since(begun))
 		stop, cancel := context.WithCancel(ctx)
 		cancel()
-		_ = sub.Shutdown(stop) // ends the handler, unless that has ended before
+		_ = sub.Shutdown(stop) // ends the handler if it is still running
 	})
 }
 

@@ -41,7 +41,7 @@ func TestInstancesShareAReplyTopic(t *testing.T) {
 			all.Go(func() {
 				got, err := rpc.Call[number](w.ctx, clients[i%len(clients)], topic, "double", &number{i})
 				if err == nil && got.N != 2*i {
-					err = fmt.Errorf("%d became %d", i, got.N)
+					err = fmt.Errorf("the call with %d got %d", i, got.N)
 				}
 				errs[i] = err
 			})
@@ -59,7 +59,7 @@ func TestInstancesShareAReplyTopic(t *testing.T) {
 			require.NoError(w, c.Close())
 		}
 		info, err := w.bus.DescribeTopic(w.ctx, spec.Name)
-		require.NoError(w, err, "it stays")
+		require.NoError(w, err, "a shared topic is not deleted")
 		require.EqualValues(w, 2, info.Partitions)
 		require.NoError(w, w.bus.DeleteTopic(w.ctx, spec.Name))
 	})

@@ -179,8 +179,7 @@ func (r *replyReader) run(ctx context.Context) {
 			}
 			return
 		case bus.CodeUnauthenticated, bus.CodePermissionDenied, bus.CodeUnsupported, bus.CodeInvalidArgument:
-			// These errors rarely end without a change by a person: calls fail at once,
-			// while run tries again.
+			// Waiting rarely fixes these errors: calls fail at once, while run tries again.
 			r.set(false, nil, e, err)
 		default:
 			r.set(false, nil, nil, err)

@@ -62,7 +62,8 @@ func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
 	})
 }
 
-// Otherwise whatever can write to a reply topic could make clients write to any topic.
+// Otherwise anyone who can write to a reply topic could make clients write to arbitrary
+// topics.
 func TestReaderAnswersOnlyToReplyTopics(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
@@ -173,7 +174,7 @@ func TestReaderRecreatesItsDeletedTopic(t *testing.T) {
 
 // The server may have a request whose outcome is unknown, and a reply may arrive before the
 // outcome of its request.
-func TestReplyCountsWhateverTheOutcome(t *testing.T) {
+func TestReplyEndsTheCallWhateverTheOutcome(t *testing.T) {
 	t.Parallel()
 	for _, code := range []bus.Code{bus.CodeOutcomeUnknown, bus.CodeUnavailable} {
 		t.Run(code.String(), func(t *testing.T) {

@@ -89,7 +89,8 @@ func onKafkaThrough(t *testing.T, net *kafkatest.Dialer) func() driver.Transport
 	}
 }
 
-// world is a broker and what a test has made on it. The end of the test closes everything.
+// world is the fixture of a test: a broker, and the servers and clients on it. The end of
+// the test closes everything.
 type world struct {
 	*testing.T
 	ctx  context.Context
@@ -148,7 +149,7 @@ func (w *world) topic(name string, partitions int32) string {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
 			if err := b.DeleteTopic(ctx, name); err != nil && bus.CodeOf(err) != bus.CodeNotFound {
-				w.Log(err) // the broker may be gone
+				w.Log(err) // the broker may be closed
 			}
 		})
 	}

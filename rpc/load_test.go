@@ -34,7 +34,7 @@ func TestCloseUnderLoadEndsAllCalls(t *testing.T) {
 						return
 					}
 					if got.N != 2*i {
-						w.Errorf("the response to %d is %d", i, got.N)
+						w.Errorf("the call with %d got %d", i, got.N)
 					}
 					answered.Add(1)
 				}
@@ -65,7 +65,7 @@ func TestSecondServerTakesOverWithoutErrors(t *testing.T) {
 			for i := 0; ctx.Err() == nil; i++ {
 				got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{i}, rpc.Key(fmt.Sprint(g, i)))
 				if err != nil || got.N != 2*i {
-					w.Errorf("%d: %v, %v", i, got, err)
+					w.Errorf("the call with %d returned %v, %v", i, got, err)
 					return
 				}
 				answered.Add(1)

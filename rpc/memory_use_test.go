@@ -25,16 +25,17 @@ var flatCalls = flag.Int("rpc.calls", 20_000, "number of calls of TestMemoryDoes
 const (
 	flatCallers    = 32
 	flatPartitions = 2
-	// flatWindow bounds the worker goroutines of each partition. Workers that were once
-	// needed stay.
+	// flatWindow limits the worker goroutines of each partition. Workers do not end when
+	// they are idle.
 	flatWindow = 32
 	// flatHeap is the allowed growth of the heap between a tenth of the calls and all of
-	// them. It is small for each call, and leaves room for variations of the collector.
+	// them. It is a few bytes for each call, and allows for variations between garbage
+	// collections.
 	flatHeap = 1 << 20
 )
 
-// caller makes calls one after another. Of a hundred, one fails and one is canceled while its
-// handler runs.
+// caller makes calls one after another. One call in a hundred fails, and one is canceled
+// while its handler runs.
 type caller struct {
 	cancel atomic.Pointer[context.CancelFunc] // of the call that is to be canceled
 }
@@ -44,7 +45,7 @@ func (a *caller) call(w *world, c *rpc.Client, topic, hung string, n, self int) 
 	case 33:
 		_, err := rpc.Call[number](w.ctx, c, topic, "fail", &number{n})
 		if rpc.CodeOf(err) != codes.NotFound {
-			return fmt.Errorf("a handler's NotFound became %w", err)
+			return fmt.Errorf("a call whose handler returned NotFound ended with %w", err)
 		}
 		return nil
 	case 66:
@@ -59,31 +60,31 @@ func (a *caller) call(w *world, c *rpc.Client, topic, hung string, n, self int) 
 	}
 	got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{n}, rpc.Key(fmt.Sprint(n)))
 	if err == nil && got.N != 2*n {
-		err = fmt.Errorf("%d was answered with %d", n, got.N)
+		err = fmt.Errorf("the call with %d got %d", n, got.N)
 	}
 	return err
 }
 
-// level is what a program uses at one time.
-type level struct {
+// usage is what the process uses at one time.
+type usage struct {
 	goroutines int
 	heap       uint64
 }
 
-func (l level) String() string {
+func (l usage) String() string {
 	return fmt.Sprintf("%d goroutines, %.2f MiB", l.goroutines, float64(l.heap)/(1<<20))
 }
 
-func measure() level {
+func measure() usage {
 	runtime.GC()
-	runtime.GC() // what a sync.Pool has kept goes with the second
+	runtime.GC() // a sync.Pool keeps its objects for one collection
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return level{runtime.NumGoroutine(), m.HeapAlloc}
+	return usage{runtime.NumGoroutine(), m.HeapAlloc}
 }
 
-// It compares the heap after all calls with that after a tenth of them, and counts goroutines.
-// It is not parallel, because it measures the whole process.
+// The test compares the heap after all calls with the heap after a tenth of them, and
+// counts goroutines. It is not parallel, because it measures the whole process.
 func TestMemoryDoesNotGrowWithCalls(t *testing.T) {
 	for _, tr := range []struct {
 		name string
@@ -128,7 +129,7 @@ func holdNoMore(w *world) {
 	require.NoError(w, c.Ready(w.ctx))
 
 	next := 0
-	upTo := func(end int) (level, time.Duration) {
+	upTo := func(end int) (usage, time.Duration) {
 		begun := time.Now()
 		errs := make([]error, flatCallers)
 		var calling sync.WaitGroup

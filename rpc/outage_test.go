@@ -109,7 +109,7 @@ func TestCallsEndWhenTheNetworkIsCut(t *testing.T) {
 			took[i] = time.Since(began)
 			switch {
 			case err == nil && got.N != 2*i:
-				errs[i] = fmt.Errorf("%d was answered with %d", i, got.N)
+				errs[i] = fmt.Errorf("the call with %d got %d", i, got.N)
 			case err == nil:
 				answered.Add(1)
 			case rpc.CodeOf(err) != codes.DeadlineExceeded && rpc.CodeOf(err) != codes.Unavailable:
@@ -170,7 +170,7 @@ func TestClientsShareConnections(t *testing.T) {
 				clients[i] = c
 				var got *number
 				if got, err = rpc.Call[number](w.ctx, c, topic, "double", &number{i}); err == nil && got.N != 2*i {
-					err = fmt.Errorf("%d became %d", i, got.N)
+					err = fmt.Errorf("the call with %d got %d", i, got.N)
 				}
 			}
 			errs[i] = err

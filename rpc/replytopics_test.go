@@ -54,7 +54,7 @@ func TestCleanDeletesReplyTopicsOfCrashedClients(t *testing.T) {
 		require.NotContains(w, states, shared)
 		require.NotContains(w, states, other)
 		if !testsOwnBroker(w) {
-			return // cleaning would take others' topics along
+			return // Clean would delete the topics of other tests
 		}
 		deleted, err := replytopics.Clean(w.ctx, w.newBus(), 10*time.Second)
 		require.NoError(w, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-// It ends the context of a handler that runs, and prevents one that waits. The server sends
-// no reply.
+// The cancel message ends the context of a handler that runs, and prevents a handler that
+// waits. The server sends no reply.
 func TestCancelMessageEndsOrPreventsTheHandler(t *testing.T) {
 	everywhere(t, func(w *world) {
 		topic := w.topic("calc", 1)

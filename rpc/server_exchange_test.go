@@ -16,7 +16,7 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// It does so whichever of its methods is called first.
+// The order in which the methods of the context are called makes no difference.
 func TestHandlerContextBehavesLikeAContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestHandlersMakeCallsToTheirOwnServer(t *testing.T) {
 			all.Go(func() {
 				got, err := rpc.Call[number](w.ctx, c, front, "quadruple", &number{i})
 				if err == nil && got.N != 4*i {
-					err = fmt.Errorf("%d became %d", i, got.N)
+					err = fmt.Errorf("the call with %d got %d", i, got.N)
 				}
 				errs[i] = err
 			})

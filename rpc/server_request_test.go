@@ -94,7 +94,8 @@ func TestServerSendsRepliesToAllowedTopicsOnly(t *testing.T) {
 	w.eventually("handled", func() bool { return s.Stats().Handled == 2 && s.Stats().InFlight == 0 })
 }
 
-// A message that is no request, or whose reply topic is not allowed, has no answer.
+// The server does not answer a message that is not a request, or whose reply topic is not
+// allowed.
 func TestUndecodableMessagesAreAnsweredOnlyIfTheyAreRequests(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
@@ -151,7 +152,7 @@ func TestExpiredRequestIsNotRun(t *testing.T) {
 				Deadline: time.Now().Add(-ago), Body: []byte(`{}`)})
 		}
 		w.eventually("the second, within the skew, is run", func() bool { return s.Stats().Handled == 1 })
-		w.eventually("the first is not", func() bool { return s.Stats().Expired == 1 })
+		w.eventually("the first, beyond the skew, is not run", func() bool { return s.Stats().Expired == 1 })
 		require.EqualValues(w, 1, ran.Load())
 	})
 }
@@ -192,7 +193,7 @@ func TestRequestsOfAKeyRunInOrder(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if want := next[info.Key]; n.N != want {
-				return nil, fmt.Errorf("key %s: %d came when %d was due", info.Key, n.N, want)
+				return nil, fmt.Errorf("key %s: got request %d, want %d", info.Key, n.N, want)
 			}
 			next[info.Key]++
 			return n, nil

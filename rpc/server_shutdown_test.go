@@ -342,7 +342,7 @@ func TestRequestOfAPartitionRevokedDuringShutdownRunsAgain(t *testing.T) {
 	require.NoError(t, receive(w, down))
 }
 
-// There is no caller to answer Unavailable.
+// A one-way request has no caller that could get Unavailable.
 func TestInterruptedOneWayRequestRunsAgain(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/presence"
 )
 
-// Topic returns the name of the topic that an instance of a service has to itself.
+// Topic returns the name of the topic on which only this instance of the service listens.
 func Topic(service, instance string) string { return service + "." + instance }
 
 // Router assigns keys to the running instances of a service. All methods are safe for

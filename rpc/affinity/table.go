@@ -31,9 +31,10 @@ func WithPartitions(n int) Option {
 	}
 }
 
-// WithLoad bounds the partitions of a member, as a multiple of the mean, rounded up. It must
-// be at least 1. A smaller bound distributes the load more evenly, and moves more keys when
-// members join or leave. All callers must use the same bound. The default is 1.1.
+// WithLoad limits the number of partitions of a member to factor times the mean, rounded
+// up. factor must be at least 1. A smaller bound distributes the load more evenly, and
+// moves more keys when members join or leave. All callers must use the same bound. The
+// default is 1.1.
 func WithLoad(factor float64) Option {
 	return func(c *config) error {
 		if !(factor >= 1) || math.IsInf(factor, 0) { // the comparison is false for NaN
@@ -50,8 +51,8 @@ type Table struct {
 	owner   []int32  // by partition: an index into members
 }
 
-// NewTable returns the table of these members. Their order and repetitions do not matter. Without
-// members, keys have no member.
+// NewTable returns the table of these members. Order and duplicates do not matter. members
+// may be empty: then Member returns "".
 func NewTable(members []string, opts ...Option) (*Table, error) {
 	c := defaultConfig()
 	for _, o := range opts {
@@ -70,7 +71,7 @@ func (c *config) table(members []string) *Table {
 		return t
 	}
 	hashes := make([]uint64, len(t.members))
-	free := make([]int, len(t.members)) // partitions until the member is full
+	free := make([]int, len(t.members)) // how many more partitions the member may get
 	most := min(c.partitions, int(math.Ceil(float64(c.partitions)/float64(len(t.members))*c.load)))
 	for i, m := range t.members {
 		hashes[i], free[i] = hash(m), most
@@ -143,7 +144,8 @@ func hash(s string) uint64 {
 	return h
 }
 
-// mix is the finalizer of MurmurHash3. It spreads differences in few bits over all bits.
+// mix is the finalizer of MurmurHash3. A change of one input bit changes about half of the
+// output bits.
 func mix(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd

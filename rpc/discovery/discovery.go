@@ -8,15 +8,16 @@
 //
 // # Semantics
 //
-// A question goes to all servers, and it is unknown how many will answer. Each function
-// waits as long as Filter.Timeout says, or until as many servers have answered as
-// rpc.Expect says. It returns the answers sorted by service and instance. If no server
-// answers, or if the discovery topic does not exist, the result is empty and the error nil.
+// Each function sends one request, which all servers read. The number of answers is not
+// known in advance, so the function waits until Filter.Timeout expires, or until the number
+// of servers set by rpc.Expect has answered. It returns the answers sorted by service and
+// instance. If no server answers, or if the discovery topic does not exist, the result is
+// empty and the error nil.
 //
 // # What it does not do
 //
-// It does not observe changes. Package rpc/presence reports the running instances without
-// asking them, and notifies about changes.
+// It does not observe changes. Package rpc/presence lists the running instances without
+// sending them requests, and notifies about changes.
 package discovery
 
 import (
@@ -31,7 +32,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/internal/discoverywire"
 )
 
-// DefaultTopic is the topic on which servers are asked about themselves.
+// DefaultTopic is the topic for discovery requests.
 const DefaultTopic = discoverywire.DefaultTopic
 
 const defaultTimeout = 2 * time.Second
@@ -77,7 +78,7 @@ func ask[A any](ctx context.Context, c *rpc.Client, f Filter, method string, opt
 	answers, err := rpc.Gather[A](ctx, c, f.Topic, method, &discoverywire.Request{Service: f.Service, Instance: f.Instance}, opts...)
 	var all []A
 	for _, a := range answers {
-		if a.Resp != nil { // an error is no answer to the question
+		if a.Resp != nil { // skip errors
 			all = append(all, *a.Resp)
 		}
 	}

@@ -48,15 +48,15 @@ func (HeaderWire) Decode(r *bus.Record, f *Frame) error {
 	return h.metadata(r, f)
 }
 
-// headers are the protocol's headers that need more than a copy, and the size of the
+// headers has the protocol headers that must be parsed, and the number and size of the
 // user's headers.
 type headers struct {
 	frame, replyPartition, deadline, attempt, stream, status, message, details string
 	users, userBytes                                                           int
 }
 
-// read separates the protocol's headers from the user's. If a name occurs twice the last
-// value counts.
+// read copies the protocol headers into f and h, and counts the user's headers. If a name
+// occurs twice, the last value counts.
 func (h *headers) read(r *bus.Record, f *Frame) {
 	for i := range r.Headers {
 		name, value := r.Headers[i].Key, r.Headers[i].Value
@@ -132,8 +132,8 @@ func (h *headers) numbers(f *Frame) error {
 	return nil
 }
 
-// replyStatus decodes the status of a reply. Of the details header only the details
-// count: code and message have headers of their own, and unknown fields are dropped.
+// replyStatus decodes the status of a reply. From the Status in the details header it uses
+// only the details, because code and message have their own headers.
 func (h *headers) replyStatus(f *Frame) error {
 	s := h.status
 	if s == "" {

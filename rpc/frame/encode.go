@@ -16,8 +16,8 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// maxTime is the last time that nanoseconds since 1970 can express. A later deadline is sent
-// as no deadline.
+// maxTime is the latest time that an int64 of nanoseconds since 1970 can represent. Encode
+// omits a later deadline.
 var maxTime = time.Unix(0, math.MaxInt64)
 
 // frameHeaders are the values of HeaderFrame by kind. Building them once saves an
@@ -29,9 +29,9 @@ var frameHeaders = func() (h [len(kindNames)]string) {
 	return h
 }()
 
-// Encode implements [Wire]. It returns an error with codes.InvalidArgument if a part of
-// the frame is over its bound, or if a metadata name is reserved. It truncates a status
-// message that is longer than 16 KiB.
+// Encode implements [Wire]. It returns an error with codes.InvalidArgument if a part of the
+// frame is too large, or if a metadata name is reserved. It truncates a status message that
+// is longer than 16 KiB.
 func (HeaderWire) Encode(f *Frame, r *bus.Record) error {
 	if f.Kind == 0 || int(f.Kind) >= len(frameHeaders) {
 		return invalid("the kind of the frame is %s, which does not exist", f.Kind)
@@ -108,8 +108,8 @@ func encodeStatus(h []bus.Header, st *status.Status) ([]bus.Header, error) {
 	return append(h, bus.Header{Key: HeaderDetails, Value: text}), nil
 }
 
-// checkBounds returns an error if a text of f is too long. With clear it also empties
-// such a text, so that a server neither echoes nor keeps it.
+// checkBounds returns an error if a text of f is too long. If clear is true, it also
+// empties such a text, so that a server does not send it back or keep it.
 func checkBounds(f *Frame, clear bool) error {
 	var err error
 	check := func(name string, value *string, limit int) {
@@ -132,7 +132,7 @@ func checkBounds(f *Frame, clear bool) error {
 	return err
 }
 
-// wireError is an error of HeaderWire. The caller of Encode or Decode adds what it did.
+// wireError is an error of HeaderWire. The caller of Encode or Decode adds the operation.
 type wireError struct {
 	code   codes.Code
 	reason string

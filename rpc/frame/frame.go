@@ -16,7 +16,7 @@ const (
 	KindRequest Kind = iota + 1
 	// KindReply answers a request. A request has at most one reply from each server.
 	KindReply
-	// KindCancel says that the caller no longer waits for the reply. A server then ends
+	// KindCancel reports that the caller no longer waits for the reply. A server then ends
 	// the context of the request's handler, or does not start the handler.
 	KindCancel
 	// KindMessage carries one message of a stream. It is reserved: servers answer it
@@ -50,7 +50,7 @@ func kindOf(name string) (Kind, bool) {
 	return 0, false
 }
 
-// AnyServer is the Server of a request that every instance which reads it answers.
+// AnyServer is the value of Frame.Server in a request that every instance answers.
 const AnyServer = "*"
 
 // Frame is one message of the protocol, independent of how a [Wire] encodes it.
@@ -63,9 +63,9 @@ type Frame struct {
 	Stream uint64
 	// Method is the method to run.
 	Method string
-	// Caller is the id of the calling instance. Caller and ID together are unique for
-	// ever. A reply repeats the Caller of its request, so that clients that share a
-	// reply topic can skip the replies to others.
+	// Caller is the id of the calling instance. Caller and ID together must be unique, also
+	// across restarts. A reply repeats the Caller of its request, so that clients that
+	// share a reply topic can skip the replies to others.
 	Caller string
 	// ReplyTo is the topic for the reply; "" asks for no reply.
 	ReplyTo string
@@ -78,15 +78,15 @@ type Frame struct {
 	Key string
 	// Deadline is the time at which the caller stops waiting; the zero time means never.
 	Deadline time.Time
-	// Attempt counts the times that a request was sent, from 1. A reply repeats the
-	// Attempt of the request that it answers.
+	// Attempt is how many times the caller has sent the request, this time included. A
+	// reply repeats the Attempt of the request that it answers.
 	Attempt int
 	// Server is AnyServer in a request that every instance answers. In a reply to such a
 	// request it is the id of the instance that answers. Otherwise it is "".
 	Server string
-	// IdempotencyKey identifies equal requests: a server runs those with the same key,
-	// method and topic once while it keeps the reply. "" means none. Only requests have
-	// one.
+	// IdempotencyKey identifies a request across callers. Of the requests with the same
+	// idempotency key, method and topic, a server runs only one, as long as it keeps the
+	// reply. "" means none. Only requests have one.
 	IdempotencyKey string
 	// ContentType names the codec of Body.
 	ContentType string

@@ -2,27 +2,28 @@ package frame
 
 import "github.com/trunkline/trunkline/bus"
 
-// Wire is the form of frames as records. Implementations must be safe for concurrent use.
+// Wire encodes frames as records, and decodes them. Implementations must be safe for
+// concurrent use.
 type Wire interface {
 	// Encode writes f into r: UUID, Key, Headers and Payload. The caller sets topic and
 	// partition afterwards. r is empty when Encode is called, but its Key and Headers may
-	// have capacity to append to. After the call r may alias f.Body, and no other memory
-	// of f. The caller changes neither before r has been published; then it clears r and
-	// reuses it.
+	// have capacity to append to. After the call, r may alias f.Body, but no other memory
+	// of f. The caller changes neither r nor f.Body before r has been published. Then the
+	// caller clears r and reuses it.
 	Encode(f *Frame, r *bus.Record) error
-	// Decode reads r into f. f is zero when Decode is called, and aliases the payload of r
-	// afterwards. Decode must set ReplyPartition and Attempt, whose defaults
-	// (bus.AnyPartition and 1) are not zero. r may hold anything: Decode must not panic,
-	// and must bound what it accepts. If it fails, f holds what could be read, so that a
-	// server can answer with the error. An error that has a gRPC status (see package
-	// status) decides the code of that answer; the default is codes.InvalidArgument.
-	// Decode must neither change nor keep r.
+	// Decode reads r into f. f is zero when Decode is called. After the call, f may alias
+	// the payload of r. Decode must set ReplyPartition and Attempt, whose defaults
+	// (bus.AnyPartition and 1) are not zero. r may have any content: Decode must not panic,
+	// and must return an error for values that are too large. If it fails, it must set the
+	// fields of f that it could read, so that a server can answer with the error. If the
+	// error has a gRPC status (see package status), the answer has its code; the default is
+	// codes.InvalidArgument. Decode must not change r, and must not keep a reference to it.
 	Decode(r *bus.Record, f *Frame) error
 }
 
 // HeaderWire is the default [Wire]. The payload of a record is the body of the frame, and
-// everything else is in headers, the user's metadata under its own names. The zero value
-// is ready to use.
+// everything else is in headers. The user's metadata keeps its names. The zero value is
+// ready to use.
 type HeaderWire struct{}
 
 // The headers of [HeaderWire]. docs/wire.md specifies them.

@@ -233,7 +233,7 @@ func TestStatusZeroIsSuccess(t *testing.T) {
 	require.Nil(t, f.Status)
 }
 
-func TestLastOfSeveralHeadersCounts(t *testing.T) {
+func TestLastOfRepeatedHeadersCounts(t *testing.T) {
 	t.Parallel()
 	r, err := encode(&frame.Frame{Kind: frame.KindRequest, ID: "1", Metadata: map[string]string{"user": "first"}})
 	require.NoError(t, err)

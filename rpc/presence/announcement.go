@@ -87,7 +87,7 @@ type payload struct {
 	TTL int64 `json:"ttl_ms,omitempty"`
 }
 
-// encode returns an error if a bound is exceeded.
+// encode returns an error if the announcement is invalid or too large.
 func (a announcement) encode() (*bus.Record, error) {
 	if err := a.check(); err != nil {
 		return nil, fmt.Errorf("presence: announcement: %w", err)
@@ -109,8 +109,8 @@ func (a announcement) encode() (*bus.Record, error) {
 	}, nil
 }
 
-// decode reads a record, which may hold anything. It bounds what it accepts. The result
-// keeps no memory of r.
+// decode reads a record, which may have any content. It returns an error if a value is too
+// large. The result does not alias r.
 func decode(r *bus.Record) (announcement, error) {
 	a := announcement{ttl: defaultTTL}
 	switch value, _ := r.Header(header); {

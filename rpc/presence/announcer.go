@@ -32,8 +32,8 @@ type Announcer struct {
 
 // NewAnnouncer starts to announce i on b. The announcer does not own b: close the announcer
 // first. NewAnnouncer does not wait for a broker: the announcer creates the topic in the
-// background, and tries again while the broker is unavailable. It returns an error if i
-// exceeds a bound.
+// background, and tries again while the broker is unavailable. It returns an error if i has
+// no service name or id, or is too large.
 func NewAnnouncer(b *bus.Bus, i Instance, opts ...Option) (*Announcer, error) {
 	if b == nil {
 		return nil, errors.New("presence: NewAnnouncer: the bus must not be nil")
@@ -55,7 +55,8 @@ func NewAnnouncer(b *bus.Bus, i Instance, opts ...Option) (*Announcer, error) {
 }
 
 // SetTopics replaces the topics that the instance serves, and announces the change at once.
-// It returns an error, and changes nothing, if a bound is exceeded.
+// If a topic is invalid or the announcement would be too large, it returns an error and
+// changes nothing.
 func (a *Announcer) SetTopics(topics ...string) error {
 	a.mu.Lock()
 	changed := a.instance.clone()

@@ -1,6 +1,6 @@
-// Package presence tells the instances of services about each other over a bus. Each
-// instance announces itself on one topic at an interval, and a watcher of that topic has
-// the list of the running instances.
+// Package presence lists the running instances of services on a bus. Each instance
+// announces itself on one topic at an interval. A watcher reads that topic and keeps the
+// list.
 //
 //	a, err := presence.NewAnnouncer(b, presence.Instance{Service: "greeter", ID: "greeter-0", Topics: []string{"greeter"}})
 //	defer a.Close()
@@ -17,15 +17,16 @@
 // A watcher lists an instance from its first announcement until the instance announces that
 // it leaves, or until its time to live has passed without an announcement. The time to live
 // is part of the announcement: three intervals and one second. The watcher measures it with
-// its own clock, so the clocks of machines may differ.
+// its own clock, so the clocks of the machines need not agree.
 //
-// On a transport that keeps a log, a new watcher reads back as far as its own time to live.
-// It then lists all running instances at once, and also those that crashed within that
-// time. On other transports it has heard from all instances after one interval.
+// On a transport that keeps a log, a new watcher also reads the announcements of the last
+// three intervals and one second. It then lists all running instances at once, and also
+// those that crashed within that time. On other transports the list is complete after one
+// interval.
 //
 // While the broker is unavailable no announcements arrive, and the watcher removes
-// instances whose time to live has passed, although they may be running. Ready and Since
-// report since when the list is complete.
+// instances whose time to live has passed, although they may be running. Watcher.Since
+// reports since when the watcher has read announcements without interruption.
 //
 // # What it does not do
 //
@@ -42,6 +43,7 @@
 //	 "started": "2026-01-02T15:04:05Z", "ttl_ms": 10000}
 //
 // service (at most 100 bytes) and instance (at most 200 bytes) are required. There are at
-// most 256 topics, 64 metadata entries and 32 KiB in all. ttl_ms is from 1 to 3,600,000;
-// the default is 10,000. Receivers ignore unknown fields, and messages of another version.
+// most 256 topics and 64 metadata entries. The payload has at most 32 KiB. ttl_ms is from 1
+// to 3,600,000; the default is 10,000. Receivers ignore unknown fields, and messages of
+// another version.
 package presence

@@ -23,7 +23,8 @@ type config struct {
 	logger   *slog.Logger
 }
 
-// ttl is how long an announcement is valid: two that are lost or late do no harm.
+// ttl is how long an announcement is valid. An instance stays listed if two announcements
+// are lost or late.
 func (c *config) ttl() time.Duration { return 3*c.interval + time.Second }
 
 const (
@@ -44,8 +45,8 @@ func configure(b *bus.Bus, opts []Option) (*config, error) {
 
 // WithTopic sets the topic of the announcements. Announcers and watchers must use the same
 // topic. They create it if it does not exist and the transport creates topics. An empty
-// Name means DefaultTopic, and 0 Partitions mean 1. Set a short retention: no watcher reads
-// back more than an hour.
+// Name means DefaultTopic, and 0 Partitions mean 1. A short retention is enough: a new
+// watcher reads only the last three intervals and one second.
 func WithTopic(spec bus.TopicSpec) Option {
 	return func(c *config) error {
 		spec.Name = cmp.Or(spec.Name, DefaultTopic)
@@ -55,9 +56,9 @@ func WithTopic(spec bus.TopicSpec) Option {
 	}
 }
 
-// WithInterval sets how often an announcer announces its instance, less a random part of up
-// to one fifth, and how often a watcher expects announcements. It must be from 100 ms to 10
-// minutes. The default is 3 s.
+// WithInterval sets how often an announcer announces its instance, and how often a watcher
+// expects announcements. The announcer shortens each interval by a random part of up to one
+// fifth. It must be from 100 ms to 10 minutes. The default is 3 s.
 func WithInterval(d time.Duration) Option {
 	return func(c *config) error {
 		if d < minInterval || d > maxInterval {

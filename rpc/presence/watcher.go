@@ -30,13 +30,13 @@ type Watcher struct {
 	mu      sync.Mutex
 	members map[string]*member // by service and id
 	serving map[string]int     // the number of instances by topic
-	since   time.Time          // since when announcements are read without a break; zero if they are not
+	since   time.Time          // since when announcements are read without interruption; zero if they are not
 	cause   error              // why they are not
 	changed chan struct{}      // closed and replaced when one of the fields above changes
 	closed  bool               // run has ended
 	sub     *bus.Subscription  // nil if there is none
 
-	skipUndecodable bool // of run: the last subscription ended at an undecodable record
+	skipUndecodable bool // used by run only: the last subscription ended at an undecodable record
 }
 
 type member struct {
@@ -63,8 +63,8 @@ func NewWatcher(b *bus.Bus, opts ...Option) (*Watcher, error) {
 	return w, nil
 }
 
-// Ready waits until the watcher reads announcements. If ctx ends first the error says what
-// prevents it.
+// Ready waits until the watcher reads announcements. If ctx ends first, Ready returns an
+// error with the reason why it does not.
 func (w *Watcher) Ready(ctx context.Context) error {
 	for {
 		w.mu.Lock()
@@ -84,9 +84,10 @@ func (w *Watcher) Ready(ctx context.Context) error {
 	}
 }
 
-// Since returns since when the watcher has read announcements without a break, and the zero
-// time while it does not read them. One interval later the list is complete, unless
-// announcements were lost; three intervals later also then.
+// Since returns the time since which the watcher has read announcements without
+// interruption, or the zero time while it does not read them. The list is complete one
+// interval after that time. If announcements were lost, it is complete three intervals
+// after that time.
 func (w *Watcher) Since() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,8 +116,8 @@ func (w *Watcher) Serving(topic string) int {
 	return w.serving[topic]
 }
 
-// Changed returns a channel that is closed at the next change of what the other methods
-// return. Call it before them, so that no change is missed.
+// Changed returns a channel that is closed when the result of Since, Instances or Serving
+// changes. Call Changed before these methods, so that you do not miss a change.
 func (w *Watcher) Changed() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -189,8 +190,8 @@ func (w *Watcher) read(ctx context.Context) (ready bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// The subscription recovers from interruptions by itself. Where there is a log it then
-	// reads what it has missed.
+	// The subscription recovers from interruptions by itself. On a transport with a log it
+	// then reads the announcements that it has missed.
 	w.mu.Lock()
 	w.sub = sub
 	w.mu.Unlock()
@@ -261,7 +262,8 @@ func (w *Watcher) expire(key string, m *member) {
 	}
 	if w.sub != nil { // announcements may arrive before read has stored it
 		if assigned, cause := w.sub.Assigned(); !assigned {
-			// No announcements are read now. The next one sets since again.
+			// The watcher reads no announcements now. apply sets since again at the next
+			// one.
 			w.since, w.cause = time.Time{}, cause
 		}
 	}
@@ -276,10 +278,10 @@ func (w *Watcher) remove(key string, m *member) {
 	delete(w.members, key)
 }
 
-// count adds by to the number of instances of each topic. w.mu is held.
-func (w *Watcher) count(topics []string, by int) {
+// count adds n to the number of instances of each topic. w.mu is held.
+func (w *Watcher) count(topics []string, n int) {
 	for _, t := range topics {
-		if w.serving[t] += by; w.serving[t] == 0 {
+		if w.serving[t] += n; w.serving[t] == 0 {
 			delete(w.serving, t)
 		}
 	}

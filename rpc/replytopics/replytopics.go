@@ -9,11 +9,11 @@
 // # Semantics
 //
 // To find out whether a client is alive, the package publishes a request to its reply
-// topic. The reader of the topic answers it, even if it was unavailable for a moment. A
-// topic whose reader has not answered within the timeout is reported as not alive: its
-// process has crashed, or cannot reach the broker. Use a timeout that is longer than any
-// outage that clients must survive. Before the package reports a topic as not alive, it
-// checks that it could have received an answer.
+// topic. The reader of the topic answers the request, even if it was disconnected when the
+// request was published. If the reader has not answered within the timeout, the package
+// reports the topic as not alive: the process of the client has crashed, or cannot reach
+// the broker. Use a timeout that is longer than any outage that clients must survive.
+// Before the package reports a topic as not alive, it checks that it can receive answers.
 //
 // # What it does not do
 //
@@ -50,7 +50,7 @@ type Topic struct {
 // Find returns the reply topics on the bus, sorted by name, and asks the reader of each
 // whether it is alive. It waits up to timeout for answers. It returns an error with
 // bus.CodeUnsupported if the transport cannot list topics, and an error with
-// codes.Unavailable if it could not have received an answer.
+// codes.Unavailable if it cannot receive answers.
 func Find(ctx context.Context, b *bus.Bus, timeout time.Duration) ([]Topic, error) {
 	c, err := rpc.NewClient(b, rpc.WithName("reply-topics"), rpc.WithReplyTopic(bus.TopicSpec{}), rpc.WithWaitForServer())
 	if err != nil {
@@ -61,7 +61,8 @@ func Find(ctx context.Context, b *bus.Bus, timeout time.Duration) ([]Topic, erro
 }
 
 // Clean finds reply topics as [Find] does, and deletes those that are not alive. It returns
-// the topics that it has deleted, also with an error. If Find fails it deletes nothing.
+// the topics that it has deleted, also if it returns an error. If Find fails it deletes
+// nothing.
 //
 // A client that was disconnected for longer than the timeout creates its topic again when
 // it reconnects. The replies in the deleted topic are lost, and the calls that waited for
@@ -117,7 +118,7 @@ func ask(ctx context.Context, c *rpc.Client, topics []Topic, timeout time.Durati
 		calls[i] = rpc.CallAsync[[]byte](asking, c, t.Name, replytopic.MethodAlive, []byte(nil), rpc.Timeout(timeout+time.Hour))
 	}
 	for _, a := range calls {
-		_ = a.Sent(ctx) // evaluated below: the timeout starts when all have been asked
+		_ = a.Sent(ctx) // the errors are read below; the timeout starts when all requests have been sent
 	}
 	bounded, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
@@ -141,7 +142,7 @@ func ask(ctx context.Context, c *rpc.Client, topics []Topic, timeout time.Durati
 			topics[i].Alive = true
 		case bus.CodeOf(err) == bus.CodeNotFound:
 			topics[i].Name = ""
-		case ctx.Err() == nil && rpc.CodeOf(err) == codes.Canceled && a.Sent(ctx) == nil: // it was asked, and had its time
+		case ctx.Err() == nil && rpc.CodeOf(err) == codes.Canceled && a.Sent(ctx) == nil: // the request was sent, and not answered within the timeout
 		default:
 			errs[i] = err
 		}
@@ -150,8 +151,8 @@ func ask(ctx context.Context, c *rpc.Client, topics []Topic, timeout time.Durati
 }
 
 // checkReceiving returns an error if the client cannot receive replies. It sends a request
-// to the client's own reply topic. With the answer to it, the client has received every
-// answer that was published before.
+// to the client's own reply topic. When the answer arrives, the client has received every
+// answer that was published before it.
 func checkReceiving(ctx context.Context, c *rpc.Client) error {
 	_, err := rpc.CallAsync[[]byte](ctx, c, c.ReplyTopic(), replytopic.MethodAlive, []byte(nil), rpc.Timeout(30*time.Second)).Reply(ctx)
 	if err != nil {

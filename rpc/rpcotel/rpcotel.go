@@ -25,8 +25,9 @@
 // rpc.system.name is "trunkline", rpc.service is the topic, rpc.method the method, and
 // rpc.response.status_code the name of the gRPC code. Server spans also have
 // trunkline.rpc.caller and trunkline.rpc.attempt. A client span has the status Error if the
-// call failed, and a server span if the error is the fault of the server. Keys, bodies, other
-// metadata, and the texts of errors from the other side are not recorded.
+// call failed, and a server span if the code is one that the semantic conventions for gRPC
+// attribute to the server. The package does not record keys, bodies, other metadata, and
+// the texts of errors.
 //
 // # What it does not do
 //
@@ -171,8 +172,8 @@ func (s *side) end(ctx context.Context, span trace.Span, attrs []attribute.KeyVa
 	}
 }
 
-// serverFault reports whether a code is the fault of the server, according to the semantic
-// conventions for gRPC.
+// serverFault reports whether the semantic conventions for gRPC attribute a code to the
+// server.
 func serverFault(c codes.Code) bool {
 	switch c {
 	case codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss:

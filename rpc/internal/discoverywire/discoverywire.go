@@ -1,8 +1,8 @@
-// Package discoverywire has what discoverable servers and the clients that ask them agree
-// on. docs/wire.md specifies it.
+// Package discoverywire defines the topic, the methods and the request of the discovery
+// protocol. docs/wire.md specifies it.
 package discoverywire
 
-// DefaultTopic is the topic on which servers are asked about themselves.
+// DefaultTopic is the topic for discovery requests.
 const DefaultTopic = "trunkline.discovery"
 
 // The methods of a discoverable server on the discovery topic. A request is a Request. The

@@ -1,5 +1,5 @@
-// Package lazyctx has a context with a deadline and a second parent that starts neither a
-// timer nor a goroutine before something waits for it. Most calls end before that.
+// Package lazyctx provides a context with a deadline and two parents. It starts no timer
+// and no goroutine before its Done method is called. Most calls end before that.
 package lazyctx
 
 import (
@@ -31,7 +31,8 @@ func (c *Context) Deadline() (time.Time, bool) {
 	return c.Until, true
 }
 
-// Done starts to watch both parents and the clock.
+// Done implements context.Context. The first call starts to watch both parents and the
+// deadline.
 func (c *Context) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,7 +42,7 @@ func (c *Context) Done() <-chan struct{} {
 	return c.watched.Done()
 }
 
-// watch makes the context that watches. c.mu is held.
+// watch makes c.watched, which ends with the parents and at the deadline. c.mu is held.
 func (c *Context) watch() {
 	ctx, cancel := context.WithCancelCause(c.Context)
 	stopTimer := func() {}
@@ -63,8 +64,8 @@ func (c *Context) watch() {
 	}
 }
 
-// Err returns why the context has ended, and nil while it has not. Once it has ended the
-// context is watched, so that Done and context.Cause agree with Err.
+// Err implements context.Context. If the context has ended, Err makes c.watched, so that
+// Done and context.Cause agree with Err.
 func (c *Context) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,7 +76,7 @@ func (c *Context) Err() error {
 		c.watch()
 	}
 	if c.watched.Err() == nil && c.parentEnded() {
-		<-c.watched.Done() // the parent's end is on its way: a caller that has seen it must see it here too
+		<-c.watched.Done() // wait until the end of the parent has reached c.watched, so that Err agrees with the parent
 	}
 	return c.watched.Err()
 }
@@ -84,8 +85,8 @@ func (c *Context) parentEnded() bool {
 	return c.Context.Err() != nil || c.Also != nil && c.Also.Err() != nil
 }
 
-// Value looks in the watching context if there is one, because package context finds its
-// own state through Value.
+// Value implements context.Context. It asks c.watched if there is one, because package
+// context finds its own state through Value.
 func (c *Context) Value(key any) any {
 	c.mu.Lock()
 	ctx := c.watched

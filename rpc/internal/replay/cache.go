@@ -1,5 +1,6 @@
-// Package replay has the cache with which a server answers a repeated request with the
-// reply to its first delivery, instead of running the handler again.
+// Package replay provides the replay cache of a server. With it the server answers a
+// repeated request with the reply to the first delivery, instead of running the handler
+// again.
 package replay
 
 import (
@@ -31,7 +32,8 @@ type Reply struct {
 	Declined bool
 }
 
-// overhead estimates the bytes that an entry takes besides its texts.
+// overhead estimates the size of an entry in bytes, without the texts and the body of its
+// reply.
 const overhead = 384
 
 func (r *Reply) size() int {
@@ -45,9 +47,9 @@ func (r *Reply) size() int {
 	return n
 }
 
-// answers reports whether the reply also answers f. An error answers only the request
-// that it was made for: a later attempt, or another call with the same idempotency key,
-// has seen the error or never will, and runs the request again.
+// answers reports whether the reply also answers f. A response answers every repetition. An
+// error answers only the same attempt and earlier ones: a later attempt, or another call
+// with the same idempotency key, runs the request again.
 func (r *Reply) answers(f *frame.Frame) bool {
 	return r.Status == nil || r.Caller == f.Caller && r.ID == f.ID && f.Attempt <= r.Attempt
 }
@@ -56,7 +58,7 @@ func (r *Reply) answers(f *frame.Frame) bool {
 var (
 	// ErrCanceled means that the caller has canceled the request.
 	ErrCanceled error = &statusError{status.New(codes.Canceled, "the caller canceled the call"), context.Canceled}
-	// ErrNotBegun means that the request would have to be run, and must not be.
+	// ErrNotBegun means that there is no reply to the request, and that it must not be run.
 	ErrNotBegun = errors.New("the request was not begun")
 )
 
@@ -69,8 +71,8 @@ func (e *statusError) Error() string              { return e.st.Message() }
 func (e *statusError) GRPCStatus() *status.Status { return e.st }
 func (e *statusError) Unwrap() error              { return e.cause }
 
-// Key identifies a request: by caller and id, or with an idempotency key by topic, method
-// and that key.
+// Key identifies a request. It consists of caller and id. If the request has an idempotency
+// key, it consists of topic, method and that key instead.
 type Key struct{ caller, id string }
 
 // KeyOf returns the key of the request f that was read from topic.
@@ -88,9 +90,10 @@ func CallKey(f *frame.Frame) Key { return Key{f.Caller, f.ID} }
 const maxCanceled = 1024
 
 // Cache holds the requests that run and the replies to those that have ended. A repeated
-// request joins the first one, or is answered with its reply. The replies are bounded in
-// number and bytes, and the least recently used is dropped first. The server's concurrency
-// bounds the requests that run. All methods are safe for concurrent use.
+// request waits for the first one if that still runs, and gets its reply. The number and
+// the bytes of the replies are limited. The cache drops the least recently used reply
+// first. The server's concurrency bounds the requests that run. All methods are safe for
+// concurrent use.
 type Cache struct {
 	maxReplies, maxBytes int
 
@@ -105,7 +108,8 @@ type Cache struct {
 	next     int
 }
 
-// New returns a cache for so many replies and bytes of them. With 0 replies it keeps none.
+// New returns a cache that keeps at most this number of replies, with at most this number
+// of bytes. With 0 replies it keeps none.
 func New(replies, bytes int) *Cache {
 	return &Cache{maxReplies: replies, maxBytes: bytes, entries: newTable(), canceled: map[Key]struct{}{}}
 }
@@ -113,8 +117,8 @@ func New(replies, bytes int) *Cache {
 // Entry is a request in the cache. It runs while reply is nil. The mutex of its cache
 // guards it.
 type Entry struct {
-	// Own is memory for the reply, for use by the goroutine that runs the request. Finish
-	// takes it over.
+	// Own is memory in which the goroutine that runs the request can build the reply. It
+	// must not be changed after Finish.
 	Own Reply
 
 	key     Key
@@ -124,7 +128,7 @@ type Entry struct {
 	stopped bool             // by a cancel message
 	reply   *Reply
 	size    int           // of reply
-	settled chan struct{} // made by the first request that joins; closed by Finish and Abandon
+	settled chan struct{} // made by the first request that waits; closed by Finish and Abandon
 	// The neighbors in Cache.done; nil while the request runs.
 	newer, older *Entry
 }
@@ -167,7 +171,7 @@ func (c *Cache) Begin(ctx context.Context, key Key, f *frame.Frame, running *laz
 	}
 }
 
-// enter makes the entry of a request that is run. c.mu is held.
+// enter adds an entry for a request that must be run. c.mu is held.
 func (c *Cache) enter(hash uint64, key Key, running *lazyctx.Context, mayRun bool) (*Entry, error) {
 	if len(c.canceled) > 0 {
 		if _, ok := c.canceled[key]; ok {
@@ -182,7 +186,8 @@ func (c *Cache) enter(hash uint64, key Key, running *lazyctx.Context, mayRun boo
 	return e, nil
 }
 
-// Cancel ends the handler that runs the request, or keeps the request from being begun.
+// Cancel ends the context of the handler that runs the request. If the request has not
+// arrived, Cancel prevents it from being run.
 func (c *Cache) Cancel(key Key) {
 	hash := c.entries.hash(key)
 	c.mu.Lock()
@@ -215,8 +220,8 @@ func (c *Cache) remember(key Key) {
 	c.canceled[key] = struct{}{}
 }
 
-// Finish keeps the reply. Requests that have joined find it, or run again if it is too
-// large to keep. Finish reports whether the request was canceled while it ran.
+// Finish stores the reply. Waiting requests get it. If the reply is too large to store, one
+// of them runs instead. Finish reports whether the request was canceled while it ran.
 func (c *Cache) Finish(e *Entry, r *Reply) (canceled bool) {
 	size := r.size()
 	c.mu.Lock()
@@ -237,7 +242,7 @@ func (c *Cache) Finish(e *Entry, r *Reply) (canceled bool) {
 	return e.stopped
 }
 
-// Abandon removes a request that has no reply. The next delivery of it runs it.
+// Abandon removes a request that has no reply. Its next delivery runs it.
 func (c *Cache) Abandon(e *Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,7 +29,7 @@ func begin(t *testing.T, c *replay.Cache, f *frame.Frame) (*replay.Reply, *repla
 	return r, e
 }
 
-// run answers a request that has to run.
+// run runs a request that has no reply yet, and stores r as its reply.
 func run(t *testing.T, c *replay.Cache, f *frame.Frame, r *replay.Reply) {
 	t.Helper()
 	replayed, e := begin(t, c, f)
@@ -73,7 +73,7 @@ func TestBytesOfRepliesAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := replay.New(100, 3000) // room for two
+			c := replay.New(100, 3000) // space for two replies
 			for i := range 4 {
 				kept := r
 				run(t, c, request(fmt.Sprint(i), 1), &kept)

@@ -5,9 +5,9 @@ import (
 	"math/bits"
 )
 
-// table finds entries by key. Its map holds hashes instead of keys: a removal then reads
-// no key, which for the least recently used entry is a cache miss that costs more than
-// the rest of the removal.
+// table finds entries by key. Its map is indexed by hashes instead of keys, so that a
+// removal does not read the key of the entry. The key of the least recently used entry is
+// not in the CPU cache, and reading it would cost more than the rest of the removal.
 type table struct {
 	seed   maphash.Seed
 	byHash map[uint64]*Entry // entries with the same hash are linked by Entry.same
@@ -52,8 +52,9 @@ func (t *table) remove(e *Entry) {
 	e.same = nil
 }
 
-// recency lists the entries that have a reply, the most recently used first. The entries
-// themselves are linked, because list elements would cost each request an allocation.
+// recency lists the entries that have a reply, the most recently used first. The links are
+// in the entries, because separate list elements would cost one allocation for each
+// request.
 type recency struct {
 	newest, oldest *Entry
 	len            int

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestTableTellsKeysWithEqualHashesApart(t *testing.T) {
+func TestTableDistinguishesKeysWithEqualHashes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		tab, model := newTable(), map[Key]*Entry{}
@@ -36,7 +36,7 @@ func TestTableTellsKeysWithEqualHashesApart(t *testing.T) {
 	})
 }
 
-func TestHashDependsOnWhichPartHasWhichText(t *testing.T) {
+func TestHashDependsOnTheOrderOfCallerAndID(t *testing.T) {
 	t.Parallel()
 	tab := newTable()
 	require.NotEqual(t, tab.hash(Key{"a", "b"}), tab.hash(Key{"b", "a"}))

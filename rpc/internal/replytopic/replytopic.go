@@ -1,4 +1,4 @@
-// Package replytopic has the names of the reply topics that clients create.
+// Package replytopic defines the names of the reply topics that clients create.
 package replytopic
 
 import "regexp"
@@ -6,17 +6,17 @@ import "regexp"
 // Prefix begins the name of every reply topic.
 const Prefix = "trunkline.reply."
 
-// MethodAlive is a method that the reader of a reply topic answers on that topic, to show
-// that it still reads it.
+// MethodAlive is the method that asks whether a reply topic still has a reader. The reader
+// answers requests for it on that topic.
 const MethodAlive = "trunkline.alive"
 
 var ofInstance = regexp.MustCompile(`^trunkline\.reply\.([A-Za-z0-9._-]{1,100})\.([a-z2-7]{26})$`)
 
-// Allowed reports whether servers answer to topic by default.
+// Allowed reports whether servers send replies to topic by default.
 func Allowed(topic string) bool { return len(topic) > len(Prefix) && topic[:len(Prefix)] == Prefix }
 
-// Parse returns the client's name and the random part of its instance, for the reply topic
-// that one instance created. ok is false for any other topic.
+// Parse returns the client name and the random instance part in the name of a reply topic.
+// ok is false for any other topic, and for shared reply topics.
 func Parse(topic string) (client, instance string, ok bool) {
 	part := ofInstance.FindStringSubmatch(topic)
 	if part == nil {
