@@ -38,7 +38,7 @@ func TestAsyncCallsOfAKeyAreSentInOrder(t *testing.T) {
 			again, err := a.Reply(w.ctx)
 			require.NoError(w, err)
 			require.Same(w, got, again)
-			a.Cancel() // too late to matter
+			a.Cancel() // has no effect, because the call has ended
 			n := receive(w, ran)
 			if w.bus.Capabilities().Ordered {
 				require.Equal(w, i, n)
@@ -165,7 +165,7 @@ func TestSendReturnsWhenTheLogHasTheRequest(t *testing.T) {
 		handle(w, s, "note", func(ctx context.Context, n *number) (*number, error) {
 			info, _ := rpc.FromContext(ctx)
 			got <- fmt.Sprint(n.N, info.Key, info.Metadata["h"])
-			return nil, fmt.Errorf("the caller never sees this")
+			return nil, fmt.Errorf("not sent to the caller")
 		})
 		w.start(s, topic)
 		c := w.client()
@@ -203,7 +203,7 @@ func TestSendReturnsTheOutcome(t *testing.T) {
 				require.Equal(t, tt.bus, bus.CodeOf(err))
 				err = rpc.Send(w.ctx, c, topic, "m", 1, rpc.Retry(rpc.RetryPolicy{Max: 1}))
 				if tt.want == codes.Unavailable {
-					require.NoError(t, err, "the third try")
+					require.NoError(t, err, "the third attempt succeeds")
 				} else {
 					requireError(t, err, tt.want, false)
 				}
@@ -264,7 +264,7 @@ func TestSendWithoutOutcomeEndsAtItsTimeoutAndWithItsClient(t *testing.T) {
 		require.NoError(t, c.Close())
 		requireError(t, <-sent, codes.Unavailable, false)
 		for _, o := range held {
-			o.Complete(driver.Outcome{}) // the bus waits for that
+			o.Complete(driver.Outcome{}) // b.Close waits for the outcome
 		}
 	})
 }

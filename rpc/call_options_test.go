@@ -108,7 +108,7 @@ func TestPartitionSelectsThePartition(t *testing.T) {
 			require.Equal(w, p, receive(w, partitions))
 		}
 		err = rpc.Send(w.ctx, c, topic, "m", 1, rpc.Partition(4))
-		require.Contains(w, []codes.Code{codes.InvalidArgument, codes.Unimplemented}, rpc.CodeOf(err), "there is none")
+		require.Contains(w, []codes.Code{codes.InvalidArgument, codes.Unimplemented}, rpc.CodeOf(err), "the partition does not exist")
 	})
 }
 

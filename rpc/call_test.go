@@ -116,7 +116,7 @@ func TestCallsLeaveNoPendingCallsOrGoroutines(t *testing.T) {
 		}
 		all.Wait()
 		require.Zero(w, c.Stats().Pending)
-		w.eventually("nothing in flight", func() bool { return s.Stats().InFlight == 0 })
+		w.eventually("no request is in flight", func() bool { return s.Stats().InFlight == 0 })
 		// TestMain checks for leaked goroutines.
 	})
 }

@@ -153,7 +153,7 @@ func TestCanceledCallNeverReportsADeadline(t *testing.T) {
 	t.Parallel()
 	watch := func(next rpc.Func) rpc.Func {
 		return func(ctx context.Context, req *rpc.Request) (*rpc.Response, error) {
-			done := ctx.Done() // the context is watched from here on
+			done := ctx.Done() // from here on package context watches the parent
 			resp, err := next(ctx, req)
 			_ = done
 			return resp, err

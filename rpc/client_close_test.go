@@ -56,7 +56,7 @@ func TestCloseEndsEveryWaitAtOnce(t *testing.T) {
 		for range 5 {
 			requireError(t, <-results, codes.Unavailable, false)
 		}
-		require.Zero(t, time.Since(begun), "at once")
+		require.Zero(t, time.Since(begun), "all calls end at once")
 
 		// A call that waits for a reader which is never ready.
 		tr.Disconnect(nil)

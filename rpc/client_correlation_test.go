@@ -17,7 +17,7 @@ func TestAbandonedCallsAreBounded(t *testing.T) {
 		p := &pendingCall{id: id(i)}
 		require.Nil(t, c.add(p))
 		require.True(t, c.abandon(p))
-		require.False(t, c.abandon(p), "it waits no longer")
+		require.False(t, c.abandon(p), "p no longer waits")
 	}
 	require.Len(t, c.abandoned, maxAbandoned)
 	for i, late := range map[int]bool{9: false, 10: true, maxAbandoned + 9: true} {

@@ -91,7 +91,7 @@ func TestFailFastUsesAnnouncements(t *testing.T) {
 		took, err = call()
 		require.ErrorIs(t, err, rpc.ErrNoServer)
 		require.Zero(t, took, "the announcement has expired")
-		_ = dying.Shutdown(w.ctx) // its transport is dead
+		_ = dying.Shutdown(w.ctx) // its transport has crashed
 	})
 }
 

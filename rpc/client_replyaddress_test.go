@@ -124,7 +124,7 @@ func TestClientsOfABusShareTheirReplyTopic(t *testing.T) {
 	next := w.client()
 	require.NotEqual(t, b.ReplyTopic(), next.ReplyTopic())
 	otherWire := w.client(rpc.WithWire(wrappedWire{}))
-	require.NotEqual(t, otherWire.ReplyTopic(), next.ReplyTopic(), "a reader decodes one wire")
+	require.NotEqual(t, otherWire.ReplyTopic(), next.ReplyTopic(), "clients with different wires do not share a reader")
 	_, err = rpc.Call[number](w.ctx, next, topic, "double", &number{1})
 	require.NoError(t, err)
 }
@@ -149,7 +149,7 @@ func TestSharedReplyTopicMayBeRecreatedWithFewerPartitions(t *testing.T) {
 	info, err := w.bus.DescribeTopic(w.ctx, shared.Name)
 	require.NoError(t, err)
 	if info.Partitions != 1 {
-		t.Skip("the client was faster, and has created the topic")
+		t.Skip("the client has created the topic before the test could")
 	}
 	got, err := rpc.Call[number](w.ctx, c, topic, "double", &number{4}, rpc.Retry(rpc.RetryPolicy{Max: 100, AttemptTimeout: 100 * time.Millisecond}))
 	require.NoError(t, err)

@@ -51,7 +51,7 @@ func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
 		w.publish(f.ReplyTo, otherID)
 		require.NoError(w, w.bus.Publish(f.ReplyTo, message.NewMessage("x", []byte("no frame at all"))))
 
-		w.eventually("all are counted", func() bool {
+		w.eventually("all stray replies are counted", func() bool {
 			n := c.Stats()
 			return n.DuplicateReplies == 2 && n.LateReplies == 1 && n.ForeignReplies == 3 && n.UndecodableReplies == 1
 		})
@@ -73,7 +73,7 @@ func TestReaderAnswersOnlyToReplyTopics(t *testing.T) {
 	require.NoError(t, c.Ready(w.ctx))
 	ask := &frame.Frame{Kind: frame.KindRequest, ID: "1", Caller: "x", Method: "trunkline.alive", ReplyTo: victim, ReplyPartition: -1}
 	w.publish(c.ReplyTopic(), ask)
-	w.eventually("the question is counted", func() bool { return c.Stats().ForeignReplies == 1 })
+	w.eventually("the request is counted as foreign", func() bool { return c.Stats().ForeignReplies == 1 })
 	ask.ReplyTo = w.topic("trunkline.reply.asker", 1)
 	allowed := w.capture(ask.ReplyTo)
 	w.publish(c.ReplyTopic(), ask)
@@ -124,7 +124,7 @@ func TestErrorOfAnEarlierAttemptDoesNotEndTheCall(t *testing.T) {
 	second := receive(w, requests)
 	require.Equal(t, first.ID, second.ID)
 	require.Equal(t, 2, second.Attempt)
-	w.publish(first.ReplyTo, no) // redelivered by a server that answered twice
+	w.publish(first.ReplyTo, no) // as from a server that answers the first attempt twice
 	w.publish(first.ReplyTo, reply(second, `{"N":7}`))
 	got := receive(w, r)
 	require.NoError(t, got.err)
@@ -163,7 +163,7 @@ func TestReaderRecreatesItsDeletedTopic(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, w.bus.DeleteTopic(w.ctx, c.ReplyTopic()))
-	w.eventually("it is made again", func() bool {
+	w.eventually("the client creates the topic again", func() bool {
 		_, err := w.bus.DescribeTopic(w.ctx, c.ReplyTopic())
 		return err == nil
 	})
@@ -203,7 +203,7 @@ func TestReplyEndsTheCallWhateverTheOutcome(t *testing.T) {
 				got := <-r
 				require.NoError(t, got.err)
 				if o := held.Load(); o != nil {
-					o.Complete(driver.Failed(&bus.Error{Code: code, Op: "publish"})) // too late to matter
+					o.Complete(driver.Failed(&bus.Error{Code: code, Op: "publish"})) // too late to have an effect
 				} else {
 					require.EqualValues(t, 1, c.Stats().OutcomeUnknown)
 				}

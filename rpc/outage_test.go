@@ -129,7 +129,7 @@ func TestCallsEndWhenTheNetworkIsCut(t *testing.T) {
 		require.Less(t, d, timeout+30*time.Second)
 	}
 	require.Empty(t, c.Pending())
-	require.Positive(t, answered.Load(), "replies that came meanwhile are read after it")
+	require.Positive(t, answered.Load(), "after the cut the client reads the replies that the server sent during it")
 	t.Logf("%d of %d answered", answered.Load(), len(errs))
 	_, err = rpc.Call[number](w.ctx, c, topic, "double", &number{1})
 	require.NoError(t, err)

@@ -66,7 +66,7 @@ func TestCleanDeletesReplyTopicsOfCrashedClients(t *testing.T) {
 		}
 		require.Subset(w, topics, []string{alive.ReplyTopic(), shared, other})
 		require.NoError(w, alive.Ready(w.ctx))
-		require.Zero(w, alive.Stats().ForeignReplies, "the question is not counted as a reply")
+		require.Zero(w, alive.Stats().ForeignReplies, "the reader does not count the request as a foreign reply")
 	}
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()

@@ -43,12 +43,12 @@ func TestCancelMessageEndsOrPreventsTheHandler(t *testing.T) {
 		request("2")
 		cancel("2") // waits for a slot
 		cancel("other")
-		w.eventually("both messages are read", func() bool { return s.Stats().CancelMessages == 2 })
+		w.eventually("the server has read both cancel messages", func() bool { return s.Stats().CancelMessages == 2 })
 		cancel("1")
 		require.ErrorIs(w, receive(w, ended), context.Canceled)
 		_, err := rpc.Call[number](w.ctx, c, topic, "double", &number{1})
 		require.NoError(w, err)
-		w.eventually("both were canceled", func() bool { return s.Stats().Canceled == 2 })
+		w.eventually("both requests were canceled", func() bool { return s.Stats().Canceled == 2 })
 		require.Empty(w, begun)
 		require.Zero(w, s.Stats().RepliesDropped, "the server sends no reply")
 		require.Zero(w, s.Stats().Ignored)
@@ -65,11 +65,11 @@ func TestCancelMessagesForUnknownRequestsAreBounded(t *testing.T) {
 	for i := range 3000 {
 		w.publish(topic, &frame.Frame{Kind: frame.KindCancel, ID: fmt.Sprint(i), Caller: "x", ReplyPartition: -1})
 	}
-	w.eventually("all are read", func() bool { return s.Stats().CancelMessages == 3000 })
+	w.eventually("the server has read all cancel messages", func() bool { return s.Stats().CancelMessages == 3000 })
 	for i := range 3000 {
 		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: fmt.Sprint(i), Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`), Deadline: w.deadline()})
 	}
-	w.eventually("all are over", func() bool { n := s.Stats(); return n.Handled+n.Canceled == 3000 })
+	w.eventually("every request was handled or canceled", func() bool { n := s.Stats(); return n.Handled+n.Canceled == 3000 })
 	require.EqualValues(t, 1024, s.Stats().Canceled)
 }
 
@@ -101,7 +101,7 @@ func TestRequestsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
 		for _, caller := range []string{"a", "b", "c"} {
 			f := send(caller, "2", "count", "K")
 			require.Equal(w, `{"N":2}`, string(f.Body))
-			require.Equal(w, caller, f.Caller, "each gets a reply of its own")
+			require.Equal(w, caller, f.Caller, "each caller gets its own reply")
 		}
 		require.Equal(w, `{"N":3}`, string(send("a", "3", "count", "L").Body))
 		require.Equal(w, `{"N":-1}`, string(send("a", "4", "other", "K").Body))

@@ -66,7 +66,7 @@ func TestUndecodableMessagesAreAnsweredOrDeadLetters(t *testing.T) {
 		require.Equal(w, 2, n.N)
 		require.EqualValues(w, 2, s.Stats().Undecodable)
 		// One of the frames has no answer, and may not have been read yet.
-		w.eventually("the others are passed over", func() bool { return s.Stats().Ignored == 2 })
+		w.eventually("the server has ignored the other frames", func() bool { return s.Stats().Ignored == 2 })
 	})
 }
 
@@ -78,20 +78,20 @@ func TestServerSendsRepliesToAllowedTopicsOnly(t *testing.T) {
 	handle(w, s, "double", double)
 	w.start(s, topic)
 	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "1", Caller: "x", Method: "double", ReplyTo: victim, ReplyPartition: -1, Body: []byte(`{}`)})
-	w.eventually("refused", func() bool { return s.Stats().RepliesRefused == 1 })
+	w.eventually("the server refuses the reply topic", func() bool { return s.Stats().RepliesRefused == 1 })
 	require.Zero(t, s.Stats().Handled)
 
 	// A deleted reply topic is not created again, and does not delay other requests.
 	gone := "trunkline.reply.gone"
 	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "2", Caller: "x", Method: "double", ReplyTo: gone, ReplyPartition: -1, Body: []byte(`{}`)})
-	w.eventually("dropped", func() bool { return s.Stats().RepliesDropped == 1 })
+	w.eventually("the server drops the reply", func() bool { return s.Stats().RepliesDropped == 1 })
 	topics, err := w.bus.ListTopics(w.ctx)
 	require.NoError(t, err)
 	require.NotContains(t, topics, gone)
 
 	// A one-way request has no reply.
 	w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: "3", Caller: "x", Method: "double", ReplyPartition: -1, Body: []byte(`{}`)})
-	w.eventually("handled", func() bool { return s.Stats().Handled == 2 && s.Stats().InFlight == 0 })
+	w.eventually("both requests are handled", func() bool { return s.Stats().Handled == 2 && s.Stats().InFlight == 0 })
 }
 
 // The server does not answer a message that is not a request, or whose reply topic is not
@@ -116,7 +116,7 @@ func TestUndecodableMessagesAreAnsweredOnlyIfTheyAreRequests(t *testing.T) {
 		require.NoError(t, err)
 		setHeader(m, frame.HeaderAttempt, "0")
 		w.publishTo(topic, bus.AnyPartition, m)
-		w.eventually("the server has read it", func() bool { return s.Stats().Undecodable == uint64(i+1) })
+		w.eventually("the server has read the message", func() bool { return s.Stats().Undecodable == uint64(i+1) })
 	}
 	got := receive(w, replies)
 	require.Equal(t, "request", got.ID)
@@ -338,8 +338,8 @@ func TestReplayCacheIsBoundedInBytes(t *testing.T) {
 		runs int64
 	}{
 		{"small", 1000, 1}, {"small", 1000, 1}, {"other", 1000, 2}, {"small", 1000, 2}, {"other", 1000, 2},
-		{"third", 1000, 3}, {"small", 1000, 4}, // the third replaced it
-		{"huge", 5000, 5}, {"huge", 5000, 6}, {"small", 1000, 6}, // too large to keep, and replaces nothing
+		{"third", 1000, 3}, {"small", 1000, 4}, // the third reply has replaced it
+		{"huge", 5000, 5}, {"huge", 5000, 6}, {"small", 1000, 6}, // too large to keep, so it replaces no other reply
 	} {
 		w.publish(topic, &frame.Frame{Kind: frame.KindRequest, ID: step.id, Caller: "x", Method: "grow", ReplyTo: c.ReplyTopic(), ReplyPartition: -1, Body: fmt.Appendf(nil, `{"N":%d}`, step.size)})
 		require.Len(t, receive(w, replies).Body, step.size)

@@ -77,7 +77,7 @@ func TestInvalidServicesAreNotRegistered(t *testing.T) {
 		requireError(t, err, codes.FailedPrecondition, false)
 		again := s.Listen(topic)
 		require.ErrorIs(t, again, err, name)
-		require.Len(t, s.MethodStats(), 1, "all or none")
+		require.Len(t, s.MethodStats(), 1, "none of the methods is registered")
 	}
 	s := w.server()
 	require.NoError(t, s.Register(rpc.Service{Name: "s"}))
@@ -150,7 +150,7 @@ func TestMethodStatsCountEachMethod(t *testing.T) {
 	requireError(t, err, codes.Internal, true)
 	require.NotContains(t, err.Error(), "secret")
 	require.Contains(t, w.log.last(), "secret")
-	require.Contains(t, w.log.last(), "service_test.go", "the stack")
+	require.Contains(t, w.log.last(), "service_test.go", "the log record has the stack")
 	r := w.call(w.ctx, c, topic, "block")
 	receive(w, blocked)
 	stats := map[string]rpc.MethodStats{}

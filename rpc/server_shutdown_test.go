@@ -50,7 +50,7 @@ func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
 		if !w.bus.Capabilities().Ordered {
 			here = 8
 		}
-		w.eventually("the last one waits for a slot", func() bool { return s.Stats().Requests == here })
+		w.eventually("the last request waits for a slot", func() bool { return s.Stats().Requests == here })
 		down := make(chan error, 1)
 		go func() { down <- s.Shutdown(w.ctx) }()
 		select {
@@ -99,7 +99,7 @@ func TestLeaveOnShutdownLeavesRequestsToAnotherServer(t *testing.T) {
 		results = append(results, w.call(w.ctx, c, topic, "slow"))
 	}
 	receive(w, begun)
-	w.eventually("all were sent", func() bool { return c.Stats().Pending == 4 })
+	w.eventually("all requests were sent", func() bool { return c.Stats().Pending == 4 })
 	_, _, others := serve()
 	close(others)
 	close(release)
@@ -171,7 +171,7 @@ func TestRetriesHideAShutdownUnderLoad(t *testing.T) {
 		w.eventually("calls are answered", func() bool { return first.Stats().Handled > 20 })
 		require.NoError(w, first.Shutdown(w.ctx))
 		done := second.Stats().Handled
-		w.eventually("the other one goes on", func() bool { return second.Stats().Handled > done+50 })
+		w.eventually("the second server continues", func() bool { return second.Stats().Handled > done+50 })
 		close(stop)
 		all.Wait()
 		require.NoError(w, errors.Join(errs...))
@@ -225,7 +225,7 @@ func TestAtMostOnceRequestOfACrashedServerIsNotRunAgain(t *testing.T) {
 				require.NoError(t, err)
 				close(hang)
 				require.Equal(t, tc.runs+1, runs.Load())
-				_ = first.Shutdown(w.ctx) // its transport is dead
+				_ = first.Shutdown(w.ctx) // its transport has crashed
 				_ = b.Close()
 			})
 		})

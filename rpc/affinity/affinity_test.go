@@ -108,7 +108,7 @@ func TestTableProperties(t *testing.T) {
 			t.Fatal("the order of the members changes the table")
 		}
 		if !slices.Contains(ms, tb.Member(key)) {
-			t.Fatalf("%q is no member", tb.Member(key))
+			t.Fatalf("%q is not a member", tb.Member(key))
 		}
 		most := int(math.Ceil(float64(partitions) / float64(len(tb.Members())) * load))
 		sum := 0

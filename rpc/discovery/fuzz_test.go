@@ -54,6 +54,6 @@ func roundTrip[T any](t *testing.T, data []byte) {
 	}
 	twice, err := codec.JSON.Marshal(again)
 	if err != nil || string(once) != string(twice) {
-		t.Fatalf("%s became %s: %v", once, twice, err)
+		t.Fatalf("%s was encoded again as %s: %v", once, twice, err)
 	}
 }

@@ -195,7 +195,7 @@ func TestDecodeRejectsInvalidHeaders(t *testing.T) {
 			for name, value := range tt.valid {
 				setHeader(r, name, value)
 			}
-			require.NoError(t, frame.HeaderWire{}.Decode(r, &frame.Frame{}), "valid before")
+			require.NoError(t, frame.HeaderWire{}.Decode(r, &frame.Frame{}), "the record is valid before the change")
 			for name, value := range tt.set {
 				setHeader(r, name, value)
 			}
@@ -203,7 +203,7 @@ func TestDecodeRejectsInvalidHeaders(t *testing.T) {
 			err := frame.HeaderWire{}.Decode(r, &f)
 			require.Equal(t, tt.code, status.Code(err))
 			require.Less(t, len(err.Error()), 300)
-			require.Equal(t, "r", f.ReplyTo, "the frame holds what could be read")
+			require.Equal(t, "r", f.ReplyTo, "Decode sets the fields that it could read")
 			for _, text := range []string{f.ID, f.Method, f.Caller, f.Server, f.IdempotencyKey, f.ContentType} {
 				require.LessOrEqual(t, len(text), frame.MaxName, "a text that is too long is dropped")
 			}
@@ -295,7 +295,7 @@ func FuzzHeaderWireDecode(f *testing.F) {
 			t.Fatalf("%+v: %v", got, err)
 		}
 		if got.Status != nil && !proto.Equal(got.Status.Proto(), twice.Status.Proto()) && len(got.Status.Message()) < 16<<10 {
-			t.Fatalf("status %v became %v", got.Status, twice.Status)
+			t.Fatalf("status %v was decoded again as %v", got.Status, twice.Status)
 		}
 		got.Status, twice.Status = nil, nil
 		requireSame(t, &got, &twice)

@@ -49,7 +49,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 		if !a.Started.Equal(b.Started) {
-			t.Fatalf("%v became %v", a.Started, b.Started)
+			t.Fatalf("Started %v was decoded again as %v", a.Started, b.Started)
 		}
 		a.Started, b.Started = time.Time{}, time.Time{}
 		if len(a.Topics)+len(b.Topics) == 0 {
@@ -59,7 +59,7 @@ func FuzzDecode(f *testing.F) {
 			a.Metadata, b.Metadata = nil, nil
 		}
 		if !reflect.DeepEqual(a, b) {
-			t.Fatalf("%+v became %+v", a, b)
+			t.Fatalf("%+v was decoded again as %+v", a, b)
 		}
 	})
 }

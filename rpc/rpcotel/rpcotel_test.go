@@ -90,7 +90,7 @@ func TestCallsAreTracedAndMeasuredOnBothSides(t *testing.T) {
 	}
 	require.Equal(t, otelcodes.Unset, byName["server greeter/inner"].Status().Code, "not the server's fault")
 	require.Equal(t, otelcodes.Error, byName["client greeter/inner"].Status().Code)
-	require.Equal(t, otelcodes.Error, byName["server greeter/broken"].Status().Code, "a panic")
+	require.Equal(t, otelcodes.Error, byName["server greeter/broken"].Status().Code, "a panic sets the status of the span")
 	require.Equal(t, trace.SpanKindServer, byName["server greeter/broken"].SpanKind())
 
 	var data metricdata.ResourceMetrics

@@ -49,7 +49,7 @@ func TestContextEndsWithEachOfItsReasons(t *testing.T) {
 						defer func() { require.Equal(t, tt.err, child.Err()) }()
 					}
 					tt.end(c, endParent, endAlso)
-					require.Equal(t, tt.err, c.Err(), "at once")
+					require.Equal(t, tt.err, c.Err(), "the context has ended")
 					<-c.Done()
 					require.Equal(t, tt.cause, context.Cause(c))
 					synctest.Wait()
