@@ -91,7 +91,7 @@ func TestEveryMessageIsHandledDroppedOrDeadLettered(t *testing.T) {
 				}
 			}
 			s := c.Stats()
-			require.EqualValues(t, []int{sum(handled), sum(dropped), sum(letters)}, []int{int(s.Handled), int(s.Dropped), int(s.DeadLettered)})
+			require.Equal(t, []int{sum(handled), sum(dropped), sum(letters)}, []int{int(s.Handled), int(s.Dropped), int(s.DeadLettered)})
 			require.Zero(t, s.InFlight)
 			for _, l := range s.Lag {
 				require.Zero(t, l.Records, "%s/%d", l.Topic, l.Partition)

@@ -58,7 +58,7 @@ func (s Stats) Latency() time.Duration {
 	if s.Calls == 0 {
 		return 0
 	}
-	return s.Time / time.Duration(s.Calls)
+	return time.Duration(float64(s.Time) / float64(s.Calls))
 }
 
 // Lag is the lag of one partition of the topic or of a retry topic.

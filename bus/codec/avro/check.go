@@ -209,7 +209,7 @@ func (k *checker) blocks(item func(i int) error) error {
 			n, end = -n, len(k.data)-int(size)
 		}
 		if n < 0 || n > int64(k.items) {
-			return fmt.Errorf("a block has a count of %d items, more than the data can hold", uint64(n))
+			return errors.New("the number of items of a block is more than the data can hold")
 		}
 		k.items -= int(n)
 		for range n {
