@@ -145,7 +145,13 @@ func (a *App) ensureTopic(ctx context.Context, topic bus.TopicSpec) error {
 //	s := &http.Server{Handler: h}
 //	app.Add("http", trunkline.ServerPart(func() error { return s.Serve(listener) }, s.Shutdown))
 //
-// For a gRPC server, which has no such method, see package grpcprobe.
+// A gRPC server needs a shutdown function that bounds GracefulStop:
+//
+//	app.Add("grpc", trunkline.ServerPart(func() error { return s.Serve(listener) }, func(ctx context.Context) error {
+//		defer context.AfterFunc(ctx, s.Stop)()
+//		s.GracefulStop()
+//		return nil
+//	}))
 func ServerPart(serve func() error, shutdown func(ctx context.Context) error) Part {
 	return func(ctx context.Context) error {
 		served := make(chan error, 1)

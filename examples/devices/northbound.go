@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
 
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/trunkline/trunkline"
 	"github.com/trunkline/trunkline/liveness/probe"
 	"github.com/trunkline/trunkline/liveness/probe/grpcprobe"
 )
@@ -55,20 +55,18 @@ func NewNorthbound(addr string, reg *probe.Registry, core *Core) (*Northbound, e
 // Addr returns the address that the server listens on.
 func (n *Northbound) Addr() net.Addr { return n.listener.Addr() }
 
-// Serve serves until ctx ends. It then waits at most 5 s for running calls.
+// Serve serves until ctx ends. It then waits for running calls, as long as the shutdown of
+// the App allows.
 func (n *Northbound) Serve(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(n.listener) }()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
-	n.health.Close() // ends its watchers, which GracefulStop would wait for
-	late := time.AfterFunc(5*time.Second, n.server.Stop)
-	n.server.GracefulStop()
-	late.Stop()
-	return <-served
+	return trunkline.ServerPart(
+		func() error { return n.server.Serve(n.listener) },
+		func(ctx context.Context) error {
+			_ = n.health.Close() // ends its watchers, which GracefulStop would wait for
+			defer context.AfterFunc(ctx, n.server.Stop)()
+			n.server.GracefulStop()
+			return nil
+		},
+	)(ctx)
 }
 
 // Close stops the server at once. It has no effect after Serve has returned.
