@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// BatchError is the error by which a [BatchHandler] names the messages of a batch that
-// failed. The subscription acknowledges all others.
+// BatchError is an error that a [BatchHandler] returns if only some messages of a batch failed.
+// The subscription acknowledges the others.
 //
 //	var failed bus.BatchError
 //	for i, d := range ds {
@@ -20,8 +20,8 @@ import (
 // The zero value names no message. A BatchError is not safe for concurrent use.
 type BatchError struct {
 	// Failed has the error of each message that failed, by its index in the batch.
-	// RetryAfter, DeadLetter, Drop and Stop apply as for one message. With an index that is
-	// not in the batch, the whole batch has failed.
+	// RetryAfter, DeadLetter, Drop and Stop have the same effect as for a Handler. If an index
+	// is not in the batch, the subscription treats all messages of the batch as failed.
 	Failed map[int]error
 }
 
@@ -62,9 +62,9 @@ func (e *BatchError) Unwrap() []error {
 	return errs
 }
 
-// Errors returns the error of each of a batch's n messages: nil for those that were handled.
-// It returns false if Failed has an index that is not in the batch. It is for code that wraps
-// a BatchHandler.
+// Errors returns the error of each message of a batch with n messages: nil for a message that
+// was handled. It returns false if Failed has an index that is not in the batch. It is for code
+// that wraps a BatchHandler.
 func (e *BatchError) Errors(n int) ([]error, bool) {
 	errs := make([]error, n)
 	for i, err := range e.Failed {

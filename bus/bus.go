@@ -20,10 +20,10 @@ type Bus struct {
 	admin  driver.Admin // nil where topics need no creation
 	caps   Capabilities
 	cfg    config
-	calls  *calls // those that use the transport
+	calls  *calls // the calls that use the transport
 	known  topics
 	expiry expiry
-	hooks  atomic.Pointer[delivery.Hooks] // those of the options, and those that were added
+	hooks  atomic.Pointer[delivery.Hooks] // the hooks of WithHooks and of AddHook
 
 	publications      sync.Pool // of *publication
 	asyncPublications sync.Pool // of *asyncPublication
@@ -78,7 +78,8 @@ func New(t driver.Transport, opts ...Option) (*Bus, error) {
 	return b, nil
 }
 
-// observe is called by the transport with every change of the connection.
+// observe records the state of the connection, logs the change, and calls the hooks. The
+// transport calls it with every change.
 func (b *Bus) observe(c driver.Connection) {
 	b.observing.Lock()
 	defer b.observing.Unlock()
@@ -127,7 +128,8 @@ func (b *Bus) Connection() driver.Connection {
 }
 
 // Ready waits until the broker answers. If ctx ends first, the error says why the broker is
-// not available. Ready does not wait for subscriptions; each has its own Ready.
+// not available. If the broker rejects the credentials, Ready returns that error at once. Ready
+// does not wait for subscriptions: each has a Ready method.
 func (b *Bus) Ready(ctx context.Context) error {
 	if err := b.enter("wait for the broker", ""); err != nil {
 		return err
@@ -136,8 +138,8 @@ func (b *Bus) Ready(ctx context.Context) error {
 	return b.t.Ready(ctx)
 }
 
-// Ping makes a round trip to the broker now, and returns nil if and only if that
-// worked. CodeUnsupported where that can't be known.
+// Ping makes a round trip to the broker, and returns nil if and only if that succeeded. The
+// error has CodeUnsupported if the transport has no way to reach its broker on request.
 func (b *Bus) Ping(ctx context.Context) error {
 	if err := b.enter("ping", ""); err != nil {
 		return err
@@ -153,13 +155,13 @@ func (b *Bus) Close() error {
 	return b.Shutdown(ctx)
 }
 
-// Shutdown closes the bus gracefully. The subscriptions fetch nothing new; Shutdown waits for
-// the handlers that run, and the subscriptions commit what those acknowledge. Handlers may
-// publish until the last one has returned. Every later call fails with CodeClosed, calls in
-// progress end, and Shutdown closes the transport.
+// Shutdown closes the bus gracefully. First it shuts down all subscriptions: they fetch nothing
+// new, wait for the handlers that run, and commit what those handlers acknowledge. Handlers may
+// publish until the last one has returned. From then on every call returns an error with
+// CodeClosed. Shutdown closes the transport, and waits for the calls that are in progress.
 //
 // If ctx ends first, Shutdown stops waiting and returns an error. Messages that are not
-// acknowledged are delivered again where the transport supports it. Shutdown is idempotent:
+// acknowledged are delivered again if the transport supports it. Shutdown is idempotent:
 // later calls wait for the first one and return its result, or the error of their context.
 func (b *Bus) Shutdown(ctx context.Context) error {
 	b.mu.Lock()
@@ -193,8 +195,8 @@ func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	}
 	drained.Wait()
 	b.calls.stop()
-	// The transport comes first: it flushes what it has, and ends publishers that wait for
-	// space, which perhaps only the subscriptions of another bus could make.
+	// Close the transport before waiting for the calls: Close ends the calls that wait for
+	// space. The only consumer that could make space may be on another bus.
 	if err := b.t.Close(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("close the transport: %w", err))
 	}
@@ -206,9 +208,9 @@ func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	return errors.Join(errs...)
 }
 
-// enter begins a call, unless the bus is closed or the topic has no name; the caller ends it
-// with b.calls.leave. During a drain handlers must still be able to publish, so calls stop
-// after them.
+// enter begins a call that uses the transport. It returns an error if the bus is closed or the
+// name of the topic is empty. Otherwise the caller must call b.calls.leave. During a drain enter
+// still succeeds, because handlers may publish.
 func (b *Bus) enter(op, topic string) error {
 	if topic == "" && (op == "publish" || op == "subscribe") {
 		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the name of the topic is empty"}

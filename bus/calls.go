@@ -48,7 +48,7 @@ func (c *calls) wait(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-c.ended: // both, and select picked the other
+	case <-c.ended: // both were ready, and select chose ctx
 		return nil
 	default:
 		return ctx.Err()

@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// Delivery is one delivery of a message to a handler. The handler may keep it, and must not
-// change what the record refers to: other subscriptions may share the bytes.
+// Delivery is one delivery of a message to a handler. The handler may keep it. The handler must
+// not change the payload, key or headers of the record: other subscriptions may share the bytes.
 type Delivery struct {
 	// Record is the message and its place in the log: payload, key, headers, topic, partition,
 	// offset, timestamp.
@@ -18,14 +18,14 @@ type Delivery struct {
 	// Attempt is 1 for the first delivery by this subscription, 2 after the first failure, and
 	// so on.
 	Attempt int
-	// Context is the context of this delivery. For a Handler it is its ctx. In a batch each
-	// delivery has its own, with the span of its message.
+	// Context is the context of this delivery. For a Handler it is the ctx argument. In a batch
+	// each delivery has a context of its own, with the span of its message.
 	Context context.Context
 }
 
 // Message returns a new watermill message with the payload, headers and key of the delivery.
-// It is for code that works with watermill messages. Its Ack and Nack do not acknowledge the
-// delivery: the return of the handler does.
+// It is for code that works with watermill messages. Ack and Nack of the message have no effect
+// on the delivery: the result of the handler decides.
 func (d *Delivery) Message() *message.Message {
 	m := newMessage(d.Record)
 	m.SetContext(d.Context)
@@ -36,7 +36,7 @@ func (d *Delivery) Message() *message.Message {
 func newMessage(r *Record) *message.Message {
 	m := message.NewMessage(r.UUID, r.Payload)
 	for _, h := range r.Headers {
-		if !driver.IsDirective(h.Key) { // what was read never decides how something is published
+		if !driver.IsDirective(h.Key) { // a consumed header must not decide how a message is published
 			m.Metadata[h.Key] = h.Value
 		}
 	}
@@ -47,36 +47,39 @@ func newMessage(r *Record) *message.Message {
 }
 
 // Handler handles one message. It acknowledges the message by returning nil. If it returns an
-// error, the subscription delivers the message again after a back-off; what is ordered after
-// the message waits. RetryAfter, DeadLetter, Drop and Stop make errors that ask for something
-// else. A panic is an error.
+// error, the subscription delivers the message again after a back-off. Messages that are ordered
+// after it wait. To get another result than the back-off, the handler returns an error from
+// RetryAfter, DeadLetter, Drop or Stop. The subscription treats a panic as an error.
 //
 // ctx ends when the partition is revoked, when the context of the subscription ends, or when
-// a shutdown runs out of time; context.Cause says which. The handler should then return: the
-// partition is not released before.
+// a shutdown runs out of time; context.Cause says which. The handler should then return, because
+// the subscription cannot release the partition before.
 type Handler func(ctx context.Context, d *Delivery) error
 
-// BatchHandler handles messages of one partition, at least one, in the order of the log. It
+// BatchHandler handles one or more messages of one partition, in the order of the log. It
 // acknowledges all of them by returning nil. If it returns an error, the subscription delivers
-// the same messages again after a back-off, and nothing of their partition in between. A
-// [*BatchError] names the messages that failed: the others are acknowledged, and those that
-// failed are delivered again as a batch of their own. RetryAfter, DeadLetter, Drop and Stop
-// apply to the whole batch, or to one message of a BatchError; messages that are to be
-// delivered again are delivered together, when the last of their pauses has passed. A panic is
-// an error of the batch.
+// the same messages again after a back-off. Later messages of the partition wait. The
+// subscription treats a panic as an error of the whole batch.
 //
-// The slice belongs to the handler. ctx is as for a [Handler], with one exception: a batch that
-// was being collected when its partition was revoked is handled then, with 3 s until its
-// context ends.
+// If only some messages failed, the handler returns a [*BatchError] with their indexes. The
+// subscription acknowledges the others, and delivers those that failed again, as one batch.
+//
+// RetryAfter, DeadLetter, Drop and Stop apply to the whole batch, or to one message of a
+// BatchError. If the messages of a batch have different pauses, the subscription waits for the
+// longest one.
+//
+// The slice belongs to the handler. ctx is as for a [Handler], with one exception: if a partition
+// is revoked while a batch is being collected, the subscription calls the handler for that batch,
+// with a context that ends after 3 s.
 type BatchHandler func(ctx context.Context, ds []*Delivery) error
 
 // Consume subscribes h to a topic. It does not wait for a broker; [Subscription.Ready] does.
-// It returns an error at once for what is wrong on this side, such as an option that the
-// transport does not support.
+// It returns an error at once for a mistake of the caller, such as an option that the transport
+// does not support.
 //
-// The subscription lives until its Shutdown or Close, which drain it, until a permanent error,
-// or until ctx ends: the contexts of the handlers then end at once, and messages that are not
-// acknowledged are delivered again.
+// Shutdown and Close drain the subscription and end it. A permanent error ends it too, and so
+// does the end of ctx: the contexts of the handlers then end at once, and messages that are not
+// acknowledged are delivered again if the transport supports it.
 func (b *Bus) Consume(ctx context.Context, topic string, h Handler, opts ...SubscribeOption) (*Subscription, error) {
 	return b.consume(ctx, topic, opts, func(c *delivery.Config) error {
 		switch {
@@ -91,21 +94,21 @@ func (b *Bus) Consume(ctx context.Context, topic string, h Handler, opts ...Subs
 	}, nil)
 }
 
-// ConsumeBatches is Consume for a handler of batches. A batch is handled when it has
-// [BatchSize] messages, when [BatchAge] has passed since its oldest message was added, and
-// when the subscription is shut down or the partition revoked while it is collected. Each
-// partition has its own batches, one at a time, each in the order of the log. A record that
-// cannot be decoded ends the batch before it, and is treated alone, as in Consume.
+// ConsumeBatches is Consume for a handler of batches. The subscription calls the handler when a
+// batch has [BatchSize] messages, and when [BatchAge] has passed since its oldest message was
+// added. It also calls the handler for an incomplete batch when it is shut down and when the
+// partition is revoked. Each partition has its own batches, one at a time, each in the order of
+// the log. A record that cannot be decoded is never in a batch: the batch ends before it, and the
+// subscription handles the record as Consume does.
 //
-// Where topics have no partitions a subscription has one batch at a time. Where the transport
-// keeps no order a batch is in the order of arrival. A transport that delivers one message at a
-// time ([Capabilities].DirectAck) has batches of one message; a larger BatchSize is an error
+// If topics have no partitions, a subscription has one batch at a time. If the transport keeps
+// no order, a batch is in the order of arrival. If the transport delivers one message at a
+// time ([Capabilities].DirectAck), each batch has one message; a larger BatchSize is an error
 // with CodeUnsupported.
 //
-// A batch is the window: Window must be at least the batch size. Concurrency bounds the
-// batches that are handled at the same time, InFlight their messages. OrderByKey and AtMostOnce
-// are errors. The messages of a batch are not committed while it is collected, so BatchAge
-// delays handling by as much.
+// [Window] must be at least the batch size. [Concurrency] bounds the batches that are handled at
+// the same time, and [InFlight] bounds their messages. [OrderByKey] and [AtMostOnce] are errors.
+// A message can wait for its handler as long as BatchAge, because the batch is collected first.
 func (b *Bus) ConsumeBatches(ctx context.Context, topic string, h BatchHandler, opts ...SubscribeOption) (*Subscription, error) {
 	return b.consume(ctx, topic, append([]SubscribeOption{inBatches}, opts...), func(c *delivery.Config) error {
 		if h == nil {
@@ -122,8 +125,8 @@ func (b *Bus) ConsumeBatches(ctx context.Context, topic string, h BatchHandler, 
 	}, nil)
 }
 
-// consume makes a subscription, whose handler setHandler sets, and starts it. The
-// subscription calls ended, unless it is nil, when it has ended.
+// consume makes a subscription and starts it. setHandler sets the handler in the configuration.
+// If ended is not nil, the subscription calls it when it has ended.
 func (b *Bus) consume(ctx context.Context, topic string, opts []SubscribeOption, setHandler func(*delivery.Config) error, ended func()) (*Subscription, error) {
 	if err := b.enter("subscribe", topic); err != nil {
 		return nil, err

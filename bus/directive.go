@@ -11,8 +11,8 @@ import (
 
 // SetKey sets the key of the message. Messages with the same key go to the same partition of a
 // topic, in the order in which they are published. The key is in the metadata under
-// [driver.KeyDirective], so message.Copy keeps it, and so does publishing a message that was
-// delivered. An empty key is no key.
+// [driver.KeyDirective], so message.Copy keeps it. A message that was delivered has its key there
+// too, so it keeps the key when a program publishes it again. An empty key removes the key.
 func SetKey(m *message.Message, key string) {
 	if key == "" {
 		delete(m.Metadata, driver.KeyDirective)
@@ -35,8 +35,9 @@ func SetTimestamp(m *message.Message, t time.Time) {
 	m.Metadata.Set(driver.TimestampDirective, t.Format(time.RFC3339Nano))
 }
 
-// read sets out to what m is, and applies the reserved names of its metadata. It appends the
-// headers and the key to the given slices, and returns those.
+// read fills out with the UUID, payload and headers of m, and with the key, partition and
+// timestamp that are in its metadata under the reserved names. It appends the headers and the key
+// to the given slices, and returns the longer slices.
 func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byte) ([]Header, []byte, error) {
 	out.Partition, out.UUID, out.Payload = driver.AnyPartition, m.UUID, m.Payload
 	var wrong error

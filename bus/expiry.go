@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// expiry ends the wait of publications whose messages have no deadline. All of them have the
-// same time-out, so they end in the order in which they began, and one timer is enough: a timer
-// for each would cost as much as the rest of publishing. The timer runs while a publication
-// waits, and fires at most once per time-out.
+// expiry ends publications whose messages have no deadline when the delivery time-out has passed.
+// All of them have the same time-out, so they expire in the order in which they began, and one
+// timer is enough. A timer for each publication would cost as much as the rest of publishing. The
+// timer runs while a publication waits, and fires at most once per time-out.
 type expiry struct {
 	timeout time.Duration
 
 	mu          sync.Mutex
-	first, last *publication // those that wait, linked through them
+	first, last *publication // a list of the publications that wait
 	timer       *time.Timer  // nil until a publication waits
 	running     bool
 }
 
-// add begins the wait of p. remove, or the time-out, ends it.
+// add starts the time-out of p. remove cancels it.
 func (e *expiry) add(p *publication) {
 	p.expires = time.Now().Add(e.timeout)
 	e.mu.Lock()
@@ -36,7 +36,7 @@ func (e *expiry) add(p *publication) {
 	}
 }
 
-// remove ends the wait of p. Afterwards e has no reference to p.
+// remove cancels the time-out of p. Afterwards e has no reference to p.
 func (e *expiry) remove(p *publication) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -76,7 +76,8 @@ func (e *expiry) expire() {
 }
 
 // overdue removes the publications whose time-out has passed, and sets the timer for the next
-// one. Their callers may return meanwhile, so their memory is not used again.
+// one. It marks them with keep, because their callers of Publish may return before expire has
+// called giveUp.
 func (e *expiry) overdue(now time.Time) (expired []*publication) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

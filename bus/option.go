@@ -8,7 +8,7 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// Option configures a Bus. The defaults are safe.
+// Option configures a Bus.
 type Option func(*config) error
 
 type config struct {
@@ -30,9 +30,9 @@ func defaults() config {
 	}
 }
 
-// WithLogger sets the logger for what the bus cannot return to a caller: a handler's panic,
-// a commit that failed, a dead letter that was not published. Consumers, clients and servers
-// on the bus use it too, unless they have their own. The default is slog.Default().
+// WithLogger sets the logger for errors that cannot be returned to a caller: a handler's panic,
+// a commit that failed, a dead letter that was not published. Consumers, RPC clients and RPC
+// servers on the bus use it too, unless they have their own. The default is slog.Default().
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {
@@ -55,8 +55,8 @@ func WithHooks(hooks ...hook.Hook) Option {
 	}
 }
 
-// WithDeliveryTimeout bounds the publishing of a message whose context has no deadline, and
-// the wait of Subscribe for its position. The default is 30 s.
+// WithDeliveryTimeout bounds the publishing of a message whose context has no deadline, and the
+// time that Subscribe waits until its subscription is ready. The default is 30 s.
 func WithDeliveryTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -79,8 +79,8 @@ func WithCloseTimeout(d time.Duration) Option {
 }
 
 // WithMaxMessageBytes sets the size of the largest message that the bus publishes: payload,
-// UUID, key, and the names and values of its headers. The default is 1,000,000 bytes, or
-// less where the transport accepts less.
+// UUID, key, and the names and values of its headers. The default is 1,000,000 bytes. If the
+// limit of the transport is lower, it applies instead.
 func WithMaxMessageBytes(n int) Option {
 	return func(c *config) error {
 		if n <= 0 {
@@ -91,9 +91,9 @@ func WithMaxMessageBytes(n int) Option {
 	}
 }
 
-// WithCreateTopics makes Publish, Subscribe and Consume create missing topics from this
-// template. Without it they never create a topic: a missing one is an error with
-// CodeNotFound. It has no effect on a transport whose topics need no creation.
+// WithCreateTopics makes publishing and consuming create missing topics from this template.
+// Without it the bus never creates a topic by itself, and a missing topic is an error with
+// CodeNotFound. The option has no effect on a transport whose topics need no creation.
 func WithCreateTopics(template TopicSpec) Option {
 	return func(c *config) error {
 		c.create = &template
@@ -101,8 +101,8 @@ func WithCreateTopics(template TopicSpec) Option {
 	}
 }
 
-// WithSubscribeDefaults sets options for every subscription; the options of a Consume are
-// applied after them. Subscribe, which has no options, gets its group this way.
+// WithSubscribeDefaults sets options for every subscription. Consume applies its own options
+// after them. Subscribe has no options of its own, so this is the way to set its group.
 func WithSubscribeDefaults(opts ...SubscribeOption) Option {
 	return func(c *config) error {
 		c.subscribe = append(c.subscribe, opts...)

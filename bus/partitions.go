@@ -7,10 +7,10 @@ import (
 )
 
 // AddPartitions increases the number of partitions of a topic to total, and waits until all can
-// be used. Records stay where they are. Most keys then go to another partition than before, so
-// the order of a key does not hold across the change. The error has CodeInvalidArgument if the
-// topic has as many partitions or more, CodeNotFound if there is no such topic, and
-// CodeUnsupported where topics cannot grow.
+// be used. Existing records stay in their partitions. New records of most keys go to another
+// partition than before, so the order of a key does not hold across the change. The error has
+// CodeInvalidArgument if the topic already has total partitions or more, CodeNotFound if there is
+// no such topic, and CodeUnsupported if the topics of the transport cannot grow.
 func (b *Bus) AddPartitions(ctx context.Context, topic string, total int32) error {
 	return b.administer("add partitions", topic, func() error {
 		a, ok := b.t.(driver.PartitionAdder)

@@ -16,10 +16,10 @@ func init() { seam.Of = func(b any) seam.Bus { return plumbing{b.(*Bus)} } }
 // plumbing implements seam.Bus.
 type plumbing struct{ *Bus }
 
-// addedHook is a hook of AddHook.
+// addedHook is a hook that AddHook added. Its address identifies it for the removal.
 type addedHook struct{ hook hook.Hook }
 
-// attachments are the values of Attach.
+// attachments has the values of Attach by key.
 type attachments struct {
 	mu sync.Mutex
 	m  map[any]any
@@ -51,7 +51,7 @@ func (p plumbing) Listening(topic string) (bool, error) {
 	}
 	l, ok := p.t.(driver.Listeners)
 	if !ok {
-		return false, fail(CodeUnsupported, "this transport does not know its subscribers")
+		return false, fail(CodeUnsupported, "this transport cannot list its subscribers")
 	}
 	return l.Listening(topic)
 }
@@ -78,7 +78,7 @@ func (p plumbing) Logger() *slog.Logger { return p.cfg.logger }
 // AddHook is documented in seam.Bus.
 func (p plumbing) AddHook(h hook.Hook) (remove func()) {
 	b := p.Bus
-	b.observing.Lock() // no change of the connection overtakes the state that h gets here
+	b.observing.Lock() // h must get the current state before any later change
 	defer b.observing.Unlock()
 	b.mu.Lock()
 	a := &addedHook{h}
@@ -90,8 +90,8 @@ func (p plumbing) AddHook(h hook.Hook) (remove func()) {
 		c.OnConnection(connection)
 	}
 	if x, ok := h.(hook.Session); ok {
-		// A subscription leaves subs before it reports its end, so mu keeps that report
-		// behind this one.
+		// A subscription needs mu to remove itself from subs, and reports its end after that.
+		// So h gets the event of this loop before the event of the end.
 		b.mu.Lock()
 		for s := range b.subs {
 			if assigned, cause := s.Assigned(); assigned || cause != nil {
@@ -108,8 +108,7 @@ func (p plumbing) AddHook(h hook.Hook) (remove func()) {
 	}
 }
 
-// rebuildHooks replaces the hooks by those of the options and those that were added. The
-// caller holds b.mu.
+// rebuildHooks sets b.hooks to the hooks of WithHooks and those of AddHook. The caller holds b.mu.
 func (b *Bus) rebuildHooks() {
 	hooks := b.cfg.hooks.Clone()
 	for _, a := range b.added {

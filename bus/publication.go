@@ -14,9 +14,9 @@ import (
 	"github.com/trunkline/trunkline/internal/lazy"
 )
 
-// publication collects the outcomes of one Publish. Its memory is used again if the transport
-// has completed every message and nothing has waited for its context: no other goroutine
-// then has a reference to it.
+// publication collects the outcomes of one Publish. The bus reuses its memory if no other
+// goroutine can have a reference to it: the transport has completed every message, and nothing
+// has called Done of its contexts.
 type publication struct {
 	bus       *Bus
 	topic     string
@@ -27,17 +27,17 @@ type publication struct {
 	headers   []Header // of the batch
 	keys      []byte   // of the batch
 	own       lazy.Context
-	deadlines []*lazy.Context // own first; each is for consecutive messages with the same context
+	deadlines []*lazy.Context // the first is own; consecutive messages with the same context share one
 
 	mu      sync.Mutex
 	results []result
 	left    int
 	failed  bool
-	kept    bool          // another goroutine may have a reference: it must not be used again
+	kept    bool          // another goroutine may have a reference: the memory must not be reused
 	waiting bool          // the caller waits for done
 	done    chan struct{} // gets a token when left is 0 and the caller waits
 
-	// Guarded by expiry.mu: its place in the list of those that wait, until expires.
+	// Guarded by expiry.mu: the links of the list of publications that wait until expires.
 	before, after *publication
 	listed        bool
 	expires       time.Time
@@ -48,7 +48,7 @@ type result struct {
 	set bool
 }
 
-// The most memory of a batch that is kept for the next one.
+// A publication is not reused if its slices have a larger capacity than these.
 const (
 	maxReused        = 1024
 	maxReusedHeaders = 16 << 10
@@ -71,8 +71,8 @@ func (b *Bus) newPublication(topic string, msgs []*message.Message) *publication
 	return p
 }
 
-// end returns the error of Publish, and keeps p for another one if possible. It is called when
-// every message has an outcome; the outcomes no longer change.
+// end returns the error of Publish, and puts p into the pool if it can be reused. It must be
+// called after every message has an outcome: outcomes do not change any more.
 func (p *publication) end() error {
 	p.mu.Lock()
 	var err error
@@ -83,7 +83,7 @@ func (p *publication) end() error {
 		}
 		err = e
 	}
-	// After a failure the client of a transport may still read the message for a while.
+	// After a failure the client library of a transport may still read the message.
 	again := !p.kept && !p.failed && cap(p.batch) <= maxReused && cap(p.headers) <= maxReusedHeaders && cap(p.keys) <= maxReusedKeys
 	p.mu.Unlock()
 	for _, d := range p.deadlines {
@@ -119,7 +119,7 @@ func (p *publication) bounded(ctx context.Context) *lazy.Context {
 	return d
 }
 
-// Published is called by the transport. An outcome that comes after the caller got
+// Published implements driver.Sink. An outcome that arrives after the caller of Publish got
 // CodeOutcomeUnknown goes to the hooks only.
 func (p *publication) Published(o *driver.Outgoing, r Outcome) {
 	if len(p.msgs) > 0 {
@@ -133,9 +133,9 @@ func (p *publication) Published(o *driver.Outgoing, r Outcome) {
 	}
 }
 
-// set records an outcome, unless the message has one. It returns true if it was the last one
-// and the caller waits for done: p stays the caller's until it gets the token. The caller of
-// set holds p.mu.
+// set records an outcome, unless the message has one already. It returns true if this was the
+// last outcome and Publish waits for it: the caller of set must then send a token to done. p
+// cannot be reused before Publish has received the token. The caller of set holds p.mu.
 func (p *publication) set(i int, r Outcome) (last bool) {
 	if p.results[i].set {
 		return false
@@ -146,23 +146,24 @@ func (p *publication) set(i int, r Outcome) (last bool) {
 	return p.left == 0 && p.waiting
 }
 
-// keep prevents p from being used again, because another goroutine may still hold a reference.
+// keep prevents p from being reused, because another goroutine may still hold a reference.
 func (p *publication) keep() {
 	p.mu.Lock()
 	p.kept = true
 	p.mu.Unlock()
 }
 
-// wait returns when every message has an outcome. The end of its context is one.
+// wait returns when every message has an outcome. If the context of a message ends first, wait
+// gives the message an outcome with CodeOutcomeUnknown.
 func (p *publication) wait() {
 	p.mu.Lock()
 	if p.left == 0 {
 		p.mu.Unlock()
-		return // the transport completed all of them at once: no timer is needed
+		return // the transport completed all messages before its Publish returned: no timer is needed
 	}
 	p.waiting = true
 	d := p.deadlines[0]
-	p.kept = len(p.deadlines) > 1 || d.Started() // the function of AfterFunc may still run
+	p.kept = len(p.deadlines) > 1 || d.Started() // the function of AfterFunc may run after wait returns
 	p.mu.Unlock()
 	if p.kept {
 		for _, d := range p.deadlines {
@@ -188,8 +189,8 @@ func (p *publication) wait() {
 	}
 }
 
-// giveUp makes the outcome of the messages with this context, which has ended, unknown. A
-// transport may be about to report that nothing was sent: unknown is weaker and still true.
+// giveUp sets the outcome CodeOutcomeUnknown for the messages with this context, which has ended.
+// The transport may be about to report that it sent nothing. CodeOutcomeUnknown is true then, too.
 func (p *publication) giveUp(ctx *lazy.Context, cause error) {
 	err := &Error{Code: CodeOutcomeUnknown, Op: "publish", Transport: p.bus.caps.Name, Topic: p.topic,
 		Reason: "the context ended after the message was passed to the transport: the log may or may not have it", Err: cause}

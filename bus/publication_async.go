@@ -12,8 +12,8 @@ import (
 	"github.com/trunkline/trunkline/internal/lazy"
 )
 
-// asyncPublication reports the outcome of one message. Its memory is used again, as that of a
-// publication.
+// asyncPublication reports the outcome of one message. The bus reuses its memory under the same
+// conditions as that of a publication.
 type asyncPublication struct {
 	bus      *Bus
 	hooks    *delivery.Hooks
@@ -41,7 +41,7 @@ func (b *Bus) newAsyncPublication(ctx context.Context, topic string, done func(O
 	return a
 }
 
-// Published is called by the transport.
+// Published implements driver.Sink.
 func (a *asyncPublication) Published(o *driver.Outgoing, r Outcome) {
 	b, done := a.bus, a.done
 	if len(a.hooks.Publish) > 0 {

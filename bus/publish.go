@@ -11,18 +11,18 @@ import (
 )
 
 // Publish passes the messages to the transport and returns when each has an outcome. It
-// returns nil if and only if the transport's log has all of them. Otherwise the error is a
-// [*PublishError] with the outcome of each message, because a batch is not atomic, or an
-// [*Error] with CodeClosed if the bus was closed before.
+// returns nil if and only if the transport's log has all of them. A batch is not atomic, so the
+// error is a [*PublishError] with the outcome of each message. If the bus is closed or the name
+// of the topic is empty, Publish sends nothing and returns an [*Error].
 //
-// The context of each message bounds its publishing; the delivery time-out bounds a message
-// whose context has no deadline. If the context ends before the message was passed to the
-// transport, the outcome is CodeCanceled or CodeDeadlineExceeded, and nothing was sent. If it
-// ends later, the outcome is CodeOutcomeUnknown, and the payload must still not be changed,
-// because the transport may read it until it stops trying.
+// The context of each message bounds its publishing. If it has no deadline, the delivery time-out
+// applies. If the context ends before the bus passed the message to the transport, the outcome has
+// CodeCanceled or CodeDeadlineExceeded, and nothing was sent. If it ends later, the outcome has
+// CodeOutcomeUnknown. The caller must still not change the payload then, because the transport
+// may read it until it stops trying.
 //
-// The messages remain the caller's and are not acknowledged. Messages of sequential calls keep
-// their order.
+// Publish calls neither Ack nor Nack of the messages. Messages of sequential calls keep their
+// order within a partition.
 func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 	if err := b.enter("publish", topic); err != nil {
 		return err
@@ -62,10 +62,12 @@ func (b *Bus) Publish(topic string, msgs ...*message.Message) error {
 }
 
 // PublishAsync passes one message to the transport, and calls done with its outcome exactly
-// once: perhaps before PublishAsync returns, and perhaps on a goroutine of the transport. done
-// must not block. ctx, or the delivery time-out if it has no deadline, bounds only the wait for
-// space; the outcome comes when it is known. The message must not be changed before. Tracers get
-// ctx, and the values of the message's context where ctx has none.
+// once. It may call done before PublishAsync returns, or later from another goroutine. done must
+// not block. The message must not be changed before done is called.
+//
+// ctx bounds only the wait for space in the transport. If it has no deadline, the delivery time-out
+// applies. The outcome may come after ctx has ended. Tracers get a context with the values of ctx
+// and of the message's context; those of ctx take precedence.
 func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message, done func(Outcome)) {
 	if err := b.enter("publish", topic); err != nil {
 		done(driver.Failed(err))
@@ -81,12 +83,15 @@ func (b *Bus) PublishAsync(ctx context.Context, topic string, m *message.Message
 	b.publishAsync(tracedContext(ctx, a.hooks, m), a, m, err)
 }
 
-// PublishRecord is PublishAsync for a record. Subscribers get what is published: the headers in
-// their order, and a key of any bytes. The record goes to r.Topic, and to r.Partition unless
-// that is AnyPartition. A zero Timestamp is the time of publishing. Offset and DecodeErr have no
-// effect. A header with a reserved name (see [SetKey]) is an error with CodeInvalidArgument; a
-// name that occurs twice is an error with CodeUnsupported without [Capabilities].HeaderOrder.
-// The record, and what it refers to, must not be changed before done is called; after
+// PublishRecord is PublishAsync for a record. It keeps the order of the headers, and the key may
+// have any bytes. The record goes to r.Topic, and to r.Partition unless that is AnyPartition. If
+// Timestamp is zero, the record gets the time of publishing. Offset and DecodeErr have no effect.
+//
+// A header with a reserved name (see [driver.IsDirective]) is an error with CodeInvalidArgument.
+// Two headers with the same name are an error with CodeUnsupported on a transport without
+// [Capabilities].HeaderOrder.
+//
+// The record and its key, headers and payload must not be changed before done is called. After
 // CodeOutcomeUnknown the key and payload must still not be changed.
 func (b *Bus) PublishRecord(ctx context.Context, r *Record, done func(Outcome)) {
 	topic := ""
@@ -112,7 +117,8 @@ func (b *Bus) PublishRecord(ctx context.Context, r *Record, done func(Outcome)) 
 	b.publishAsync(ctx, a, m, b.checkRecord(r))
 }
 
-// checkRecord returns an error for what a message cannot have, or the transport cannot carry.
+// checkRecord returns an error if the record has an invalid partition, a header with a reserved
+// name, or a header name twice on a transport that does not support that.
 func (b *Bus) checkRecord(r *Record) error {
 	fail := func(code Code, reason string) error {
 		return &Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: r.Topic, Reason: reason}
@@ -132,7 +138,8 @@ func (b *Bus) checkRecord(r *Record) error {
 	return nil
 }
 
-// publishAsync continues with a message that was read, unless wrong is an error. m is for hooks.
+// publishAsync checks and traces the message in a, and passes it to the transport. If wrong is
+// not nil, it reports that error as the outcome. m is the message for hooks and tracers.
 func (b *Bus) publishAsync(traced context.Context, a *asyncPublication, m *message.Message, wrong error) {
 	a.message = m
 	out := &a.batch[0]
@@ -148,8 +155,8 @@ func (b *Bus) nilMessage(topic string) error {
 	return &Error{Code: CodeInvalidArgument, Op: "publish", Transport: b.caps.Name, Topic: topic, Reason: "the message is nil"}
 }
 
-// prepare creates the topic if that is configured, and returns an error if out must not be
-// passed to the transport. wrong is the error of reading it.
+// prepare creates the topic if the bus is configured to, and returns an error if out must not be
+// passed to the transport. wrong is the error of read or checkRecord.
 func (b *Bus) prepare(out *driver.Outgoing, wrong error) error {
 	fail := func(code Code, reason string, cause error) error {
 		return &Error{Code: code, Op: "publish", Transport: b.caps.Name, Topic: out.Topic, Reason: reason, Err: cause}

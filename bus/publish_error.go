@@ -5,12 +5,11 @@ import (
 	"strings"
 )
 
-// PublishError is the error of a Publish of which at least one message failed. It is
-// immutable.
+// PublishError is the error that Publish returns if at least one message failed.
 type PublishError struct {
 	Topic string
-	// Outcomes has the outcome of every message, in the order of the call. Err is nil for the
-	// messages that the log has.
+	// Outcomes has the outcome of every message, in the order of the arguments of Publish. Its
+	// Err is nil if the log has the message.
 	Outcomes []Outcome
 }
 

@@ -10,25 +10,25 @@ import (
 
 type recordKey struct{}
 
-// RecordFromContext returns the record of a message that came through [Bus.Subscribe], from
-// the context of the message.
+// RecordFromContext returns the record of a message from [Bus.Subscribe]. ctx is the context of
+// the message. RecordFromContext returns false for any other context.
 func RecordFromContext(ctx context.Context) (*Record, bool) {
 	r, ok := ctx.Value(recordKey{}).(*Record)
 	return r, ok
 }
 
-// Subscribe is watermill's form of [Bus.Consume]: messages come through a channel, and each
-// waits for its Ack or Nack. The context of a message ends after either. The options are those
-// of [WithSubscribeDefaults]. Order is by partition unless they say otherwise: the next message
-// of a partition then comes after the Ack of the one before.
+// Subscribe implements message.Subscriber of watermill. It delivers messages through a channel,
+// and waits for the Ack or Nack of each. The context of a message ends after its Ack or Nack. The
+// options are those of [WithSubscribeDefaults]. The default is order by partition: the next
+// message of a partition comes after the Ack of the one before.
 //
-// Subscribe returns when the subscription is assigned and positioned: it gets every message
-// that is published afterwards. ctx and the delivery time-out bound the wait; if one of them
-// ends first, Subscribe returns an error and there is no subscription.
+// Subscribe returns when the subscription is ready: it gets every message that is published
+// afterwards. If ctx ends or the delivery time-out passes first, Subscribe returns an error and
+// ends the subscription.
 //
-// The channel is closed when ctx ends, when the bus is closed, and when the subscription
-// fails; only Consume can report which. While the bus shuts down, a message may still be
-// acknowledged.
+// The bus closes the channel when ctx ends, when the bus is closed, and when the subscription
+// fails. Subscribe cannot report the reason; use Consume to get it. While the bus shuts down,
+// messages can still be acknowledged.
 func (b *Bus) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	out := make(chan *message.Message)
 	var draining <-chan struct{}
@@ -49,7 +49,7 @@ func (b *Bus) Subscribe(ctx context.Context, topic string) (<-chan *message.Mess
 	defer cancel()
 	if err := s.Ready(ready); err != nil {
 		s.engine.Stop(err)
-		<-s.done // the contexts of handlers have ended, and no handler has anything else to wait for
+		<-s.done // this does not block for long: offer returns when its context ends
 		return nil, err
 	}
 	return out, nil
@@ -76,7 +76,7 @@ func offer(ctx context.Context, d *Delivery, out chan<- *message.Message, draini
 	case <-ctx.Done():
 	}
 	select {
-	case <-m.Acked(): // it came first, and select picked the other
+	case <-m.Acked(): // both were ready, and select chose ctx
 		return nil
 	default:
 		return context.Cause(ctx)

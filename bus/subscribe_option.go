@@ -8,14 +8,14 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// SubscribeOption configures one subscription, wherever it is made: [Bus.Consume],
-// consumer.New and rpc.NewServer accept it. It cannot be implemented outside of this module.
+// SubscribeOption configures one subscription. [Bus.Consume], [Bus.ConsumeBatches], consumer.New
+// and rpc.NewServer accept it. It cannot be implemented outside of this module.
 type SubscribeOption interface{ delivery.SubscribeOption }
 
 // Group makes the subscription a member of a consumer group: the members share the
-// partitions of the topic, and the group has committed offsets. It is an error with
-// CodeUnsupported where the transport has no groups. The default is no group: the
-// subscription gets every message.
+// partitions of the topic, and the group has committed offsets. If the transport has no groups,
+// subscribing returns an error with CodeUnsupported. The default is no group: the subscription
+// gets every message.
 func Group(name string) SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error {
 		if name == "" {
@@ -32,11 +32,11 @@ func NoGroup() SubscribeOption {
 }
 
 // FromOldest starts partitions without a committed offset at the oldest record of the log.
-// It is the default of a group where the transport can replay.
+// It is the default with a group, if the transport can replay.
 func FromOldest() SubscribeOption { return from(driver.Start{Kind: driver.StartOldest}) }
 
-// FromNewest starts partitions without a committed offset after the last record at the time
-// at which the subscription becomes ready. It is the default without a group.
+// FromNewest starts partitions without a committed offset at the end of the log, as it is when
+// the subscription becomes ready. It is the default without a group.
 func FromNewest() SubscribeOption { return from(driver.Start{Kind: driver.StartNewest}) }
 
 // FromOffset starts partitions without a committed offset at this offset.
@@ -50,7 +50,8 @@ func FromTime(t time.Time) SubscribeOption {
 	return from(driver.Start{Kind: driver.StartAtTime, Time: t})
 }
 
-// from is Unsupported without replay, unless it is the newest.
+// from sets where partitions without a committed offset start. Settings.Resolve rejects every
+// start but the newest if the transport cannot replay.
 func from(start driver.Start) SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error { s.Start = &start; return nil })
 }
@@ -75,9 +76,9 @@ func OnlyPartitions(ids ...int32) SubscribeOption {
 // log. It is the default where the transport keeps order.
 func OrderByPartition() SubscribeOption { return order(delivery.OrderByPartition) }
 
-// OrderByKey handles the messages of a key one at a time, in the order of the log, and those
-// of different keys concurrently. Messages without a key have no order among themselves. A
-// message that is not acknowledged blocks its key and no other.
+// OrderByKey handles the messages of a key one at a time, in the order of the log, and messages
+// with different keys concurrently. Messages without a key are handled in no particular order. A
+// message that is not acknowledged blocks the later messages of its key, but no other key.
 func OrderByKey() SubscribeOption { return order(delivery.OrderByKey) }
 
 // Unordered handles all messages concurrently. It is the default where the transport keeps
@@ -96,9 +97,10 @@ func Window(n int) SubscribeOption {
 }
 
 // WindowAhead bounds, for each partition, the messages that are acknowledged while an earlier
-// one is not, so that they cannot be committed yet. At the bound the partition stops until
-// the earlier one is acknowledged. A crash can repeat at most this many messages of a
-// partition. The default is 1024, and at least the window.
+// one is not, so that they cannot be committed yet. At the bound the subscription takes no
+// further messages of the partition until the earlier one is acknowledged. After a crash the
+// transport delivers these messages again, and those that were acknowledged since the last
+// commit. The default is 1024; a value below the window is raised to the window.
 func WindowAhead(n int) SubscribeOption {
 	return atLeastOne("WindowAhead", n, func(s *delivery.Settings) { s.Ahead = n })
 }
@@ -109,9 +111,9 @@ func Concurrency(n int) SubscribeOption {
 	return atLeastOne("Concurrency", n, func(s *delivery.Settings) { s.Concurrency = n })
 }
 
-// InFlight bounds the messages of the whole subscription that are in flight: from before
-// their handler begins until they are acknowledged, pauses between attempts included. A batch
-// counts with all of its messages. By default only the windows bound them.
+// InFlight bounds the messages of the whole subscription that are in flight. A message is in
+// flight from just before its first attempt until it is acknowledged, also during the pauses
+// between attempts. All messages of a batch count. By default only the windows bound them.
 func InFlight(n int) SubscribeOption {
 	return atLeastOne("InFlight", n, func(s *delivery.Settings) { s.InFlight = n })
 }
@@ -126,9 +128,9 @@ func atLeastOne(name string, n int, set func(*delivery.Settings)) SubscribeOptio
 	})
 }
 
-// Backoff sets the pause before a message that was not acknowledged is delivered again: it
-// begins at lowest, doubles with every attempt, has jitter, and ends at highest. The default
-// is 100 ms to 10 s.
+// Backoff sets the pause before a message that was not acknowledged is delivered again. The
+// pause starts at lowest and doubles with every attempt, up to highest. Jitter shortens it by up
+// to a half. The default is 100 ms to 10 s.
 func Backoff(lowest, highest time.Duration) SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error {
 		if lowest <= 0 || highest < lowest {
@@ -140,7 +142,8 @@ func Backoff(lowest, highest time.Duration) SubscribeOption {
 }
 
 // CommitInterval sets how long the subscription gathers acknowledgements before it commits
-// them. 0 commits each one at once. The default is the transport's, see [Capabilities].
+// them. With 0 it commits each one at once. The default is the CommitInterval of the transport,
+// see [Capabilities].
 func CommitInterval(d time.Duration) SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error {
 		if d < 0 {
@@ -167,18 +170,20 @@ func DeadLetterTopic(topic string) SubscribeOption {
 }
 
 // AtMostOnce acknowledges and commits each message before its handler begins, so that no
-// message is handled twice. A message whose commit is not known to have succeeded is not
-// handled. What the handler returns changes nothing, and a message whose handler fails, or
-// does not end, is lost; so are messages that were committed and not begun when the process
-// dies. Order and the window are as without it. A committed message is handled even during
-// a shutdown or after its partition was revoked, with a context that has ended. Every message
-// waits for a commit, which many share.
+// message is handled twice. If the commit fails, or if its result is unknown, the handler is not
+// called and the message can be lost.
+//
+// There is no second attempt: a message whose handler returns an error is lost, unless the error
+// is from DeadLetter. Messages that were committed and not handled when the process ends are
+// lost, too. Order and the window are as without AtMostOnce. After its commit a message is
+// handled even during a shutdown, or after its partition was revoked; its context may have ended
+// then. Each message waits for a commit, and one commit can cover several messages.
 func AtMostOnce() SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error { s.AtMostOnce = true; return nil })
 }
 
 // BatchSize sets how many messages a batch of [Bus.ConsumeBatches] has at most. The default is
-// 64, or InFlight or Window if that is less.
+// 64, or InFlight or Window if that is less. It is an error for a handler of single messages.
 func BatchSize(n int) SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error {
 		switch {
@@ -192,8 +197,9 @@ func BatchSize(n int) SubscribeOption {
 	})
 }
 
-// BatchAge sets how long a batch of [Bus.ConsumeBatches] is collected before it is handled
-// although it is not full: the time since its oldest message was added. The default is 1 s.
+// BatchAge sets after which time [Bus.ConsumeBatches] handles a batch that is not full. The time
+// begins when the oldest message is added. The default is 1 s. BatchAge is an error for a handler
+// of single messages.
 func BatchAge(d time.Duration) SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error {
 		switch {
@@ -207,9 +213,9 @@ func BatchAge(d time.Duration) SubscribeOption {
 	})
 }
 
-var errNoBatches = delivery.Invalid("BatchSize and BatchAge are for handlers of batches: remove them")
+var errNoBatches = delivery.Invalid("BatchSize and BatchAge have no effect on a handler of single messages: remove them")
 
-// inBatches comes before all other options of a subscription that handles batches.
+// inBatches makes the subscription handle batches. It must be applied before all other options.
 var inBatches = delivery.Option(func(s *delivery.Settings) error {
 	s.Batch = &delivery.Batch{Age: time.Second}
 	return nil
@@ -229,14 +235,14 @@ func (b *Bus) resolve(topic string, opts []SubscribeOption) (*delivery.Settings,
 		return nil, b.about(err, topic)
 	}
 	if topic != "" && s.DeadLetterTopic == topic {
-		return nil, b.about(delivery.Invalid("the dead-letter topic is the topic itself, so dead letters would be handled without end: name another topic"), topic)
+		return nil, b.about(delivery.Invalid("the dead-letter topic is the subscribed topic, so the subscription would get its own dead letters: set another topic"), topic)
 	}
 	return s, nil
 }
 
-// about adds to an option's error what the subscription is.
+// about adds the operation and the topic to the error of an option.
 func (b *Bus) about(err error, topic string) error {
-	e, ok := err.(*Error) //nolint:errorlint // only an error of this package's own making, never a wrapped one
+	e, ok := err.(*Error) //nolint:errorlint // options return an unwrapped *Error, and only that may be copied
 	if !ok {
 		return err
 	}

@@ -20,13 +20,13 @@ type Subscription struct {
 	engine    *delivery.Engine
 	session   driver.Session
 	ended     func()        // called by run before done is closed; may be nil
-	done      chan struct{} // closed by run, last of all
+	done      chan struct{} // closed at the end of run
 
 	mu       sync.Mutex
 	assigned bool
 	changed  chan struct{} // closed and replaced at each change of assigned
-	cause    error         // why it is not assigned
-	err      error         // why it ended; set before done is closed
+	cause    error         // why there is no assignment
+	err      error         // why the subscription ended; set before done is closed
 }
 
 func newSubscription(ctx context.Context, b *Bus, cfg delivery.Config, ended func()) *Subscription {
@@ -34,8 +34,9 @@ func newSubscription(ctx context.Context, b *Bus, cfg delivery.Config, ended fun
 		done: make(chan struct{}), changed: make(chan struct{})}
 }
 
-// open makes the session and starts the goroutine of the subscription. That goroutine creates
-// a missing topic, if the bus is configured to: the caller does not wait for a broker.
+// open makes the session and starts the goroutine of the subscription. If the bus is configured
+// to create missing topics, that goroutine creates the topic and makes the session, because open
+// must not wait for a broker.
 func (s *Subscription) open(ctx context.Context) error {
 	if s.bus.cfg.create == nil {
 		if err := s.subscribe(ctx); err != nil {
@@ -46,7 +47,7 @@ func (s *Subscription) open(ctx context.Context) error {
 	if err := s.bus.start(s); err != nil {
 		s.engine.Stop(err)
 		if s.session != nil {
-			_ = s.session.Close(ctx) // nothing was read; the error says that the bus is closed
+			_ = s.session.Close(ctx) // nothing was fetched; the error to return is that of start
 		}
 		return err
 	}
@@ -66,11 +67,11 @@ func (s *Subscription) Topic() string { return s.topic }
 // Group returns the consumer group, "" for none.
 func (s *Subscription) Group() string { return s.settings.Group }
 
-// Done returns a channel that is closed when the subscription has ended: no handler runs any
-// more, and Err returns why.
+// Done returns a channel that is closed when the subscription has ended and no handler runs any
+// more. Err then returns the reason.
 func (s *Subscription) Done() <-chan struct{} { return s.done }
 
-// Err returns why the subscription ended. It is nil while the subscription lives, and after a
+// Err returns why the subscription ended. It returns nil until Done is closed, and after a
 // graceful end.
 func (s *Subscription) Err() error {
 	select {
@@ -89,10 +90,11 @@ func (s *Subscription) Assigned() (bool, error) {
 	return s.assigned, s.cause
 }
 
-// Ready waits until the subscription is assigned and positioned: it gets everything that is
-// published after Ready returned nil. Ready returns an error when the subscription has ended,
-// when the broker rejects the credentials (the subscription continues to try, slowly), and
-// when ctx ends; the error then says why the subscription is not ready.
+// Ready waits until the subscription has an assignment and the start offset of each partition is
+// known: it gets everything that is published after Ready returned nil. Ready returns an error if
+// the subscription has ended, if the broker rejects the credentials, or if ctx ends first; the
+// error says why the subscription is not ready. After rejected credentials the subscription tries
+// again slowly.
 func (s *Subscription) Ready(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -134,18 +136,18 @@ func (s *Subscription) Close() error {
 }
 
 // Shutdown ends the subscription gracefully: it fetches nothing new, waits for the handlers
-// that run, commits what they acknowledge, and leaves the group. Messages that were fetched
-// and not begun are delivered again, to the next owner of the partition.
+// that run, commits what they acknowledge, and leaves the group. The next owner of the partition
+// gets the messages that were fetched and whose handler has not begun.
 //
-// The contexts of the handlers end shortly before the deadline of ctx (a quarter of the time,
-// at most a second), and when ctx is canceled. If handlers have still not returned when ctx
-// ends, Shutdown returns an error, and Done is closed when the last of them returns. Shutdown
-// is idempotent.
+// Shutdown ends the contexts of the handlers shortly before the deadline of ctx (a quarter of the
+// time before, at most a second), or when ctx is canceled. It then returns an error. If handlers
+// still run when ctx ends, Shutdown does not wait for them; Done is closed when the last of them
+// returns. Shutdown is idempotent.
 func (s *Subscription) Shutdown(ctx context.Context) error {
 	s.engine.Drain()
 	select {
 	case <-s.done:
-		return nil // it has ended, even if ctx has, too
+		return nil // the subscription has ended: return nil even if ctx has ended, too
 	default:
 	}
 	soft, cancel := delivery.Reserve(ctx)
@@ -164,7 +166,8 @@ func (s *Subscription) Shutdown(ctx context.Context) error {
 	}
 }
 
-// cutOff returns the error for handlers that were not given the time to finish.
+// cutOff returns the error of a Shutdown that ended the contexts of handlers. err is the error of
+// ctx if handlers still run, otherwise nil.
 func (s *Subscription) cutOff(err error) error {
 	e := &Error{Code: CodeDeadlineExceeded, Op: "close", Transport: s.bus.caps.Name, Topic: s.topic,
 		Reason: "the contexts of handlers were ended: their messages will be delivered again", Err: err}
@@ -174,8 +177,8 @@ func (s *Subscription) cutOff(err error) error {
 	return e
 }
 
-// run is the goroutine of the subscription: it follows the assignment, runs the engine for
-// each partition in a goroutine, and waits for all of them.
+// run is the goroutine of the subscription. It follows the assignment, starts a goroutine for
+// each partition, and waits for all of them at the end.
 func (s *Subscription) run() {
 	var claims sync.WaitGroup
 	err := s.follow(&claims)
@@ -202,10 +205,10 @@ func (s *Subscription) run() {
 	close(s.done)
 }
 
-// follow follows the assignment until the subscription ends, and returns why; nil for a
-// shutdown.
+// follow starts a goroutine for each partition that is assigned, until the subscription ends. It
+// returns why the subscription ended; nil for a shutdown.
 func (s *Subscription) follow(claims *sync.WaitGroup) error {
-	if s.session == nil { // the topic may have to be created first
+	if s.session == nil { // open left it to this goroutine
 		if err := s.createThenSubscribe(); err != nil {
 			return s.why(err)
 		}
@@ -222,7 +225,8 @@ func (s *Subscription) follow(claims *sync.WaitGroup) error {
 	}
 }
 
-// createThenSubscribe creates the topic, repeating what can succeed later, and subscribes.
+// createThenSubscribe creates the topic and subscribes. It repeats the creation after a temporary
+// error.
 func (s *Subscription) createThenSubscribe() error {
 	for pause := delivery.NewBackoff(s.settings.MinBackoff, s.settings.MaxBackoff); ; {
 		ctx, cancel := context.WithTimeout(s.engine.Fetching(), s.bus.cfg.deliveryTimeout)

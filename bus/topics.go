@@ -8,14 +8,14 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// topics has the names of topics that are known to exist, for WithCreateTopics. A topic that
-// is deleted by others stays in it: using the topic then fails with CodeNotFound, and the bus
-// does not create it again by accident.
+// topics is the set of topics that are known to exist, for WithCreateTopics. If another program
+// deletes a topic, the topic stays in the set. Publishing then fails with CodeNotFound, and the
+// bus does not create the topic again by accident.
 type topics struct {
 	m sync.Map // topic → struct{}
 }
 
-// create creates the topic, if the bus is configured to.
+// create creates the topic if it is missing and the bus is configured to create topics.
 func (b *Bus) create(ctx context.Context, topic string) error {
 	if b.cfg.create == nil || b.admin == nil {
 		return nil
@@ -46,9 +46,10 @@ func (b *Bus) CreateTopic(ctx context.Context, spec TopicSpec) error {
 	return b.administer("create topic", spec.Name, func() error { return b.admin.CreateTopic(ctx, spec) })
 }
 
-// EnsureTopic creates a topic unless it exists, whatever its configuration. It returns nil at
-// once where topics need no creation, so a program can call it on every transport. If the broker
-// is not available, the error has CodeUnavailable or the code of ctx.
+// EnsureTopic creates a topic unless it exists. It does not compare the configuration of a topic
+// that exists with spec. It returns nil at once where topics need no creation, so a program can
+// call it on every transport. If the broker is not available, the error has CodeUnavailable,
+// CodeDeadlineExceeded or CodeCanceled.
 func (b *Bus) EnsureTopic(ctx context.Context, spec TopicSpec) error {
 	if b.admin == nil && spec.Name != "" {
 		return nil
@@ -97,8 +98,8 @@ func (b *Bus) administer(op, topic string, do func() error) error {
 	return do()
 }
 
-// SubscribeInitialize is watermill's way to create a topic before a subscription to it, from the
-// template of [WithCreateTopics] or with the defaults of the transport.
+// SubscribeInitialize implements message.SubscribeInitializer of watermill. It creates the topic
+// unless it exists, from the template of [WithCreateTopics] or with the defaults of the transport.
 func (b *Bus) SubscribeInitialize(topic string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), b.cfg.deliveryTimeout)
 	defer cancel()

@@ -16,7 +16,7 @@ type tracedSink struct {
 	ends []func(Outcome)
 }
 
-// Published is called by the transport.
+// Published implements driver.Sink.
 func (s *tracedSink) Published(o *driver.Outgoing, r Outcome) {
 	for i := len(s.ends) - 1; i >= 0; i-- {
 		s.ends[i](r)
@@ -24,8 +24,8 @@ func (s *tracedSink) Published(o *driver.Outgoing, r Outcome) {
 	s.Sink.Published(o, r)
 }
 
-// tracePublish calls the tracers before out is passed to the transport. Their headers replace
-// headers of the message with the same names.
+// tracePublish calls the tracers, and adds their headers to out. They replace headers of the
+// message with the same names. It must be called before out is passed to the transport.
 func (b *Bus) tracePublish(ctx context.Context, hooks *delivery.Hooks, out *driver.Outgoing, m *message.Message) {
 	if len(hooks.PublishTracers) == 0 {
 		return
@@ -51,13 +51,13 @@ func (b *Bus) tracePublish(ctx context.Context, hooks *delivery.Hooks, out *driv
 	}
 }
 
-// withHeader appends h to all, without the headers that have its name.
+// withHeader removes the headers with the name of h from all, and appends h.
 func withHeader(all []Header, h Header) []Header {
 	return append(slices.DeleteFunc(all, func(x Header) bool { return x.Key == h.Key }), h)
 }
 
-// tracedContext returns the context that tracers get for an asynchronous publish: the
-// caller's, and the message's for values that the caller's context does not have.
+// tracedContext returns the context that tracers get for an asynchronous publish: the context of
+// the caller, with those values of the message's context that it does not have itself.
 func tracedContext(ctx context.Context, hooks *delivery.Hooks, m *message.Message) context.Context {
 	if len(hooks.PublishTracers) == 0 || m.Context() == context.Background() {
 		return ctx

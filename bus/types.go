@@ -2,13 +2,13 @@ package bus
 
 import "github.com/trunkline/trunkline/bus/driver"
 
-// What transports and users share is defined in package driver.
+// Package driver defines these types, because transports use them, too.
 type (
-	// Error is the error of every operation. Decide by its Code, never by its text.
+	// Error is the error of every operation. Programs should decide by its Code, not by its text.
 	Error = driver.Error
 	// Code is the kind of an error.
 	Code = driver.Code
-	// Capabilities says what a transport supports.
+	// Capabilities reports what a transport supports.
 	Capabilities = driver.Capabilities
 	// Record is a message and its place in the log.
 	Record = driver.Record

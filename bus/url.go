@@ -9,12 +9,12 @@ import (
 )
 
 // Open returns a bus for a URL: memory://name, chan://name, kafka://host1:9092,host2:9092. The
-// package of the transport must be imported; it documents the parameters of its URLs. These
-// parameters are those of the bus, on every transport:
+// program must import the package of the transport, which documents the parameters of its URLs.
+// Every transport also has these parameters:
 //
-//	group   the consumer group of Subscribe, and of Consume without a Group option
-//	start   oldest or newest: where both begin, see FromOldest and FromNewest
-//	create  true: topics that are missing are created when they are first used
+//	group   the consumer group of subscriptions that do not set one, see Group
+//	start   oldest or newest: where subscriptions start by default, see FromOldest and FromNewest
+//	create  true: create missing topics when they are first used, see WithCreateTopics
 //	close   how long Close may take, see WithCloseTimeout
 //
 // An unknown scheme or parameter is an error with CodeInvalidArgument. So are credentials: a URL
@@ -27,7 +27,8 @@ func Open(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	return OpenURL(ctx, u, opts...)
 }
 
-// OpenURL is [Open] for a URL that the caller has parsed, for example to set a credential.
+// OpenURL is [Open] for a URL that the caller has parsed and may have changed, for example to set
+// a credential.
 func OpenURL(ctx context.Context, u *driver.URL, opts ...Option) (*Bus, error) {
 	var own []Option
 	if g := u.Text("group", ""); g != "" {

@@ -1,10 +1,10 @@
-// Package deadletter has the headers of dead letters and of the copies in retry topics.
+// Package deadletter defines the headers of dead letters and of the copies in retry topics.
 //
-// A dead letter is a copy of a message that could not be handled: key, payload and headers
-// are those of the original. The headers of this package say where the original is, and why
+// A dead letter is a copy of a message that could not be handled: it has the key, payload and
+// headers of the original. The headers of this package say where the original is, and why
 // it could not be handled. `trunkline dlq` lists, shows and replays dead letters.
 //
-// The headers are ordinary headers: a stranger who may write to the topic can forge them.
+// Every program that may write to the topic can forge these headers.
 package deadletter
 
 import (
@@ -26,9 +26,9 @@ const (
 	PartitionHeader = HeaderPrefix + "partition"
 	OffsetHeader    = HeaderPrefix + "offset"
 	// TimestampHeader is the timestamp of the original, in RFC 3339 with nanoseconds. The
-	// timestamp of the letter is the time at which it was published.
+	// timestamp of the dead letter is the time at which it was published.
 	TimestampHeader = HeaderPrefix + "timestamp"
-	// GroupHeader is the consumer group that could not handle it; absent without a group.
+	// GroupHeader is the consumer group that could not handle the original; absent without a group.
 	GroupHeader = HeaderPrefix + "group"
 	// CauseHeader is the text of the error, CodeHeader its code.
 	CauseHeader = HeaderPrefix + "cause"
@@ -39,18 +39,18 @@ const (
 // not have them.
 const (
 	RetryPrefix = "trunkline-retry-"
-	// RetryTopicHeader, RetryPartitionHeader and RetryOffsetHeader say where the message was
-	// first. RetryTimestampHeader is its timestamp there, in RFC 3339 with nanoseconds.
+	// RetryTopicHeader, RetryPartitionHeader and RetryOffsetHeader say where the original is.
+	// RetryTimestampHeader is the timestamp of the original, in RFC 3339 with nanoseconds.
 	RetryTopicHeader     = RetryPrefix + "topic"
 	RetryPartitionHeader = RetryPrefix + "partition"
 	RetryOffsetHeader    = RetryPrefix + "offset"
 	RetryTimestampHeader = RetryPrefix + "timestamp"
-	// RetryGroupHeader is the group that could not handle it. Other groups that read the
+	// RetryGroupHeader is the group that could not handle the message. Other groups that read the
 	// retry topic skip the copy.
 	RetryGroupHeader = RetryPrefix + "group"
-	// RetryAttemptHeader is how many times a handler got the message before.
+	// RetryAttemptHeader is how many times a handler was called with the message before.
 	RetryAttemptHeader = RetryPrefix + "attempt"
-	// RetryDueHeader is when the copy is to be handled, in RFC 3339 with nanoseconds.
+	// RetryDueHeader is the earliest time for the next attempt, in RFC 3339 with nanoseconds.
 	RetryDueHeader = RetryPrefix + "due"
 	// RetryCauseHeader is the text of the error.
 	RetryCauseHeader = RetryPrefix + "cause"
@@ -60,9 +60,10 @@ const (
 // the original.
 func IsNote(name string) bool { return strings.HasPrefix(name, HeaderPrefix) }
 
-// Origin returns the record as it was before it went through retry topics: with its first
-// topic, partition, offset and timestamp, and without the headers of the retry. It returns a
-// copy of a record that went through none. A partition or offset that cannot be read is -1.
+// Origin returns the original of a copy in a retry topic: the record with the topic, partition,
+// offset and timestamp of the original, and without the retry headers. It returns a record without
+// retry headers unchanged. If the header with the partition or offset is missing or invalid, that
+// field is -1.
 func Origin(r *driver.Record) driver.Record {
 	origin := *r
 	topic, ok := r.Header(RetryTopicHeader)

@@ -2,8 +2,8 @@ package driver
 
 import "context"
 
-// Admin is implemented by a transport whose topics are created and deleted
-// (Capabilities.Topics).
+// Admin creates, deletes and describes topics. A transport with Capabilities.Topics must
+// implement it.
 type Admin interface {
 	// CreateTopic creates the topic and waits, under ctx, until it can be used. The error has
 	// CodeAlreadyExists if the topic exists, whatever its configuration.
@@ -25,7 +25,7 @@ type TopicSpec struct {
 	// ReplicationFactor is the number of copies; 0 is the default of the broker. Transports
 	// without replication accept any value.
 	ReplicationFactor int16
-	// Config has the settings of the transport by name, such as "retention.ms".
+	// Config has settings of the topic by name, such as "retention.ms". The transport defines them.
 	Config map[string]string
 }
 
@@ -33,20 +33,20 @@ type TopicSpec struct {
 type TopicInfo struct {
 	Name       string
 	Partitions int32
-	// Layout says where the partitions are, ordered by ID; nil on a transport without replicas.
+	// Layout has the brokers of each partition, ordered by ID; nil on a transport without replicas.
 	Layout []PartitionInfo
 	// Config has the effective settings of the topic by name, without those that the broker
-	// keeps secret. It is nil if there are none, or if they may not be read.
+	// keeps secret. It is nil if there are no settings, or no permission to read them.
 	Config map[string]string
 }
 
-// PartitionInfo says which brokers have a partition.
+// PartitionInfo has the brokers of a partition.
 type PartitionInfo struct {
 	ID int32
-	// Leader is the broker that serves the partition; -1 if there is none now.
+	// Leader is the ID of the broker that serves the partition; -1 if there is none now.
 	Leader int32
-	// Replicas are the brokers that should have a copy, InSync those whose copy is complete.
-	// Both are sorted.
+	// Replicas are the IDs of the brokers that should have a copy. InSync are the IDs of those
+	// whose copy is complete. Both are sorted.
 	Replicas []int32
 	InSync   []int32
 }
@@ -54,7 +54,8 @@ type PartitionInfo struct {
 // PartitionAdder is implemented by a transport whose topics can grow.
 type PartitionAdder interface {
 	// AddPartitions increases the number of partitions to total, and waits, under ctx, until all
-	// can be used. The error has CodeInvalidArgument if the topic has as many or more, and
-	// CodeNotFound if there is no such topic. Most keys then go to another partition than before.
+	// can be used. The error has CodeInvalidArgument if the topic already has total partitions or
+	// more, and CodeNotFound if there is no such topic. New records of most keys go to another
+	// partition than before.
 	AddPartitions(ctx context.Context, topic string, total int32) error
 }

@@ -2,17 +2,17 @@ package driver
 
 import "time"
 
-// Capabilities says what a transport supports. It is constant for the life of the transport.
-// Package bus returns an error with [CodeUnsupported] for an option that needs what is missing; it
-// never ignores one.
+// Capabilities reports what a transport supports. It must not change during the life of the
+// transport. If an option needs a capability that is missing, package bus returns an error with
+// [CodeUnsupported]. It never ignores an option.
 type Capabilities struct {
-	// Name of the transport: "kafka", "memory", "chan".
+	// Name is the name of the transport: "kafka", "memory", "chan".
 	Name string
 
 	// Ordered: the records of a partition arrive in the order they were published.
 	// Without it, order by partition and order by key are unsupported.
 	Ordered bool
-	// Keys: a record's key travels with it. Without it order by key is unsupported.
+	// Keys: consumers get the key of a record. Without it order by key is unsupported.
 	Keys bool
 	// HeaderOrder: the headers of a record arrive in their order, and a name may occur twice.
 	// Without it, publishing a record in which a name occurs twice is unsupported.
@@ -36,14 +36,14 @@ type Capabilities struct {
 	// Topics: topics must exist before they are used, and the transport implements [Admin].
 	// Without it every name is a topic.
 	Topics bool
-	// DirectAck: the transport returns the next record only after the last one is committed, so a
+	// DirectAck: the transport returns a record only after the one before is committed, so a
 	// window greater than 1 has no effect.
 	DirectAck bool
 
-	// CommitInterval is how long package bus gathers acknowledgements before it calls Commit, by
-	// default. 0 commits each one.
+	// CommitInterval is the default of bus.CommitInterval: how long package bus gathers
+	// acknowledgements before it calls Commit. With 0 it calls Commit for each one.
 	CommitInterval time.Duration
 	// MaxMessageBytes is the size of the largest message that the transport accepts: key, payload,
-	// header names and values. 0 means that it has no limit of its own.
+	// UUID, header names and values. 0 means that the transport has no limit of its own.
 	MaxMessageBytes int
 }

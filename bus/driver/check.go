@@ -7,16 +7,16 @@ import (
 
 // Checker is implemented by a transport that can check its brokers and topics one by one.
 type Checker interface {
-	// Check checks every broker and the topics of spec. It must end with ctx, ask all
-	// brokers concurrently, and give each of them a time-out of its own. It reports every
-	// problem in the Health, and also when it can reach no broker.
+	// Check checks every broker and the topics of spec. It must return when ctx ends, ask all
+	// brokers concurrently, and apply a separate time-out to each of them. It reports every problem
+	// in the Health, even if it cannot reach any broker.
 	Check(ctx context.Context, spec CheckSpec) Health
 }
 
-// CheckSpec says what a health check checks, and what it requires. The zero CheckSpec
-// checks the brokers only, and requires one of them to answer.
+// CheckSpec is what a health check checks, and what it requires. The zero CheckSpec checks the
+// brokers only, and requires one of them to answer.
 type CheckSpec struct {
-	// Topics must exist, with a leader for each partition.
+	// Topics are the topics that must exist, with a leader for each partition.
 	Topics []string
 	// MinBrokers is how many brokers must answer; 0 is 1.
 	MinBrokers int
@@ -30,10 +30,10 @@ type CheckSpec struct {
 // Health is the result of a health check.
 type Health struct {
 	// Err is nil if and only if everything that the CheckSpec requires works. Otherwise it
-	// says in one line what does not.
+	// says in one line what does not work.
 	Err error
-	// Warning says in one line what works with less redundancy than there should be, "" for
-	// nothing. It may be set with Err, too.
+	// Warning says in one line what works, but with less redundancy than configured. It is "" if
+	// there is nothing to report. It may be set together with Err.
 	Warning string
 	// Brokers are sorted by ID, those whose ID is not known first.
 	Brokers []BrokerHealth
@@ -45,7 +45,7 @@ type Health struct {
 type BrokerHealth struct {
 	// ID is -1 if it is not known, as for an address that did not answer.
 	ID int32
-	// Addr is "" for a broker that has replicas and is not in the cluster's metadata now.
+	// Addr is "" for a broker that has replicas, but is not in the cluster's metadata now.
 	Addr string
 	// Latency is how long the broker took to answer, including the connection.
 	Latency time.Duration
@@ -58,7 +58,7 @@ type TopicHealth struct {
 	Name string
 	// Err is nil if and only if the topic has what the CheckSpec requires.
 	Err error
-	// Warning says what works with less redundancy than there should be, "" for nothing.
+	// Warning says what works, but with less redundancy than configured; "" for nothing.
 	Warning string
 	// Partitions are sorted by ID. There are none if the topic could not be checked.
 	Partitions []PartitionInfo

@@ -2,10 +2,10 @@
 // database/sql/driver. Programs that use a bus rarely import it; packages that implement a
 // transport do.
 //
-// A transport is thin. It appends records to a log, fetches the records of the partitions that
-// it is assigned, stores committed offsets, and reports when a partition is revoked. Package bus
-// does what is difficult and the same for every transport: windows, order by key, the contiguous
-// acknowledged prefix, back-off, dead letters, draining and hooks.
+// A transport has few tasks. It appends records to a log, fetches the records of the partitions
+// that are assigned to it, stores committed offsets, and reports when a partition is revoked.
+// Package bus does everything that is the same for all transports: windows, order by key, the
+// contiguous acknowledged prefix, back-off, dead letters, draining and hooks.
 //
 // To write a transport, implement [Transport], [Session] and [Partition], and run
 // testing/transporttest on it. The comment of each method states what the transport must do, and
@@ -13,10 +13,10 @@
 //
 // # Ownership
 //
-// An [Outgoing] belongs to the transport from Publish until the transport completes it. The
-// transport must not change it, and must copy what it needs after Complete. A [Record] belongs to
-// package bus after Fetch returned it. Neither side changes the bytes that it refers to, so a
-// transport may return the same bytes to many subscriptions.
+// An [Outgoing] belongs to the transport from Publish until the transport calls Complete. The
+// transport must not change it. If it needs a part of it after Complete, it must copy that part
+// before. A [Record] belongs to package bus after Fetch returned it. Neither side changes the
+// bytes that the record refers to, so a transport may return the same bytes to many subscriptions.
 //
 // # Errors
 //

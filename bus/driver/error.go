@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// Code is the kind of an [*Error]. Programs decide by the code; the text is for people.
+// Code is the kind of an [*Error]. Programs should decide by the code; the text is for people.
 type Code uint8
 
 // The codes. Their String is stable; their numbers are not.
 const (
 	// CodeUnknown: the cause could not be classified.
 	CodeUnknown Code = iota
-	// CodeInvalidArgument: the call is wrong, and will be wrong again: an empty topic, a nil
-	// message, an unknown URL parameter.
+	// CodeInvalidArgument: the call is invalid, and repeating it cannot succeed. Examples are an
+	// empty topic, a nil message and an unknown URL parameter.
 	CodeInvalidArgument
 	// CodeNotFound: the topic, partition or group does not exist.
 	CodeNotFound
 	// CodeAlreadyExists: the topic to create exists.
 	CodeAlreadyExists
-	// CodeUnsupported: the transport does not support it. See [Capabilities].
+	// CodeUnsupported: the transport does not support the operation or option. See [Capabilities].
 	CodeUnsupported
 	// CodeTooLarge: the message exceeds the size limit; nothing was sent.
 	CodeTooLarge
@@ -38,11 +38,11 @@ const (
 	CodeOutcomeUnknown
 	// CodeUnauthenticated: the broker rejected the credentials.
 	CodeUnauthenticated
-	// CodePermissionDenied: the credentials are valid, but do not permit this.
+	// CodePermissionDenied: the credentials are valid, but do not permit the operation.
 	CodePermissionDenied
 	// CodeUndecodable: the bytes of a record are not a message.
 	CodeUndecodable
-	// CodeRevoked: the partition was revoked; another member has it now.
+	// CodeRevoked: the partition was revoked. Another member may have it now.
 	CodeRevoked
 	// CodeResourceExhausted: a bound was reached, and the wait for space ended.
 	CodeResourceExhausted
@@ -60,7 +60,7 @@ var codeNames = [...]string{
 	CodeRevoked: "revoked", CodeResourceExhausted: "resource_exhausted", CodeOutOfRange: "out_of_range", CodeInternal: "internal",
 }
 
-// String returns the code's name in snake case, "code(n)" for a number that has none.
+// String returns the name of the code in snake case, or "code(n)" for an unknown number n.
 func (c Code) String() string {
 	if int(c) < len(codeNames) {
 		return codeNames[c]
@@ -68,9 +68,8 @@ func (c Code) String() string {
 	return "code(" + strconv.Itoa(int(c)) + ")"
 }
 
-// Error is the error of every operation of a bus. It is immutable after it was returned. Unwrap
-// returns the cause, so errors.Is works with context.DeadlineExceeded and with the errors of a
-// transport.
+// Error is the error of every operation of a bus. It must not be changed. Unwrap returns the
+// cause, so errors.Is works with context.DeadlineExceeded and with the errors of a transport.
 type Error struct {
 	// Code is the kind of the error.
 	Code Code
@@ -80,14 +79,14 @@ type Error struct {
 	Transport string
 	// Topic is the topic, "" if there is none.
 	Topic string
-	// Reason says in one line what is wrong and what to do. It may be "" if Err says it.
+	// Reason says in one line what is wrong and what to do. It may be "" if Err is not nil.
 	Reason string
 	// Err is the cause, nil if there is none.
 	Err error
 }
 
-// Error returns one line: transport, operation, topic, reason, cause and code. A cause with
-// several lines, such as that of errors.Join, becomes one line.
+// Error returns transport, operation, topic, reason, cause and code in one line. It joins the lines
+// of a cause that has several, such as one of errors.Join.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Transport != "" {

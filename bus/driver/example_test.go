@@ -12,10 +12,10 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// counting is a transport that counts what is published, and passes everything else on.
+// counting is a transport that wraps another one and counts the published messages.
 type counting struct {
 	driver.Transport
-	driver.Admin // an optional interface must be passed on, too
+	driver.Admin // a wrapper must also embed the optional interfaces that the bus uses
 	published    int
 }
 
@@ -46,8 +46,8 @@ func ExampleOpen() {
 // Register makes a scheme available to bus.Open. The package of a transport calls it in init.
 func ExampleRegister() {
 	driver.Register("shop", func(_ context.Context, u *driver.URL) (driver.Transport, error) {
-		partitions := u.Int("partitions", 4, 1) // takes the parameter
-		if err := u.Done(); err != nil {        // reports those that are left
+		partitions := u.Int("partitions", 4, 1) // the default is 4, the lowest value is 1
+		if err := u.Done(); err != nil {        // an error for unknown parameters
 			return nil, err
 		}
 		return memory.New(memory.WithPartitions(int32(partitions)))

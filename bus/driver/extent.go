@@ -1,10 +1,10 @@
 package driver
 
-// Extent is implemented by a [Partition] that knows where its log ends. It is for
-// administration only: delivery does not depend on it, so a wrapper may omit it.
+// Extent is implemented by a [Partition] that can report where its log ends. Package bus uses it
+// for the lag. Delivery does not depend on it, so a transport that wraps another may omit it.
 type Extent interface {
-	// Extent returns the offset that Fetch continues with, and the offset that the next record
-	// of the log will get, as last known. known is false until the transport has learned it.
-	// Extent does not ask the broker and does not block. It may be called during Fetch.
+	// Extent returns two offsets: next, with which Fetch continues, and end, which the next record
+	// of the log will get. end is as of the last fetch. known is false until the transport has
+	// received it. Extent must not ask the broker and must not block. It may be called during Fetch.
 	Extent() (next, end int64, known bool)
 }

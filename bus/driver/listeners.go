@@ -1,11 +1,11 @@
 package driver
 
-// Listeners is implemented by a transport that knows the subscribers of a topic. It is for
-// administration only: delivery does not depend on it, so a wrapper may omit it.
+// Listeners is implemented by a transport that can report whether a topic has subscribers.
+// Delivery does not depend on it, so a transport that wraps another may omit it.
 type Listeners interface {
-	// Listening reports whether the topic has a subscriber. It returns true as soon as that is
-	// possible, and false only when it is known that there is none. A subscription that lost its
-	// broker for a moment counts. The error has CodeNotFound for a topic that does not exist.
-	// Listening does not block, and is fast enough to be called for each message.
+	// Listening reports whether the topic has a subscriber. If that is uncertain, it returns true.
+	// A subscription that has lost its connection for a moment counts as a subscriber. The error
+	// has CodeNotFound for a topic that does not exist. Listening must not block, and must be fast
+	// enough to be called for each message.
 	Listening(topic string) (bool, error)
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Header is one name and value that travels with a record. The value may have any bytes; it is a
-// string because strings cannot change.
+// Header is one header of a record. The value may have any bytes. It is a string because strings
+// are immutable.
 type Header struct {
 	Key   string
 	Value string
@@ -14,24 +14,23 @@ type Header struct {
 
 // Record is one record of a transport's log.
 type Record struct {
-	// Topic, Partition and Offset say where the record is. A transport without offsets numbers
-	// the records of each Partition 0, 1, 2, … in the order of Fetch.
+	// Topic, Partition and Offset are the place of the record in the log. A transport without
+	// offsets numbers the records of each partition 0, 1, 2, … in the order of Fetch.
 	Topic     string
 	Partition int32
 	Offset    int64
 	// Key is nil if there is none.
 	Key []byte
-	// Timestamp is the time of publishing or of appending: the transport documents which. Logs do
-	// not store time zones: compare timestamps with Equal.
+	// Timestamp is the time of publishing or of appending: the transport documents which. Compare
+	// timestamps with Equal, because logs do not store time zones.
 	Timestamp time.Time
-	// UUID is that of the watermill message. It is "" for a record that another kind of publisher
-	// wrote, which is valid.
+	// UUID is that of the watermill message. It may be "", because other publishers do not set it.
 	UUID string
 	// Headers are in the order of the wire. Names may repeat.
 	Headers []Header
 	Payload []byte
-	// DecodeErr is why the bytes are not a message; nil if they are. Payload, Key and Headers then
-	// have what was on the wire.
+	// DecodeErr is not nil if the record could not be decoded. Payload, Key and Headers are then
+	// as on the wire.
 	DecodeErr error
 }
 
@@ -49,13 +48,14 @@ func (r *Record) Header(name string) (string, bool) {
 // partitioner chooses, or any partition for a record without a key.
 const AnyPartition int32 = -1
 
-// Outgoing is a message that is being published: what will be a [Record]. The transport must not
-// change what it refers to, and must copy what it needs after Complete.
+// Outgoing is a message that is being published. The transport must not change the bytes that it
+// refers to. If the transport needs a part of it after Complete, it must copy that part before.
 type Outgoing struct {
-	// Context bounds the wait for space. If it ends before the message was passed on, the
-	// transport must complete the message with CodeCanceled or CodeDeadlineExceeded; after that
-	// the transport may ignore it. It is never nil and always has a deadline. A transport that
-	// keeps it after Complete must have called its Done before.
+	// Context bounds how long Publish may block for space. If it ends before the transport has
+	// begun to send the message, the transport must complete the message with CodeCanceled or
+	// CodeDeadlineExceeded. Later the transport may ignore it. It is never nil and always has a
+	// deadline. A transport that uses it after Complete must call its Done before Complete, because
+	// the bus reuses a context whose Done was never called.
 	Context context.Context
 	Topic   string
 	// Partition is a partition, or AnyPartition.
@@ -66,48 +66,50 @@ type Outgoing struct {
 	Timestamp time.Time
 	// UUID is that of the watermill message; "" for none.
 	UUID string
-	// Headers keep their order on the wire. Names may repeat. None is a reserved name, see
+	// Headers must keep their order on the wire. Names may repeat. No name is a reserved name, see
 	// IsDirective.
 	Headers []Header
 	Payload []byte
-	// Index is the position of the message in the batch, for the sink.
+	// Index identifies the message for the Sink. The transport does not use it.
 	Index int
 	// Sink receives the outcome.
 	Sink Sink
 }
 
 // Complete reports the outcome. A transport must call it exactly once for each Outgoing, from any
-// goroutine, and must not hold a lock that Publish needs. Afterwards the Outgoing does not belong
-// to the transport, and neither does the batch after its last one: their memory is used again.
+// goroutine, and must not hold a lock that Publish needs. Afterwards the transport must not use
+// the Outgoing, because the bus reuses its memory. After the last Complete of a batch it must not
+// use the slice either.
 func (o *Outgoing) Complete(r Outcome) { o.Sink.Published(o, r) }
 
 // Outcome is the result of publishing one message.
 type Outcome struct {
-	// Partition and Offset say where the record is, if Err is nil and the transport has
-	// partitions and offsets. Otherwise they are -1.
+	// Partition and Offset are the place of the record in the log. They are -1 if Err is not nil,
+	// and on a transport without partitions and offsets.
 	Partition int32
 	Offset    int64
 	// Err is nil if and only if the log has the message.
 	Err error
 }
 
-// Failed returns the outcome of a message that is not in the log, or may not be.
+// Failed returns an outcome with err, for a message that is not in the log, or may not be in it.
 func Failed(err error) Outcome { return Outcome{Partition: -1, Offset: -1, Err: err} }
 
-// Sink receives outcomes. Published does not block.
+// Sink receives outcomes.
 type Sink interface {
+	// Published is called with the outcome of a message. It does not block.
 	Published(*Outgoing, Outcome)
 }
 
-// The reserved names. Metadata of a watermill message under these names says how the message is
-// published, and is not part of it. Package bus applies and removes it, so a transport does not
-// see it. A transport without native keys carries the key under KeyDirective.
+// The reserved names. Metadata of a watermill message under these names controls how the bus
+// publishes the message. The bus removes it, so it is not in the Headers of an Outgoing. A
+// transport whose messages have no key may send the key as a header with the name KeyDirective.
 const (
-	// KeyDirective has the key. Package bus sets it in the message of a delivery, too.
+	// KeyDirective is the name for the key. Package bus also sets it in the message of a delivery.
 	KeyDirective = "trunkline-key"
-	// PartitionDirective has the partition, in decimal.
+	// PartitionDirective is the name for the partition, in decimal.
 	PartitionDirective = "trunkline-partition"
-	// TimestampDirective has the timestamp, in RFC 3339 with nanoseconds.
+	// TimestampDirective is the name for the timestamp, in RFC 3339 with nanoseconds.
 	TimestampDirective = "trunkline-timestamp"
 )
 

@@ -5,37 +5,36 @@ import (
 	"time"
 )
 
-// Transport connects a bus to something that carries messages. All methods are safe for
-// concurrent use.
+// Transport connects a bus to a log or a broker. All methods must be safe for concurrent use.
 type Transport interface {
 	// Capabilities returns what the transport supports. The result never changes.
 	Capabilities() Capabilities
 
 	// Publish passes a batch to the transport. Messages of one batch to one partition must be
 	// appended in the order of the batch, and after those of an earlier Publish that returned.
-	// Publish may block for space, as long as the Context of each message allows, but must not
-	// wait for outcomes that arrive later. The transport must complete each message exactly
-	// once, before or after Publish returns. A message that cannot be sent is completed with its
-	// error, and does not prevent the others from being sent.
+	// Publish may block until there is space for a message, at most until the Context of the
+	// message ends. It must not wait for outcomes. The transport must complete each message exactly
+	// once, before or after Publish returns. If it cannot send a message, it completes that message
+	// with an error and sends the others.
 	//
-	// While there is no connection the transport must not queue without a bound. It completes a
-	// message that it gives up on with CodeUnavailable if the log is known not to have it,
-	// otherwise with CodeOutcomeUnknown.
+	// While there is no connection the transport must bound its queue. When it stops trying to send
+	// a message, it completes the message with CodeUnavailable if the log certainly does not have
+	// it, otherwise with CodeOutcomeUnknown.
 	Publish(batch []Outgoing)
 
-	// Subscribe begins to read a topic. It must return an error at once for what is wrong on
-	// this side, and must not wait for a broker: the session connects in the background and
-	// keeps trying. ctx bounds this call only, not the life of the session.
+	// Subscribe begins to read a topic. For a mistake of the caller it must return an error at
+	// once. It must not wait for a broker: the session connects in the background and keeps trying.
+	// ctx bounds this call only, not the life of the session.
 	Subscribe(ctx context.Context, s Subscription) (Session, error)
 
-	// Ready waits until the broker answers. When ctx ends first it returns why the broker is not
-	// available, as far as that is known. It returns at once if the broker rejects the
-	// credentials.
+	// Ready waits until the broker answers. If ctx ends first, the error says why the broker is
+	// not available, as far as that is known. If the broker rejects the credentials, Ready returns
+	// that error at once.
 	Ready(ctx context.Context) error
 
-	// Ping makes a round trip to the broker now, without a topic, and returns nil if and only if
-	// that succeeded. It must end with ctx. A transport without a broker returns nil; one that
-	// cannot know returns CodeUnsupported.
+	// Ping makes a round trip to the broker, without a topic, and returns nil if and only if
+	// that succeeded. It must return when ctx ends. A transport without a broker returns nil. A
+	// transport that cannot reach its broker on request returns an error with CodeUnsupported.
 	Ping(ctx context.Context) error
 
 	// Observe sets the observer of the connection. Package bus calls it once, before any other
@@ -44,10 +43,10 @@ type Transport interface {
 	// not call it after Close.
 	Observe(observe func(Connection))
 
-	// Close stops accepting messages: Publish completes them with CodeClosed. It flushes what was
-	// accepted, ends the sessions that are left, and releases all resources. When ctx ends Close
-	// stops flushing, completes the rest with CodeOutcomeUnknown, and returns the error of ctx.
-	// Close is idempotent; later calls wait for the first.
+	// Close closes the transport. From then on Publish completes all messages with CodeClosed.
+	// Close sends the messages that were accepted, ends the sessions that remain, and releases all
+	// resources. If ctx ends first, Close completes the remaining messages with CodeOutcomeUnknown
+	// and returns the error of ctx. Close is idempotent; later calls wait for the first.
 	Close(ctx context.Context) error
 }
 
@@ -61,7 +60,7 @@ type Connection struct {
 	Since time.Time
 }
 
-// ConnectionState is the state of a connection. Only the latest one holds.
+// ConnectionState is the state of a connection.
 type ConnectionState uint8
 
 // The connection states.
@@ -92,8 +91,8 @@ func (s ConnectionState) String() string {
 	}
 }
 
-// Subscription says what a session reads. Package bus has checked it against the capabilities
-// of the transport.
+// Subscription describes what a session reads. Package bus checks it against the capabilities of
+// the transport before it calls Subscribe.
 type Subscription struct {
 	Topic string
 	// Group is the consumer group. Without one ("") the session gets every partition, or those
@@ -109,7 +108,7 @@ type Subscription struct {
 	MaxFetch int
 }
 
-// Start says where reading begins.
+// Start is where reading begins.
 type Start struct {
 	Kind StartKind
 	// Offset is for StartAtOffset.
@@ -125,8 +124,8 @@ type StartKind uint8
 const (
 	// StartOldest is the oldest record of the log.
 	StartOldest StartKind = iota
-	// StartNewest is the end of the log when the partition is assigned. The session must resolve
-	// it to an offset before it reports the assignment.
+	// StartNewest is the end of the log when the partition is assigned. The session must determine
+	// its offset before Next returns the assignment.
 	StartNewest
 	// StartAtOffset is an offset. If the log does not have it, the error has CodeOutOfRange.
 	StartAtOffset
@@ -134,57 +133,58 @@ const (
 	StartAtTime
 )
 
-// Session is the reading of one topic by one member. One goroutine calls Next.
+// Session reads one topic, as one member of a group or without a group. Only one goroutine calls
+// Next.
 type Session interface {
 	// Next waits, under ctx, for the next change of the assignment. The first Event with Assigned
-	// means that the subscription is ready: every partition in it has its position, and the
-	// session will return every record that is published after Next returned.
+	// means that the subscription is ready: the start offset of every partition in it is known, and
+	// the partitions will return every record that is published after Next returned.
 	//
-	// The loss of the broker is an Event and not an error: the session must reconnect and
-	// continue after the last record that it fetched. An error other than that of ctx is final
-	// and says why the session ended: CodeNotFound for a topic that does not exist, CodeClosed
-	// after Close. During a drain nothing calls Next; the session must revoke partitions
-	// nevertheless.
+	// If the session loses its broker, Next returns an Event and not an error. The session must
+	// reconnect and continue after the last record that it fetched. Any error except that of ctx is
+	// final and says why the session ended: CodeNotFound for a topic that does not exist, CodeClosed
+	// after Close. During a drain package bus does not call Next, but the session must still revoke
+	// partitions.
 	Next(ctx context.Context) (Event, error)
-	// Close leaves the group and ends the session. Package bus has released every partition
-	// before, unless ctx ended first. Close must end with ctx, and is idempotent.
+	// Close leaves the group and ends the session. Package bus releases every partition before it
+	// calls Close. Close must return when ctx ends. It must be idempotent.
 	Close(ctx context.Context) error
 }
 
 // Event is a change of the assignment of a session.
 type Event struct {
-	// Assigned is true if the session has an assignment, which may have no partitions. It is
-	// false if the session lost its assignment: no partition comes until it has one again.
+	// Assigned is true if the session has an assignment, which may be empty. It is false if the
+	// session has lost its assignment.
 	Assigned bool
-	// Added are the partitions that are new in this assignment. Partitions that the session
-	// keeps are not repeated; the Context of those that it lost has ended.
+	// Added are the partitions that are new in this assignment. It does not have the partitions
+	// that the session keeps. The Context of a partition that the session lost has ended.
 	Added []Partition
 	// Cause is why the session lost its assignment.
 	Cause error
 }
 
 // Partition is one claim of a partition, from its assignment until it is revoked or released.
-// One goroutine calls Fetch; calls of Commit do not overlap; both may happen at the same time.
+// Only one goroutine calls Fetch. Calls of Commit do not overlap, but may overlap with Fetch.
 type Partition interface {
 	// ID is the number of the partition; 0 on a transport that has only one.
 	ID() int32
-	// Context ends when the partition is revoked, and when its session is lost or closed, with
-	// the cause. The contexts of handlers end with it.
+	// Context ends when the partition is revoked, and when its session is lost or closed;
+	// context.Cause then returns the reason. The contexts of handlers end with it.
 	Context() context.Context
 	// Fetch waits, under ctx and Context, for records, and returns at least one, in the order of
 	// the log. It never returns a record twice. Offsets increase and may have gaps. The slice
-	// belongs to the caller until the next Fetch, which may use it again; what the records refer
-	// to does not change.
+	// belongs to the caller until the next Fetch, which may reuse it. The bytes and headers that
+	// the records refer to must not change.
 	Fetch(ctx context.Context) ([]Record, error)
 	// Commit makes next the committed offset of the group: everything below it is acknowledged.
-	// It returns nil only if the offset survives this process. Committed offsets never decrease.
-	// Without a group Commit has no effect. After the claim has ended it returns CodeRevoked,
-	// unless the transport still permits commits during the revocation (see Release). metadata is
-	// stored with the offset where the transport supports it.
+	// It returns nil only if the next member of the group starts there. Committed offsets never
+	// decrease. Without a group Commit has no effect. After the claim has ended the error has
+	// CodeRevoked, unless the transport permits commits during the revocation (see Release). The
+	// transport stores metadata with the offset if it supports that.
 	Commit(ctx context.Context, next int64, metadata string) error
-	// Release is called when no handler of the claim runs any more and no Commit will follow. A
-	// transport that revokes a partition must wait for it before another member gets the
-	// partition, as long as its protocol allows, and should permit Commit until then. Release is
-	// idempotent.
+	// Release ends the claim. Package bus calls it when no handler of the claim runs any more and no
+	// Commit will follow. When a transport revokes a partition, it must not assign the partition to
+	// another member before Release, as long as its protocol allows, and it should permit Commit
+	// until then. Release must be idempotent.
 	Release()
 }

@@ -10,12 +10,13 @@ import (
 	"time"
 )
 
-// URL is a parsed bus URL: scheme://host[,host…][/path][?parameters]. It differs from a
-// net/url.URL, which has only one host. It has no place for credentials: those come from the
-// environment or from files.
+// URL is a parsed bus URL: scheme://host[,host…][/path][?parameters]. Unlike a net/url.URL it can
+// have several hosts. The text of a bus URL must not have credentials: programs read them from the
+// environment or from files, and set them with SetCredential.
 //
-// An opener takes the parameters that it supports, and then calls Done, which returns an error for
-// parameters that are left and for values that are invalid. A URL is not safe for concurrent use.
+// Text, Int, Bool, Duration and Credential return a parameter and remove it from the URL. An
+// [Opener] gets the parameters that it supports this way, and then calls Done. Done returns an
+// error if a value was invalid or if parameters remain. A URL is not safe for concurrent use.
 type URL struct {
 	Scheme string
 	// Host is the text between :// and the path: hosts, separated by commas.
@@ -28,8 +29,8 @@ type URL struct {
 	bad         *Error
 }
 
-// ParseURL parses a bus URL. Its errors never contain the URL, which might have a secret by
-// mistake.
+// ParseURL parses a bus URL. Its errors never contain the URL, because the URL may have a secret
+// by mistake.
 func ParseURL(raw string) (*URL, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || scheme == "" {
@@ -50,7 +51,7 @@ func ParseURL(raw string) (*URL, error) {
 	return &URL{Scheme: strings.ToLower(scheme), Host: host, Path: path, params: params}, nil
 }
 
-// Hosts returns the hosts, nil if there is none.
+// Hosts returns the hosts; nil if there are none.
 func (u *URL) Hosts() []string {
 	if u.Host == "" {
 		return nil
@@ -67,8 +68,8 @@ func (u *URL) String() string {
 	return s
 }
 
-// Text takes a parameter and returns its value, or def if it is absent. A parameter that occurs
-// twice is an error of Done.
+// Text removes a parameter and returns its value, or def if it is absent. If the parameter occurs
+// more than once, Done returns an error.
 func (u *URL) Text(name, def string) string {
 	v, ok := u.params[name]
 	if !ok {
@@ -81,7 +82,8 @@ func (u *URL) Text(name, def string) string {
 	return v[0]
 }
 
-// Int takes an integer that is at least low, or returns def.
+// Int is Text for an integer. If the value is not an integer of at least low, Done returns an
+// error.
 func (u *URL) Int(name string, def, low int) int {
 	s := u.Text(name, "")
 	if s == "" {
@@ -95,7 +97,8 @@ func (u *URL) Int(name string, def, low int) int {
 	return n
 }
 
-// Bool takes true or false, or returns def.
+// Bool is Text for a boolean, in the form of strconv.ParseBool. If the value has another form,
+// Done returns an error.
 func (u *URL) Bool(name string, def bool) bool {
 	s := u.Text(name, "")
 	if s == "" {
@@ -109,7 +112,8 @@ func (u *URL) Bool(name string, def bool) bool {
 	return b
 }
 
-// Duration takes a duration greater than 0, in the form of time.ParseDuration, or returns def.
+// Duration is Text for a duration greater than 0, in the form of time.ParseDuration. If the value
+// has another form, Done returns an error.
 func (u *URL) Duration(name string, def time.Duration) time.Duration {
 	s := u.Text(name, "")
 	if s == "" {
@@ -123,8 +127,8 @@ func (u *URL) Duration(name string, def time.Duration) time.Duration {
 	return d
 }
 
-// Set sets a parameter, as if the text of the URL had it. It returns an error if the
-// text has the parameter too.
+// Set sets a parameter, as if it were in the text of the URL. It returns an error if the
+// parameter is set already.
 func (u *URL) Set(name, value string) error {
 	if _, ok := u.params[name]; ok {
 		return &Error{Code: CodeInvalidArgument, Op: "open", Transport: u.Scheme,
@@ -134,9 +138,8 @@ func (u *URL) Set(name, value string) error {
 	return nil
 }
 
-// SetCredential sets the source of a credential, such as "password". The text of a URL
-// cannot have one. The transport calls source whenever it needs the credential, also
-// concurrently.
+// SetCredential sets the source of a credential, such as "password". The transport calls source
+// each time it needs the credential. source must be safe for concurrent use.
 func (u *URL) SetCredential(name string, source func(context.Context) (string, error)) {
 	if u.credentials == nil {
 		u.credentials = map[string]func(context.Context) (string, error){}
@@ -144,16 +147,16 @@ func (u *URL) SetCredential(name string, source func(context.Context) (string, e
 	u.credentials[name] = source
 }
 
-// Credential takes the source of a credential. It returns nil if SetCredential did not set
-// it.
+// Credential removes the source of a credential from the URL and returns it. It returns nil if
+// SetCredential was not called.
 func (u *URL) Credential(name string) func(context.Context) (string, error) {
 	source := u.credentials[name]
 	delete(u.credentials, name)
 	return source
 }
 
-// Done returns an error for the first invalid value, or for the parameters that nothing has taken;
-// nil if there are none.
+// Done returns an error if a value was invalid, or if parameters or credentials remain that the
+// transport does not support.
 func (u *URL) Done() error {
 	if u.bad != nil {
 		return u.bad

@@ -1,8 +1,7 @@
-// Package hook observes a bus: every publish, delivery, commit, dead letter, and every
-// change of a subscription or of the connection.
+// Package hook has the interfaces of hooks, which observe a bus: every publish, delivery, commit
+// and dead letter, and every change of a subscription or of the connection.
 //
-// A hook is a value that implements one or more of the interfaces of this package. The bus
-// checks which ones when it gets the hook; the others cost nothing:
+// A hook is a value that implements one or more of the interfaces of this package:
 //
 //	type failures struct{ n atomic.Int64 }
 //
@@ -14,12 +13,12 @@
 //
 //	b, err := bus.Open(ctx, url, bus.WithHooks(&failures{}))
 //
-// The bus calls hooks itself, on every path, so no wrapper can bypass them. It calls them
-// from many goroutines at the same time. A hook must not block, and must not change what
-// it gets.
+// The bus calls hooks from many goroutines at the same time. A hook must not block, and must not
+// change the values of an event.
 //
-// A hook sees what happened. A tracer ([PublishTracer], [DeliveryTracer]) is also called
-// before, so that a span can be in the handler's context and in the headers of the message.
+// The bus calls a hook after something happened. It calls a tracer ([PublishTracer],
+// [DeliveryTracer]) before and after, so that a tracer can put a span into the handler's context
+// and into the headers of the message.
 package hook
 
 import (
@@ -37,33 +36,31 @@ type Hook any
 // Publish is called with the outcome of every published message.
 type Publish interface{ OnPublish(PublishEvent) }
 
-// Delivery is called each time a handler returns.
+// Delivery is called with the result of each call of a handler.
 type Delivery interface{ OnDelivery(DeliveryEvent) }
 
-// Session is called when a subscription gets its assignment, loses it, and ends.
+// Session is called when a subscription gets its assignment, when it loses it, and when it ends.
 type Session interface{ OnSession(SessionEvent) }
 
 // Connection is called with the state of the connection when the bus is made, and with
 // every change. The calls do not overlap.
 type Connection interface{ OnConnection(driver.Connection) }
 
-// Commit is called after every commit, failed ones included.
+// Commit is called after every commit, also after one that failed.
 type Commit interface{ OnCommit(CommitEvent) }
 
 // DeadLetter is called after every attempt to publish a dead letter.
 type DeadLetter interface{ OnDeadLetter(DeadLetterEvent) }
 
-// PublishTracer is called before the bus passes a message to the transport, with the
-// context of the call. The headers it returns are published with the message, in addition
-// to its metadata, which does not change. The bus calls end with the outcome, exactly
-// once. Both results may be nil.
+// PublishTracer is called before the bus passes a message to the transport. ctx is the context of
+// the call. The bus publishes the returned headers with the message, and does not change the
+// metadata of m. It calls end with the outcome, exactly once. Both results may be nil.
 type PublishTracer interface {
 	StartPublish(ctx context.Context, transport, topic string, m *message.Message) (headers map[string]string, end func(driver.Outcome))
 }
 
-// DeliveryTracer is called before a handler. The context it returns must be derived from
-// ctx; the handler gets it. The bus calls end with what the handler returned. end may be
-// nil.
+// DeliveryTracer is called before each call of a handler. The handler gets the returned context,
+// which must be derived from ctx. The bus calls end with the result of the handler. end may be nil.
 type DeliveryTracer interface {
 	StartDelivery(ctx context.Context, d DeliveryStart) (handler context.Context, end func(error))
 }
@@ -87,7 +84,7 @@ type DeliveryStart struct {
 	Attempt int
 }
 
-// DeliveryEvent is one return of a handler.
+// DeliveryEvent is the result of one call of a handler.
 type DeliveryEvent struct {
 	Transport string
 	Group     string
@@ -142,6 +139,6 @@ type DeadLetterEvent struct {
 	// Cause is why the original could not be handled.
 	Cause error
 	// Err is nil if the dead letter is in its topic. The subscription then acknowledges the
-	// original; otherwise it tries again.
+	// original. Otherwise it tries again, except with AtMostOnce.
 	Err error
 }

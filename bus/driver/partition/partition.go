@@ -1,19 +1,17 @@
-// Package partition chooses a partition from a key the way Java's default
-// partitioner does, so that every transport, and every Java client of the same
-// topic, sends a key to the same place.
+// Package partition chooses the partition for a key in the same way as the default
+// partitioner of Kafka's Java client. So every transport, and every Java client of the same
+// topic, sends a key to the same partition.
 //
 //	p := partition.ByKey([]byte("device-42"), 8) // the same as in Java
 //
-// It is for messages with a key only. Each transport chooses the partition of a message without a
-// key by its own rule.
+// It is for messages with a key only. Each transport has its own rule for messages without a key.
 package partition
 
 import "encoding/binary"
 
-// ByKey returns the partition, from 0 to n-1, to which Java's default partitioner
-// sends key when the topic has n partitions: murmur2(key), made positive by
-// clearing its sign bit, modulo n. An empty key is a key, and nil is an empty key. ByKey panics if
-// n is less than 1.
+// ByKey returns the partition of key, from 0 to n-1, in a topic with n partitions. As in Kafka's
+// Java client, it is murmur2(key) without its sign bit, modulo n. ByKey treats nil as an empty
+// key. It panics if n is less than 1.
 func ByKey(key []byte, n int32) int32 {
 	if n < 1 {
 		panic("partition: the number of partitions must be at least 1")
