@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// Backoff is exponential with jitter: each pause is between half of a bound and the bound,
-// which doubles up to the highest. It is not safe for concurrent use.
+// Backoff is an exponential back-off with jitter. Each pause is between half of the bound and the
+// bound. The bound doubles with each pause, up to highest. A Backoff is not safe for concurrent
+// use.
 type Backoff struct{ bound, highest time.Duration }
 
 // NewBackoff returns a back-off whose first bound is lowest.
 func NewBackoff(lowest, highest time.Duration) *Backoff { return &Backoff{lowest, highest} }
 
-// Wait pauses. It returns false if ctx ends first.
+// Wait waits for the next pause. It returns false if ctx ends first.
 func (b *Backoff) Wait(ctx context.Context) bool {
 	d := jitter(b.bound)
 	b.bound = min(b.bound*2, b.highest)

@@ -14,7 +14,7 @@ import (
 const revokeFlush = 3 * time.Second
 
 // readBatches collects batches and handles them, one at a time, until fetching ends or
-// Fetch fails. All of it is on the claim's goroutine.
+// Fetch fails. It does all of this on the claim's goroutine.
 func (c *claim) readBatches() {
 	var rest []driver.Record // fetched, and not yet in a batch
 	for {
@@ -42,10 +42,10 @@ func (c *claim) readBatches() {
 	}
 }
 
-// batchFetched handles what was fetched before the subscription began to shut down, which
-// would be lost.
+// batchFetched handles the records that were fetched before the subscription began to shut down.
+// No other subscription would get them.
 func (c *claim) batchFetched(rest []driver.Record) {
-	rest = slices.Clone(rest) // the next Fetch uses its memory again
+	rest = slices.Clone(rest) // the next Fetch may reuse its memory
 	c.fetchRest(func(records []driver.Record) bool { rest = append(rest, records...); return true })
 	for len(rest) > 0 {
 		if rest[0].DecodeErr != nil {
@@ -64,9 +64,9 @@ func (c *claim) batchFetched(rest []driver.Record) {
 	}
 }
 
-// collect returns the next batch: as many records as a batch may have, or those that came
-// until the oldest reached the batch age, until one that can't be decoded, or until Fetch
-// failed, which is the error.
+// collect returns the next batch. The batch is complete when it has the batch size, when its oldest
+// record has reached the batch age, or when the next record cannot be decoded. If Fetch fails or
+// fetching ends, collect returns the incomplete batch and the error.
 func (c *claim) collect(rest *[]driver.Record) (batch []*Item, err error) {
 	cfg := c.engine.cfg.Batch
 	var due time.Time
@@ -95,7 +95,8 @@ func (c *claim) collect(rest *[]driver.Record) (batch []*Item, err error) {
 	return batch, nil
 }
 
-// fetchUntil is Fetch, until due unless due is zero. expired reports that due has passed.
+// fetchUntil calls Fetch, bounded by due unless due is zero. expired reports that Fetch failed
+// because due has passed.
 func (c *claim) fetchUntil(due time.Time) (records []driver.Record, expired bool, err error) {
 	if due.IsZero() {
 		records, err = c.part.Fetch(c.fetching)
@@ -108,8 +109,8 @@ func (c *claim) fetchUntil(due time.Time) (records []driver.Record, expired bool
 	return records, expired, err
 }
 
-// admitNext admits the next record. The window has space: a batch is no larger, and the one
-// before is acknowledged.
+// admitNext admits the next record. It need not wait for space in the window: the window is as
+// large as a batch, and the batch before is acknowledged.
 func (c *claim) admitNext(rest *[]driver.Record) *Item {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,8 +119,9 @@ func (c *claim) admitNext(rest *[]driver.Record) *Item {
 	return it
 }
 
-// flushContext returns the context for the next batch: that of the handlers, or one that
-// gives the batch time if the partition was revoked just now and can still be committed.
+// flushContext returns the context for the next batch. That is the context of the handlers. If
+// the partition has been revoked and can still be committed, it is a context that ends after
+// revokeFlush.
 func (c *claim) flushContext() (context.Context, context.CancelFunc) {
 	part := c.part.Context() // the handlers' context ends with it, a moment later
 	switch {
@@ -132,9 +134,9 @@ func (c *claim) flushContext() (context.Context, context.CancelFunc) {
 	}
 }
 
-// handleBatch delivers the batch until every record of it is acknowledged, and returns true
-// then; false if the claim or the subscription ends first. A batch that was collected is
-// begun even if the subscription drains meanwhile.
+// handleBatch delivers the batch until every record of it is acknowledged, and then returns true.
+// It returns false if the claim or the subscription ends first. It makes the first attempt even if
+// the subscription drains.
 func (c *claim) handleBatch(ctx context.Context, batch []*Item) bool {
 	if f := c.engine.inFlight; f != nil {
 		n := int64(len(batch))
@@ -160,22 +162,22 @@ func (c *claim) handleBatch(ctx context.Context, batch []*Item) bool {
 		batch = left
 		elapsed := c.pause(pause)
 		for _, it := range batch {
-			if c.step(it, event{kind: paused, mayStart: elapsed && ctx.Err() == nil && c.mayStart()}).do != doDeliver {
+			if c.step(it, event{kind: pauseEnded, mayStart: elapsed && ctx.Err() == nil && c.mayStart()}).do != doDeliver {
 				return false
 			}
 		}
 	}
 }
 
-// settleBatch acknowledges what was handled, and publishes dead letters. It returns the
-// items to deliver again, the longest of their pauses, and the reason to stop, if there is
-// one.
+// settleBatch acknowledges the records that were handled, and publishes dead letters. It returns
+// the items to deliver again and the longest of their pauses. stop is not nil if the subscription
+// must end.
 func (c *claim) settleBatch(ctx context.Context, batch []*Item, errs []error) (left []*Item, pause time.Duration, stop error) {
 	moved := false
 	for i, it := range batch {
 		a := c.step(it, event{kind: returned, err: errs[i]})
 		if a.do == doDeadLetter {
-			a = c.step(it, event{kind: lettered, err: c.deadLetter(ctx, it, a.cause)})
+			a = c.step(it, event{kind: deadLettered, err: c.deadLetter(ctx, it, a.cause)})
 		}
 		switch a.do {
 		case doStop:

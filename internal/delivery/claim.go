@@ -11,9 +11,9 @@ import (
 
 // claim is one partition from its assignment until it is revoked or the subscription ends.
 //
-// Its goroutine, run, fetches records and admits them to the state. With order by partition
-// it also handles them; otherwise its workers do, at most as many as the window is wide.
-// run waits for all of them, makes the last commit, and releases the partition.
+// Its goroutine, run, fetches records and admits them to the state. With order by partition and
+// with batches it also handles them. Otherwise workers handle them, at most one for each place in
+// the window. run waits for all workers, makes the last commit, and releases the partition.
 type claim struct {
 	engine *Engine
 	part   driver.Partition
@@ -64,7 +64,7 @@ func (c *claim) run() {
 	c.part.Release()
 }
 
-// read dispatches records until fetching ends, or Fetch fails; the session reports why.
+// read dispatches records until fetching ends or Fetch fails.
 func (c *claim) read() {
 	dispatching := c.fetching
 	if c.engine.cfg.DrainFetched && !c.engine.othersRedeliver() {
@@ -85,7 +85,8 @@ func (c *claim) read() {
 	}
 }
 
-// fetchFailed waits for the end of the claim: the session reports why fetching failed.
+// fetchFailed logs that Fetch failed, and waits for the end of the claim. The session reports the
+// reason. Until then the claim keeps the partition.
 func (c *claim) fetchFailed(err error) {
 	if c.fetching.Err() == nil && c.part.Context().Err() == nil {
 		c.engine.cfg.Logger.Warn("fetch failed", "topic", c.engine.cfg.Topic, "partition", c.part.ID(), "error", err)
@@ -93,7 +94,8 @@ func (c *claim) fetchFailed(err error) {
 	}
 }
 
-// readFetched dispatches what the transport has already fetched, which would be lost.
+// readFetched dispatches the records that the transport has already fetched. No other subscription
+// would get them.
 func (c *claim) readFetched() {
 	c.fetchRest(func(records []driver.Record) bool {
 		for i := range records {
@@ -106,18 +108,17 @@ func (c *claim) readFetched() {
 }
 
 // drainPause is how long a drain waits for a transport that has no record ready. drainMost
-// bounds the records that a drain takes from a transport that never runs dry, because a
-// publisher continues.
+// bounds the records that a drain takes, because publishers may continue to publish.
 const (
 	drainPause = 20 * time.Millisecond
 	drainMost  = 1 << 16
 )
 
-// fetchRest calls take with what the transport has already fetched, until take returns
-// false. It fetches nothing if the partition is revoked.
+// fetchRest calls take with the records that the transport has already fetched, until take
+// returns false. It fetches nothing if the partition is revoked.
 func (c *claim) fetchRest(take func([]driver.Record) bool) {
 	for n := 0; n < drainMost; {
-		// The pause begins when Fetch begins to wait, however late that is.
+		// The time-out begins when Fetch begins to wait: on a busy machine that may be late.
 		ctx := lazy.WithTimeout(c.ctx, drainPause)
 		records, err := c.part.Fetch(ctx)
 		ctx.Release()
@@ -128,8 +129,8 @@ func (c *claim) fetchRest(take func([]driver.Record) bool) {
 	}
 }
 
-// dispatch waits for space in the window, and has the record handled. It returns false when
-// nothing more is to be dispatched.
+// dispatch waits for space in the window. It then handles the record, or passes it to the workers.
+// It returns false if the caller must not dispatch more records.
 func (c *claim) dispatch(dispatching context.Context, r *driver.Record) bool {
 	if dispatching.Err() != nil {
 		return false
@@ -153,7 +154,7 @@ func (c *claim) dispatch(dispatching context.Context, r *driver.Record) bool {
 	c.state.admit(r).claim = c
 	w := c.workers.next()
 	c.mu.Unlock()
-	w.call()
+	w.signal()
 	return true
 }
 
@@ -162,11 +163,11 @@ func (c *claim) dispatch(dispatching context.Context, r *driver.Record) bool {
 func (c *claim) admitInline(r *driver.Record) *Item {
 	it := c.state.admit(r)
 	it.claim = c
-	c.state.ready.pop() // the item itself: workers have no part in this claim
+	c.state.ready.pop() // it is the only item in ready: this claim has no workers
 	return it
 }
 
-// signalSpace wakes the reader, which may wait for space in the window.
+// signalSpace wakes dispatch, which may be waiting for space in the window.
 func (c *claim) signalSpace() {
 	select {
 	case c.space <- struct{}{}:
@@ -184,7 +185,7 @@ func (c *claim) mayStart() bool {
 	}
 }
 
-// starting is the context for waiting until a handler may be called.
+// starting returns the context that bounds everything that waits before a handler is called.
 func (c *claim) starting() context.Context {
 	if c.engine.cfg.DrainFetched {
 		return c.ctx
@@ -212,8 +213,9 @@ func (c *claim) next() int64 {
 	return c.state.window.next
 }
 
-// lag goes by what was admitted, and by the offset at which the claim began. The position
-// of the transport's fetching is past what Fetch is about to return, so it is of no use.
+// lag returns the lag of the partition; false if the transport does not know the end of the log.
+// start is the offset at which the claim began. lag does not use the next offset of the
+// transport: that is past the records that Fetch is about to return, which are not acknowledged.
 func (c *claim) lag(start int64) (Lag, bool) {
 	x, ok := c.part.(driver.Extent)
 	if !ok {

@@ -10,18 +10,17 @@ import (
 	"github.com/trunkline/trunkline/internal/lazy"
 )
 
-// committer commits the acknowledged prefix of one claim. Without a commit interval the
-// goroutine that moved the prefix commits it; otherwise the committer's own goroutine does,
-// once per interval. Either way that goroutine repeats a commit that failed and may succeed
-// later.
+// committer commits the acknowledged prefix of one claim. If the commit interval is 0, the
+// goroutine that moved the prefix commits it. Otherwise the committer's own goroutine commits once
+// per interval. In both cases the committer's goroutine repeats a commit after a temporary error.
 //
 // Lock order: committer.mu, then claim.mu.
 type committer struct {
 	claim    *claim
 	interval time.Duration
-	base     context.Context // the claim's values without its end: see driver.Partition.Release
+	base     context.Context // claim.ctx without cancellation: commits are possible until driver.Partition.Release
 
-	dirty chan struct{} // holds one token when the goroutine has work
+	dirty chan struct{} // holds one token when the goroutine must commit
 	end   chan struct{} // closed by last
 	ended chan struct{} // closed by the goroutine
 
@@ -37,7 +36,8 @@ func newCommitter(c *claim) *committer {
 	return k
 }
 
-// moved is called after the acknowledged prefix grew.
+// moved commits the acknowledged prefix, or arranges that the goroutine commits it. It must be
+// called after the prefix has grown.
 func (k *committer) moved() {
 	if k.interval > 0 {
 		k.mark()
@@ -55,7 +55,8 @@ func (k *committer) mark() {
 	}
 }
 
-// gather is the goroutine.
+// gather is the goroutine of the committer. It gathers acknowledgements for an interval, and then
+// commits.
 func (k *committer) gather() {
 	defer close(k.ended)
 	pause := k.interval
@@ -81,8 +82,8 @@ func (k *committer) gather() {
 	}
 }
 
-// last makes the final commit, after every handler has returned. It repeats the commit as
-// long as that can help and the partition is not revoked.
+// last ends the goroutine and makes the last commit. It must be called after every handler has
+// returned. It repeats the commit after a temporary error, until the partition is revoked.
 func (k *committer) last() {
 	close(k.end)
 	<-k.ended
@@ -101,8 +102,8 @@ func (k *committer) last() {
 	}
 }
 
-// through returns nil once everything up to and including offset is committed. It fails when
-// the claim ends first, or when a commit fails permanently.
+// through waits until everything up to and including offset is committed. It returns an error if
+// the claim ends first, or if a commit fails permanently.
 func (k *committer) through(offset int64) error {
 	pause := NewBackoff(50*time.Millisecond, time.Second)
 	for {
@@ -121,7 +122,7 @@ func (k *committer) through(offset int64) error {
 	}
 }
 
-// commit commits the acknowledged prefix, unless that is already done.
+// commit commits the acknowledged prefix, unless it is committed already.
 func (k *committer) commit() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -139,8 +140,8 @@ func (k *committer) commit() error {
 	return err
 }
 
-// bounded returns the context of a commit. One serves many commits, until a transport has
-// waited for it. The caller holds the mutex.
+// bounded returns a context with the commit time-out. It returns the same context again until a
+// transport has called its Done, because only then the time-out begins. The caller holds the mutex.
 func (k *committer) bounded() context.Context {
 	if k.ctx == nil || k.ctx.Started() {
 		if k.ctx != nil {

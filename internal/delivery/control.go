@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Answer is what a handler asks for with its result.
+// Answer is the kind of a handler's result.
 type Answer uint8
 
 // The answers.
@@ -46,7 +46,7 @@ func (a Answer) String() string {
 	}
 }
 
-// Control is an error by which a handler asks for something other than the next attempt.
+// Control is the error of bus.RetryAfter, bus.DeadLetter, bus.Drop and bus.Stop, and of ErrLater.
 type Control struct {
 	Answer     Answer        // Retry, DeadLetter, Drop, Stop or Later
 	RetryTopic string        // with Drop: this topic has a copy, so the message is postponed rather than dropped
@@ -69,18 +69,18 @@ func (c *Control) Error() string {
 // Unwrap returns the cause.
 func (c *Control) Unwrap() error { return c.Err }
 
-// ErrLater is what a handler returns if the result is not known yet: the caller of
-// [Item.Settle] provides it. It lets the handler's goroutine end while only an outcome is
-// missing, such as that of a message the handler published. Until Settle the item counts as
-// being handled: for the window, InFlight, order by key, and everything that waits for
-// handlers. So Settle must be called soon after the item's context ends. It is an ordinary
-// error in a subscription without [SettleLater].
+// ErrLater is the error that a handler returns if its result is not known yet. The result then
+// comes from [Item.Settle]. The goroutine of the handler can end although, for example, the outcome
+// of a message that the handler published is missing. Until Settle the item counts as being
+// handled: for the window, for InFlight, for order by key, and for everything that waits until
+// handlers have returned. So Settle must be called soon after the item's context ends. In a
+// subscription without [SettleLater], ErrLater is an ordinary error.
 var ErrLater error = &Control{Answer: Later}
 
 func controlOf(err error) (*Control, bool) { return errors.AsType[*Control](err) }
 
-// AnswerOf returns what a handler asks for by returning err, and the cause: the one given
-// to RetryAfter, DeadLetter, Drop or Stop, otherwise err itself.
+// AnswerOf returns the answer for the result err of a handler, and the cause. The cause is the
+// argument of RetryAfter, DeadLetter, Drop or Stop; for other errors it is err itself.
 func AnswerOf(err error) (Answer, error) {
 	if err == nil {
 		return Ack, nil
@@ -92,21 +92,21 @@ func AnswerOf(err error) (Answer, error) {
 	return c.Answer, c.Err
 }
 
-// batchErrors is *bus.BatchError.
+// batchErrors is implemented by *bus.BatchError, which this package cannot import.
 type batchErrors interface {
 	error
 	Errors(n int) ([]error, bool)
 }
 
-// BatchErrors returns what err, the result of a batch handler, means for each of the n
-// messages of the batch: nil for those that are acknowledged.
+// BatchErrors returns the error of each of the n messages of a batch whose handler returned err.
+// It is nil for the messages to acknowledge.
 func BatchErrors(err error, n int) []error {
 	if err == nil {
 		return make([]error, n)
 	}
 	named, ok := errors.AsType[batchErrors](err)
 	if c, is := controlOf(err); ok && is {
-		// The outermost of the two decides: Stop around a BatchError stops.
+		// The outer of the two errors decides: Stop(BatchError) applies to the whole batch.
 		if _, within := errors.AsType[batchErrors](c.Err); within {
 			ok = false
 		}

@@ -17,15 +17,15 @@ import (
 // maxCause bounds the text of the cause in a header, in bytes.
 const maxCause = 1024
 
-// deadLetter publishes a copy of the record to the dead-letter topic. It returns nil once
-// the transport's log has the copy: the original may then be acknowledged.
+// deadLetter publishes a copy of the record to the dead-letter topic. It returns nil if the
+// transport's log has the copy. The caller may then acknowledge the original.
 func (c *claim) deadLetter(ctx context.Context, it *Item, cause error) error {
 	cfg := &c.engine.cfg
-	err := cfg.Publish(ctx, c.letter(&it.record, cause))
+	err := cfg.Publish(ctx, c.deadLetterOf(&it.record, cause))
 	cfg.Observers.onDeadLetter(hook.DeadLetterEvent{Transport: cfg.Caps.Name, Group: cfg.Group, Topic: cfg.DeadLetterTopic,
 		Record: &it.record, Cause: cause, Err: err})
 	if err != nil {
-		c.engine.log.warn("dead letter not published: its message blocks what is ordered after it until the letter is published",
+		c.engine.log.warn("dead letter not published: messages that are ordered after the original wait until it is published",
 			&it.record, "dead_letter_topic", cfg.DeadLetterTopic, "error", err)
 		return fmt.Errorf("dead-letter: %w", err)
 	}
@@ -33,10 +33,10 @@ func (c *claim) deadLetter(ctx context.Context, it *Item, cause error) error {
 	return nil
 }
 
-// letter returns the copy: the record as it was published first, with headers that say where
-// and when that was and why it could not be handled. Its timestamp is the time of publishing:
-// with an old one, retention could delete the letter at once.
-func (c *claim) letter(r *driver.Record, cause error) *driver.Record {
+// deadLetterOf returns the dead letter for a record. It is a copy of the original, with headers for its
+// origin and for the cause. Its timestamp is the time of publishing, because with an old timestamp
+// the retention of the topic could delete it at once.
+func (c *claim) deadLetterOf(r *driver.Record, cause error) *driver.Record {
 	cfg := &c.engine.cfg
 	origin := deadletter.Origin(r)
 	notes := []driver.Header{
@@ -56,9 +56,8 @@ func (c *claim) letter(r *driver.Record, cause error) *driver.Record {
 		UUID: origin.UUID, Headers: append(CopyHeaders(origin.Headers, cfg.Caps), notes...), Payload: origin.Payload}
 }
 
-// CopyHeaders returns the headers of a record for a copy of it: in their order, without those that
-// a dead letter has in addition, and without reserved names, which must not decide how the copy is
-// published.
+// CopyHeaders returns the headers for a copy of a record, in their order. It omits the headers of
+// an earlier dead letter, and the reserved names, which must not control how the copy is published.
 func CopyHeaders(headers []driver.Header, caps driver.Capabilities) []driver.Header {
 	headers = slices.DeleteFunc(slices.Clone(headers), func(h driver.Header) bool {
 		return driver.IsDirective(h.Key) || deadletter.IsNote(h.Key)
@@ -69,7 +68,7 @@ func CopyHeaders(headers []driver.Header, caps driver.Capabilities) []driver.Hea
 	return headers
 }
 
-// firstOfEach keeps the first header of each name, for transports that carry a name once.
+// firstOfEach keeps the first header of each name, for transports that carry each name only once.
 func firstOfEach(headers []driver.Header) []driver.Header {
 	seen := make(map[string]bool, len(headers))
 	return slices.DeleteFunc(headers, func(h driver.Header) bool {

@@ -34,10 +34,10 @@ type Config struct {
 // the assignment and calls [Engine.Run] for each partition. All methods are safe for
 // concurrent use.
 //
-// To read the code: claim.go fetches and admits the records of a partition, workers.go has
-// the goroutines that handle them, handle.go what a worker does with one, and state.go every
-// decision about it. window.go knows what is acknowledged, commit.go commits it. batch.go is
-// the same for batches.
+// The code: claim.go fetches the records of a partition and admits them to the window. workers.go
+// has the goroutines that handle records, and handle.go what a worker does with one record.
+// state.go makes every decision about a record. window.go records what is acknowledged, and
+// commit.go commits it. batch.go fetches and handles batches.
 type Engine struct {
 	cfg      Config
 	log      *failureLog
@@ -48,15 +48,15 @@ type Engine struct {
 	// time. The context of every handler ends with it.
 	ctx  context.Context
 	stop context.CancelCauseFunc
-	// draining is closed when no more is fetched, and nothing new begins.
+	// draining is closed when a shutdown begins.
 	draining  chan struct{}
 	drainOnce sync.Once
-	// fetching ends when draining or ctx does.
+	// fetching ends when draining is closed and when ctx ends.
 	fetching     context.Context
 	stopFetching context.CancelCauseFunc
 
 	mu     sync.Mutex
-	claims map[*claim]int64 // those that run, with the offset at which each began
+	claims map[*claim]int64 // the claims that run, with the offset at which each began
 }
 
 // New returns the engine of a subscription that lives until ctx ends.
@@ -76,17 +76,17 @@ func New(ctx context.Context, cfg Config) *Engine {
 // ErrDraining is the cause of the end of [Engine.Fetching] in a shutdown.
 var ErrDraining error = &driver.Error{Code: driver.CodeClosed, Op: "fetch", Reason: "the subscription is being closed"}
 
-// Context ends with the subscription.
+// Context returns a context that ends with the subscription.
 func (e *Engine) Context() context.Context { return e.ctx }
 
-// Fetching ends when nothing more is to be fetched.
+// Fetching returns a context that ends when the subscription must not fetch any more.
 func (e *Engine) Fetching() context.Context { return e.fetching }
 
-// Draining is closed when a shutdown begins.
+// Draining returns a channel that is closed when a shutdown begins.
 func (e *Engine) Draining() <-chan struct{} { return e.draining }
 
-// Drain begins a shutdown: nothing more is fetched, no new record is begun. It does not
-// wait: Run returns when the handlers of its partition have returned.
+// Drain begins a shutdown: the engine fetches nothing more, and calls no handler for a new record.
+// Drain does not wait. Run returns when the handlers of its partition have returned.
 func (e *Engine) Drain() {
 	e.drainOnce.Do(func() {
 		close(e.draining)
@@ -116,8 +116,8 @@ func (e *Engine) Run(p driver.Partition) {
 	c.run()
 }
 
-// othersRedeliver reports whether a record that was fetched and not handled when the
-// subscription ends is delivered to another member, or to a later one.
+// othersRedeliver reports whether another member of the group gets the records that this
+// subscription fetched and did not handle.
 func (e *Engine) othersRedeliver() bool { return e.cfg.Caps.Redelivery && e.cfg.Group != "" }
 
 // Lag is how far the subscription is behind in a partition; see bus.PartitionLag.
@@ -128,8 +128,8 @@ type Lag struct {
 	Records   int64
 }
 
-// Lag returns the lag in each partition whose end the transport knows, by partition. It
-// does not wait.
+// Lag returns the lag in each partition, ordered by partition; see bus.Subscription.Lag. It does
+// not block.
 func (e *Engine) Lag() []Lag {
 	e.mu.Lock()
 	claims := maps.Clone(e.claims)

@@ -8,13 +8,13 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// failureLogInterval is how often a subscription logs a failure of one kind. Hooks get every
-// failure; the log says that there are some, and how many.
+// failureLogInterval is the shortest time between two log lines of a subscription for failures of
+// the same kind. Hooks get every failure.
 const failureLogInterval = 10 * time.Second
 
-// failureLog logs failures of messages at WARN: the first of each kind at once, and then at
-// most one per interval, with the number of those that were not logged. It is safe for
-// concurrent use.
+// failureLog logs failures of messages at WARN. It logs the first of each kind at once, and then at
+// most one per interval. A log line has the number of failures that were omitted before it. A
+// failureLog is safe for concurrent use.
 type failureLog struct {
 	logger    *slog.Logger
 	topic     string
@@ -22,11 +22,11 @@ type failureLog struct {
 	transport string
 
 	mu    sync.Mutex
-	kinds map[string]*failureKind // by message; the code has a fixed number of them
+	kinds map[string]*failureKind // by log message, which is a constant
 }
 
 type failureKind struct {
-	next    time.Time // when it may be logged again
+	next    time.Time // when this kind may be logged again
 	omitted int
 }
 

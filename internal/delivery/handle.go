@@ -10,18 +10,19 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// handleKey handles the record, and those of its key behind it, until none is left or one
-// is released: nothing of its key is handled then, because it must not be overtaken.
+// handleKey handles the record, and then the records that are queued behind it for the same key.
+// It ends if a record is released, because no later record of the key may be handled before it.
 func (c *claim) handleKey(it *Item) {
 	for more := true; it != nil && more; {
 		it, more = c.handle(it)
 	}
 }
 
-// handle does what the state says about the item, until another event continues with it.
-// It returns the next record of the key, and false if the item was released.
+// handle executes the actions of the state for the item. It returns when the item is done, released
+// or deferred. next is the next record of the key. more is false if no later record of the key may
+// be handled.
 func (c *claim) handle(it *Item) (next *Item, more bool) {
-	if !c.takePlace(it) {
+	if !c.acquireInFlight(it) {
 		return nil, false
 	}
 	for e := (event{kind: begin, mayStart: c.mayStart()}); ; {
@@ -35,30 +36,30 @@ func (c *claim) handle(it *Item) (next *Item, more bool) {
 		case doCommit:
 			e = event{kind: committed, err: c.commitFirst(it)}
 		case doDeadLetter:
-			e = event{kind: lettered, err: c.deadLetter(c.ctx, it, a.cause)}
+			e = event{kind: deadLettered, err: c.deadLetter(c.ctx, it, a.cause)}
 		case doPause:
 			elapsed := c.pause(a.pause)
-			e = event{kind: paused, mayStart: elapsed && c.mayStart()}
+			e = event{kind: pauseEnded, mayStart: elapsed && c.mayStart()}
 		case doStop:
 			c.engine.stop(a.cause)
-			c.givePlace(it)
+			c.releaseInFlight(it)
 			return nil, false
 		case doRelease:
-			c.givePlace(it)
+			c.releaseInFlight(it)
 			return nil, false
 		case doDone:
 			if a.moved {
 				c.commit.moved()
 			}
 			return a.next, true
-		case doNothing: // Settle continues
+		case doNothing: // deferred: Settle continues with the item
 			return nil, true
 		}
 	}
 }
 
-// step gives the event to the state. After doDone the item may be another record's, so what
-// it held is given back here.
+// step applies the event to the state, and returns the action. After doDone the item may be reused
+// for another record, so step itself releases what the item held.
 func (c *claim) step(it *Item, e event) action {
 	c.mu.Lock()
 	counted := it.counted
@@ -76,8 +77,9 @@ func (c *claim) step(it *Item, e event) action {
 	return a
 }
 
-// takePlace waits for a place of InFlight, which the item holds until it is done.
-func (c *claim) takePlace(it *Item) bool {
+// acquireInFlight waits until InFlight permits another message. It returns false if the claim ends or
+// drains first. The item counts for InFlight until it is done or released.
+func (c *claim) acquireInFlight(it *Item) bool {
 	f := c.engine.inFlight
 	if f == nil || it.counted {
 		return true
@@ -86,7 +88,7 @@ func (c *claim) takePlace(it *Item) bool {
 	if err := f.Acquire(ctx, 1); err != nil {
 		return false
 	}
-	if ctx.Err() != nil { // both were there
+	if ctx.Err() != nil { // Acquire may succeed although ctx has ended
 		f.Release(1)
 		return false
 	}
@@ -94,15 +96,15 @@ func (c *claim) takePlace(it *Item) bool {
 	return true
 }
 
-func (c *claim) givePlace(it *Item) {
+func (c *claim) releaseInFlight(it *Item) {
 	if it.counted {
 		it.counted = false
 		c.engine.inFlight.Release(1)
 	}
 }
 
-// deliver calls the handler for the current attempt, and reports the result to hooks and
-// tracers, unless Settle will provide it. It returns the result.
+// deliver calls the handler for the current attempt, and returns its result. It also reports the
+// result to hooks and tracers, unless it is ErrLater: Settle reports it then.
 func (c *claim) deliver(it *Item) error {
 	if it.record.DecodeErr != nil {
 		return c.undecodable(it)
@@ -126,8 +128,8 @@ func (c *claim) deliver(it *Item) error {
 	return err
 }
 
-// admitted waits for the admission function, and for a place of Concurrency. It returns
-// what frees the place.
+// admitted calls the admission function, and waits until Concurrency permits another handler. The
+// caller must call release after the handler has returned.
 func (c *claim) admitted(it *Item) (release func(), err error) {
 	wait := c.starting()
 	if admit := c.engine.cfg.Admit; admit != nil {
@@ -140,12 +142,12 @@ func (c *claim) admitted(it *Item) (release func(), err error) {
 	if s == nil {
 		return func() {}, nil
 	}
-	if it.once { // it is acknowledged: it is handled in any case
+	if it.atMostOnce { // it is acknowledged: it must be handled even if the claim ends
 		wait = context.WithoutCancel(wait)
 	}
 	select {
 	case s <- struct{}{}:
-		if wait.Err() != nil { // both were there
+		if wait.Err() != nil { // both were ready, and select chose the slot
 			<-s
 			return nil, context.Cause(wait)
 		}
@@ -179,7 +181,7 @@ func (c *claim) logFailure(it *Item, err error) {
 		c.engine.log.warn("message dropped", &it.record, "attempt", it.attempt, "error", cause)
 	case answer == Stop, answer == DeadLetter && c.engine.cfg.DeadLetterTopic != "":
 	case c.ctx.Err() != nil: // the partition is revoked, or the subscription ends
-	case it.once:
+	case it.atMostOnce:
 		c.engine.log.warn("message not handled, and not delivered again", &it.record, "error", err)
 	default:
 		c.engine.log.warn("message not handled: it is delivered again", &it.record, "attempt", it.attempt, "error", err)
@@ -203,8 +205,8 @@ func (c *claim) panicked(r *driver.Record, records int, p any) error {
 	return &driver.Error{Code: driver.CodeInternal, Op: "handle", Topic: r.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
 }
 
-// undecodable applies the policy for records that are not messages: to the dead-letter
-// topic, or the end of the subscription.
+// undecodable returns the result for a record that cannot be decoded: an error that asks for a
+// dead letter. Without a dead-letter topic it ends the subscription.
 func (c *claim) undecodable(it *Item) error {
 	cfg := &c.engine.cfg
 	err := &driver.Error{Code: driver.CodeUndecodable, Op: "consume", Transport: cfg.Caps.Name, Topic: it.record.Topic, Err: it.record.DecodeErr,
@@ -216,18 +218,18 @@ func (c *claim) undecodable(it *Item) error {
 	return &Control{Answer: DeadLetter, Err: err}
 }
 
-// commitFirst commits an item of AtMostOnce before its handler is called.
+// commitFirst commits an item of AtMostOnce. It is called before the handler.
 func (c *claim) commitFirst(it *Item) error {
 	err := c.commit.through(it.record.Offset)
 	if err != nil {
-		c.engine.cfg.Logger.Warn("message not handled: it could not be committed first, and may be lost", "topic", it.record.Topic,
+		c.engine.cfg.Logger.Warn("message not handled and may be lost: the commit before its handler failed", "topic", it.record.Topic,
 			"partition", it.record.Partition, "offset", it.record.Offset, "error", err)
 	}
 	return err
 }
 
-// Settle provides the result for a handler that returned, or will return, [ErrLater]. It is
-// called exactly once for each such delivery, from any goroutine. It does not block.
+// Settle sets the result for a handler that returned, or will return, [ErrLater]. It must be called
+// exactly once for each such delivery, from any goroutine. It does not block.
 func (it *Item) Settle(err error) {
 	c := it.claim
 	c.mu.Lock()
@@ -254,6 +256,6 @@ func (it *Item) Settle(err error) {
 			c.commit.moved()
 		}
 	}
-	next.call()
-	callAll(idle)
+	next.signal()
+	signalAll(idle)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// Hooks holds hooks by the interfaces they implement. The zero value holds none. Adding is
-// not safe for concurrent use; calling is.
+// Hooks holds hooks by the interfaces they implement. The zero value holds none. Add is not safe
+// for concurrent use; the other methods are.
 type Hooks struct {
 	Publish         []hook.Publish
 	Delivery        []hook.Delivery
@@ -22,7 +22,7 @@ type Hooks struct {
 	DeliveryTracers []hook.DeliveryTracer
 }
 
-// Add returns false if h implements no hook interface.
+// Add adds h. It returns false if h implements no hook interface.
 func (hs *Hooks) Add(h hook.Hook) bool {
 	var known bool
 	if x, ok := h.(hook.Publish); ok {
@@ -75,8 +75,8 @@ func (hs *Hooks) OnConnection(c driver.Connection) {
 	}
 }
 
-// Observers are the hooks of a subscription: those of the bus, which can change, and then its
-// own.
+// Observers are the hooks of a subscription. Those of the bus are called first, then its own.
+// Hooks can be added to the bus, and removed, while the subscription runs.
 type Observers struct {
 	Bus *atomic.Pointer[Hooks]
 	Own *Hooks

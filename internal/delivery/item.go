@@ -15,31 +15,31 @@ type Delivery struct {
 	Context context.Context
 }
 
-// Item is a record that was admitted to the window, with the state of its handling and
-// what its first delivery needs: one allocation for all of it.
+// Item is a record that was admitted to the window, with the state of its handling. It also has
+// the memory for its first delivery, so that a record needs only one allocation.
 type Item struct {
 	claim    *claim
 	record   driver.Record
-	first    Delivery  // used for the first attempt
-	delivery *Delivery // the current attempt
-	asked    [1]*driver.Record
+	first    Delivery          // for the first attempt
+	delivery *Delivery         // the current attempt
+	asked    [1]*driver.Record // for AdmissionRequest.Records
 
 	// The following are guarded by the claim's mutex.
-	phase   phase
-	attempt int
-	pause   time.Duration // the bound of the last back-off; 0 before the first
-	acked   bool
-	letter  error // the cause, once the handler asked for a dead letter
-	once    bool  // acknowledged before it is handled: see AtMostOnce
-	counted bool  // it holds a place of InFlight
-	settled bool  // Settle was called
-	outcome error // what Settle was called with
+	phase           phase
+	attempt         int
+	pause           time.Duration // the bound of the last back-off; 0 before the first
+	acked           bool
+	deadLetterCause error // the cause, once the handler asked for a dead letter
+	atMostOnce      bool  // acknowledged before it is handled: see AtMostOnce
+	counted         bool  // it counts for InFlight
+	settled         bool  // Settle was called
+	outcome         error // what Settle was called with
 
 	nextInWindow *Item
 	nextOfKey    *Item
 	nextReady    *Item
 
-	// Of the delivery whose handler returned ErrLater.
+	// The current delivery: when it began, and the function that calls the tracers at its end.
 	begun time.Time
 	end   func(error)
 }
@@ -47,8 +47,8 @@ type Item struct {
 // Delivery returns the current delivery, for the handler.
 func (it *Item) Delivery() *Delivery { return it.delivery }
 
-// deliver begins the current attempt. Each attempt after the first has a delivery of its
-// own: the handler of an earlier one may still hold that.
+// deliver sets the delivery of the current attempt. Each attempt has a Delivery of its own, because
+// the handler of an earlier attempt may still use it.
 func (it *Item) deliver(ctx context.Context) {
 	if it.attempt == 1 {
 		it.first = Delivery{Record: &it.record, Attempt: 1, Context: ctx}
@@ -58,7 +58,7 @@ func (it *Item) deliver(ctx context.Context) {
 	}
 }
 
-// fifo is a queue of items that are ready for a worker, linked through them.
+// fifo is a queue of items that are ready for a worker, linked by nextReady.
 type fifo struct{ first, last *Item }
 
 func (q *fifo) push(it *Item) {

@@ -7,34 +7,35 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// ItemHandler is a handler that may return [ErrLater] and settle the item afterwards.
+// ItemHandler is a handler that may return [ErrLater] and call [Item.Settle] afterwards.
 type ItemHandler func(ctx context.Context, it *Item) error
 
-// SettleLater replaces the handler of the subscription by one that may return [ErrLater].
-// It is an InvalidArgument error with batches, OrderByPartition and AtMostOnce.
+// SettleLater replaces the handler of the subscription by h, which may return [ErrLater]. With
+// batches, OrderByPartition or AtMostOnce, subscribing returns an error with CodeInvalidArgument.
 func SettleLater(h ItemHandler) Option {
 	return func(s *Settings) error { s.Settle = h; return nil }
 }
 
-// AdmissionRequest is what an Admission decides about.
+// AdmissionRequest is the argument of the function of [Admission].
 type AdmissionRequest struct {
-	// Records are those that the handler is about to get: one, or a batch. They are
+	// Records are the records of the next call of the handler: one record, or a batch. They are
 	// read-only.
 	Records []*driver.Record
-	// Draining is closed when the subscription begins to shut down. A request after that is
-	// about records that were fetched before; it should not wait for long.
+	// Draining is closed when the subscription begins to shut down. If it is closed, the function
+	// should not wait for long.
 	Draining <-chan struct{}
 }
 
 // Admission sets a function that the subscription calls before each call of the handler.
-// The function may wait: this is how a consumer is paused, or limited in its rate, while it
-// stays in its group. It returns nil to let the handler begin. If it returns an error the
-// handler is not called; the message stays unacknowledged, and the subscription tries again
-// after a back-off. ctx ends when waiting has become pointless.
+// The function may block. In this way a consumer pauses, or limits its rate, and stays in its
+// group. If the function returns nil, the subscription calls the handler. If it returns an error,
+// the message stays unacknowledged, and the subscription tries again after a back-off. ctx ends
+// when the handler must not begin any more.
 //
-// It is called from many goroutines at the same time. A message that waits counts for the
-// window and InFlight, and not for Concurrency. It is not called for records that could not
-// be decoded. If the option is given more than once, all functions are called in order.
+// The function must be safe for concurrent use. While it blocks, its message counts for the
+// window and for InFlight, but not for Concurrency. The subscription does not call it for records
+// that cannot be decoded. If the option is given more than once, the subscription calls all
+// functions in order, up to the first that returns an error.
 func Admission(admit func(ctx context.Context, r AdmissionRequest) error) Option {
 	return func(s *Settings) error {
 		first := s.Admit
@@ -52,8 +53,9 @@ func Admission(admit func(ctx context.Context, r AdmissionRequest) error) Option
 	}
 }
 
-// WithHooks adds hooks for this subscription, after those of the bus. A connection hook
-// gets changes only, not the state at the start; publish hooks and tracers are not called.
+// WithHooks adds hooks for this subscription. They are called after those of the bus. A
+// connection hook gets changes only, not the state at the start. Publish hooks and publish
+// tracers are not called.
 func WithHooks(hooks ...hook.Hook) Option {
 	return func(s *Settings) error {
 		for _, h := range hooks {
@@ -65,18 +67,18 @@ func WithHooks(hooks ...hook.Hook) Option {
 	}
 }
 
-// DrainFetched makes a shutdown deliver the records that were fetched before it began, as
-// long as it has time, instead of leaving them to the next member: for a handler that must
-// reject work rather than leave it undone. The subscription fetches nothing new. Where
-// another subscription gets what is left, this covers the records in the window; where
-// nothing would, all that was fetched.
+// DrainFetched makes a shutdown deliver records that were fetched before it began, until the
+// shutdown runs out of time. Without it the shutdown leaves them to the next member of the group.
+// If another member can get the other records, the subscription delivers only the records in the
+// window. Otherwise it delivers everything that was fetched. In both cases it fetches nothing new
+// from the broker.
 func DrainFetched() Option {
 	return func(s *Settings) error { s.DrainFetched = true; return nil }
 }
 
-// Reuse lets the subscription use an item again after its handler returned nil: the
-// handler and hooks must not keep the delivery or its record. They may keep keys, payloads
-// and headers. It saves one allocation per message, and has no effect with AtMostOnce.
+// Reuse allows the subscription to reuse an item after it is acknowledged. The handler and hooks
+// must not keep the delivery or its record. They may keep keys, payloads and headers. Reuse saves
+// one allocation per message, and has no effect with AtMostOnce.
 func Reuse() Option {
 	return func(s *Settings) error { s.Reuse = true; return nil }
 }
@@ -84,7 +86,7 @@ func Reuse() Option {
 type existingTopicKey struct{}
 
 // ExistingTopic returns a context with which publishing never creates the topic, even if
-// the bus is configured to. A reply must not bring a reply topic back that was deleted.
+// the bus is configured to. It is for replies: a reply must not recreate a deleted reply topic.
 func ExistingTopic(ctx context.Context) context.Context {
 	return context.WithValue(ctx, existingTopicKey{}, true)
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Reserve returns a context that ends before ctx does, so that time is left for what
-// follows: a quarter of the remaining time, at most a second.
+// Reserve returns a context that ends a quarter of the remaining time before ctx, but at most one
+// second before. The caller uses the reserved time for what follows.
 func Reserve(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -13,9 +13,9 @@ type Order uint8
 
 // The orders.
 const (
-	OrderDefault     Order = iota // by partition where the transport keeps order, otherwise none
+	OrderDefault     Order = iota // by partition if the transport keeps order, otherwise unordered
 	OrderByPartition              // one at a time, in the order of the log
-	OrderByKey                    // one at a time per key; records without a key have no order
+	OrderByKey                    // one at a time for each key; records without a key are unordered
 	Unordered
 )
 
@@ -34,7 +34,7 @@ type Settings struct {
 	CommitInterval  *time.Duration
 	DeadLetterTopic string
 	AtMostOnce      bool
-	Batch           *Batch // nil for messages one at a time
+	Batch           *Batch // nil for a handler of single messages
 
 	// The following are not options of package bus: see the functions of this package.
 	DrainFetched bool
@@ -99,8 +99,8 @@ func (s *Settings) Apply(opts ...SubscribeOption) error {
 	return nil
 }
 
-// Resolve checks the settings against what the transport supports, and sets what was not
-// given to its default. The operation and topic of its error are empty.
+// Resolve returns an error if the transport does not support a setting. It sets the defaults of
+// the settings that were not given. The caller adds the operation and the topic to the error.
 func (s *Settings) Resolve(caps driver.Capabilities) error {
 	if err := s.supported(caps); err != nil {
 		return err
@@ -122,10 +122,10 @@ func (s *Settings) Resolve(caps driver.Capabilities) error {
 		s.Window = max(64, s.Concurrency)
 	}
 	if s.AtMostOnce && (s.Admit != nil || s.InFlight > 0) {
-		return Invalid("AtMostOnce acknowledges before the handler, so nothing can be held back: remove AtMostOnce, or InFlight and the pause or rate")
+		return Invalid("AtMostOnce acknowledges a message before its handler begins, so it cannot be combined with InFlight, a pause or a rate: remove one of them")
 	}
 	if s.Settle != nil && (s.Batch != nil || s.AtMostOnce || s.Order == OrderByPartition) {
-		return Invalid("settling later has no effect with batches, AtMostOnce or OrderByPartition: remove one of them")
+		return Invalid("SettleLater cannot be combined with batches, AtMostOnce or OrderByPartition: remove one of them")
 	}
 	s.Ahead = max(s.Ahead, s.Window)
 	if s.Start == nil {
@@ -170,7 +170,7 @@ func (s *Settings) resolveBatch(caps driver.Capabilities) error {
 	case s.Order == OrderByKey:
 		return Invalid("a batch is in the order of its partition: remove OrderByKey")
 	case s.AtMostOnce:
-		return Invalid("AtMostOnce is for messages one at a time: remove it, or use Consume")
+		return Invalid("AtMostOnce cannot be combined with batches: remove it, or handle single messages")
 	case b.Size > 1 && caps.DirectAck:
 		return &driver.Error{Code: driver.CodeUnsupported, Op: "subscribe", Transport: caps.Name,
 			Reason: "this transport delivers one message at a time: remove BatchSize"}
@@ -194,16 +194,16 @@ func (s *Settings) resolveBatch(caps driver.Capabilities) error {
 		return Invalid(fmt.Sprintf("a batch of %d does not fit into InFlight(%d): make it at least the batch size", b.Size, s.InFlight))
 	}
 	s.Window = b.Size
-	// A batch that is being collected is always handled. All that was fetched is, too, where
-	// no other subscription would get it.
+	// A shutdown always handles the batch that is being collected. It handles everything that was
+	// fetched if no other subscription would get it.
 	s.DrainFetched = !caps.Redelivery || s.Group == ""
 	return nil
 }
 
-// MaxFetch is how many records a Fetch of the subscription returns at most.
+// MaxFetch returns the largest number of records that a Fetch of the subscription may return.
 func (s *Settings) MaxFetch() int { return min(s.Window+s.Ahead, 512) }
 
-// Invalid returns an error with code InvalidArgument.
+// Invalid returns an error with CodeInvalidArgument.
 func Invalid(reason string) error {
 	return &driver.Error{Code: driver.CodeInvalidArgument, Op: "configure", Reason: reason}
 }

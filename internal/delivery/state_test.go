@@ -12,16 +12,16 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// TestState runs the scripts in testdata/state. Each command is an event or an inspection; the
-// expected output is what the state machine decided. Run with -rewrite to write the output of
-// today into the scripts, and read the difference.
+// TestState runs the scripts in testdata/state. Each command is an event or an inspection. The
+// expected output is what the state machine decided. With the flag -rewrite the test writes the
+// current output into the scripts; check the difference before you commit it.
 //
 //	config order=key window=64 ahead=1024 dead-letters settle-later commit-each at-most-once
 //	admit            records come from the transport: a line "OFFSET KEY [undecodable]" each
-//	take             a worker takes what is ready first, and begins it
+//	take             a worker takes the first item that is ready, and begins it
 //	return           handlers return: a line "OFFSET RESULT" each
-//	lettered         publishing a dead letter ended: a line "OFFSET ok|error"
-//	paused           a back-off ended: a line "OFFSET"
+//	dead-lettered    publishing a dead letter ended: a line "OFFSET ok|error"
+//	pause-ended      a back-off ended: a line "OFFSET"
 //	committed        the commit before the handler ended: a line "OFFSET ok|error"
 //	settle           Settle is called: a line "OFFSET RESULT"
 //	resume           the hooks were called after Settle: a line "OFFSET"
@@ -39,7 +39,7 @@ func TestState(t *testing.T) {
 	})
 }
 
-// machine drives a state by a script.
+// machine applies the commands of a script to a state.
 type machine struct {
 	state    state
 	mayStart bool
@@ -98,10 +98,10 @@ func (m *machine) run(t *testing.T, d *datadriven.TestData) string {
 		m.step(t, d, &out, it.record.Offset, event{kind: begin, mayStart: m.mayStart})
 	case "return":
 		each(returned)
-	case "lettered":
-		each(lettered)
-	case "paused":
-		each(paused)
+	case "dead-lettered":
+		each(deadLettered)
+	case "pause-ended":
+		each(pauseEnded)
 	case "committed":
 		each(committed)
 	case "settle":
@@ -164,7 +164,7 @@ func (m *machine) step(t *testing.T, d *datadriven.TestData, out *strings.Builde
 		fmt.Fprintf(out, ": %v", a.cause)
 	}
 	if a.moved != (m.state.window.next != next) {
-		d.Fatalf(t, "moved is %v, and the offset to commit went from %d to %d", a.moved, next, m.state.window.next)
+		d.Fatalf(t, "moved is %v, but the offset to commit changed from %d to %d", a.moved, next, m.state.window.next)
 	}
 	if a.moved {
 		fmt.Fprintf(out, ", commit %d", m.state.window.next)

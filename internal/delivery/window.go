@@ -14,8 +14,8 @@ type window struct {
 	unacked     int
 	next        int64 // the offset to commit; -1 while nothing is acknowledged
 
-	reuse bool  // items that left the queue are used again
-	spare *Item // those, linked by nextInWindow: never more than the queue held at one time
+	reuse bool  // reuse items that left the queue
+	spare *Item // items to reuse, linked by nextInWindow: as many as the queue was long at most
 }
 
 func newWindow(reuse bool) window { return window{next: -1, reuse: reuse} }
@@ -41,7 +41,7 @@ func (w *window) admit(r *driver.Record) *Item {
 }
 
 // ack marks the item as acknowledged, and moves next over the acknowledged prefix. It
-// returns true if next moved. With reuse, the item may then be another record's.
+// returns true if next moved. With reuse, the item may be cleared afterwards.
 func (w *window) ack(it *Item) bool {
 	it.acked = true
 	w.unacked--
@@ -64,9 +64,9 @@ func (w *window) ack(it *Item) bool {
 	return moved
 }
 
-// full reports whether another record would exceed a bound: at most unacked records that
-// are not acknowledged, and at most ahead+1 records in total, because all but the first
-// may become acknowledged before it.
+// full reports whether another record would exceed a bound. The window holds at most unacked
+// records that are not acknowledged. It holds at most ahead+1 records in total: the first is not
+// acknowledged, and all others may be.
 func (w *window) full(unacked, ahead int) bool {
 	return w.unacked >= unacked || w.held > ahead
 }

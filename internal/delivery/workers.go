@@ -3,11 +3,10 @@ package delivery
 import "sync"
 
 // workers are the goroutines that handle the records of a claim concurrently. They take
-// what is ready from one queue. As long as handlers are quick, a single worker does all the
-// work; when one blocks the next begins, up to the limit. So a record costs the wake-up of a
-// goroutine only where that gains something.
+// items from the queue state.ready. A worker that takes an item starts or wakes the next worker if
+// the queue has more, up to the limit. So no goroutine is woken for an empty queue.
 //
-// A worker without work stays, and the one that worked last is woken first, because its
+// An idle worker does not end. The worker that became idle last is woken first, because its
 // stack has already grown. The claim's mutex guards all fields except claim and running.
 type workers struct {
 	claim   *claim
@@ -16,20 +15,20 @@ type workers struct {
 
 	idle     []*worker
 	started  int
-	coming   int  // started or woken, and not yet at the queue: 0 or 1
-	deferred int  // items whose handler returned ErrLater; they come back to ready
-	stopping bool // nothing is added any more
+	coming   int  // workers that were started or woken and have not read the queue yet; at most 1 before stop
+	deferred int  // items whose handler returned ErrLater, until they are settled
+	stopping bool // stop was called
 }
 
-// worker is what an idle worker waits for.
+// worker has the channel on which an idle worker waits.
 type worker struct{ wake chan struct{} } // holds one token
 
 func (w *workers) init(c *claim, limit int) { w.claim, w.limit = c, limit }
 
-// next makes sure that a worker comes to the queue, if something is ready. It returns the
-// worker to call after the mutex is released, nil for none: one is on its way, a new one was
-// started, or all are busy, and the first that finishes comes by itself. The caller holds
-// the mutex.
+// next makes sure that a worker reads the queue if an item is ready. It returns an idle worker,
+// which the caller must wake after it has released the mutex. It returns nil if no idle worker is
+// needed: a worker is about to read the queue, next has started one, or all are busy and the
+// first that finishes reads the queue. The caller holds the mutex.
 func (w *workers) next() *worker {
 	if w.coming > 0 || w.claim.state.ready.first == nil {
 		return nil
@@ -48,8 +47,8 @@ func (w *workers) next() *worker {
 	return nil
 }
 
-// call wakes the worker; nil is no worker.
-func (w *worker) call() {
+// signal wakes the worker. It does nothing if w is nil.
+func (w *worker) signal() {
 	if w != nil {
 		w.wake <- struct{}{}
 	}
@@ -58,9 +57,9 @@ func (w *worker) call() {
 // work is the goroutine of a worker.
 func (w *workers) work() {
 	c, self := w.claim, &worker{wake: make(chan struct{}, 1)}
-	for came := true; ; {
+	for woken := true; ; {
 		c.mu.Lock()
-		if came {
+		if woken {
 			w.coming--
 		}
 		it := c.state.ready.pop()
@@ -72,39 +71,39 @@ func (w *workers) work() {
 			w.idle = append(w.idle, self)
 			c.mu.Unlock()
 			<-self.wake
-			came = true
+			woken = true
 			continue
 		}
 		other := w.next()
 		c.mu.Unlock()
-		other.call()
-		came = false
+		other.signal()
+		woken = false
 		c.handleKey(it)
 	}
 }
 
-// returnDeferred continues after an item that was deferred is settled. The caller holds the
-// mutex, and calls the workers that it returns after releasing it.
+// returnDeferred records that a deferred item is settled. It returns the workers that the caller
+// must wake after it has released the mutex. The caller holds the mutex.
 func (w *workers) returnDeferred() (next *worker, idle []*worker) {
 	w.deferred--
 	next = w.next()
-	return next, w.dismiss()
+	return next, w.takeIdle()
 }
 
-// stop ends the workers once nothing is ready or deferred, and waits for them. Nothing is
-// added afterwards.
+// stop waits until no item is ready or deferred, and ends the workers. No record may be admitted
+// after stop is called.
 func (w *workers) stop() {
 	w.claim.mu.Lock()
 	w.stopping = true
-	idle := w.dismiss()
+	idle := w.takeIdle()
 	w.claim.mu.Unlock()
-	callAll(idle)
+	signalAll(idle)
 	w.running.Wait()
 }
 
-// dismiss returns the idle workers, to be called, if they can end. The caller holds the
-// mutex.
-func (w *workers) dismiss() []*worker {
+// takeIdle returns all idle workers if they can end. The caller must wake them after it has
+// released the mutex. The caller holds the mutex.
+func (w *workers) takeIdle() []*worker {
 	if !w.stopping || w.deferred > 0 {
 		return nil
 	}
@@ -114,8 +113,8 @@ func (w *workers) dismiss() []*worker {
 	return idle
 }
 
-func callAll(all []*worker) {
+func signalAll(all []*worker) {
 	for _, w := range all {
-		w.call()
+		w.signal()
 	}
 }

@@ -1,4 +1,5 @@
-// Package freeport finds a port for a test server that starts after its clients dial it.
+// Package freeport finds a free port for a test server. It is for tests in which clients dial the
+// port before the server listens on it.
 package freeport
 
 import (

@@ -15,7 +15,7 @@ func TestLoopbackReturnsAPortThatCanBeListenedOn(t *testing.T) {
 	t.Parallel()
 	port, err := freeport.Loopback()
 	require.NoError(t, err)
-	assert.Less(t, port, 32_768, "Linux chooses ports of connections from 32768")
+	assert.Less(t, port, 32_768, "Linux chooses the local ports of connections from 32768")
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	require.NoError(t, err)
 	require.NoError(t, l.Close())

@@ -1,4 +1,4 @@
-// Package lazy has a context with a time-out that costs nothing until something waits for it.
+// Package lazy has a context that starts the timer of its time-out only when it is needed.
 package lazy
 
 import (
@@ -8,11 +8,11 @@ import (
 )
 
 // Context is a context whose time-out begins when Done or Deadline is first called. Most
-// operations are complete before anything waits for them: those pay neither for a timer nor
-// for reading the clock.
+// operations are complete before anything waits for them, so they need no timer and do not read
+// the clock.
 type Context struct {
 	context.Context               // the parent
-	timeout         time.Duration // 0: the parent's own deadline holds
+	timeout         time.Duration // 0: the deadline of the parent applies
 
 	mu     sync.Mutex
 	timed  context.Context // made by the first Done or Deadline
@@ -31,8 +31,8 @@ func WithTimeout(ctx context.Context, d time.Duration) *Context {
 	return &Context{Context: ctx, timeout: d}
 }
 
-// Bound makes c the context ctx, bounded by d unless ctx has a deadline. It is called before
-// any other method, or again after Release returned true.
+// Bound sets the parent of c to ctx, and its time-out to d unless ctx has a deadline. It must be
+// called before any other method. It may be called again after Release has returned true.
 func (c *Context) Bound(ctx context.Context, d time.Duration) {
 	c.Context, c.timeout = ctx, 0
 	if _, ok := ctx.Deadline(); !ok {
@@ -40,13 +40,13 @@ func (c *Context) Bound(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Timeout returns the time-out; 0 if the parent's deadline holds.
+// Timeout returns the time-out; 0 if the deadline of the parent applies.
 func (c *Context) Timeout() time.Duration { return c.timeout }
 
-// Deadline begins the time-out.
+// Deadline begins the time-out, and returns its deadline.
 func (c *Context) Deadline() (time.Time, bool) { return c.Start().Deadline() }
 
-// Done begins the time-out.
+// Done begins the time-out, and returns a channel that is closed when the context ends.
 func (c *Context) Done() <-chan struct{} { return c.Start().Done() }
 
 // Start begins the time-out, and returns an ordinary context that has it.
@@ -63,7 +63,8 @@ func (c *Context) Start() context.Context {
 	return c.timed
 }
 
-// Err returns nil until the time-out began, unless the parent has ended.
+// Err returns the error of the context. It does not begin the time-out: until Done or Deadline is
+// called, Err returns the error of the parent.
 func (c *Context) Err() error {
 	c.mu.Lock()
 	timed := c.timed
@@ -75,7 +76,7 @@ func (c *Context) Err() error {
 }
 
 // Release stops the timer. The context must not be used afterwards. Release returns true if
-// the time-out never began: Bound may then be called again.
+// the time-out never began; only then Bound may be called again.
 func (c *Context) Release() bool {
 	c.mu.Lock()
 	timed, cancel := c.timed, c.cancel

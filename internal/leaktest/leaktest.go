@@ -1,4 +1,4 @@
-// Package leaktest makes tests fail that leave goroutines running.
+// Package leaktest fails tests that leave goroutines running.
 //
 // Each package has a TestMain that checks after all its tests:
 //
@@ -17,8 +17,8 @@ import (
 // timeout is how long Find waits for goroutines to end.
 const timeout = 20 * time.Second
 
-// Main is the body of a TestMain. It runs the tests, checks for goroutines that are left,
-// and exits.
+// Main is the body of a TestMain. It runs the tests, checks that no goroutine still runs, and
+// exits.
 func Main(m *testing.M, opts ...goleak.Option) { os.Exit(Run(m, opts...)) }
 
 // Run is Main for a TestMain that does something after the tests. It returns the exit code.
@@ -34,17 +34,17 @@ func Run(m *testing.M, opts ...goleak.Option) int {
 	return 0
 }
 
-// Find returns an error if goroutines are running besides that of the caller. It waits up to
+// Find returns an error if goroutines other than that of the caller are running. It waits up to
 // 20 seconds for them to end. [goleak.Find] waits less than half a second, which is too short
 // on a busy machine.
 //
-// Find ignores two goroutines of sarama that do not end when a client is closed: the one of
-// its metrics, of which a process has one, and the one of a producer's circuit breaker, which
-// sleeps for ten seconds after it has opened.
+// Find ignores two kinds of goroutines that sarama does not end when a client is closed. One
+// updates metrics; a process has at most one of it. The other belongs to the circuit breaker of
+// a producer, and sleeps for ten seconds after the breaker has opened.
 func Find(opts ...goleak.Option) error { return find(timeout, opts...) }
 
 // Test makes t fail if goroutines that t started are running at its end. The check runs
-// after the cleanups that are registered later.
+// after all cleanups that t registers after the call of Test.
 func Test(t testing.TB) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {

@@ -13,11 +13,11 @@ func TestFindWaitsForAGoroutineThatEnds(t *testing.T) {
 	end := make(chan struct{})
 	go func() { <-end }()
 	require.ErrorContains(t, find(0), "TestFindWaitsForAGoroutineThatEnds")
-	time.AfterFunc(600*time.Millisecond, func() { close(end) }) // goleak alone no longer waits then
+	time.AfterFunc(600*time.Millisecond, func() { close(end) }) // longer than goleak.Find waits
 	require.NoError(t, find(timeout))
 }
 
-// recorder is a testing.TB that keeps the cleanups and what they report.
+// recorder is a testing.TB that records the cleanups and errors of a test.
 type recorder struct {
 	testing.TB
 	cleanups []func()
