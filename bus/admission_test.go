@@ -20,8 +20,9 @@ import (
 	"github.com/trunkline/trunkline/internal/seam"
 )
 
-// A message that waits for admission is not begun, and is released when the subscription drains.
-func TestAdmission(t *testing.T) {
+// While the admission function blocks, the handler is not called. When the subscription drains, the
+// message is released.
+func TestAdmissionDelaysTheHandler(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 5, nil)...)
@@ -42,7 +43,7 @@ func TestAdmission(t *testing.T) {
 			}
 		}))
 		synctest.Wait()
-		require.EqualValues(t, 3, asked.Load(), "those that wait take up the window")
+		require.EqualValues(t, 3, asked.Load(), "messages that wait for admission count for the window")
 		require.Zero(t, handled.Load())
 		open <- struct{}{}
 		synctest.Wait()
@@ -57,17 +58,17 @@ func TestAdmission(t *testing.T) {
 }
 
 // The functions are called in order, up to the first that returns an error.
-func TestAdmissionsAreAskedInOrder(t *testing.T) {
+func TestAdmissionFunctionsAreCalledInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 2, nil)...)
 		b := s.bus(t)
 		var j journal
-		admission := func(name string, refuses int64) bus.SubscribeOption {
+		admission := func(name string, failsOnce int64) bus.SubscribeOption {
 			return delivery.Admission(func(_ context.Context, r delivery.AdmissionRequest) error {
 				j.add("%s %d", name, r.Records[0].Offset)
-				if r.Records[0].Offset == refuses {
-					refuses = -1
+				if r.Records[0].Offset == failsOnce {
+					failsOnce = -1
 					return errors.New("not yet")
 				}
 				return nil
@@ -84,14 +85,14 @@ func TestAdmissionsAreAskedInOrder(t *testing.T) {
 	})
 }
 
-// An error of the admission repeats the batch without calling the handler. Admission is also
-// asked for the last batch of a drain.
-func TestAdmissionIsAskedForEachBatch(t *testing.T) {
+// After an error of the admission function the subscription tries the batch again, and does not
+// call the handler. It also calls the function for the last batch of a drain.
+func TestAdmissionIsCalledForEachBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 4, nil)...)
 		b := s.bus(t)
-		var refused atomic.Int64
+		var asked atomic.Int64
 		var j journal
 		sub := consumeBatches(t, s, b, p, func(_ context.Context, ds []*bus.Delivery) error {
 			j.add("%v", offsets(ds))
@@ -103,7 +104,7 @@ func TestAdmissionIsAskedForEachBatch(t *testing.T) {
 				j.add("drain %d", len(r.Records))
 			default:
 			}
-			if refused.Add(1) == 1 {
+			if asked.Add(1) == 1 {
 				return errors.New("not now")
 			}
 			return nil
@@ -118,7 +119,7 @@ func TestAdmissionIsAskedForEachBatch(t *testing.T) {
 }
 
 // InFlight bounds the messages of all partitions, including those that wait for the next attempt.
-func TestInFlight(t *testing.T) {
+func TestInFlightBoundsTheWholeSubscription(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p, q := newScript(), newScriptPartition(records(0, 5, nil)...), newScriptPartition(records(0, 5, nil)...)
@@ -151,7 +152,7 @@ func TestInFlight(t *testing.T) {
 	})
 }
 
-// A batch takes all of its places at once; batches that wait take turns.
+// Two batches of 3 do not fit into InFlight(4): they are handled one after the other.
 func TestInFlightCountsTheMessagesOfBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -185,7 +186,7 @@ func (s *events) OnDeadLetter(e hook.DeadLetterEvent) {
 }
 
 // The hooks of a subscription get the events of that subscription only.
-func TestSubscriptionHooks(t *testing.T) {
+func TestSubscriptionHooksGetOnlyItsEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition()
@@ -197,7 +198,7 @@ func TestSubscriptionHooks(t *testing.T) {
 			}
 			return nil
 		}, bus.Group("g"), bus.DeadLetterTopic("dead"), delivery.WithHooks(own))
-		synctest.Wait() // the hooks know of the assignment
+		synctest.Wait() // the hooks have the event of the assignment
 		p.records <- records(0, 2, nil)
 		synctest.Wait()
 		require.NoError(t, sub.Shutdown(t.Context()))
@@ -227,14 +228,14 @@ func TestAtMostOnceCannotBeCombinedWithAdmissionOrInFlight(t *testing.T) {
 		_, err := b.Consume(t.Context(), "t", nop, opts...)
 		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "%s: %v", name, err)
 	}
-	plumbing := seam.Of(b)
-	_, err := plumbing.Check("t", false, bus.Window(0))
+	internal := seam.Of(b)
+	_, err := internal.Check("t", false, bus.Window(0))
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
-	got, err := plumbing.Check("t", false, bus.Group("g"), bus.OrderByKey(), bus.DeadLetterTopic("dead"))
+	got, err := internal.Check("t", false, bus.Group("g"), bus.OrderByKey(), bus.DeadLetterTopic("dead"))
 	require.NoError(t, err)
 	require.Equal(t, []any{"g", "dead", 64}, []any{got.Group, got.DeadLetterTopic, got.Window})
 	require.NoError(t, b.Close())
-	_, err = plumbing.Check("t", false)
+	_, err = internal.Check("t", false)
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(err))
 }
 
@@ -248,13 +249,13 @@ func TestOriginOfARetriedRecord(t *testing.T) {
 		{Key: deadletter.RetryOffsetHeader, Value: "2"}, {Key: deadletter.RetryTimestampHeader, Value: at.Format(time.RFC3339Nano)},
 		{Key: deadletter.RetryDueHeader, Value: "x"}}}
 	require.Equal(t, bus.Record{Topic: "t", Partition: 1, Offset: 2, Key: []byte("k"), Timestamp: at, Headers: []bus.Header{{Key: "a", Value: "1"}}}, deadletter.Origin(&copied))
-	require.Len(t, copied.Headers, 6, "the record stays what it is")
+	require.Len(t, copied.Headers, 6, "Origin does not change its argument")
 	bad := bus.Record{Topic: "t.retry.1", Headers: []bus.Header{{Key: deadletter.RetryTopicHeader, Value: "t"}, {Key: deadletter.RetryOffsetHeader, Value: "?"}}}
 	got := deadletter.Origin(&bad)
 	require.Equal(t, []any{"t", int32(-1), int64(-1)}, []any{got.Topic, got.Partition, got.Offset})
 }
 
-func TestInFlightWaiterThatGivesUpFreesItsPlace(t *testing.T) {
+func TestRevokedBatchDoesNotBlockInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -268,11 +269,11 @@ func TestInFlightWaiterThatGivesUpFreesItsPlace(t *testing.T) {
 			return nil
 		}, bus.Group("g"), bus.BatchSize(3), bus.BatchAge(time.Second), bus.InFlight(3))
 		require.NoError(t, err)
-		for _, p := range claims { // one after the other, so that they wait in this order
+		for _, p := range claims { // one after the other, so that the batches wait in this order
 			s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 			elapse(time.Minute)
 		}
-		require.Equal(t, []string{"[0 1]"}, j.all(), "the second has no room, and is first in the queue")
+		require.Equal(t, []string{"[0 1]"}, j.all(), "the second batch exceeds InFlight, and waits before the third")
 		claims[1].revoke(errors.New("lost"))
 		synctest.Wait()
 		require.Equal(t, []string{"[0 1]", "[20]"}, j.all())
@@ -292,7 +293,7 @@ func TestConnectionHookOfASubscription(t *testing.T) {
 	s := newScript()
 	whole, own := &connections{}, &connections{}
 	b := s.bus(t, bus.WithHooks(whole))
-	tell := func(state driver.ConnectionState) {
+	report := func(state driver.ConnectionState) {
 		s.mu.Lock()
 		observe := s.observe
 		s.mu.Unlock()
@@ -300,11 +301,11 @@ func TestConnectionHookOfASubscription(t *testing.T) {
 	}
 	sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, delivery.WithHooks(own))
 	require.NoError(t, err)
-	tell(driver.Disconnected)
-	tell(driver.Connected)
+	report(driver.Disconnected)
+	report(driver.Connected)
 	require.NoError(t, sub.Shutdown(t.Context()))
-	tell(driver.Refused)
+	report(driver.Refused)
 	require.Equal(t, []string{"disconnected", "connected"}, own.j.all())
-	require.Equal(t, []string{"connected", "disconnected", "connected", "refused"}, whole.j.all(), "each once")
+	require.Equal(t, []string{"connected", "disconnected", "connected", "refused"}, whole.j.all(), "the hook of the bus gets each state once")
 	require.NoError(t, b.Close())
 }

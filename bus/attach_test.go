@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestAttachKeepsOneValueForAKey(t *testing.T) {
+func TestAttachReturnsTheSameValueForAKey(t *testing.T) {
 	t.Parallel()
 	tr, err := memory.New()
 	require.NoError(t, err)
@@ -26,7 +26,7 @@ func TestAttachKeepsOneValueForAKey(t *testing.T) {
 			n := i % len(made)
 			v := seam.Of(b).Attach(key{n}, func() any { made[n]++; return &made[n] })
 			if v != any(&made[n]) {
-				t.Errorf("key %d got another's value", n)
+				t.Errorf("key %d got the value of another key", n)
 			}
 		})
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// A batch that was being collected is handled if it can still be acknowledged.
+// When a subscription ends while a batch is being collected, the batch is handled if it can still
+// be acknowledged.
 func TestLastBatchIsHandled(t *testing.T) {
 	t.Parallel()
 	revoked := &bus.Error{Code: bus.CodeRevoked, Reason: "another member has it"}
@@ -49,14 +50,14 @@ func TestLastBatchIsHandled(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				sub, err := b.ConsumeBatches(ctx, "t", func(ctx context.Context, ds []*bus.Delivery) error {
-					assert.NoError(t, ctx.Err(), "there is time left")
+					assert.NoError(t, ctx.Err(), "the handler has time for the last batch")
 					j.add("%v", offsets(ds))
 					return nil
 				}, bus.Group("g"), bus.BatchSize(10), bus.BatchAge(time.Hour))
 				require.NoError(t, err)
 				s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p}}
 				synctest.Wait()
-				require.Empty(t, j.all(), "it is being collected")
+				require.Empty(t, j.all(), "the batch is not complete")
 				tc.end(t, sub, p, cancel)
 				require.Equal(t, tc.handled, j.all())
 				require.Equal(t, tc.committed, p.last())
@@ -140,7 +141,7 @@ func TestUndecodableRecordEndsTheBatchBeforeIt(t *testing.T) {
 			require.NoError(t, b.Close())
 		})
 	})
-	t.Run("without", func(t *testing.T) {
+	t.Run("without a dead-letter topic", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			s, p := newScript(), newScriptPartition()
@@ -150,10 +151,10 @@ func TestUndecodableRecordEndsTheBatchBeforeIt(t *testing.T) {
 				j.add("%v", offsets(ds))
 				return nil
 			}, bus.Group("g"), bus.BatchSize(3))
-			p.records <- undecodable()[1:] // now that it is ready: they end it
+			p.records <- undecodable()[1:] // after Ready, because they end the subscription
 			<-sub.Done()
 			require.Equal(t, bus.CodeUndecodable, bus.CodeOf(sub.Err()))
-			require.Equal(t, []string{"[1 2]"}, j.all(), "what came before it was handled")
+			require.Equal(t, []string{"[1 2]"}, j.all(), "the records before it are handled")
 			require.EqualValues(t, 3, p.last())
 			require.NoError(t, b.Close())
 		})

@@ -39,7 +39,8 @@ func offsets(ds []*bus.Delivery) []int64 {
 	return all
 }
 
-// BatchAge is the age of the oldest message, not an idle timer: a steady trickle is flushed, too.
+// BatchAge is the age of the oldest message and not an idle time: a batch is handled at that age
+// even if messages continue to arrive.
 func TestBatchIsHandledWhenItIsFullOrOld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestBatchIsHandledWhenItIsFullOrOld(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 		}
 		elapse(time.Minute)
-		p.records <- records(8, 12, nil) // two that are full, and a rest
+		p.records <- records(8, 12, nil) // two full batches, and two records
 		elapse(time.Minute)
 		require.Equal(t, []string{
 			"1s [0 1 2 3]", "2.2s [4 5 6 7]",
@@ -68,7 +69,8 @@ func TestBatchIsHandledWhenItIsFullOrOld(t *testing.T) {
 }
 
 // Batches are in the order of the log, one at a time, and no larger than BatchSize. Acknowledged
-// messages are not delivered again, the others are, and no commit covers those.
+// messages are not delivered again. The other messages are, and no commit covers them before they
+// are acknowledged.
 func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -110,14 +112,14 @@ func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 				for i, d := range ds {
 					if failed.Failed[i] == nil {
 						acked[d.Record.Offset] = true
-						assert.True(t, d.Attempt > 1 || d.Record.Offset > last, "new ones come in order")
+						assert.True(t, d.Attempt > 1 || d.Record.Offset > last, "new records come in the order of the log")
 						last = max(last, d.Record.Offset)
 					}
 				}
 				for i := range n {
 					offset := int64(5 + i*gap)
 					if offset < p.last() {
-						assert.True(t, acked[offset], "offset %d is below the position %d", offset, p.last())
+						assert.True(t, acked[offset], "offset %d is below the committed offset %d", offset, p.last())
 					}
 				}
 				return failed.Err()
@@ -137,7 +139,7 @@ func TestBatchesKeepTheAcknowledgedPrefix(t *testing.T) {
 			require.Len(t, acked, n)
 			mu.Unlock()
 			require.Equal(t, recs[n-1].Offset+1, p.last())
-			require.True(t, slices.IsSorted(p.committed()), "positions never go back")
+			require.True(t, slices.IsSorted(p.committed()), "committed offsets never decrease")
 			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 		})
@@ -183,7 +185,7 @@ func TestBatchErrorDecidesForEachMessage(t *testing.T) {
 			return nil
 		}, bus.Group("g"), bus.BatchSize(6), bus.DeadLetterTopic("dead"))
 		synctest.Wait()
-		require.EqualValues(t, 1, p.last(), "1 is not acknowledged")
+		require.EqualValues(t, 1, p.last(), "offset 1 is not acknowledged")
 		elapse(time.Hour)
 		require.Equal(t, []string{"0s [0 1 2 3 4 5] attempt 1", "1m0s [1 4] attempt 2"}, j.all())
 		require.Equal(t, []string{"dead 2 poison"}, dead)
@@ -205,9 +207,9 @@ func TestErrorOfABatchRepeatsTheWholeBatch(t *testing.T) {
 		"retry at once": {bus.RetryAfter(0, nil), true, func(d time.Duration) bool { return d == 0 }, 0},
 		"dead letters":  {bus.DeadLetter(errors.New("poison")), false, nil, 3},
 		"drop":          {bus.Drop(nil), false, nil, 0},
-		"a place that is not in the batch": {&bus.BatchError{Failed: map[int]error{7: errors.New("no")}}, true,
+		"an index that is not in the batch": {&bus.BatchError{Failed: map[int]error{7: errors.New("no")}}, true,
 			func(d time.Duration) bool { return d >= 50*time.Millisecond }, 0},
-		"a batch error that names none": {&bus.BatchError{}, false, nil, 0},
+		"a batch error without failed messages": {&bus.BatchError{}, false, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -227,7 +229,7 @@ func TestErrorOfABatchRepeatsTheWholeBatch(t *testing.T) {
 					assert.Equal(t, []int64{0, 1, 2}, offsets(ds), "the same messages")
 					calls = append(calls, time.Since(begun))
 					assert.Equal(t, len(calls), ds[2].Attempt)
-					clear(ds) // the slice is the handler's
+					clear(ds) // the slice belongs to the handler
 					if len(calls) == 1 {
 						return tc.first
 					}
@@ -255,9 +257,9 @@ func TestStopInABatchEndsTheSubscription(t *testing.T) {
 		err       error
 		committed int64
 	}{
-		"whole":   {bus.Stop(errEnough), -1},
-		"one":     {&bus.BatchError{Failed: map[int]error{2: bus.Stop(errEnough)}}, 2},
-		"outside": {bus.Stop(errors.Join(errEnough, &bus.BatchError{Failed: map[int]error{2: errors.New("no")}})), -1},
+		"whole batch":        {bus.Stop(errEnough), -1},
+		"one message":        {&bus.BatchError{Failed: map[int]error{2: bus.Stop(errEnough)}}, 2},
+		"around batch error": {bus.Stop(errors.Join(errEnough, &bus.BatchError{Failed: map[int]error{2: errors.New("no")}})), -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -265,7 +267,7 @@ func TestStopInABatchEndsTheSubscription(t *testing.T) {
 				s, p := newScript(), newScriptPartition()
 				b := s.bus(t)
 				sub := consumeBatches(t, s, b, p, func(context.Context, []*bus.Delivery) error { return tc.err }, bus.Group("g"), bus.BatchSize(4))
-				p.records <- records(0, 4, nil) // now that it is ready: they end it
+				p.records <- records(0, 4, nil) // after Ready, because they end the subscription
 				<-sub.Done()
 				require.ErrorIs(t, sub.Err(), errEnough)
 				require.Equal(t, tc.committed, p.last())
@@ -296,7 +298,7 @@ func TestBatchOptions(t *testing.T) {
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 	for _, o := range []bus.SubscribeOption{bus.BatchSize(2), bus.BatchAge(time.Second)} {
 		_, err := b.Consume(t.Context(), "t", one, o)
-		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "for ConsumeBatches only")
+		require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err), "the options are for ConsumeBatches only")
 	}
 	for name, tc := range map[string]struct {
 		opts []bus.SubscribeOption
@@ -308,7 +310,7 @@ func TestBatchOptions(t *testing.T) {
 		"size":            {[]bus.SubscribeOption{bus.BatchSize(500)}, 500},
 		"size and window": {[]bus.SubscribeOption{bus.BatchSize(5), bus.Window(50)}, 5},
 	} {
-		got, err := seam.Of(b).Check("t", true, plumbed(tc.opts)...)
+		got, err := seam.Of(b).Check("t", true, deliveryOptions(tc.opts)...)
 		require.NoError(t, err, name)
 		require.Equal(t, tc.want, got.Batch.Size, name)
 		require.Equal(t, tc.want, got.Window, name)
@@ -389,8 +391,8 @@ func elapse(d time.Duration) {
 	synctest.Wait()
 }
 
-// plumbed converts options for the seam.
-func plumbed(opts []bus.SubscribeOption) []delivery.SubscribeOption {
+// deliveryOptions converts options to the type of package delivery.
+func deliveryOptions(opts []bus.SubscribeOption) []delivery.SubscribeOption {
 	var all []delivery.SubscribeOption
 	for _, o := range opts {
 		all = append(all, o)

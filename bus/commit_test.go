@@ -18,7 +18,7 @@ import (
 
 var errUnavailable = &bus.Error{Code: bus.CodeUnavailable, Op: "commit"}
 
-func TestLastCommitIsRepeatedWhileThatCanHelp(t *testing.T) {
+func TestLastCommitIsRepeatedAfterATemporaryError(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		errs []error
@@ -106,7 +106,7 @@ func TestAtMostOnceDeadLetterIsPublishedOnce(t *testing.T) {
 }
 
 // A transport whose Fetch fails reports the reason through its session. Until then the claim
-// keeps the partition: releasing it would let another member begin.
+// keeps the partition, because after a release another member could begin.
 func TestPartitionWhoseFetchFailedIsKeptUntilItIsRevoked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestPartitionWhoseFetchFailedIsKeptUntilItIsRevoked(t *testing.T) {
 	})
 }
 
-// endless is a partition that never runs dry.
+// endless is a partition that always has more records.
 type endless struct {
 	*scriptPartition
 	next atomic.Int64
@@ -140,7 +140,7 @@ func (p *endless) Fetch(ctx context.Context) ([]driver.Record, error) {
 	return records(int(p.next.Add(n)-n), n, nil), nil
 }
 
-func TestDrainOfAPartitionThatNeverRunsDryEnds(t *testing.T) {
+func TestDrainOfAnEndlessPartitionEnds(t *testing.T) {
 	t.Parallel()
 	s, p := newScript(), &endless{scriptPartition: newScriptPartition()}
 	s.caps.Redelivery = false

@@ -32,7 +32,7 @@ func (c *counter) add() { c.mu.Lock(); c.n++; c.mu.Unlock() }
 
 func (c *counter) count() int { c.mu.Lock(); defer c.mu.Unlock(); return c.n }
 
-// journal records what handlers did, in order.
+// journal is a list of lines that handlers and hooks add, in order.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
@@ -58,7 +58,7 @@ func consume(t *testing.T, s *script, b *bus.Bus, p *scriptPartition, h bus.Hand
 
 func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
 	t.Parallel()
-	// In whatever order handlers return, and whatever they return, a commit never covers an
+	// Handlers return in any order, with or without an error. A commit never covers an
 	// unacknowledged record, and in the end everything is committed.
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 40).Draw(rt, "records")
@@ -104,10 +104,10 @@ func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
 				}
 				assert.False(t, acked[d.Record.Offset], "acknowledged records are not delivered again")
 				acked[d.Record.Offset] = true
-				// Nothing was committed that is not acknowledged.
+				// Everything below the committed offset is acknowledged.
 				for _, r := range recs {
 					if r.Offset < p.last() {
-						assert.True(t, acked[r.Offset], "offset %d is below the position %d", r.Offset, p.last())
+						assert.True(t, acked[r.Offset], "offset %d is below the committed offset %d", r.Offset, p.last())
 					}
 				}
 				return nil
@@ -118,7 +118,7 @@ func TestOnlyTheAcknowledgedPrefixIsCommitted(t *testing.T) {
 			require.LessOrEqual(t, most, window)
 			mu.Unlock()
 			require.Equal(t, recs[n-1].Offset+1, p.last())
-			require.True(t, slices.IsSorted(p.committed()), "positions never go back")
+			require.True(t, slices.IsSorted(p.committed()), "committed offsets never decrease")
 			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 		})
@@ -164,7 +164,7 @@ func TestBothBoundsOfTheWindowStopThePartition(t *testing.T) {
 	}
 }
 
-func TestErrorBlocksWhatIsOrderedAfterItAndNothingElse(t *testing.T) {
+func TestErrorBlocksOnlyWhatIsOrderedAfterIt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		order bus.SubscribeOption
@@ -186,7 +186,7 @@ func TestErrorBlocksWhatIsOrderedAfterItAndNothingElse(t *testing.T) {
 			}, c.order)
 			time.Sleep(time.Minute)
 			got := j.all()
-			if len(c.want) == len(got) && c.want[1] == "1/1" { // concurrently: the first three in any order
+			if len(c.want) == len(got) && c.want[1] == "1/1" { // by key: the first three run concurrently, so sort them
 				slices.Sort(got[:3])
 			}
 			require.Equal(t, c.want, got)
@@ -238,11 +238,11 @@ func TestDropAcknowledgesAndStopEndsTheSubscription(t *testing.T) {
 			}
 			return bus.Stop(enough)
 		}, bus.Group("g"))
-		p.records <- records(0, 3, nil) // now that it is ready: they end it
+		p.records <- records(0, 3, nil) // after Ready, because they end the subscription
 		<-sub.Done()
 		require.ErrorIs(t, sub.Err(), enough)
 		require.ErrorIs(t, sub.Ready(t.Context()), enough)
-		require.Equal(t, []int64{1}, p.committed(), "what was dropped is acknowledged, what stopped is not")
+		require.Equal(t, []int64{1}, p.committed(), "Drop acknowledges the message, Stop does not")
 		<-p.released
 		require.True(t, s.session.closed)
 		require.NoError(t, b.Close())
@@ -273,7 +273,7 @@ func TestDeadLetterIsAcknowledgedBeforeTheOriginal(t *testing.T) {
 			}
 			b := s.bus(t)
 			sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error {
-				assert.False(t, undecodable, "the handler does not get a record that is not a message")
+				assert.False(t, undecodable, "the handler is not called for a record that cannot be decoded")
 				handled++
 				return bus.DeadLetter(errors.New("can't"))
 			}, bus.Group("g"), bus.DeadLetterTopic("dead"))
@@ -282,8 +282,8 @@ func TestDeadLetterIsAcknowledgedBeforeTheOriginal(t *testing.T) {
 			time.Sleep(time.Minute)
 			require.Equal(t, []int64{10}, p.committed())
 			require.Len(t, dead, 1)
-			require.LessOrEqual(t, handled, 1, "the handler is not called again because the letter could not be published")
-			require.True(t, dead[0].Timestamp.IsZero(), "a letter has the time at which it is published")
+			require.LessOrEqual(t, handled, 1, "the handler is not called again after the dead letter could not be published")
+			require.True(t, dead[0].Timestamp.IsZero(), "a dead letter has the time of its publishing")
 			require.Equal(t, "dead", dead[0].Topic)
 			require.Equal(t, "k", string(dead[0].Key))
 			require.Equal(t, "p", string(dead[0].Payload))
@@ -313,11 +313,11 @@ func TestUndecodableWithoutDeadLetterTopicEndsTheSubscription(t *testing.T) {
 		p := newScriptPartition()
 		b := s.bus(t)
 		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { return nil }, bus.Group("g"))
-		p.records <- recs // now that it is ready: they end it
+		p.records <- recs // after Ready, because they end the subscription
 		<-sub.Done()
 		require.Equal(t, bus.CodeUndecodable, bus.CodeOf(sub.Err()))
 		require.ErrorIs(t, sub.Err(), bad)
-		require.Equal(t, int64(1), p.last(), "it is not passed over")
+		require.Equal(t, int64(1), p.last(), "the undecodable record is not skipped")
 		require.NoError(t, b.Close())
 	})
 }
@@ -356,27 +356,27 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 			}
 			<-ctx.Done()
 			assert.Empty(t, p.released, "the partition is not released while a handler runs")
-			time.Sleep(time.Second) // a handler takes its time to return
+			time.Sleep(time.Second) // the handler returns late
 			causes <- context.Cause(ctx)
 			if d.Record.Offset == 1 {
-				return nil // it had finished all the same
+				return nil // the handler finished although its context ended
 			}
 			return ctx.Err()
 		}, bus.Group("g"), bus.OrderByKey(), bus.CommitInterval(time.Hour))
 		synctest.Wait()
-		require.Empty(t, p.committed(), "gathered")
+		require.Empty(t, p.committed(), "the commit interval has not passed")
 		p.revoke(taken)
 		<-p.released
 		require.Equal(t, []int64{2}, p.committed())
 		require.ErrorIs(t, <-causes, taken)
 		require.ErrorIs(t, <-causes, taken)
-		// The session continues: it gets the partition again.
+		// The session continues, and gets the partition again.
 		p2 := newScriptPartition(records(2, 1, nil)...)
 		s.session.events <- driver.Event{Assigned: true, Added: []driver.Partition{p2}}
 		synctest.Wait()
 		select {
 		case <-sub.Done():
-			t.Fatal("a revoke must not end the subscription")
+			t.Fatal("the subscription ended when a partition was revoked")
 		default:
 		}
 		p2.revoke(taken)
@@ -387,7 +387,7 @@ func TestRevokeEndsHandlersThenCommitsThenReleases(t *testing.T) {
 	})
 }
 
-func TestShutdownDrains(t *testing.T) {
+func TestShutdownWaitsForHandlersAndCommits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 10, nil)...)
@@ -404,7 +404,7 @@ func TestShutdownDrains(t *testing.T) {
 		begun := time.Now()
 		require.NoError(t, b.Close())
 		require.Equal(t, 500*time.Millisecond, time.Since(begun))
-		require.Equal(t, 2, handled.count(), "the one that ran was finished, no other was begun")
+		require.Equal(t, 2, handled.count(), "the running handler finished, and no other began")
 		require.Equal(t, int64(2), p.last())
 		require.NoError(t, sub.Err())
 		require.True(t, s.closed)
@@ -419,8 +419,8 @@ func TestShutdownIsBoundedByItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
 		b := s.bus(t)
-		stubborn := make(chan struct{})
-		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { <-stubborn; return nil })
+		release := make(chan struct{})
+		sub := consume(t, s, b, p, func(context.Context, *bus.Delivery) error { <-release; return nil })
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -431,7 +431,7 @@ func TestShutdownIsBoundedByItsContext(t *testing.T) {
 			t.Fatal("a handler still runs")
 		default:
 		}
-		close(stubborn)
+		close(release)
 		<-sub.Done()
 		require.NoError(t, b.Close())
 	})
@@ -444,10 +444,10 @@ func TestShutdownAfterTheEndReturnsNil(t *testing.T) {
 		b := s.bus(t)
 		sub := consume(t, s, b, newScriptPartition(), func(context.Context, *bus.Delivery) error { return nil })
 		require.NoError(t, sub.Shutdown(t.Context()))
-		over, cancel := context.WithCancel(t.Context())
+		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		for range 50 { // a choice between two that are ready would be made at random
-			require.NoError(t, sub.Shutdown(over))
+		for range 50 { // repeat: a select between Done and an ended context would choose at random
+			require.NoError(t, sub.Shutdown(ended))
 		}
 		require.NoError(t, b.Close())
 	})
@@ -492,12 +492,12 @@ func TestAssignmentIsReportedAsItChanges(t *testing.T) {
 		require.ErrorIs(t, cause, lost)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, sub.Ready(ctx), lost, "it says why not")
+		require.ErrorIs(t, sub.Ready(ctx), lost, "the error says why the subscription is not ready")
 		synctest.Wait()
-		refusal := &bus.Error{Code: bus.CodeUnauthenticated, Op: "connect"}
-		s.session.events <- driver.Event{Cause: refusal}
+		rejected := &bus.Error{Code: bus.CodeUnauthenticated, Op: "connect"}
+		s.session.events <- driver.Event{Cause: rejected}
 		synctest.Wait()
-		require.Equal(t, bus.CodeUnauthenticated, bus.CodeOf(sub.Ready(t.Context())), "told at once, without a deadline")
+		require.Equal(t, bus.CodeUnauthenticated, bus.CodeOf(sub.Ready(t.Context())), "Ready returns the error at once")
 		s.session.events <- driver.Event{Assigned: true}
 		synctest.Wait()
 		require.NoError(t, sub.Ready(t.Context()))
@@ -579,9 +579,9 @@ func TestDeadLetterTopicMustNotBeTheTopic(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// Headers that a stranger wrote under the reserved names must not decide where, or when, a
-// message that a handler forwards is published, and must not make its dead letter fail.
-func TestReservedHeadersOfARecordDoNotSteerPublishing(t *testing.T) {
+// Any publisher can write headers with reserved names. When a handler publishes such a message
+// again, they must not set its partition, timestamp or key, and its dead letter must not fail.
+func TestReservedHeadersOfARecordDoNotAffectPublishing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -609,7 +609,7 @@ func TestReservedHeadersOfARecordDoNotSteerPublishing(t *testing.T) {
 			require.Empty(t, o.Key)
 		}
 		require.Equal(t, []int64{1}, p.committed())
-		require.Equal(t, []driver.Header{{Key: "h", Value: "1"}, {Key: "h", Value: "2"}}, sent[1].Headers[:2], "a letter has every header of the original, in order")
+		require.Equal(t, []driver.Header{{Key: "h", Value: "1"}, {Key: "h", Value: "2"}}, sent[1].Headers[:2], "a dead letter has all headers of the original, in order")
 		require.NoError(t, sub.Shutdown(t.Context()))
 		require.NoError(t, b.Close())
 	})

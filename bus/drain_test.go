@@ -38,14 +38,15 @@ func publish(t *testing.T, b *bus.Bus, keys ...string) {
 	}
 }
 
-// With a group a shutdown delivers what is in the window; without one, all that was fetched.
+// With DrainFetched a shutdown delivers the records in the window if there is a group, and
+// everything that was fetched if there is none.
 func TestDrainFetchedDeliversTheWindow(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		opts []bus.SubscribeOption
 		want int64
 	}{
-		"left":          {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3)}, 1},
+		"no option":     {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3)}, 1},
 		"group":         {[]bus.SubscribeOption{bus.Group("g"), bus.Window(3), delivery.DrainFetched()}, 3},
 		"without group": {[]bus.SubscribeOption{bus.FromOldest(), bus.Window(3), delivery.DrainFetched()}, 6},
 	} {
@@ -53,7 +54,7 @@ func TestDrainFetchedDeliversTheWindow(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b, log := onMemory(t)
-				publish(t, b, "a", "a", "a", "a", "a", "a") // one lane: one runs, the others wait
+				publish(t, b, "a", "a", "a", "a", "a", "a") // one key: one handler runs, the others wait
 				var handled atomic.Int64
 				release := make(chan struct{})
 				sub, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error {
@@ -72,7 +73,7 @@ func TestDrainFetchedDeliversTheWindow(t *testing.T) {
 				if name == "group" {
 					next, _, ok := log.Committed("g", "t", 0)
 					require.True(t, ok)
-					require.EqualValues(t, 3, next, "the rest is for others")
+					require.EqualValues(t, 3, next, "other members get the rest")
 				}
 			})
 		})
@@ -80,8 +81,8 @@ func TestDrainFetchedDeliversTheWindow(t *testing.T) {
 }
 
 // Each message is committed before its handler begins and delivered once, even if the handler
-// fails. The window bounds what is begun, and keys stay in order.
-func TestAtMostOnce(t *testing.T) {
+// fails. The window bounds the handlers that run, and each key is in order.
+func TestAtMostOnceCommitsBeforeTheHandler(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, log := onMemory(t)
@@ -95,7 +96,7 @@ func TestAtMostOnce(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if !ok || next <= d.Record.Offset {
-				t.Errorf("offset %d is handled, committed is %d", d.Record.Offset, next)
+				t.Errorf("offset %d is handled, but the committed offset is %d", d.Record.Offset, next)
 			}
 			order = append(order, string(d.Payload))
 			running++
@@ -107,10 +108,10 @@ func TestAtMostOnce(t *testing.T) {
 		require.NoError(t, err)
 		synctest.Wait()
 		mu.Lock()
-		require.Equal(t, 2, running, "the window")
+		require.Equal(t, 2, running, "the window bounds the handlers that run")
 		mu.Unlock()
 		close(release)
-		time.Sleep(time.Minute) // of the test's clock: time for a redelivery
+		time.Sleep(time.Minute) // long enough for a second delivery
 		require.NoError(t, sub.Shutdown(t.Context()))
 		require.ElementsMatch(t, []string{"0", "1", "2", "3", "4", "5"}, order)
 		next, _, _ := log.Committed("g", "t", 0)
@@ -138,12 +139,12 @@ func TestAtMostOnceIsNotHandledWithoutItsCommit(t *testing.T) {
 		publish(t, b, "a")
 		close(release)
 		synctest.Wait()
-		require.EqualValues(t, 2, handled.Load(), "each is handled once, by whichever claim committed it")
+		require.EqualValues(t, 2, handled.Load(), "each message is handled once, by the claim that committed it")
 		require.NoError(t, sub.Shutdown(t.Context()))
 	})
 }
 
-func TestListening(t *testing.T) {
+func TestListeningReportsWhetherATopicHasASubscription(t *testing.T) {
 	t.Parallel()
 	b, log := onMemory(t)
 	channels, err := gochannel.New()
@@ -165,7 +166,7 @@ func TestListening(t *testing.T) {
 			log.Disconnect(nil)
 			listening, err = seam.Of(b).Listening("t")
 			require.NoError(t, err)
-			require.True(t, listening, "a subscription that lost its broker for a moment counts")
+			require.True(t, listening, "a subscription that has lost its connection for a moment counts")
 			log.Connect()
 			_, err = seam.Of(b).Listening("none")
 			require.Equal(t, bus.CodeNotFound, bus.CodeOf(err))
@@ -200,12 +201,12 @@ func (s pausingSession) Next(ctx context.Context) (driver.Event, error) {
 }
 
 func (p pausingPartition) Fetch(ctx context.Context) ([]driver.Record, error) {
-	time.Sleep(30 * time.Millisecond) // of the test's clock
+	time.Sleep(30 * time.Millisecond) // longer than the pause of a drain
 	return p.Partition.Fetch(ctx)
 }
 
-// Without redelivery everything that is buffered is delivered, even on a slow machine and if it
-// is more than one Fetch returns.
+// On a transport without redelivery a shutdown delivers everything that is buffered, even on a slow
+// machine, and even if it is more than one Fetch returns.
 func TestDrainFetchedDeliversEverythingThatWasFetched(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -71,7 +71,7 @@ func ExampleBackoff() {
 	// Output: 1 2 3
 }
 
-// RetryAfter replaces the back-off by a pause that the handler chooses.
+// With RetryAfter a handler chooses the pause before the next attempt.
 func ExampleRetryAfter() {
 	b := open()
 	defer b.Close()
@@ -165,7 +165,7 @@ func ExampleAtMostOnce() {
 	// Output: 1 2
 }
 
-// FromTime and FromOffset replay a log without a group.
+// Without a group, FromOffset and FromTime read the log again from an offset or a time.
 func ExampleFromOffset() {
 	b := open()
 	defer b.Close()
@@ -181,7 +181,7 @@ func ExampleFromOffset() {
 	// Output: 2 3
 }
 
-// Each message of a Publish has an outcome of its own.
+// Each message of one Publish has its own outcome.
 func ExamplePublishError() {
 	b := open(bus.WithMaxMessageBytes(100))
 	defer b.Close()
@@ -197,7 +197,7 @@ func ExamplePublishError() {
 	// 1 too_large false
 }
 
-// PublishRecord publishes a record as it is: headers in their order, a key of any bytes.
+// PublishRecord keeps the order of the headers, and the key may have any bytes.
 func ExampleBus_PublishRecord() {
 	b := open()
 	defer b.Close()
@@ -211,7 +211,7 @@ func ExampleBus_PublishRecord() {
 	// Output: true 0 <nil>
 }
 
-// Ready returns once everything that is published afterwards is delivered.
+// Ready waits until the subscription is ready: it gets everything that is published afterwards.
 func ExampleSubscription_Ready() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -225,7 +225,7 @@ func ExampleSubscription_Ready() {
 	// Output: extra
 }
 
-// Lag is how far a subscription is behind.
+// Lag reports how many records of each partition are not acknowledged.
 func ExampleSubscription_Lag() {
 	ctx := context.Background()
 	b := open()

@@ -74,7 +74,7 @@ func ExampleBus_Subscribe() {
 	if err := b.Publish("greetings", message.NewMessage("1", []byte("hello"))); err != nil {
 		log.Fatal(err)
 	}
-	messages, err := b.Subscribe(ctx, "greetings") // as watermill does it
+	messages, err := b.Subscribe(ctx, "greetings") // the method of watermill's Subscriber
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -96,9 +96,9 @@ func ExampleCodeOf() {
 	err = b.Publish("orders", message.NewMessage("1", nil))
 	switch bus.CodeOf(err) {
 	case bus.CodeClosed:
-		fmt.Println("too late")
+		fmt.Println("the bus is closed")
 	case bus.CodeOutcomeUnknown:
 		fmt.Println("it may or may not be in the log")
 	}
-	// Output: too late
+	// Output: the bus is closed
 }

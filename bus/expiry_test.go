@@ -14,9 +14,9 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Each message without a deadline has the whole time-out, whatever else waits. A message with a
-// deadline has that deadline. A message whose outcome comes in time is not affected.
-func TestEachWaitHasItsOwnTime(t *testing.T) {
+// Each message without a deadline has the whole delivery time-out, even if other messages wait. A
+// message with a deadline has that deadline. A message whose outcome comes in time does not expire.
+func TestEachPublishHasItsOwnTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -37,9 +37,9 @@ func TestEachWaitHasItsOwnTime(t *testing.T) {
 			want        bus.Code
 		}{
 			{payload: "first", ends: 30 * time.Second, want: bus.CodeOutcomeUnknown},
-			{payload: "with it", ends: 30 * time.Second, want: bus.CodeOutcomeUnknown},
+			{payload: "concurrent", ends: 30 * time.Second, want: bus.CodeOutcomeUnknown},
 			{payload: "answered", begins: 5 * time.Second, ends: 20 * time.Second},
-			{payload: "bounded", begins: 6 * time.Second, own: 4 * time.Second, ends: 10 * time.Second, want: bus.CodeOutcomeUnknown},
+			{payload: "own deadline", begins: 6 * time.Second, own: 4 * time.Second, ends: 10 * time.Second, want: bus.CodeOutcomeUnknown},
 			{payload: "second", begins: 10 * time.Second, ends: 40 * time.Second, want: bus.CodeOutcomeUnknown},
 			{payload: "much later", begins: 2 * time.Minute, ends: 150 * time.Second, want: bus.CodeOutcomeUnknown},
 		} {

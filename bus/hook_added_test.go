@@ -47,7 +47,7 @@ func (h *lateHook) OnSession(e hook.SessionEvent) {
 	h.note("session %s assigned %v ended %v", e.Subscription.Topic(), e.Assigned, e.Ended)
 }
 
-func TestHookAddedToABusObservesWhatFollows(t *testing.T) {
+func TestAddedHookGetsTheStateAndLaterEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport, err := memory.New()
@@ -88,7 +88,7 @@ func TestHookAddedToABusObservesWhatFollows(t *testing.T) {
 	})
 }
 
-func TestHookAddedWhileTheBusIsInUse(t *testing.T) {
+func TestAddHookIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	transport, err := memory.New()
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestLag(t *testing.T) {
+func TestLagCountsWhatIsNotAcknowledged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport, err := memory.New()
@@ -42,7 +42,7 @@ func TestLag(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, sub.Ready(t.Context()))
 		synctest.Wait()
-		require.Equal(t, []bus.PartitionLag{{Partition: 0, Position: 0, End: 3, Records: 3}}, sub.Lag(), "what a handler has is not acknowledged")
+		require.Equal(t, []bus.PartitionLag{{Partition: 0, Position: 0, End: 3, Records: 3}}, sub.Lag(), "the message of a running handler is not acknowledged")
 		for done := range int64(3) {
 			handle <- struct{}{}
 			synctest.Wait()
@@ -53,11 +53,11 @@ func TestLag(t *testing.T) {
 		require.EqualValues(t, 2, sub.Lag()[0].Records)
 		close(handle)
 		require.NoError(t, b.Close())
-		require.Empty(t, sub.Lag(), "it holds nothing any more")
+		require.Empty(t, sub.Lag(), "a subscription that ended has no partitions")
 	})
 }
 
-func TestLagOfATransportThatDoesNotKnow(t *testing.T) {
+func TestLagIsEmptyIfTheTransportDoesNotSupportIt(t *testing.T) {
 	t.Parallel()
 	transport, err := gochannel.New()
 	require.NoError(t, err)
@@ -70,7 +70,8 @@ func TestLagOfATransportThatDoesNotKnow(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// taking is a partition that a test examines while a fetch is in progress.
+// taking is a partition whose Fetch blocks after it has taken the records, until the test continues
+// it.
 type taking struct {
 	*scriptPartition
 	next       atomic.Int64
@@ -89,9 +90,8 @@ func (p *taking) Fetch(ctx context.Context) ([]driver.Record, error) {
 	return recs, err
 }
 
-// Records that are being fetched have not been read: a lag of 0 would mean that the end is
-// reached.
-func TestLagWhileFetching(t *testing.T) {
+// The lag includes records that Fetch has taken but not returned yet.
+func TestLagIncludesRecordsThatAreBeingFetched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()

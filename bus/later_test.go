@@ -19,9 +19,9 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// Handlers settle at once, later, or before they return, with every possible answer. Each message
-// is acknowledged in the end, the messages of a key in order, at most InFlight at a time, and the
-// hooks get each outcome.
+// Handlers settle at once, later, or before they return, with every possible answer. In the end
+// each message is acknowledged, and the messages of a key are acknowledged in order. At most
+// InFlight messages are handled at a time. The hooks get each outcome.
 func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 	t.Parallel()
 	const count, keys, inFlight = 3000, 40, 30
@@ -42,7 +42,7 @@ func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 			publish(t, b, all...)
 			results := &tally{}
 			var mu sync.Mutex
-			last := map[string]int64{} // by key: the offset of the last that was acknowledged
+			last := map[string]int64{} // by key: the offset of the last acknowledged message
 			var current, most, acked atomic.Int64
 			done := make(chan struct{})
 			var others sync.WaitGroup
@@ -57,7 +57,7 @@ func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 				end := func() {
 					mu.Lock()
 					if before, ok := last[key]; name != "unordered" && ok && before >= offset && d.Attempt == 1 {
-						t.Errorf("key %s: %d came after %d", key, offset, before)
+						t.Errorf("key %s: offset %d was handled after offset %d", key, offset, before)
 					}
 					switch a, _ := delivery.AnswerOf(answer); a {
 					case delivery.Ack, delivery.Drop, delivery.DeadLetter:
@@ -78,7 +78,7 @@ func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 					it.Settle(answer)
 				default:
 					others.Go(func() {
-						for range rand.IntN(50) { // others may go first
+						for range rand.IntN(50) { // let other goroutines run first
 							runtime.Gosched()
 						}
 						end()
@@ -95,14 +95,14 @@ func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
 			require.LessOrEqual(t, most.Load(), int64(inFlight))
 			next, _, _ := log.Committed("g", "t", 0)
 			require.EqualValues(t, count, next)
-			require.EqualValues(t, count, results.good.Load(), "each has one outcome that ends it")
+			require.EqualValues(t, count, results.good.Load(), "each message has one final outcome")
 			require.Zero(t, results.later.Load())
 			require.NoError(t, b.Close())
 		})
 	}
 }
 
-// random returns an answer that acknowledges at the fifth attempt at the latest.
+// random returns a random result of a handler; nil after the fourth attempt.
 func random(attempt int) error {
 	switch n := rand.IntN(20); {
 	case attempt > 4 || n > 6:
@@ -131,10 +131,11 @@ func (o *tally) OnDelivery(e hook.DeliveryEvent) {
 	}
 }
 
-// A deferred item counts as being handled: a drain waits for it, and so does its key.
+// A deferred item counts as being handled: a drain waits for it, and the next message of its key
+// waits, too.
 func TestShutdownWaitsForDeferredItems(t *testing.T) {
 	t.Parallel()
-	for name, outcome := range map[string]error{"acknowledged": nil, "refused": errors.New("no")} {
+	for name, outcome := range map[string]error{"acknowledged": nil, "failed": errors.New("no")} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -144,13 +145,13 @@ func TestShutdownWaitsForDeferredItems(t *testing.T) {
 				sub, err := b.Consume(t.Context(), "t", nil, bus.Group("g"), bus.OrderByKey(), delivery.SettleLater(deferTo(handled)))
 				require.NoError(t, err)
 				synctest.Wait()
-				require.Len(t, handled, 2, "one of each key")
+				require.Len(t, handled, 2, "one message of each key")
 				closed := make(chan error)
 				go func() { closed <- sub.Shutdown(t.Context()) }()
 				synctest.Wait()
 				select {
 				case <-closed:
-					t.Fatal("the items are not settled")
+					t.Fatal("Shutdown returned before the items were settled")
 				default:
 				}
 				for range 2 {
@@ -162,9 +163,9 @@ func TestShutdownWaitsForDeferredItems(t *testing.T) {
 					synctest.Wait()
 				}
 				require.NoError(t, <-closed)
-				require.Empty(t, handled, "nothing new begins")
+				require.Empty(t, handled, "no handler is called during a drain")
 				next, _, _ := log.Committed("g", "t", 0)
-				require.EqualValues(t, map[string]int64{"acknowledged": 1, "refused": 0}[name], next)
+				require.EqualValues(t, map[string]int64{"acknowledged": 1, "failed": 0}[name], next)
 				require.NoError(t, b.Close())
 			})
 		})
@@ -190,7 +191,7 @@ func TestRevokeWaitsForDeferredItems(t *testing.T) {
 			default:
 			}
 			it := <-handled
-			require.Error(t, it.Delivery().Context.Err(), "the context says that it is time to settle")
+			require.Error(t, it.Delivery().Context.Err(), "the context of the item has ended")
 			if it.Delivery().Offset == 2 {
 				it.Settle(errors.New("not this one"))
 			} else {

@@ -18,7 +18,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestWhatATransportLacksIsUnsupported(t *testing.T) {
+func TestOptionThatTheTransportLacksIsUnsupported(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lack func(*driver.Capabilities)
@@ -39,7 +39,7 @@ func TestWhatATransportLacksIsUnsupported(t *testing.T) {
 			full := newScript()
 			b := full.bus(t)
 			sub, err := b.Consume(t.Context(), "t", nop, c.opt)
-			require.NoError(t, err, "with the capability it is taken")
+			require.NoError(t, err, "with the capability the option is accepted")
 			require.NoError(t, sub.Shutdown(t.Context()))
 			require.NoError(t, b.Close())
 
@@ -50,12 +50,12 @@ func TestWhatATransportLacksIsUnsupported(t *testing.T) {
 			require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err), "%v", err)
 			require.NoError(t, b.Close())
 			_, err = bus.New(lacking, bus.WithSubscribeDefaults(c.opt))
-			require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err), "as a default it fails when the bus is made")
+			require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err), "New returns the error of a default option")
 		})
 	}
 }
 
-func TestBadOptionsAreRefused(t *testing.T) {
+func TestInvalidOptionsReturnAnError(t *testing.T) {
 	t.Parallel()
 	b := newScript().bus(t)
 	nop := func(context.Context, *bus.Delivery) error { return nil }
@@ -105,24 +105,24 @@ func TestDeliveryMessageHasPayloadHeadersAndKey(t *testing.T) {
 	require.Equal(t, []string{"id", "payload", "blue", "ada"}, []string{m.UUID, string(m.Payload), m.Metadata.Get("color"), bus.KeyOf(m)})
 	require.Equal(t, d.Context, m.Context())
 	m.Metadata.Set("color", "red")
-	require.Equal(t, "blue", d.Message().Metadata.Get("color"), "each call makes a message of its own")
+	require.Equal(t, "blue", d.Message().Metadata.Get("color"), "each call returns a new message")
 	require.NoError(t, b.Close())
 }
 
-// With Reuse, a delivery is used again only after its handler returned, and what handlers may keep
-// does not change. Without it, a delivery is never used again.
-func TestReuseDeliveries(t *testing.T) {
+// With Reuse, a delivery is reused only after its handler returned, and the payloads that handlers
+// may keep do not change. Without Reuse, a delivery is never reused.
+func TestReuseKeepsDeliveriesUntilTheirHandlersReturn(t *testing.T) {
 	t.Parallel()
 	const count, keys = 4000, 13
 	for name, tc := range map[string]struct {
 		opts  []bus.SubscribeOption
 		reuse bool
 	}{
-		"kept":         {[]bus.SubscribeOption{bus.OrderByKey()}, false},
+		"no reuse":     {[]bus.SubscribeOption{bus.OrderByKey()}, false},
 		"by key":       {[]bus.SubscribeOption{bus.OrderByKey(), delivery.Reuse()}, true},
 		"by partition": {[]bus.SubscribeOption{bus.OrderByPartition(), delivery.Reuse()}, true},
 		"unordered":    {[]bus.SubscribeOption{bus.Unordered(), delivery.Reuse()}, true},
-		"once":         {[]bus.SubscribeOption{bus.OrderByKey(), delivery.Reuse(), bus.AtMostOnce()}, false},
+		"at most once": {[]bus.SubscribeOption{bus.OrderByKey(), delivery.Reuse(), bus.AtMostOnce()}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,7 +131,7 @@ func TestReuseDeliveries(t *testing.T) {
 			for i := range count {
 				all = append(all, fmt.Sprint(i%keys))
 			}
-			publish(t, b, all...) // the payload of each is its number
+			publish(t, b, all...) // the payload of each message is its offset
 			var mu sync.Mutex
 			deliveries := map[*bus.Record]*bus.Delivery{}
 			payloads := map[int64][]byte{}
@@ -139,13 +139,13 @@ func TestReuseDeliveries(t *testing.T) {
 			opts := append(tc.opts, bus.Group("g"), bus.FromOldest(), bus.Window(8), bus.Backoff(time.Microsecond, time.Microsecond))
 			_, err := b.Consume(t.Context(), "t", func(_ context.Context, d *bus.Delivery) error {
 				offset := d.Record.Offset
-				for range 3 { // others are at work meanwhile
+				for range 3 { // other handlers run in between
 					if want := fmt.Sprint(offset); offset != d.Record.Offset || want != string(d.Payload) || want != d.UUID || want != string(d.Record.Payload) {
 						t.Errorf("record %d became %d with payload %s and UUID %s", offset, d.Record.Offset, d.Payload, d.UUID)
 					}
 					runtime.Gosched()
 				}
-				if name != "once" && offset%7 == 0 && d.Attempt == 1 {
+				if name != "at most once" && offset%7 == 0 && d.Attempt == 1 {
 					return errors.New("again")
 				}
 				mu.Lock()

@@ -43,11 +43,11 @@ func TestPublishListsOutcomesByIndex(t *testing.T) {
 	require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(pe.Outcomes[2].Err))
 	require.Equal(t, int64(13), pe.Outcomes[3].Offset)
 	require.Contains(t, err.Error(), "2 of 4 messages failed")
-	require.NoError(t, b.Publish("t"), "nothing to publish is no error")
+	require.NoError(t, b.Publish("t"), "Publish without messages returns nil")
 	require.NoError(t, b.Close())
 }
 
-func TestPublishRefusesWhatIsWrongHere(t *testing.T) {
+func TestPublishReturnsAnErrorForAnInvalidMessage(t *testing.T) {
 	t.Parallel()
 	s := newScript()
 	s.caps.Partitions, s.caps.MaxMessageBytes = false, 100
@@ -84,10 +84,10 @@ func TestPublishRefusesWhatIsWrongHere(t *testing.T) {
 	}
 	require.NoError(t, b.Close())
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(b.Publish("t", msg("x"))))
-	require.NoError(t, b.Close(), "idempotent")
+	require.NoError(t, b.Close(), "Close is idempotent")
 }
 
-func TestPublishRecord(t *testing.T) {
+func TestPublishRecordKeepsAllFields(t *testing.T) {
 	t.Parallel()
 	s := newScript()
 	var sent []driver.Outgoing
@@ -98,15 +98,15 @@ func TestPublishRecord(t *testing.T) {
 	seen := &published{}
 	b := s.bus(t, bus.WithHooks(seen))
 	publish := func(r *bus.Record) (got bus.Outcome) {
-		told := 0
-		b.PublishRecord(t.Context(), r, func(o bus.Outcome) { got = o; told++ })
-		require.Equal(t, 1, told)
+		calls := 0
+		b.PublishRecord(t.Context(), r, func(o bus.Outcome) { got = o; calls++ })
+		require.Equal(t, 1, calls)
 		return got
 	}
 	when := time.Unix(1, 2)
 	headers := []bus.Header{{Key: "b", Value: "1"}, {Key: "a", Value: "\xff"}, {Key: "b", Value: "2"}}
 	r := &bus.Record{Topic: "t", Partition: 7, Key: []byte{0, 255}, Timestamp: when, UUID: "u", Headers: headers, Payload: []byte("p"),
-		Offset: 99, DecodeErr: errors.New("not looked at")}
+		Offset: 99, DecodeErr: errors.New("has no effect")}
 	require.Equal(t, bus.Outcome{Partition: 7, Offset: 3}, publish(r))
 	require.NoError(t, publish(&bus.Record{Topic: "t", Partition: bus.AnyPartition}).Err)
 	require.Len(t, sent, 2)
@@ -120,7 +120,7 @@ func TestPublishRecord(t *testing.T) {
 	require.Equal(t, "p", string(o.Payload))
 	require.Equal(t, driver.Outgoing{Topic: "t", Partition: bus.AnyPartition}, driver.Outgoing{Topic: sent[1].Topic, Partition: sent[1].Partition,
 		Key: sent[1].Key, Timestamp: sent[1].Timestamp, UUID: sent[1].UUID, Headers: sent[1].Headers, Payload: sent[1].Payload})
-	require.Equal(t, "u", seen.messages[0].UUID, "hooks see a message")
+	require.Equal(t, "u", seen.messages[0].UUID, "hooks get a watermill message")
 	require.Equal(t, "2", seen.messages[0].Metadata.Get("b"))
 
 	for name, c := range map[string]struct {
@@ -135,7 +135,7 @@ func TestPublishRecord(t *testing.T) {
 	} {
 		require.Equal(t, c.code, bus.CodeOf(publish(c.r).Err), name)
 	}
-	require.Len(t, sent, 2, "nothing of this reaches the transport")
+	require.Len(t, sent, 2, "the transport does not get invalid records")
 	require.NoError(t, b.Close())
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(publish(r).Err))
 }
@@ -145,7 +145,7 @@ type published struct{ messages []*message.Message }
 
 func (p *published) OnPublish(e hook.PublishEvent) { p.messages = append(p.messages, e.Message) }
 
-func TestPublishRecordAsksForNothingThatIsLacking(t *testing.T) {
+func TestPublishRecordReturnsUnsupportedForAMissingCapability(t *testing.T) {
 	t.Parallel()
 	s := newScript()
 	s.caps.HeaderOrder, s.caps.Partitions = false, false
@@ -160,7 +160,7 @@ func TestPublishRecordAsksForNothingThatIsLacking(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
+func TestContextThatEndsAfterPublishBeganGivesOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -182,7 +182,7 @@ func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 		slow.SetContext(ctx)
 		begun := time.Now()
 		err := b.Publish("t", msg("fast"), slow, slower)
-		require.Equal(t, 30*time.Second, time.Since(begun), "the one without a deadline has the delivery time-out")
+		require.Equal(t, 30*time.Second, time.Since(begun), "the delivery time-out bounds the message without a deadline")
 		var pe *bus.PublishError
 		require.ErrorAs(t, err, &pe)
 		require.NoError(t, pe.Outcomes[0].Err)
@@ -201,7 +201,7 @@ func TestContextThatEndsAfterSubmissionGivesOutcomeUnknown(t *testing.T) {
 	})
 }
 
-func TestPublishAsyncTellsTheOutcomeHoweverLate(t *testing.T) {
+func TestPublishAsyncReportsALateOutcome(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -217,14 +217,14 @@ func TestPublishAsyncTellsTheOutcomeHoweverLate(t *testing.T) {
 		closed := make(chan error, 1)
 		go func() { closed <- b.Close() }()
 		synctest.Wait()
-		require.Equal(t, bus.CodeClosed, bus.CodeOf(b.Publish("t", msg("b"))), "no call begins while the last ones end")
+		require.Equal(t, bus.CodeClosed, bus.CodeOf(b.Publish("t", msg("b"))), "no call begins while Close waits")
 		kept.Complete(driver.Outcome{Offset: 7})
 		require.NoError(t, <-closed)
 		require.Equal(t, []bus.Outcome{{Offset: 7}}, got)
 	})
 }
 
-func TestCloseIsBoundedWhilePublishingIsUnderWay(t *testing.T) {
+func TestCloseTimesOutWhilePublishIsInProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
@@ -238,7 +238,7 @@ func TestCloseIsBoundedWhilePublishingIsUnderWay(t *testing.T) {
 		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(err))
 		require.Equal(t, time.Second, time.Since(begun))
 		require.Equal(t, bus.CodeOutcomeUnknown, bus.CodeOf(<-published))
-		require.Equal(t, err, b.Close(), "later calls return the first one's result")
+		require.Equal(t, err, b.Close(), "later calls return the result of the first")
 	})
 }
 

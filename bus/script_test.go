@@ -13,8 +13,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// script is a transport that a test controls: the test feeds partitions, revokes them and
-// completes messages. It decides nothing by itself.
+// script is a transport that a test controls: the test assigns partitions, revokes them and
+// completes messages.
 type script struct {
 	caps      driver.Capabilities
 	publish   func(batch []driver.Outgoing)
@@ -47,7 +47,7 @@ func (s *script) bus(t *testing.T, opts ...bus.Option) *bus.Bus {
 
 func (s *script) Capabilities() driver.Capabilities { return s.caps }
 
-// kept returns a copy of batch that the bus does not use again.
+// kept returns a copy of batch. The bus reuses the memory of batch itself.
 func kept(batch []driver.Outgoing) []driver.Outgoing {
 	batch = slices.Clone(batch)
 	for i := range batch {
@@ -56,7 +56,8 @@ func kept(batch []driver.Outgoing) []driver.Outgoing {
 	return batch
 }
 
-// header returns the value of o's only header of that name, "" for none.
+// header returns the value of the header of that name; "" if there is none, "twice" if there are
+// two.
 func header(o *driver.Outgoing, name string) (value string) {
 	for _, h := range o.Headers {
 		if h.Key == name && value != "" {
@@ -126,9 +127,9 @@ type scriptPartition struct {
 
 	mu         sync.Mutex
 	commitErr  error
-	commitErrs []error // of the next commits; before commitErr
+	commitErrs []error // the errors of the next commits; after them, commitErr applies
 	commits    []int64
-	fetchErr   error // of every Fetch from now on
+	fetchErr   error // the error of every Fetch
 }
 
 func newScriptPartition(recs ...driver.Record) *scriptPartition {
@@ -192,7 +193,7 @@ func (p *scriptPartition) last() int64 {
 	return -1
 }
 
-// records makes n records from this offset on; key may be nil.
+// records returns n records, the first with the offset from. key may be nil.
 func records(from, n int, key func(i int) string) []driver.Record {
 	recs := make([]driver.Record, n)
 	for i := range recs {

@@ -27,7 +27,7 @@ func TestSubscribeDeliversThroughAChannelAndWaitsForAcks(t *testing.T) {
 		synctest.Wait()
 		select {
 		case <-msgs:
-			t.Fatal("the next message comes after the Ack")
+			t.Fatal("the next message came before the Ack")
 		default:
 		}
 		rec, ok := bus.RecordFromContext(first.Context())
@@ -38,17 +38,17 @@ func TestSubscribeDeliversThroughAChannelAndWaitsForAcks(t *testing.T) {
 		first.Nack()
 		again := <-msgs
 		require.Equal(t, first.Payload, again.Payload)
-		require.ErrorIs(t, first.Context().Err(), context.Canceled, "ended with the Nack")
+		require.ErrorIs(t, first.Context().Err(), context.Canceled, "the context ends with the Nack")
 		again.Ack()
 		second := <-msgs
 		require.Equal(t, int64(1), p.last())
 
-		// Ack immediately followed by Close is not delivered again.
+		// A message that is acknowledged just before Close is not delivered again.
 		second.Ack()
 		require.NoError(t, b.Close())
 		require.Equal(t, int64(2), p.last())
-		for m := range msgs { // the third may have been on its way
-			t.Fatalf("offered after Close: %s", m.UUID)
+		for m := range msgs { // the third message must not come any more
+			t.Fatalf("delivered after Close: %s", m.UUID)
 		}
 	})
 }
@@ -64,7 +64,7 @@ func TestSubscribeClosesWhileItsChannelIsUnread(t *testing.T) {
 		synctest.Wait()
 		begun := time.Now()
 		require.NoError(t, b.Close())
-		require.Zero(t, time.Since(begun), "no reader has the message: there is nothing to wait for")
+		require.Zero(t, time.Since(begun), "Close does not wait for a message that was not read from the channel")
 		_, open := <-msgs
 		require.False(t, open)
 	})
@@ -80,9 +80,9 @@ func TestSubscribeClosesWhileBlockedOnAnAck(t *testing.T) {
 		require.NoError(t, err)
 		m := <-msgs
 		begun := time.Now()
-		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(b.Close()), "it says that a message was not acknowledged")
+		require.Equal(t, bus.CodeDeadlineExceeded, bus.CodeOf(b.Close()), "a message was not acknowledged in time")
 		require.LessOrEqual(t, time.Since(begun), 3*time.Second)
-		require.GreaterOrEqual(t, time.Since(begun), time.Second, "it was given time for the Ack")
+		require.GreaterOrEqual(t, time.Since(begun), time.Second, "Close waits for the Ack")
 		require.Error(t, m.Context().Err())
 		require.Empty(t, p.committed())
 		_, open := <-msgs
@@ -90,7 +90,7 @@ func TestSubscribeClosesWhileBlockedOnAnAck(t *testing.T) {
 	})
 }
 
-func TestSubscribeFailsWhenItIsNotPositionedInTime(t *testing.T) {
+func TestSubscribeFailsIfItIsNotReadyInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript() // never assigns anything

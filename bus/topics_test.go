@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func TestTopicsAreCreatedOnlyWhenAsked(t *testing.T) {
+func TestTopicsAreCreatedOnlyIfConfigured(t *testing.T) {
 	t.Parallel()
 	open := func(opts ...bus.Option) *bus.Bus {
 		tr, err := memory.New()
@@ -35,14 +35,14 @@ func TestTopicsAreCreatedOnlyWhenAsked(t *testing.T) {
 	creating := open(bus.WithCreateTopics(bus.TopicSpec{Partitions: 3}))
 	m := msg("a")
 	m.SetContext(delivery.ExistingTopic(t.Context()))
-	require.Equal(t, bus.CodeNotFound, bus.CodeOf(creating.Publish("t", m)), "an exception")
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(creating.Publish("t", m)), "ExistingTopic prevents the creation")
 	require.NoError(t, creating.Publish("t", msg("b")))
 	info, err := creating.DescribeTopic(t.Context(), "t")
 	require.NoError(t, err)
 	require.Equal(t, int32(3), info.Partitions)
-	require.NoError(t, creating.Publish("t", m), "it exists")
+	require.NoError(t, creating.Publish("t", m), "the topic exists now")
 	require.NoError(t, creating.DeleteTopic(t.Context(), "t"))
-	require.Equal(t, bus.CodeNotFound, bus.CodeOf(creating.Publish("t", m)), "and is not brought back")
+	require.Equal(t, bus.CodeNotFound, bus.CodeOf(creating.Publish("t", m)), "ExistingTopic prevents creating a deleted topic again")
 	names, err := creating.ListTopics(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, names)
@@ -53,7 +53,7 @@ func TestTopicsAreCreatedOnlyWhenAsked(t *testing.T) {
 	require.Equal(t, bus.CodeClosed, bus.CodeOf(creating.EnsureTopic(t.Context(), bus.TopicSpec{Name: "u"})))
 }
 
-func TestNoGroupTakesBackTheDefault(t *testing.T) {
+func TestNoGroupCancelsTheDefaultGroup(t *testing.T) {
 	t.Parallel()
 	b := newScript().bus(t, bus.WithSubscribeDefaults(bus.Group("g")))
 	nop := func(context.Context, *bus.Delivery) error { return nil }

@@ -22,7 +22,7 @@ var (
 
 type tracerKey struct{}
 
-// tracer adds a header to what is published, and a value to the context of handlers.
+// tracer adds a header to published messages, and a value to the context of handlers.
 type tracer struct {
 	journal
 }
@@ -37,7 +37,7 @@ func (tr *tracer) StartDelivery(ctx context.Context, d hook.DeliveryStart) (cont
 	return context.WithValue(ctx, tracerKey{}, "in"), func(err error) { tr.add("delivered %v", err) }
 }
 
-func TestTracersGoAroundPublishAndDelivery(t *testing.T) {
+func TestTracersAreCalledBeforeAndAfterPublishAndDelivery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)

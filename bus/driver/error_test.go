@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func TestErrorIsOneLineThatSaysWhatFailedOnWhat(t *testing.T) {
+func TestErrorIsOneLineWithAllFields(t *testing.T) {
 	t.Parallel()
 	cause := errors.Join(context.DeadlineExceeded, errors.New("no broker answers"))
 	for want, e := range map[string]*driver.Error{
@@ -24,7 +24,7 @@ func TestErrorIsOneLineThatSaysWhatFailedOnWhat(t *testing.T) {
 	}
 }
 
-func TestCodeOfLooksThroughWrapping(t *testing.T) {
+func TestCodeOfFindsAWrappedError(t *testing.T) {
 	t.Parallel()
 	inner := &driver.Error{Code: driver.CodeRevoked, Err: context.Canceled}
 	require.Equal(t, driver.CodeRevoked, driver.CodeOf(fmt.Errorf("outer: %w", inner)))
@@ -35,7 +35,7 @@ func TestCodeOfLooksThroughWrapping(t *testing.T) {
 	require.Equal(t, driver.CodeUnknown, driver.CodeOf(nil))
 }
 
-func TestCodesHaveNamesOfTheirOwn(t *testing.T) {
+func TestEachCodeHasADifferentName(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for c := driver.CodeUnknown; c <= driver.CodeInternal; c++ {

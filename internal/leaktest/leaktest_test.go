@@ -28,7 +28,7 @@ func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
 
 func (r *recorder) Error(args ...any) { r.errors = append(r.errors, args...) }
 
-func TestTestIgnoresEarlierGoroutines(t *testing.T) {
+func TestTestIgnoresGoroutinesThatRanBefore(t *testing.T) {
 	end := make(chan struct{})
 	go func() { <-end }()
 	r := &recorder{TB: t}

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// The hashes are those of Apache Kafka's own UtilsTest.testMurmur2.
+// The hashes are from UtilsTest.testMurmur2 of Apache Kafka.
 var javaHashes = map[string]int32{
 	"21":                         -973932308,
 	"foobar":                     -790332482,
@@ -22,14 +22,14 @@ var javaHashes = map[string]int32{
 	"abc": 479470107,
 }
 
-func TestMurmur2AsJava(t *testing.T) {
+func TestMurmur2ReturnsTheHashesOfJava(t *testing.T) {
 	t.Parallel()
 	for key, want := range javaHashes {
 		require.Equal(t, want, int32(partition.Murmur2([]byte(key))), key)
 	}
 }
 
-func TestByKeyAsJava(t *testing.T) {
+func TestByKeyReturnsThePartitionsOfJava(t *testing.T) {
 	t.Parallel()
 	for key, hash := range javaHashes {
 		for _, n := range []int32{1, 2, 3, 8, 100, 1<<31 - 1} {
@@ -38,7 +38,7 @@ func TestByKeyAsJava(t *testing.T) {
 	}
 }
 
-func TestByKeyOfNothing(t *testing.T) {
+func TestByKeyTreatsNilAsAnEmptyKey(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, partition.ByKey(nil, 7), partition.ByKey([]byte{}, 7))
 	require.Panics(t, func() { partition.ByKey([]byte("a"), 0) })
