@@ -11,10 +11,10 @@ import (
 	"github.com/trunkline/trunkline/internal/seam"
 )
 
-func init() { seam.Of = func(b any) seam.Bus { return plumbing{b.(*Bus)} } }
+func init() { seam.Of = func(b any) seam.Bus { return internalBus{b.(*Bus)} } }
 
-// plumbing implements seam.Bus.
-type plumbing struct{ *Bus }
+// internalBus implements seam.Bus, for other packages of this module.
+type internalBus struct{ *Bus }
 
 // addedHook is a hook that AddHook added. Its address identifies it for the removal.
 type addedHook struct{ hook hook.Hook }
@@ -26,7 +26,7 @@ type attachments struct {
 }
 
 // Attach is documented in seam.Bus.
-func (p plumbing) Attach(key any, make func() any) any {
+func (p internalBus) Attach(key any, make func() any) any {
 	a := &p.attached
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -42,7 +42,7 @@ func (p plumbing) Attach(key any, make func() any) any {
 }
 
 // Listening is documented in seam.Bus.
-func (p plumbing) Listening(topic string) (bool, error) {
+func (p internalBus) Listening(topic string) (bool, error) {
 	fail := func(code Code, reason string) error {
 		return &Error{Code: code, Op: "ask for listeners", Transport: p.caps.Name, Topic: topic, Reason: reason}
 	}
@@ -57,7 +57,7 @@ func (p plumbing) Listening(topic string) (bool, error) {
 }
 
 // Check is documented in seam.Bus.
-func (p plumbing) Check(topic string, batches bool, opts ...delivery.SubscribeOption) (*delivery.Settings, error) {
+func (p internalBus) Check(topic string, batches bool, opts ...delivery.SubscribeOption) (*delivery.Settings, error) {
 	if err := p.enter("subscribe", topic); err != nil {
 		return nil, err
 	}
@@ -73,10 +73,10 @@ func (p plumbing) Check(topic string, batches bool, opts ...delivery.SubscribeOp
 }
 
 // Logger is documented in seam.Bus.
-func (p plumbing) Logger() *slog.Logger { return p.cfg.logger }
+func (p internalBus) Logger() *slog.Logger { return p.cfg.logger }
 
 // AddHook is documented in seam.Bus.
-func (p plumbing) AddHook(h hook.Hook) (remove func()) {
+func (p internalBus) AddHook(h hook.Hook) (remove func()) {
 	b := p.Bus
 	b.observing.Lock() // h must get the current state before any later change
 	defer b.observing.Unlock()
