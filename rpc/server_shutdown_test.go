@@ -310,38 +310,6 @@ func TestShutdownThatRunsOutOfTimeLeavesRequestsUnacknowledged(t *testing.T) {
 	})
 }
 
-// The partition is revoked while the server is shutting down.
-func TestRequestOfAPartitionRevokedDuringShutdownRunsAgain(t *testing.T) {
-	t.Parallel()
-	log, err := memory.NewLog()
-	require.NoError(t, err)
-	w := newWorld(t, onMemoryLog(t, log))
-	topic := w.topic("moving", 1)
-	begun := make(chan struct{})
-	first := w.server()
-	handle(w, first, "run", func(ctx context.Context, _ *number) (*number, error) {
-		close(begun)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	})
-	w.start(first, topic)
-	r := w.call(w.ctx, w.client(), topic, "run")
-	receive(w, begun)
-	down := make(chan error, 1)
-	go func() { down <- first.Shutdown(w.ctx) }()
-	w.eventually("the server is shutting down", func() bool { return rpc.CodeOf(first.Listen("")) == codes.Unavailable })
-	second, err := rpc.NewServer(w.newBus())
-	require.NoError(t, err)
-	w.Cleanup(func() { require.NoError(t, second.Shutdown(w.ctx)) })
-	handle(w, second, "run", func(context.Context, *number) (*number, error) { return &number{2}, nil })
-	require.NoError(t, second.Listen(topic))
-	require.NoError(t, log.ExpireMembers("trunkline.rpc."+topic, topic))
-	got := receive(w, r)
-	require.NoError(t, got.err)
-	require.Equal(t, 2, got.n.N)
-	require.NoError(t, receive(w, down))
-}
-
 // A one-way request has no caller that could get Unavailable.
 func TestInterruptedOneWayRequestRunsAgain(t *testing.T) {
 	t.Parallel()
@@ -366,32 +334,4 @@ func TestInterruptedOneWayRequestRunsAgain(t *testing.T) {
 	handle(w, next, "note", func(context.Context, *number) (*number, error) { close(again); return &number{}, nil })
 	w.start(next, topic)
 	receive(w, again)
-}
-
-// The error of the interrupted handler is not sent.
-func TestRequestOfARevokedPartitionRunsAgain(t *testing.T) {
-	t.Parallel()
-	log, err := memory.NewLog()
-	require.NoError(t, err)
-	w := newWorld(t, onMemoryLog(t, log))
-	topic := w.topic("moving", 1)
-	s := w.server()
-	var runs atomic.Int64
-	first := make(chan struct{})
-	handle(w, s, "run", func(ctx context.Context, _ *number) (*number, error) {
-		if runs.Add(1) == 1 {
-			close(first)
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		return &number{2}, nil
-	})
-	w.start(s, topic)
-	r := w.call(w.ctx, w.client(), topic, "run")
-	receive(w, first)
-	require.NoError(t, log.ExpireMembers("trunkline.rpc."+topic, topic))
-	got := receive(w, r)
-	require.NoError(t, got.err)
-	require.Equal(t, 2, got.n.N)
-	require.EqualValues(t, 2, runs.Load())
 }
