@@ -124,7 +124,7 @@ func (a *App) Run(ctx context.Context, parts ...Part) error {
 	a.life.beginShutdown(bound)
 	bound = a.life.bound
 	a.life.Unlock()
-	return errors.Join(err, a.finish(a.closeAll(bound, r, func() error { stopProbes(); return <-probes })))
+	return errors.Join(err, a.finish(a.closeAll(bound, r, func() error { stopProbes(); return <-probes }))) //nolint:contextcheck // bound is derived from ctx, or from an earlier call of Shutdown
 }
 
 // begin returns the parts to run, or an error if Run must not run.

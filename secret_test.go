@@ -57,7 +57,7 @@ func TestNoPrintedFormRevealsASecret(t *testing.T) {
 		check(name+" JSON", string(marshaled))
 		// The message of a failed assertion ignores methods and reads unexported fields.
 		var failure failureText
-		assert.Equal(&failure, value, nil)
+		assert.Equal(&failure, value, nil) //nolint:testifylint // the text of its failure is what is tested
 		require.Contains(t, string(failure), "Not equal")
 		check(name+" reflection", string(failure))
 	}
@@ -71,11 +71,11 @@ func TestSecretShowsWhetherItIsSet(t *testing.T) {
 	require.Equal(t, "[set] [set]", fmt.Sprintf("%v %d", set, set))
 	require.Equal(t, `trunkline.Secret{"[set]"}`, fmt.Sprintf("%#v", set))
 	require.True(t, set.IsSet())
-	require.Equal(t, "", unset.String())
-	require.Equal(t, "", unset.Reveal())
+	require.Empty(t, unset.String())
+	require.Empty(t, unset.Reveal())
 	require.False(t, unset.IsSet())
 	require.Equal(t, trunkline.Secret{}, unset)
-	require.True(t, set == set, "a copy equals its original") //nolint:staticcheck // the comparison is what is tested
+	require.True(t, set == set, "a copy equals its original") //nolint:staticcheck,testifylint // the comparison is what is tested
 	c := validConfig()
 	c.Kafka = trunkline.KafkaSecurity{TLS: true, User: "u", Password: set}
 	require.Contains(t, c.String(), "kafka-password=[set]")

@@ -100,7 +100,7 @@ func TestAtMostOnceDeadLetterIsPublishedOnce(t *testing.T) {
 			return bus.DeadLetter(errors.New("bad"))
 		}, bus.Group("g"), bus.AtMostOnce(), bus.DeadLetterTopic("dead"))
 		time.Sleep(time.Minute)
-		require.EqualValues(t, []int64{1, 1}, []int64{handled.Load(), letters.Load()})
+		require.Equal(t, []int64{1, 1}, []int64{handled.Load(), letters.Load()})
 		require.NoError(t, b.Close())
 	})
 }

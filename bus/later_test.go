@@ -165,7 +165,7 @@ func TestShutdownWaitsForDeferredItems(t *testing.T) {
 				require.NoError(t, <-closed)
 				require.Empty(t, handled, "no handler is called during a drain")
 				next, _, _ := log.Committed("g", "t", 0)
-				require.EqualValues(t, map[string]int64{"acknowledged": 1, "failed": 0}[name], next)
+				require.Equal(t, map[string]int64{"acknowledged": 1, "failed": 0}[name], next)
 				require.NoError(t, b.Close())
 			})
 		})

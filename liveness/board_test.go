@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -98,7 +99,7 @@ func TestAllObserversGetALoss(t *testing.T) {
 			observers.Go(func() {
 				for s := range r.monitor.Watch(ctx) {
 					if s.Status == probe.NotReady {
-						saw[i] = s.Cause == errGone && !s.Live
+						saw[i] = errors.Is(s.Cause, errGone) && !s.Live
 						return
 					}
 				}

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -47,7 +48,7 @@ func (m *Monitor) ping(ctx context.Context, began int64) (err error) {
 			m.watcher.alive(m.watcher.now(), began)
 		case meaningOf(err) == refusal:
 			m.watcher.failed(err)
-		case bus.CodeOf(err) == bus.CodeCanceled && context.Cause(ctx) == context.DeadlineExceeded:
+		case bus.CodeOf(err) == bus.CodeCanceled && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 			err = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opPing, Reason: fmt.Sprintf("no answer within %v", m.cfg.times.ping)}
 		}
 	}()

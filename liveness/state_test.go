@@ -55,13 +55,13 @@ func (s *script) connection(ms int, state driver.Connection) *script {
 }
 
 // pinged ends the ping under way.
-func (s *script) pinged(ms int, err error) verdict {
+func (s *script) pinged(ms int, err error) {
 	require.True(s.t, s.m.pinging, "no ping is under way")
 	if err == nil {
 		s.f.heard, s.f.proven = at(ms), s.m.pingBegan
 	}
 	s.m.pinged(err, s.f)
-	return s.step(ms)
+	s.step(ms)
 }
 
 func (s *script) is(status probe.Status, live bool) {
@@ -111,7 +111,7 @@ func TestSilentBrokerIsNotLiveAfterTwoMissedPings(t *testing.T) {
 
 	s.pinged(1600, nil)
 	s.is(probe.Running, true)
-	require.Nil(t, s.v.cause)
+	require.NoError(t, s.v.cause)
 	require.Equal(t, at(2100), s.v.wake)
 }
 
@@ -292,6 +292,30 @@ func TestPingThatDoesNotEndCountsAsMissed(t *testing.T) {
 }
 
 // A sign of life while the ping is stuck does not hide the silence after it.
+func TestMachineStepsAtTheDeadlineOfAPing(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
+	s.m.times.live = time.Hour
+	require.True(t, s.step(3_600_000).ping)
+	require.Equal(t, s.m.deadline, s.v.wake)
+	s.step(3_600_001)
+	require.False(t, s.v.ping)
+	require.Equal(t, s.m.deadline, s.v.wake, "it stays the deadline of the ping under way")
+}
+
+func TestLostConnectionIsPingedAtTheShorterInterval(t *testing.T) {
+	t.Parallel()
+	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})
+	s.step(0)
+	s.connection(100, driver.Connection{State: driver.Disconnected, Cause: errGone})
+	require.True(t, s.step(100).ping)
+	s.pinged(110, nil) // an answer to a request from before the loss
+	s.is(probe.NotReady, false)
+	next := at(100).Add(s.m.times.notLive)
+	require.Equal(t, next, s.v.wake)
+	require.True(t, s.m.step(next, s.f).ping)
+}
+
 func TestSignOfLifeDuringAStuckPing(t *testing.T) {
 	t.Parallel()
 	s := newScript(t).connection(0, driver.Connection{State: driver.Connected})

@@ -82,7 +82,7 @@ func (c *Client) checkServed(ctx context.Context, topic string) *Error {
 // checkAnnounced waits for the announcement of a server of topic, up to the duration of
 // WithFailFast and until ctx ends.
 func (c *Client) checkAnnounced(ctx context.Context, topic string) *Error {
-	w, err := c.watch() //nolint:contextcheck // the watcher lives as long as the client
+	w, err := c.watch()
 	if err != nil {
 		return newError(codes.InvalidArgument, "watch the announcements of servers: "+err.Error(), err)
 	}

@@ -124,7 +124,7 @@ func (s *Server) listen(ctx context.Context, topic string) (*bus.Subscription, e
 	case s.invalid != nil:
 		return nil, s.invalid
 	}
-	if err := s.startDiscovery(topic); err != nil { //nolint:contextcheck // discovery lives until Shutdown
+	if err := s.startDiscovery(topic); err != nil {
 		return nil, err
 	}
 	slots := make(chan struct{}, s.subscription.concurrency)
@@ -204,7 +204,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-s.ended:
 		ended = s.endErr
 	}
-	return errors.Join(ended, s.Close()) //nolint:contextcheck // ctx has ended, and handlers get more time
+	return errors.Join(ended, s.Close())
 }
 
 // Shutdown stops the server gracefully. The server reads no further requests, waits for the

@@ -265,7 +265,7 @@ func nameOrUnnamed(name string) string {
 // contextError returns why ctx ended: its error, and the cause if that differs.
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == err {
+	if cause == err { //nolint:errorlint // the same value, not one that wraps it
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, cause)

@@ -10,19 +10,19 @@ import (
 type Status uint8
 
 const (
-	// Unknown: the service is registered, and its owner has reported nothing yet.
+	// Unknown means that the service is registered, and its owner has reported nothing yet.
 	Unknown Status = iota
-	// Preparing: the service is being set up.
+	// Preparing means that the service is being set up.
 	Preparing
-	// Prepared: the service is set up, and does not work yet.
+	// Prepared means that the service is set up, and does not work yet.
 	Prepared
-	// Running: the service does its work. It is the only status that is ready.
+	// Running means that the service does its work. It is the only status that is ready.
 	Running
-	// NotReady: the service has been started and cannot work now. It tries to recover.
+	// NotReady means that the service has been started and cannot work now. It tries to recover.
 	NotReady
-	// Stopped: the service was ended on purpose, and will not start again by itself.
+	// Stopped means that the service was ended on purpose, and will not start again by itself.
 	Stopped
-	// Failed: the service has a fault from which it will not recover by itself.
+	// Failed means that the service has a fault from which it will not recover by itself.
 	Failed
 )
 

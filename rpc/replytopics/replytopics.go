@@ -57,7 +57,7 @@ func Find(ctx context.Context, b *bus.Bus, timeout time.Duration) ([]Topic, erro
 		return nil, err
 	}
 	found, err := find(ctx, b, c, timeout)
-	return found, errors.Join(err, c.Close()) //nolint:contextcheck // the client closes although ctx has ended
+	return found, errors.Join(err, c.Close())
 }
 
 // Clean finds reply topics as [Find] does, and deletes those that are not alive. It returns

@@ -171,8 +171,7 @@ func TestHealthAndReflectionAreAlwaysExempt(t *testing.T) {
 
 	alpha, err := reflectionalphapb.NewServerReflectionClient(r.conn).ServerReflectionInfo(r.ctx)
 	require.NoError(t, err)
-	//lint:ignore SA1019 old clients still use this version, so it is exempt, too
-	require.NoError(t, alpha.Send(&reflectionalphapb.ServerReflectionRequest{MessageRequest: &reflectionalphapb.ServerReflectionRequest_ListServices{}}))
+	require.NoError(t, alpha.Send(&reflectionalphapb.ServerReflectionRequest{MessageRequest: &reflectionalphapb.ServerReflectionRequest_ListServices{}})) //nolint:staticcheck // old clients still use this version, so it is exempt, too
 	_, err = alpha.Recv()
 	require.NoError(t, err)
 	require.NoError(t, alpha.CloseSend())
