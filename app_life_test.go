@@ -45,7 +45,9 @@ func awaitEnd(t *testing.T, ended <-chan error) error {
 func TestShutdownEndsRun(t *testing.T) {
 	t.Parallel()
 	app := newApp(t, newLog(t), nil)
-	ended := runApp(t, app, untilDone)
+	began := make(chan struct{})
+	ended := runApp(t, app, func(ctx context.Context) error { close(began); return untilDone(ctx) })
+	<-began // Shutdown before Run is another case
 	awaitReady(t, app, true)
 	require.NoError(t, app.Shutdown(t.Context()))
 	require.NoError(t, awaitEnd(t, ended))
