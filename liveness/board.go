@@ -28,12 +28,12 @@ type State struct {
 	// service is ready and healthy.
 	Status probe.Status
 	// Cause is why the service is not ready. It is nil while the service is ready, after
-	// the monitor has ended, and before anything is known.
+	// the monitor has ended, and before the first observation.
 	Cause error
 	// Since is when Live or Status last changed. A new cause does not change it.
 	Since time.Time
-	// LastSuccess is the time of the broker's last sign of life, zero before the first. It
-	// advances without a new version.
+	// LastSuccess is the time of the broker's last sign of life, zero before the first. A
+	// new LastSuccess does not change Version.
 	LastSuccess time.Time
 }
 
@@ -42,13 +42,13 @@ type State struct {
 type board struct {
 	current atomic.Pointer[posted]
 
-	mu      sync.Mutex // held to replace current, and for history and entered
+	mu      sync.Mutex // held to replace current, and to use history and entered
 	history []State    // the oldest first
 	limit   int
 	entered map[probe.Status]uint64 // how often the service entered each status
 }
 
-// posted is immutable; changed is closed when it is no longer the current one.
+// posted is immutable. When a newer state replaces it, post closes changed.
 type posted struct {
 	State
 	changed chan struct{}
@@ -60,7 +60,8 @@ func newBoard(limit int) *board {
 	return b
 }
 
-// post makes v the current state, and reports whether it differs from the one before.
+// post makes v the current state, unless it equals the current state. It reports whether
+// the state changed.
 func (b *board) post(now time.Time, v verdict, lastSuccess time.Time) bool {
 	b.mu.Lock()
 	old := b.current.Load()
@@ -137,7 +138,8 @@ func (m *Monitor) Watch(ctx context.Context) iter.Seq[State] {
 }
 
 // History returns the last states, the oldest first; the last one is the current state.
-// LastSuccess in each is as it was at that time. [WithHistory] sets how many are kept.
+// LastSuccess of each state is the value at that time. [WithHistory] sets how many states
+// the monitor keeps.
 func (m *Monitor) History() []State {
 	m.board.mu.Lock()
 	defer m.board.mu.Unlock()
@@ -145,7 +147,7 @@ func (m *Monitor) History() []State {
 }
 
 // Transitions returns how often the service has entered each status since New. It counts
-// changes that an observer was too slow to see, too. The map is the caller's.
+// changes that a slow observer missed, too. The caller may change the map.
 func (m *Monitor) Transitions() map[probe.Status]uint64 {
 	m.board.mu.Lock()
 	defer m.board.mu.Unlock()

@@ -13,8 +13,8 @@ const (
 	opConfigure = "configure liveness"
 )
 
-// The text of a cause must stay the same while the cause does: for the registry a new
-// text is a change.
+// While a cause stays the same, its text must stay the same, too: the registry compares
+// texts, and a new text wakes its observers.
 
 var errStuck = &bus.Error{Code: bus.CodeDeadlineExceeded, Op: opPing,
 	Reason: "the ping function did not return when its context ended"}
@@ -46,7 +46,7 @@ func (s *subFact) endedError() error {
 	if s.cause != nil {
 		code = bus.CodeOf(s.cause)
 	}
-	return &bus.Error{Code: code, Op: opSubscribe, Topic: s.topic, Reason: "it has ended and is still required", Err: s.cause}
+	return &bus.Error{Code: code, Op: opSubscribe, Topic: s.topic, Reason: "it has ended and is still required: pass it to Monitor.Ignore if it is not needed", Err: s.cause}
 }
 
 func invalid(reason string) error {

@@ -16,12 +16,12 @@ import (
 
 // Checker checks every broker, and the topics that a program needs, at an interval. It
 // keeps one service of a probe registry up to date with the result. The service is Running
-// while everything that the [CheckSpec] requires works. A warning, such as one broker
-// of three that does not answer, is the cause of the Running service. Otherwise the
-// service is NotReady.
+// while everything that the [CheckSpec] requires works, and NotReady otherwise. If the
+// check passes with a warning, for example because one broker of three does not answer,
+// the service is Running and the warning is its cause.
 //
-// A Checker complements a [Monitor], which notices sooner whether the bus can be used, and
-// does not check single brokers and topics. If the transport has no brokers to check, the
+// Use a Checker in addition to a [Monitor]. The Monitor detects the loss of the bus sooner,
+// but it does not check single brokers and topics. If the transport has no brokers to check, the
 // service is Running, and its cause says so. All methods are safe for concurrent use.
 type Checker struct {
 	bus  *bus.Bus
@@ -34,7 +34,7 @@ type Checker struct {
 	done chan struct{} // closed when the checker has ended
 
 	mu    sync.Mutex
-	begun bool // Run was called, or Shutdown before it
+	begun bool // Run was called, or Shutdown was called first
 
 	last atomic.Pointer[Check] // nil before the first
 }
@@ -124,8 +124,8 @@ func (c *Checker) Run(ctx context.Context) error {
 }
 
 // Shutdown stops the checker. It makes the service Stopped, cancels the check under way
-// and waits for it until ctx ends; then it returns an error. It is idempotent, and later
-// calls wait, too.
+// and waits until the check has ended. If ctx ends first, Shutdown returns an error. It is
+// idempotent, and later calls wait, too.
 func (c *Checker) Shutdown(ctx context.Context) error {
 	c.stop()
 	if c.begin() == nil { // it was never run
@@ -191,8 +191,8 @@ func (c *Checker) run(ctx context.Context) {
 	}
 }
 
-// check makes one check. It takes at most two and a half times what each broker gets: the
-// brokers that only the metadata names are asked after the others.
+// check makes one check. It takes at most 2.5 times the broker time-out: the transport
+// first asks the configured brokers, and then the brokers that only the metadata names.
 func (c *Checker) check(ctx context.Context) (found Check) {
 	each := c.spec.BrokerTimeout
 	if each == 0 {
@@ -226,7 +226,8 @@ func (c *Check) verdict() (probe.Status, error) {
 	}
 }
 
-// log logs a result that differs in kind from the one before, which is nil for the first.
+// log logs the result now if it passes or fails unlike the result before, or if a warning
+// has appeared or disappeared. before is nil for the first check.
 func (c *Checker) log(before, now *Check) {
 	if before == nil {
 		before = &Check{}

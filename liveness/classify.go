@@ -12,10 +12,10 @@ const (
 	// life: the broker answered.
 	life
 	// doubt: the broker may be lost, or slow, or the caller's deadline was short. It
-	// causes a ping, and is never a verdict.
+	// causes a ping, and never makes the bus not live by itself.
 	doubt
-	// loss: the broker did not answer, as far as is known. It causes a ping. Where pings
-	// are unsupported, two losses are a verdict.
+	// loss: the broker probably did not answer. It causes a ping. Where pings are
+	// unsupported, two losses make the bus not live.
 	loss
 	// refusal: the broker rejects the credentials.
 	refusal
@@ -23,8 +23,8 @@ const (
 
 // meanings classifies every code; a code that is not listed means nothing.
 var meanings = [...]meaning{
-	// No transport could classify these errors: a foreign Pub/Sub often says no more when
-	// its broker is lost.
+	// CodeUnknown is a loss, too: a foreign Pub/Sub often returns an error without a code
+	// when its broker is lost.
 	bus.CodeUnknown:        loss,
 	bus.CodeUnavailable:    loss,
 	bus.CodeOutcomeUnknown: loss,
@@ -36,8 +36,8 @@ var meanings = [...]meaning{
 
 	bus.CodeUnauthenticated: refusal,
 
-	// These may be answers of the broker, but a transport gives some of them from memory,
-	// without asking the broker.
+	// The broker may have answered with these. But a transport returns some of them from
+	// its cache, without asking the broker, so they do not prove life.
 	bus.CodeNotFound:         nothing,
 	bus.CodeAlreadyExists:    nothing,
 	bus.CodePermissionDenied: nothing,

@@ -24,8 +24,8 @@
 // has its assignment. Healthy: the bus works, or it will recover by itself. A lost broker
 // makes the service not ready and leaves it healthy, so it does not restart the process.
 //
-// One word, the [probe.Status] of the service, says all of this, and it is the only one
-// that a program needs to know. The words of other packages map to it:
+// The [probe.Status] of the service answers all three questions. A program needs no other
+// state. The states of other packages map to it:
 //
 //	status     ready  healthy  the bus                                      connection    consumer
 //	Preparing  no     yes      the monitor does not run yet                 any           starting
@@ -41,32 +41,35 @@
 //
 // The column connection has the states of [driver.Connection], which is what the transport
 // reports. The monitor pings the broker, too: if the connections are open and the broker
-// does not answer, the state is connected and the status is NotReady. The column consumer has the states of a managed
-// consumer (package bus/consumer), whose service reports these statuses. A checker is
-// Running while its check passes, with or without a warning as the cause, and NotReady
-// while it fails. It is never Failed.
+// does not answer, the state is connected and the status is NotReady. The column consumer
+// has the states of a managed consumer (package bus/consumer), whose service reports these
+// statuses. A checker is Running while its check passes, with or without a warning as the
+// cause, and NotReady while it fails. It is never Failed.
 //
 // # Required subscriptions
 //
-// Readiness depends on every subscription of the bus, from its first assignment, or its
-// first failure to get one, until it is closed or its context ends. A subscription that
-// ends with an error makes the service Failed until another one on the same topic and
-// group is assigned. [Monitor.Require] makes readiness depend on a subscription before its
-// first assignment, too. [Monitor.Ignore] makes readiness independent of a subscription,
-// and [WithRequiredOnly] of all that were not passed to Require.
+// By default readiness depends on every subscription of the bus. A subscription counts from
+// its first assignment, or from its first failure to get one, until it is closed or its
+// context ends. A subscription that ends with an error makes the service Failed until
+// another one on the same topic and group is assigned.
+//
+// [Monitor.Require] makes readiness depend on a subscription before its first assignment,
+// too. Such a subscription counts until it is passed to [Monitor.Ignore], also after it has
+// ended. Ignore makes readiness independent of a subscription. With [WithRequiredOnly] only
+// the subscriptions that were passed to Require count.
 //
 // A subscription that loses its assignment while the bus is live, as in a rebalance, has
-// a grace ([WithGrace]) to get it back. There is no grace before the first assignment, nor
-// for an assignment that is lost with the connection.
+// a grace period ([WithGrace]) to get it back. There is no grace period before the first
+// assignment, nor for an assignment that is lost with the connection.
 //
 // # Detection times
 //
-// The bus is not live at once when the transport reports that every connection is lost.
-// If connections are open and the broker is silent, the bus is not live after two pings
-// in a row have failed without a sign of life since the first of them began. A sign of
-// life is a successful ping, publish or commit, an assignment, a new connection, and a
-// delivered record. A record counts as of the time at which it was published, because it
-// may have waited in a buffer since.
+// When the transport reports that every connection is lost, the bus stops being live at
+// once. If connections are open and the broker is silent, the bus stops being live when
+// two pings in a row have failed without a sign of life since the first of them began. A
+// sign of life is a successful ping, publish or commit, an assignment, a new connection, or
+// a delivered record. For a record the time at which it was published counts, because the
+// record may have waited in a buffer since.
 //
 // A ping begins when there was no sign of life for the live interval (500 ms), or at once
 // when an operation failed in a way that may mean that the broker is lost. After a failed
@@ -81,21 +84,21 @@
 // to 1.5 s after the loss itself. If publishing fails, the first ping does not wait for
 // the live interval.
 //
-// If this process is short of CPU, its own delays must not count against the broker. So
-// the ping time-out is counted in 20 steps, and a step that comes late counts as one step.
-// A ping gets twice the time-out at most, which makes 1500 ms into 2500 ms.
+// If this process is short of CPU, its own delays must not look like a silent broker. So
+// the monitor counts the ping time-out in 20 steps, and a step that comes late counts as
+// one step. A ping gets at most twice the time-out, so 1500 ms can become 2500 ms.
 //
-// The bus is live again at the first sign of life after the loss, at the latest with the
-// first ping that succeeds: a ping begins every 250 ms, or every 500 ms while pings time
-// out. While the transport reports that it is disconnected, only an operation that began
-// after the loss counts, so an acknowledgement that was on its way changes nothing.
+// The bus is live again at the first sign of life after the loss, at the latest when a ping
+// succeeds. A ping begins every 250 ms, or every 500 ms while pings time out. While the
+// transport reports that it is disconnected, only an operation that began after the loss
+// counts. An acknowledgement of an earlier operation changes nothing.
 //
 // # Observers
 //
 // [Monitor.State], [Monitor.Wait] and [Monitor.Watch] return the latest state. A slow
-// observer gets fewer states, and never an old one. Nothing that an observer, the registry
-// or the monitor does delays publishing or consuming. A loss that lasts for microseconds
-// may go unobserved. [Monitor.History] returns the last changes with times and causes.
+// observer gets fewer states, and never an old one. An observer, the registry and the
+// monitor cannot delay publishing or consuming. The monitor may miss a loss that lasts for
+// microseconds. [Monitor.History] returns the last changes with times and causes.
 //
 // A monitor logs when its service stops being ready (WARN; ERROR when it is Failed) and
 // when it is ready again (INFO), at most one line a second, with the number of losses
@@ -103,11 +106,11 @@
 //
 // # Transports without a ping
 //
-// Where the bus's Ping is unsupported, as with package foreign, the bus is presumed to be
-// live until two publishes, at least a not-live interval apart, have failed without a sign
-// of life between them or since. Afterwards only a sign of life makes it live again. A
-// process that publishes only while it is ready would wait for that forever: give it a
-// [WithPingTopic] or [WithPing].
+// Where the bus's Ping is unsupported, as with package foreign, the monitor assumes that
+// the bus is live. It stops being live when two publishes, at least a not-live interval
+// apart, have failed without a sign of life between them or since. Afterwards only a sign
+// of life makes it live again. A process that publishes only while it is ready would wait
+// forever for that sign: use [WithPingTopic] or [WithPing] in such a process.
 //
 // # What it does not do
 //

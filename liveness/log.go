@@ -11,9 +11,9 @@ import (
 // logInterval is the least time between two lines of a monitor.
 const logInterval = time.Second
 
-// logChanges logs when the service is ready, and when it is not ready any more, until ctx
-// ends. It is an observer like any other: a log handler that is slow delays no verdict,
-// and gets fewer lines.
+// logChanges logs when the service becomes ready, and when it stops being ready, until ctx
+// ends. It uses Watch, so a slow log handler gets fewer lines and does not delay the
+// monitor.
 func (m *Monitor) logChanges(ctx context.Context) {
 	l := changeLog{logger: m.cfg.logger.With("service", m.cfg.service)}
 	for s := range m.Watch(ctx) {
@@ -35,11 +35,11 @@ type changeLog struct {
 	logger *slog.Logger
 	status probe.Status // Unknown before the first line
 	since  time.Time    // when that status began
-	losses uint64       // how often the service was lost, when that was logged
+	losses uint64       // the argument losses of the last line
 }
 
-// log logs s if it differs from what was logged last, and reports whether it did. losses
-// is how often the service has become NotReady or Failed.
+// log logs s if it differs from the state that was logged last, and reports whether it
+// logged a line. losses is how often the service has become NotReady or Failed.
 func (l *changeLog) log(ctx context.Context, s State, losses uint64) bool {
 	fresh := losses - l.losses
 	switch {

@@ -23,11 +23,11 @@ type Monitor struct {
 	stop    context.CancelFunc
 	detach  func()             // removes the watcher from the bus
 	done    chan struct{}      // closed when the monitor has ended
-	decided chan chan struct{} // requests to be closed after the next decision
+	decided chan chan struct{} // channels that watch closes after its next decision
 	ended   chan struct{}      // closed when there are no more decisions
 
 	mu    sync.Mutex
-	begun bool // Run was called, or Shutdown before it
+	begun bool // Run was called, or Shutdown was called first
 
 	// machine is used by New, and afterwards by the goroutine of Run only.
 	machine machine
@@ -88,12 +88,12 @@ func New(b *bus.Bus, reg *probe.Registry, opts ...Option) (*Monitor, error) {
 func (m *Monitor) ServiceName() string { return m.cfg.service }
 
 // Require makes readiness depend on these subscriptions of the bus, from now on. The
-// service is not ready while one of them was never assigned, after one has been without
-// its assignment for longer than the grace, and when one has ended, until it is passed to
-// [Monitor.Ignore].
+// service is not ready before each of them has had its first assignment, and while one of
+// them has been without its assignment for longer than the grace period. A subscription
+// that has ended keeps the service not ready until it is passed to [Monitor.Ignore].
 //
-// When Require returns, the registry reflects it, if the monitor runs. A ready rule of the
-// registry must not call it.
+// If the monitor runs, the registry has the resulting status when Require returns. A ready
+// rule of the registry must not call Require.
 func (m *Monitor) Require(subs ...*bus.Subscription) {
 	for _, s := range subs {
 		m.watcher.require(s)
@@ -103,7 +103,8 @@ func (m *Monitor) Require(subs ...*bus.Subscription) {
 
 // Ignore makes readiness independent of these subscriptions. Call it before a required
 // subscription is closed, and for a subscription that ended with an error and is not
-// replaced. When Ignore returns, the registry reflects it, as with Require.
+// replaced. If the monitor runs, the registry has the resulting status when Ignore returns.
+// A ready rule of the registry must not call Ignore.
 func (m *Monitor) Ignore(subs ...*bus.Subscription) {
 	for _, s := range subs {
 		m.watcher.ignore(s)
@@ -150,8 +151,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 }
 
 // Shutdown stops the monitor. It makes the service Stopped, cancels the ping under way
-// and waits for it until ctx ends; then it returns an error. It is idempotent, and later
-// calls wait, too.
+// and waits until the ping and the observers have returned. If ctx ends first, Shutdown
+// returns an error. It is idempotent, and later calls wait, too.
 func (m *Monitor) Shutdown(ctx context.Context) error {
 	m.stop()
 	if m.begin() == nil { // it was never run
@@ -201,7 +202,7 @@ func (m *Monitor) run(ctx context.Context) {
 	m.running.Wait()
 }
 
-// watch decides at every event and whenever the machine asks for it.
+// watch makes a decision at every event, and at the latest when verdict.wake comes.
 func (m *Monitor) watch(ctx context.Context) {
 	results := make(chan error, 1) // one ping at a time, so sending never blocks
 	timer := time.NewTimer(0)
@@ -241,11 +242,11 @@ func (m *Monitor) watch(ctx context.Context) {
 	}
 }
 
-// decide steps the machine, and publishes the verdict.
+// decide steps the machine, and updates the board and the registry.
 func (m *Monitor) decide() verdict {
 	v := m.step()
-	// A sign of life that came after the step, and before eager is set, wakes nothing:
-	// look again.
+	// A sign of life between the step and this Swap does not wake the monitor. So decide
+	// wakes it once more.
 	if w := m.watcher; w.eager.Swap(v.eager) != v.eager && v.eager {
 		w.signal()
 	}
@@ -267,7 +268,7 @@ func (m *Monitor) look() (time.Time, facts) {
 	return m.watcher.at(m.watcher.now()), f
 }
 
-// end makes the service Stopped.
+// end detaches the watcher from the bus, and makes the service Stopped.
 func (m *Monitor) end() {
 	m.detach()
 	m.machine.closed = true

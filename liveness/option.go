@@ -18,9 +18,10 @@ const (
 	// DefaultPingTimeout is how long a ping may take.
 	DefaultPingTimeout = 500 * time.Millisecond
 	// DefaultGrace is how long a required subscription may be without an assignment
-	// during a rebalance. Kafka groups wait as long, by default, for a member that has
-	// died, and no other member reads its partitions during that time. A group whose
-	// coordinator is killed needs up to 4 s, on brokers that notice it after 3 s.
+	// during a rebalance. By default a Kafka group waits for the same time for a member
+	// that has died, and no other member reads its partitions during that time. If the
+	// coordinator of the group is killed, and the other brokers detect that after 3 s, the
+	// group needs up to 4 s.
 	DefaultGrace = 10 * time.Second
 	// DefaultHistory is the number of states that a monitor keeps.
 	DefaultHistory = 64
@@ -45,13 +46,13 @@ type SharedOption interface {
 	CheckerOption
 }
 
-// PingFunc asks the broker for an answer. It returns nil if and only if the broker
-// gave one. It must return when ctx ends, which happens at the ping time-out and when
-// the monitor is closed. A monitor runs one ping at a time.
+// PingFunc sends a request to the broker and waits for the answer. It returns nil if and
+// only if the broker answered. It must return when ctx ends, which happens at the ping
+// time-out and when the monitor is closed. A monitor runs one ping at a time.
 //
-// Some codes of the error have a meaning of their own: with CodeUnsupported the monitor
-// does without pings, with CodeUnauthenticated the service is Failed, and with
-// CodeClosed the monitor ends, because the bus is closed.
+// Some codes of the error have a special meaning. With CodeUnsupported the monitor works
+// without pings. With CodeUnauthenticated the service is Failed. With CodeClosed the
+// monitor ends, because the bus is closed.
 type PingFunc func(ctx context.Context) error
 
 type config struct {
@@ -60,8 +61,8 @@ type config struct {
 	ping      PingFunc
 	pingTopic string
 	history   int
-	// onlyRequired is whether readiness depends on the subscriptions passed to Require
-	// only.
+	// onlyRequired reports whether readiness depends only on the subscriptions that were
+	// passed to Require.
 	onlyRequired bool
 }
 
@@ -122,9 +123,9 @@ func WithLogger(l *slog.Logger) SharedOption {
 	})
 }
 
-// WithLiveInterval sets how long the broker may be silent, while it is live, before the
-// monitor pings it. The default is [DefaultLiveInterval]. The package comment says how
-// the detection times follow from it.
+// WithLiveInterval sets how long a live broker may be silent before the monitor pings it.
+// The default is [DefaultLiveInterval]. The package comment has the resulting detection
+// times.
 func WithLiveInterval(d time.Duration) Option {
 	return positive("live interval", d, func(c *config) { c.times.live = d })
 }
@@ -143,13 +144,13 @@ func WithPingTimeout(d time.Duration) Option {
 	return positive("ping time-out", d, func(c *config) { c.times.ping = d })
 }
 
-// WithGrace sets how long a required subscription that loses its assignment, while the
-// bus is live, may be without one before the service is not ready. With 0 the service is
-// not ready at once. The default is [DefaultGrace].
+// WithGrace sets the grace period: how long a required subscription may be without its
+// assignment, after it lost it while the bus was live, before the service is not ready.
+// With 0 the service stops being ready at once. The default is [DefaultGrace].
 func WithGrace(d time.Duration) Option {
 	return monitorOption(func(c *config) error {
 		if d < 0 {
-			return invalid(fmt.Sprintf("the grace must not be negative, got %v", d))
+			return invalid(fmt.Sprintf("the grace period must not be negative, got %v", d))
 		}
 		c.times.grace = d
 		return nil

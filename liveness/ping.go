@@ -26,16 +26,16 @@ type PingResult struct {
 // OnPing calls observe after each ping, until remove is called. Calling remove again does
 // nothing.
 //
-// observe is called on its own goroutine, after the monitor has the result, so it delays
-// no verdict. Calls to one observer do not overlap: an observer that still runs when the
+// The monitor calls observe on a separate goroutine, after it has used the result, so
+// observe cannot delay it. Calls to one observer do not overlap: an observer that still runs when the
 // next ping ends misses that ping. An observer that never returns prevents Run from
 // returning.
 func (m *Monitor) OnPing(observe func(PingResult)) (remove func()) {
 	return m.pingObservers.add(observe)
 }
 
-// ping pings the broker once. It records the outcome as the outcomes of all other
-// operations are recorded.
+// ping pings the broker once. The watcher records a success as a sign of life, and
+// rejected credentials. The machine counts the other failures.
 func (m *Monitor) ping(ctx context.Context, began int64) (err error) {
 	ctx, cancel := withPingTimeout(ctx, m.cfg.times.ping)
 	defer cancel()
@@ -69,7 +69,7 @@ func (m *Monitor) pingBus(ctx context.Context) error {
 // pingObservers are the functions that were passed to OnPing.
 type pingObservers struct {
 	mu  sync.Mutex
-	all []*pingObserver // replaced, never changed
+	all []*pingObserver // copied on write, so notify reads it without the lock
 }
 
 type pingObserver struct {

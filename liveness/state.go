@@ -9,19 +9,18 @@ import (
 )
 
 // machine decides the status of the service. It has no clock, no goroutine and no lock:
-// its caller passes the time and the facts to step and pinged, and does what the verdict
-// asks for.
+// the caller passes the time and the facts to step and pinged, and acts on the verdict.
 type machine struct {
 	times times
 
 	started  bool
 	closed   bool
-	presumed bool // pings are unsupported: live until losses are observed
+	presumed bool // pings are unsupported, so the bus is presumed live until losses are observed
 
-	// A ping that failed is missed unless there was a sign of life since it began.
-	misses   int
+	// A failed ping counts as missed, unless there was a sign of life since it began.
+	misses   int       // in a row
 	missedAt time.Time // when the last missed ping began
-	missErr  error     // of the miss that made it enough; before that, of the last one
+	missErr  error     // error of the last miss; not changed after misses reaches enoughMisses
 
 	pinging   bool
 	late      bool      // the ping under way has been counted as missed
@@ -40,15 +39,15 @@ type times struct {
 }
 
 const (
-	// enoughMisses in a row mean that the broker is lost. One miss may be a pause of the
-	// broker or of this process.
+	// enoughMisses is the number of misses in a row after which the broker counts as lost.
+	// A single miss may be a pause of the broker or of this process.
 	enoughMisses = 2
 	// refusedInterval is the least time between pings with credentials that the broker has
-	// rejected: brokers lock accounts.
+	// rejected. A broker may lock an account after several attempts.
 	refusedInterval = 5 * time.Second
 )
 
-// facts are what is known at one moment. A zero time is never.
+// facts are what the watcher has recorded up to one moment. A zero time means never.
 type facts struct {
 	heard   time.Time // the last sign of life
 	proven  time.Time // the latest time at which the broker certainly worked
@@ -69,7 +68,7 @@ type subFact struct {
 	topic    string
 	assigned bool
 	ended    bool
-	cause    error // why it is not assigned, or why it ended
+	cause    error // why the subscription is not assigned, or why it ended
 }
 
 // subState is what the machine remembers of a required subscription.
@@ -78,20 +77,20 @@ type subState struct {
 	lostAt         time.Time // when it lost its assignment; zero while it has one
 }
 
-// verdict is what follows from the facts.
+// verdict is the decision that step makes.
 type verdict struct {
 	live   bool
 	status probe.Status
 	cause  error
-	// ping: begin a ping now, and report its result with pinged.
+	// ping means: begin a ping now, and pass its result to pinged.
 	ping bool
-	// wake is the time of the next step at the latest.
+	// wake is the latest time for the next step.
 	wake time.Time
-	// eager: step at the first sign of life.
+	// eager means: call step at the first sign of life.
 	eager bool
 }
 
-// step returns what follows from the facts.
+// step decides the status of the service from the facts, and what the caller does next.
 func (m *machine) step(now time.Time, f facts) verdict {
 	if m.closed {
 		return verdict{status: probe.Stopped}
@@ -144,8 +143,8 @@ func (m *machine) count(now time.Time, f facts) {
 	if f.heard.After(m.missedAt) {
 		m.misses = 0
 	}
-	// Without pings, losses take their place. Losses within the not-live interval count as
-	// one.
+	// Without pings, a loss counts as a missed ping. Losses within the not-live interval
+	// count as one.
 	if m.presumed && f.lossAt.After(f.heard) && f.lossAt.After(m.missedAt) &&
 		(m.misses == 0 || !f.lossAt.Before(m.missedAt.Add(m.times.notLive))) {
 		m.miss(f.lossAt, f.loss, f)
@@ -168,8 +167,8 @@ func (m *machine) miss(began time.Time, err error, f facts) {
 	m.missedAt = began
 }
 
-// pinged takes the result of the ping under way. After a success the facts of the next
-// step must include it.
+// pinged records the result of the ping under way. After a success, the facts of the next
+// step must contain the sign of life.
 func (m *machine) pinged(err error, f facts) {
 	late := m.late
 	m.pinging, m.late = false, false
@@ -189,8 +188,8 @@ func (m *machine) pinged(err error, f facts) {
 	}
 }
 
-// judgeSubs returns why the service must wait for a subscription, and why waiting will
-// not help; nil for neither.
+// judgeSubs decides whether the required subscriptions allow the service to be ready. If
+// not, waiting is why it is not ready yet, or failed is why it is Failed. Both can be set.
 func (m *machine) judgeSubs(now time.Time, subs []subFact, v *verdict) (waiting, failed error) {
 	known := m.subs
 	m.subs = make(map[any]*subState, len(subs))
@@ -212,8 +211,8 @@ func (m *machine) judgeSubs(now time.Time, subs []subFact, v *verdict) (waiting,
 				st.lostAt = now
 			}
 			until := st.lostAt.Add(m.times.grace)
-			// The grace is for rebalances: there is none before the first assignment, nor
-			// for an assignment that was lost with the connection.
+			// The grace period is for rebalances. There is none before the first assignment,
+			// nor for an assignment that was lost with the connection.
 			if st.assignedBefore && st.lostAt.After(m.notLiveAt) && now.Before(until) {
 				v.wakeBy(until)
 			} else {
@@ -235,7 +234,7 @@ func (m *machine) schedule(now time.Time, f facts, refused bool, v *verdict) {
 	case refused:
 		due = latest(m.pingBegan, f.connAt, f.refusedAt).Add(max(refusedInterval, m.times.notLive))
 	case m.presumed:
-		due = m.pingBegan.Add(m.times.live) // pings may become possible, and report when the bus is closed
+		due = m.pingBegan.Add(m.times.live) // a later ping may be supported, or find the bus closed
 	case m.live && m.misses == 0:
 		due = latest(m.pingBegan, f.heard).Add(m.times.live)
 		if f.doubted.After(f.heard) && f.doubted.After(m.pingBegan) {
@@ -250,8 +249,8 @@ func (m *machine) schedule(now time.Time, f facts, refused bool, v *verdict) {
 	}
 	v.ping = true
 	m.pinging, m.pingBegan = true, now
-	// A little more than the ping gets: this deadline is for a ping function that does not
-	// return when its context ends.
+	// This deadline is later than the end of the ping's context. It detects a ping function
+	// that does not return when its context ends.
 	m.deadline = now.Add(maxTimeoutFactor*m.times.ping + m.times.ping/4)
 	v.wakeBy(m.deadline)
 }
@@ -262,8 +261,8 @@ func (v *verdict) wakeBy(t time.Time) {
 	}
 }
 
-// refused reports whether the broker rejects the credentials, as far as is known, and
-// why.
+// refused reports whether the broker rejected the credentials and nothing has succeeded
+// since, and returns the cause.
 func (f *facts) refused() (bool, error) {
 	switch {
 	case f.connection.State == driver.Refused && !f.proven.After(f.connAt):

@@ -7,8 +7,8 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// subscriptions are the subscriptions of a bus that live, and those that have ended and
-// still count for readiness.
+// subscriptions holds the subscriptions of a bus that have not ended, and those that have
+// ended and still count for readiness.
 type subscriptions struct {
 	allRequired bool
 	records     []*subRecord // in the order in which they were first observed
@@ -21,13 +21,13 @@ type subRecord struct {
 	cause error // why it ended
 }
 
-// role is what the program said about a subscription.
+// role is whether the program passed a subscription to Require or to Ignore.
 type role uint8
 
 const (
 	unspecified role = iota // required if allRequired
-	required                // by Require
-	ignored                 // by Ignore
+	required                // passed to Require
+	ignored                 // passed to Ignore
 )
 
 // requires reports whether readiness depends on r.
@@ -57,7 +57,7 @@ func (s *subscriptions) living() []*bus.Subscription {
 	return all
 }
 
-// follow takes over an event of a subscription.
+// follow updates the records after an event of a subscription.
 func (s *subscriptions) follow(e hook.SessionEvent) {
 	sub := e.Subscription.(*bus.Subscription)
 	i := s.find(sub)
@@ -66,7 +66,7 @@ func (s *subscriptions) follow(e hook.SessionEvent) {
 		i = len(s.records) - 1
 	}
 	if e.Assigned {
-		// It replaces those on its topic and group that failed.
+		// The assigned subscription replaces failed ones on the same topic and group.
 		s.records = slices.DeleteFunc(s.records, func(r *subRecord) bool {
 			return r.ended && r.role == unspecified && r.sub.Topic() == sub.Topic() && r.sub.Group() == sub.Group()
 		})
@@ -93,7 +93,7 @@ func (s *subscriptions) ignore(sub *bus.Subscription) {
 	}
 }
 
-// set notes the role of a subscription, which need not be known yet.
+// set sets the role of a subscription, and adds the subscription if it has no record yet.
 func (s *subscriptions) set(sub *bus.Subscription, role role) {
 	i := s.find(sub)
 	if i < 0 {
@@ -111,7 +111,7 @@ func (r *subRecord) fact() subFact {
 	f := subFact{sub: r.sub, topic: r.sub.Topic(), ended: r.ended, cause: r.cause}
 	switch {
 	case f.ended:
-	case hasEnded(r.sub): // before it was passed to Require, so there was no event
+	case hasEnded(r.sub): // it had ended before the call of Require, so there was no event
 		f.ended, f.cause = true, r.sub.Err()
 	default:
 		f.assigned, f.cause = r.sub.Assigned()
@@ -128,8 +128,8 @@ func hasEnded(sub *bus.Subscription) bool {
 	}
 }
 
-// isFailure reports whether a subscription that ended with cause has failed, rather than
-// been closed on purpose.
+// isFailure reports whether a subscription that ended with cause has failed. A subscription
+// that was closed on purpose has not.
 func isFailure(cause error) bool {
 	if cause == nil {
 		return false

@@ -7,17 +7,18 @@ import (
 )
 
 const (
-	// maxTimeoutFactor times the ping time-out is the most time that a ping gets.
+	// maxTimeoutFactor limits a ping to this multiple of the ping time-out.
 	maxTimeoutFactor = 2
-	// timeoutSteps is the number of steps in which the ping time-out is counted.
+	// timeoutSteps is the number of steps of the ping time-out.
 	timeoutSteps = 20
 )
 
 // withPingTimeout returns a context that ends after d, or later if this process is short
 // of CPU. It counts the time in steps, and a step that comes late counts as one step. A
-// ping passes through a handful of goroutines, and each of them waits for the CPU as the
-// steps do; that wait must not count against the broker. The context ends after
-// maxTimeoutFactor times d in any case. Its cause is context.DeadlineExceeded both times.
+// ping passes through several goroutines. If they wait for the CPU, the steps come late,
+// too, so this wait does not look like a silent broker. The context ends after
+// maxTimeoutFactor times d in any case. In both cases its cause is
+// context.DeadlineExceeded.
 func withPingTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithTimeout(ctx, maxTimeoutFactor*d)
 	ctx, cancel := context.WithCancelCause(ctx)

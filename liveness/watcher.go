@@ -10,11 +10,11 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// watcher is a hook that records what happens on one bus. Its methods keep the latest
-// event of each kind and return; they never block.
+// watcher is a hook that records the events of one bus. Its methods keep the latest event
+// of each kind. They never block.
 type watcher struct {
-	// epoch is when the watcher was made. The atomics count nanoseconds since then; 0 is
-	// never.
+	// epoch is when the watcher was made. The atomic fields count nanoseconds since then; 0
+	// means never.
 	epoch time.Time
 	// heard is the time of the last sign of life. proven is the latest time at which the
 	// broker certainly worked: an operation that took a while proves only that the broker
@@ -22,11 +22,11 @@ type watcher struct {
 	heard, proven atomic.Int64
 	// doubted is the time of the last failure that may mean that the broker is lost.
 	doubted atomic.Int64
-	// eager is whether a sign of life wakes the monitor. While all is well it does not, so
-	// publishing costs no wake-up.
+	// eager reports whether a sign of life wakes the monitor. It is false while the bus is
+	// live and no ping was missed, so that publishing does not wake the monitor.
 	eager    atomic.Bool
 	signaled atomic.Int64  // when the last failure woke the monitor
-	wake     chan struct{} // holds one token when there is something to look at
+	wake     chan struct{} // holds one token when the monitor must make a decision
 
 	mu         sync.Mutex
 	connection driver.Connection
@@ -68,7 +68,7 @@ func (w *watcher) OnDelivery(e hook.DeliveryEvent) {
 		return
 	}
 	now := time.Now()
-	age := max(now.Sub(e.Record.Timestamp), e.Duration) // a clock ahead of ours proves nothing
+	age := max(now.Sub(e.Record.Timestamp), e.Duration) // the clock of the publisher may be ahead
 	at := int64(now.Sub(w.epoch) - age)
 	w.alive(at, at)
 }
@@ -79,7 +79,7 @@ func (w *watcher) OnCommit(e hook.CommitEvent) {
 		w.failed(e.Err)
 		return
 	}
-	w.alive(w.now(), 0) // the commit may have begun long ago
+	w.alive(w.now(), 0) // the commit may have begun long ago, so it proves no time
 }
 
 // OnConnection implements hook.Connection.
@@ -129,8 +129,8 @@ func (w *watcher) living() []*bus.Subscription {
 	return w.subs.living()
 }
 
-// alive records a sign of life at heard, which proves that the broker worked at proven
-// or later.
+// alive records a sign of life at the time heard. It proves that the broker worked at the
+// time proven or later.
 func (w *watcher) alive(heard, proven int64) {
 	advance(&w.heard, heard)
 	advance(&w.proven, proven)
@@ -139,7 +139,7 @@ func (w *watcher) alive(heard, proven int64) {
 	}
 }
 
-// failed records what an error says about the broker.
+// failed records an error, if its meaning concerns the broker.
 func (w *watcher) failed(err error) {
 	now := w.now()
 	switch meaningOf(err) {
@@ -157,8 +157,8 @@ func (w *watcher) failed(err error) {
 	default:
 		return
 	}
-	// At most one wake-up in a millisecond, however many operations fail. The monitor
-	// looks every live interval in any case.
+	// Wake the monitor at most once in a millisecond, however many operations fail. The
+	// monitor makes a decision at least once in a live interval anyway.
 	if last := w.signaled.Load(); last == 0 || now-last >= int64(time.Millisecond) {
 		w.signaled.Store(now)
 		w.signal()
@@ -191,7 +191,7 @@ func advance(a *atomic.Int64, n int64) {
 	}
 }
 
-// facts returns what is known now.
+// facts returns what the watcher has recorded until now.
 func (w *watcher) facts() facts {
 	w.mu.Lock()
 	f := facts{

@@ -18,7 +18,7 @@
 // registry. It tells the buses of a process apart.
 //
 //	trunkline.liveness.live              gauge      1 while the broker answers, else 0
-//	trunkline.liveness.ready             gauge      1 while live with every required subscription assigned, else 0
+//	trunkline.liveness.ready             gauge      1 while the bus is live and every required subscription is assigned, else 0
 //	trunkline.liveness.healthy           gauge      1 while the service works or will recover by itself, else 0
 //	trunkline.liveness.transitions       counter    how often the service entered each trunkline.service.status
 //	trunkline.liveness.ping.duration     histogram  s, of pings; failed pings have error.type
@@ -37,6 +37,7 @@
 //
 // # Semantics
 //
-// Gauges and the counter are read when the metrics are collected. A slow exporter delays
-// no monitor. The counter includes changes that came and went between two collections.
+// The gauges and the counter are read when the metrics are collected, so a slow exporter
+// does not delay the monitor. The counter includes changes that began and ended between two
+// collections.
 package livenessotel

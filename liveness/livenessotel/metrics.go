@@ -99,7 +99,7 @@ type collector struct {
 	passed, brokers, partitions metric.Int64ObservableGauge
 }
 
-// builder creates instruments, and keeps the errors.
+// builder creates instruments. It collects them and their errors.
 type builder struct {
 	meter metric.Meter
 	all   []metric.Observable
@@ -120,7 +120,7 @@ func (k *builder) add(o metric.Observable, err error) {
 func (c *collector) instruments(meter metric.Meter) ([]metric.Observable, error) {
 	k := &builder{meter: meter}
 	c.live = k.gauge("trunkline.liveness.live", "", "1 while the broker answers, else 0.")
-	c.ready = k.gauge("trunkline.liveness.ready", "", "1 while live with every required subscription assigned, else 0.")
+	c.ready = k.gauge("trunkline.liveness.ready", "", "1 while the bus is live and every required subscription is assigned, else 0.")
 	c.healthy = k.gauge("trunkline.liveness.healthy", "", "1 while the service works or will recover by itself, else 0.")
 	c.assigned = k.gauge("trunkline.subscription.assigned", "", "1 while the subscription has its assignment, else 0.")
 	c.lag = k.gauge("trunkline.subscription.lag", "{record}", "Records of a partition that are not acknowledged.")
@@ -181,13 +181,13 @@ func (c *collector) observeSubscriptions(to metric.Observer) {
 		set := attribute.NewSet(attrs...)
 		held, _ := sub.Assigned()
 		one, seen := assigned[set.Equivalent()]
-		if seen { // assigned if and only if all are
+		if seen { // the metric is 1 if and only if all of them are assigned
 			held = held && one.n == 1
 		}
 		assigned[set.Equivalent()] = point{set, number(held)}
 		for _, l := range sub.Lag() {
 			set := attribute.NewSet(append(attrs, partitionKey.String(strconv.Itoa(int(l.Partition))))...)
-			// Without a group each subscription has a lag of its own: the largest counts.
+			// Without a group each subscription has its own lag. The metric is the largest.
 			lag[set.Equivalent()] = point{set, max(l.Records, lag[set.Equivalent()].n)}
 		}
 	}

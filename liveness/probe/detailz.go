@@ -26,8 +26,8 @@ func serveDetails(w http.ResponseWriter, r *http.Request, reg *Registry) {
 			d.Cause = s.Cause.Error()
 		}
 		if details := current.details[s.Name]; details != nil {
-			// Each service is encoded separately, so that one that fails leaves the page
-			// usable.
+			// Each service is encoded separately, so that the page shows the other services
+			// if the details of one cannot be encoded.
 			if raw, err := json.Marshal(details(r.Context())); err != nil {
 				d.DetailsError = err.Error()
 			} else {

@@ -26,8 +26,8 @@
 // [WithReadyRule] or [WithHealthyRule] replaces them.
 //
 // [Registry.Wait] and [Registry.Watch] return the latest state. A slow observer gets fewer
-// states, and never an old one. Observers need not be removed, and have no queues that
-// could fill up: an observer cannot delay an Update.
+// states, and never an old one. Observers need not be removed. They have no queues that
+// could fill up, so an observer cannot delay an Update.
 //
 // Reads take no lock. An Update that changes nothing costs one look-up, so a program may
 // call Update for every message.
@@ -35,9 +35,9 @@
 // # What it does not do
 //
 // A registry checks nothing itself and has no goroutines; it keeps what the owners report.
-// It keeps no history. It does not suppress flapping: the owner decides when a fault is
-// worth reporting.
+// It keeps no history. It does not suppress flapping: the owner decides which faults to
+// report.
 //
-// The HTTP endpoints show the causes. Keep secrets out of causes, and the endpoints inside
-// the cluster.
+// The HTTP endpoints show the causes. Do not put secrets into causes, and do not expose the
+// endpoints outside of the cluster.
 package probe

@@ -12,14 +12,16 @@ import (
 	"time"
 )
 
-// Bounds for clients. The endpoints are small, and a client that is stuck must cost little.
+// Limits for clients. The responses are small, so a client that needs longer is stuck.
 const (
-	listenTimeout  = 10 * time.Second
 	readTimeout    = 5 * time.Second
 	writeTimeout   = 10 * time.Second
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
 )
+
+// listenTimeout limits NewServer, which may have to resolve a host name.
+const listenTimeout = 10 * time.Second
 
 // DefaultCloseTimeout is how long a [Server] waits for requests in flight when it closes.
 const DefaultCloseTimeout = 5 * time.Second
@@ -72,7 +74,6 @@ func NewServer(addr string, reg *Registry, opts ...ServerOption) (*Server, error
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
-	// Resolving a host name may take a while.
 	ctx, cancel := context.WithTimeout(context.Background(), listenTimeout)
 	defer cancel()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
@@ -96,8 +97,8 @@ func NewServer(addr string, reg *Registry, opts ...ServerOption) (*Server, error
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Run serves requests until ctx ends, or until Shutdown or Close is called. It then returns
-// nil. When ctx ends, Run closes the server as Close does, and returns the error of that.
-// Any other error means that the server cannot go on. Run can be called once.
+// nil. When ctx ends, Run calls Close and returns its error. Any other error means that the
+// server failed, for example because it cannot accept connections. Run can be called once.
 func (s *Server) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
 		return fmt.Errorf("probe: the server on %s was run before: make another one", s.Addr())
@@ -111,7 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 			<-s.down // Shutdown is under way
 			return nil
 		}
-		return errors.Join(fmt.Errorf("probe: the server on %s cannot go on: %w", s.Addr(), err), s.Close())
+		return errors.Join(fmt.Errorf("probe: the server on %s failed: %w", s.Addr(), err), s.Close())
 	case <-ctx.Done():
 		err := s.Close()
 		<-served
@@ -125,7 +126,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.downOnce.Do(func() { close(s.down) })
 	err := s.http.Shutdown(ctx)
 	if err != nil {
-		// The error of Close is about connections that are closed already.
+		// Close returns only errors of connections that are closed anyway.
 		_ = s.http.Close()
 		err = fmt.Errorf("probe: the server on %s closed connections with requests in flight: %w", s.Addr(), err)
 	}

@@ -26,8 +26,8 @@ func (s Service) why() string {
 	return "status is " + s.Status.String()
 }
 
-// oneLine puts text on one line, so that a joined error, or a hostile one, cannot forge a
-// line.
+// oneLine replaces line breaks in text, so that an error text cannot forge a line for
+// another service.
 func oneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

@@ -59,8 +59,8 @@ func find(services []Service, name string) (int, bool) {
 // cause. The causes are in Services.
 type NotReadyError struct {
 	// Services are the services that are not Running, sorted by name. It is empty if no
-	// service is registered, or if all of them are Running and a rule of the program says
-	// that the registry is not ready.
+	// service is registered, or if every service is Running and the program's ready rule
+	// returned false.
 	Services []Service
 
 	registered int
@@ -76,8 +76,8 @@ func (e *NotReadyError) Error() string {
 	})
 }
 
-// Public returns the text of Error without the causes. It is for clients that may learn
-// which services are not ready, and not the addresses and other internals in the causes.
+// Public returns the text of Error without the causes. Use it for clients that must not get
+// the addresses and other internals that causes can contain.
 func (e *NotReadyError) Public() string {
 	return e.describe(func(Service) string { return "" })
 }

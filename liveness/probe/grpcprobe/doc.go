@@ -21,8 +21,8 @@
 //
 // # Semantics
 //
-// The gate checks a call when it arrives. Unary calls and streams that have passed the gate
-// go on when the process stops being ready. Calls to the health and reflection services
+// The gate checks a call when it arrives. When the process stops being ready, unary calls
+// and streams that have passed the gate continue. Calls to the health and reflection services
 // always pass.
 //
 // In the health service, the name "" stands for the registry, which is SERVING while it is

@@ -20,7 +20,7 @@ import (
 
 const defaultRetryDelay = time.Second
 
-// retryPushback is the trailer that gives the delay to the retries of gRPC clients.
+// retryPushback is the trailer from which gRPC clients read the delay before a retry.
 const retryPushback = "grpc-retry-pushback-ms"
 
 // Gate rejects calls while a registry is not ready. It is immutable, and safe for use by
@@ -84,9 +84,10 @@ func NewGate(reg *probe.Registry, opts ...Option) (*Gate, error) {
 }
 
 // UnaryServerInterceptor returns an interceptor that rejects calls with UNAVAILABLE while
-// the registry is not ready, unless they are exempt. It does not call the handler then. The
-// message names the services that are not ready. An errdetails.RetryInfo detail, and the
-// trailer that the retries of gRPC clients use, contain the retry delay.
+// the registry is not ready, unless they are exempt. The handler does not run for a rejected
+// call. The message of the error names the services that are not ready. The retry delay is
+// in an errdetails.RetryInfo detail, and in the trailer grpc-retry-pushback-ms, which gRPC
+// clients use for their retries.
 func (g *Gate) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if notReady := g.check(info.FullMethod); notReady != nil {
@@ -100,8 +101,8 @@ func (g *Gate) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
 	}
 }
 
-// StreamServerInterceptor returns an interceptor that does the same for streams, when they
-// are opened.
+// StreamServerInterceptor returns an interceptor that checks streams when they are opened,
+// as UnaryServerInterceptor checks calls.
 func (g *Gate) StreamServerInterceptor() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		if notReady := g.check(info.FullMethod); notReady != nil {
@@ -140,7 +141,7 @@ func (g *Gate) rejection(notReady error) error {
 	rejection := status.New(codes.Unavailable, message)
 	if g.delay > 0 {
 		hinted, err := rejection.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(g.delay)})
-		if err == nil { // without the hint it is still a rejection
+		if err == nil { // otherwise reject the call without the hint
 			rejection = hinted
 		}
 	}
