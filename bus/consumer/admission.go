@@ -8,8 +8,8 @@ import (
 )
 
 // admission returns the function that the subscription of a stage calls before each handler
-// call. It waits until copies in a retry topic are due, the consumer is not paused, and the
-// rate allows the messages.
+// call. The function waits until copies in a retry topic are due, the consumer is not paused,
+// and the rate limit allows the messages.
 func (c *Consumer) admission(stage int) func(context.Context, delivery.AdmissionRequest) error {
 	return func(ctx context.Context, r delivery.AdmissionRequest) error {
 		if stage > 0 {
@@ -34,8 +34,8 @@ func (c *Consumer) admission(stage int) func(context.Context, delivery.Admission
 	}
 }
 
-// waitUntilDue waits until all records of this group are due, and at most for the delay of the
-// retry topic: a header that names a later time is forged or from another configuration.
+// waitUntilDue waits until all records of this group are due, but not longer than the delay of
+// the retry topic. A header with a later time is forged or comes from another configuration.
 func (c *Consumer) waitUntilDue(ctx context.Context, r delivery.AdmissionRequest, delay time.Duration) error {
 	var due time.Time
 	for _, rec := range r.Records {

@@ -8,8 +8,9 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// blockedMessages are the messages that have used up their attempts and have neither a retry
-// topic nor a dead-letter topic. Messages ordered after them wait.
+// blockedMessages are the messages that have failed and cannot be moved to another topic: they
+// have used up their attempts and there is neither a retry topic nor a dead-letter topic, or
+// the handler returned a bus.DeadLetter and there is no dead-letter topic.
 type blockedMessages struct {
 	count atomic.Int64 // len(stops)
 	mu    sync.Mutex
@@ -24,8 +25,8 @@ type position struct {
 
 func positionOf(r *bus.Record) position { return position{r.Topic, r.Partition, r.Offset} }
 
-// add adds the message until remove, or until ctx ends, which is when its partition is
-// revoked. It reports whether the message was not there before.
+// add adds the message. The message stays until remove is called, or until ctx ends because
+// its partition is revoked. add reports whether the message was not blocked before.
 func (b *blockedMessages) add(ctx context.Context, r *bus.Record) bool {
 	p := positionOf(r)
 	b.mu.Lock()

@@ -18,7 +18,7 @@ type Consumer struct {
 	topic    string
 	group    string
 	handler  bus.Handler
-	batch    bus.BatchHandler // instead of handler; nil for messages one at a time
+	batch    bus.BatchHandler // used instead of handler if it is not nil
 	cfg      config
 	limiter  *rate.Limiter // nil without WithRate
 	pause    *pauseState
@@ -29,17 +29,17 @@ type Consumer struct {
 
 	mu      sync.Mutex
 	history history
-	// target is the state that was last asked for, and request its number. Start, Stop and
-	// Shutdown increase request, and so does a cycle that ends because of an error.
+	// target is the state that Start, Stop or Shutdown last requested. request is the number
+	// of that request. A cycle that ends because of an error also counts as a request.
 	target  target
 	request uint64
-	cycle   *cycle // has the subscriptions and handlers; nil if and only if there are none
+	cycle   *cycle // owns the subscriptions; nil if and only if there are none and no handler runs
 	err     error
 	closed  chan struct{} // closed on entry into Closed
-	result  error         // of Shutdown; set before closed is closed
+	result  error         // result of Shutdown; set before closed is closed
 }
 
-// target is what the consumer was last asked for.
+// target is a state that a caller can request.
 type target uint8
 
 const (
@@ -87,16 +87,18 @@ func (c *Consumer) Topic() string { return c.topic }
 // Group returns the consumer group, "" for none.
 func (c *Consumer) Group() string { return c.group }
 
-// Err returns the error because of which the consumer stopped without being asked to: a
-// missing topic, options that the broker rejects, a handler that returned [bus.Stop]. Start
-// clears it. It is nil after Stop and Shutdown.
+// Err returns the error that stopped the consumer, for example a missing topic, options that
+// the broker rejects, or a handler that returned [bus.Stop]. It is nil if Stop or Shutdown
+// stopped the consumer. If such an error occurs while a Stop waits for handlers, Err returns
+// it, too. Only Start clears the error.
 func (c *Consumer) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// connectionError returns an error while the bus reports that the broker cannot be used.
+// connectionError returns an error while the bus reports that its connection is lost or
+// rejected.
 func (c *Consumer) connectionError() error {
 	now := c.bus.Connection()
 	if now.State != driver.Disconnected && now.State != driver.Refused {
@@ -113,7 +115,7 @@ func (c *Consumer) newError(code bus.Code, op, reason string, cause error) error
 	return &bus.Error{Code: code, Op: op, Transport: c.bus.Capabilities().Name, Topic: c.topic, Reason: reason, Err: cause}
 }
 
-// contextError returns the error of a wait that the context ended.
+// contextError returns the error of a wait that ended because its context ended.
 func (c *Consumer) contextError(ctx context.Context, op, reason string, cause error) error {
 	return c.newError(driver.ContextCode(ctx.Err()), op, reason, errors.Join(ctx.Err(), cause))
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// cycle is the time from a Start to the next Stop. It has the subscriptions, and makes new
-// ones after a temporary error. Stages number its subscriptions: stage 0 is the topic, stage
-// n its n-th retry topic.
+// cycle runs a consumer from a Start to the next Stop. It makes the subscriptions, and makes
+// new ones after a temporary error. Each subscription has a number, its stage: stage 0 is the
+// topic, and stage n is its n-th retry topic.
 type cycle struct {
 	c       *Consumer
 	request uint64 // number of the Start
 
 	stopping context.Context // ends when the cycle must stop
 	stop     context.CancelFunc
-	aborting context.Context // ends when running handlers must be cut off
+	aborting context.Context // ends when the contexts of running handlers must be canceled
 	abort    context.CancelFunc
 	done     chan struct{} // closed when no handler runs
 	ended    chan struct{} // has one token if a subscription may have ended
@@ -45,9 +45,9 @@ func newCycle(c *Consumer, request uint64) *cycle {
 	return cy
 }
 
-// run subscribes until the cycle must stop or an error is not temporary. It returns when no
-// handler runs. err is why it ended without being asked to, and cutOff that handlers were cut
-// off.
+// run subscribes, and subscribes again after each temporary error. It returns when the cycle
+// must stop, or after another error, and when no handler runs. err is the error that ended the
+// subscriptions. cutOff is not nil if handlers were cut off.
 func (cy *cycle) run() (err, cutOff error) {
 	defer cy.stop()
 	defer cy.abort()
@@ -78,8 +78,9 @@ func (cy *cycle) run() (err, cutOff error) {
 	}
 }
 
-// subscribe subscribes to every stage. It waits until the cycle must stop or a subscription
-// has ended, closes all subscriptions, and returns the error of the one that ended.
+// subscribe makes the subscriptions of all stages. It waits until the cycle must stop or a
+// subscription has ended. Then it closes all subscriptions, and returns the error of the one
+// that ended.
 func (cy *cycle) subscribe() (err, cutOff error) {
 	subs, err := cy.open()
 	cy.setSubscriptions(subs)
@@ -98,7 +99,7 @@ func (cy *cycle) subscribe() (err, cutOff error) {
 	}
 	for err == nil && cy.stopping.Err() == nil {
 		select {
-		case <-cy.ended: // possibly by a subscription of an earlier call
+		case <-cy.ended: // the token may come from a subscription of an earlier call
 			err = cy.endError(subs)
 		case <-cy.stopping.Done():
 		}
@@ -109,7 +110,7 @@ func (cy *cycle) subscribe() (err, cutOff error) {
 		cy.enter(Stopping, err)
 	}
 	cutOff = cy.drain(subs)
-	for _, s := range subs { // one can have ended with an error during the drain
+	for _, s := range subs { // a subscription can end with an error during the drain
 		if err == nil {
 			err = s.Err()
 		}
@@ -117,7 +118,7 @@ func (cy *cycle) subscribe() (err, cutOff error) {
 	return err, cutOff
 }
 
-// open makes the subscriptions. With an error it returns those that it made before.
+// open makes the subscriptions. If one fails, it returns the error and those before it.
 func (cy *cycle) open() ([]*bus.Subscription, error) {
 	c := cy.c
 	c.mu.Lock()
@@ -163,7 +164,8 @@ func (cy *cycle) endError(subs []*bus.Subscription) error {
 	return nil
 }
 
-// drain closes the subscriptions concurrently, and returns when no handler runs.
+// drain closes the subscriptions concurrently, and returns when no handler runs. It returns an
+// error if handlers were cut off.
 func (cy *cycle) drain(subs []*bus.Subscription) error {
 	ctx, cancel := context.WithTimeout(cy.aborting, cy.c.cfg.drainTimeout)
 	defer cancel()
@@ -182,7 +184,7 @@ func (cy *cycle) drain(subs []*bus.Subscription) error {
 	return nil
 }
 
-// enter enters a state, unless the cycle has been asked to stop: then Stop has set the state.
+// enter enters a state, unless Stop or Shutdown was called: they have set the state then.
 func (cy *cycle) enter(s State, cause error) {
 	c := cy.c
 	c.mu.Lock()
@@ -193,11 +195,11 @@ func (cy *cycle) enter(s State, cause error) {
 	c.updateProbe()
 }
 
-// current reports whether the cycle was not asked to stop. It must be called with Consumer.mu
-// held.
+// current reports whether neither Stop nor Shutdown was called during the cycle. It must be
+// called with Consumer.mu held.
 func (cy *cycle) current() bool { return cy.c.cycle == cy && cy.c.request == cy.request }
 
-// checkConnection sets the cause of Starting if the bus reports that the broker cannot be used.
+// checkConnection sets the cause of Starting if the connection of the bus is lost or rejected.
 func (cy *cycle) checkConnection() {
 	c := cy.c
 	err := c.connectionError()
@@ -212,8 +214,8 @@ func (cy *cycle) checkConnection() {
 	c.updateProbe()
 }
 
-// state returns Consuming if every subscription is assigned. It must be called with
-// Consumer.mu held.
+// state returns Consuming if every subscription is assigned, and otherwise Starting with the
+// cause. It must be called with Consumer.mu held.
 func (cy *cycle) state() (State, error) {
 	for _, a := range cy.assignments {
 		if !a.assigned {
@@ -251,8 +253,8 @@ func (o *observer) OnSession(e hook.SessionEvent) {
 	c.updateProbe()
 }
 
-// OnConnection implements hook.Connection. It reports the cause of Starting before the
-// subscription has one.
+// OnConnection implements hook.Connection. The connection reports the cause of Starting sooner
+// than the subscription does.
 func (o *observer) OnConnection(driver.Connection) { o.cycle.checkConnection() }
 
 // OnDeadLetter implements hook.DeadLetter.
@@ -267,11 +269,11 @@ func temporary(err error) bool {
 	return driver.Temporary(err) || bus.CodeOf(err) == bus.CodeRevoked
 }
 
-// stableAfter is how long subscriptions must last to reset the back-off.
+// stableAfter is how long subscriptions must last before the back-off starts anew.
 const stableAfter = time.Minute
 
-// backoff is exponential with jitter: each pause is between half of a bound and the bound,
-// which doubles.
+// backoff is exponential with jitter. Each pause is between half of bound and bound, and bound
+// doubles after each pause.
 type backoff struct{ bound time.Duration }
 
 func newBackoff() *backoff { return &backoff{200 * time.Millisecond} }

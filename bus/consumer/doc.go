@@ -10,8 +10,8 @@
 //	}
 //	return c.Run(ctx) // until ctx ends
 //
-// [Consumer.Run] is also a part of an application: app.Run(ctx, c.Run). Programs that stop and
-// start the consumer while they run use [Consumer.Start] and [Consumer.Stop] instead.
+// [Consumer.Run] can also be a part of a trunkline.App: app.Run(ctx, c.Run). A program that
+// stops and starts the consumer repeatedly uses [Consumer.Start] and [Consumer.Stop] instead.
 //
 // The package works with every transport, within the features of the transport: Kafka has
 // consumer groups and order by key, Go channels have neither. New rejects options that the
@@ -26,13 +26,14 @@
 //
 // Stop, Shutdown, Close and the end of Run drain the consumer: it takes no new messages, waits
 // for running handlers, and commits what they acknowledged. The wait is bounded by the drain
-// timeout or the context. Shortly before that limit the contexts of running handlers are
-// canceled. A handler that ignores its context can delay the state Stopped or Closed.
+// timeout or the context. Shortly before that limit the consumer cancels the contexts of running
+// handlers. This documentation calls such handlers cut off. A handler that ignores its context
+// can delay the state Stopped or Closed.
 //
 // Messages that were fetched and not handled before a stop are delivered to the next owner of
-// the partition. Without a group, and on a transport that does not deliver again, there is no
-// next owner: then the consumer handles them before it is Stopped. It does not receive messages
-// that are published to such a topic while it is stopped.
+// the partition. Without a group, or on a transport that does not deliver again, there is no
+// next owner. A consumer that handles single messages then handles them before it is Stopped. It
+// does not receive messages that are published to such a topic while it is stopped.
 //
 // After a temporary error, such as an unavailable broker, the consumer subscribes again, with an
 // exponential back-off of 200 ms to 32 s with jitter. After any other error, such as a missing
@@ -45,8 +46,8 @@
 //
 //	nil                          the message is acknowledged
 //	an error                     it has failed: see below
-//	bus.RetryAfter(delay, err)   it is handled again after the delay; does not count as an attempt
-//	bus.DeadLetter(err)          it goes to the dead-letter topic at once; without one it has failed
+//	bus.RetryAfter(delay, err)   it is handled again after the delay, also after the last attempt
+//	bus.DeadLetter(err)          it goes to the dead-letter topic at once; without one it is blocked
 //	bus.Drop(err)                it is acknowledged although it was not handled
 //	bus.Stop(err)                the consumer stops with this error; the message is not acknowledged
 //
@@ -66,16 +67,17 @@
 //   - nowhere: the message is blocked. The consumer goes on retrying it, logs it once, and counts
 //     it in [Stats].Blocked.
 //
-// The message is acknowledged when the retry topic or dead-letter topic has the copy. So it is
-// never lost, and can be there twice. Attempts are counted by the owner of the partition, and
-// start anew after a rebalance. A failure after the context of the handler has ended is not
-// counted.
+// The bus acknowledges the message when the retry topic or dead-letter topic has the copy. So the
+// message is never lost, but the topic can have two copies. Every call of a handler counts as an
+// attempt, also one that returns bus.RetryAfter. The owner of the partition counts the attempts,
+// and the count starts anew after a rebalance.
 //
 // # Limits
 //
 // [bus.Concurrency] limits the handlers that run concurrently, [bus.InFlight] the messages that
-// are handled or wait for their next attempt, and [WithRate] the messages per second. Each limit
-// but the rate applies to the topic and to each retry topic separately. [Consumer.Pause] and
+// are handled or wait for their next attempt, and [WithRate] the messages per second. The rate
+// applies to all topics together. Each other limit applies to the topic and to each retry topic
+// separately. [Consumer.Pause] and
 // [WithPauseUnlessReady] stop calling handlers while the consumer stays in its group.
 //
 // # Observing

@@ -11,8 +11,8 @@ import (
 	"github.com/trunkline/trunkline/internal/delivery"
 )
 
-// messageHandler returns the handler of a stage's subscription: the user's handler with the
-// failure policy.
+// messageHandler returns the handler of a stage's subscription. It calls the program's handler
+// and applies the failure policy.
 func (c *Consumer) messageHandler(stage int) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
 		if stage > 0 && c.ofOtherGroup(d.Record) {
@@ -83,8 +83,8 @@ func (c *Consumer) call(ctx context.Context, first *bus.Record, handle func(cont
 	return handle(ctx)
 }
 
-// applyPolicy counts the result of a message, and returns the error by which the bus does
-// what the failure policy says.
+// applyPolicy counts the result of a message and applies the failure policy. The bus acts on
+// the error that it returns.
 func (c *Consumer) applyPolicy(ctx context.Context, d *bus.Delivery, stage int, err error) error {
 	answer, cause := delivery.AnswerOf(err)
 	switch answer {
@@ -122,7 +122,7 @@ func (c *Consumer) applyPolicy(ctx context.Context, d *bus.Delivery, stage int, 
 				return err
 			}
 			c.counters.postponed.Add(1)
-			// This acknowledges the message; hooks get the cause.
+			// The bus acknowledges the message and passes the cause to hooks.
 			return &delivery.Control{Answer: delivery.Drop, RetryTopic: c.topicOf(stage + 1), Err: cause}
 		}
 		if c.cfg.deadLetterTopic != "" {
@@ -130,11 +130,11 @@ func (c *Consumer) applyPolicy(ctx context.Context, d *bus.Delivery, stage int, 
 		}
 	}
 	if cause == nil {
-		cause = errors.New("the handler gave no cause")
+		cause = errors.New("the handler returned no cause")
 	}
 	c.counters.retried.Add(1)
 	if c.blocked.add(ctx, d.Record) {
-		c.cfg.logger.Warn("message blocked: it has used up its attempts and there is no dead-letter topic", "topic", d.Topic,
+		c.cfg.logger.Warn("message blocked: it has failed and there is no dead-letter topic", "topic", d.Topic,
 			"partition", d.Partition, "offset", d.Offset, "attempts", Attempts(d), "error", delivery.Shorten(cause.Error(), maxCauseBytes))
 	}
 	return cause

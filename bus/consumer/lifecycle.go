@@ -10,11 +10,11 @@ import (
 
 // Run starts the consumer, waits until ctx ends, and shuts the consumer down within the drain
 // timeout. It returns nil if every handler returned in that time. It can be called once, and
-// fits as a part of a trunkline.App.
+// can be a part of a trunkline.App.
 //
-// Run returns earlier if the consumer stops without being asked to: then it returns the error
-// of Err. It also returns after a Shutdown or Close by another goroutine. A Stop does not end
-// Run, because a Start can follow.
+// If an error stops the consumer, Run returns that error before ctx ends; see [Consumer.Err].
+// Run also returns when another goroutine calls Shutdown or Close. Stop does not end Run,
+// because a Start can follow.
 func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.Start(); err != nil {
 		return err
@@ -80,10 +80,11 @@ func (c *Consumer) stop() (*cycle, error) {
 }
 
 // StopAndWait stops the consumer as Stop does, and returns nil when no handler runs. If ctx
-// ends first it returns an error, and the consumer goes on stopping. After Shutdown it waits
-// for running handlers too. A handler of the same consumer must not call it.
+// ends first, it returns an error, and the consumer is still Stopping. After a Shutdown,
+// StopAndWait waits for running handlers, too. A handler of the same consumer must not call
+// it.
 func (c *Consumer) StopAndWait(ctx context.Context) error {
-	cy, _ := c.stop() // a closed consumer is stopped too
+	cy, _ := c.stop() // the error means that Shutdown has stopped the consumer: wait as well
 	if cy == nil {
 		return nil
 	}
@@ -102,14 +103,15 @@ func (c *Consumer) Close() error {
 	return c.Shutdown(ctx)
 }
 
-// Shutdown stops the consumer permanently, and returns when no handler runs. nil means that
-// every handler returned without being cut off.
+// Shutdown stops the consumer permanently, and returns when no handler runs. It returns nil if
+// no handler was cut off.
 //
 // Shortly before ctx's deadline (a quarter of the time, at most a second), and when ctx is
 // canceled, Shutdown cancels the contexts of running handlers. If they do not return before
 // ctx ends, Shutdown returns an error, and the consumer is Closed when the last of them
 // returns. Later calls wait for the first one and return its result, or an error when their
-// own context ends. The bus stays open. A handler of the same consumer must not call it.
+// own context ends. Shutdown does not close the bus. A handler of the same consumer must not
+// call it.
 func (c *Consumer) Shutdown(ctx context.Context) error {
 	c.mu.Lock()
 	first, cy := c.target != targetClosed, c.cycle
@@ -147,15 +149,15 @@ func (c *Consumer) Shutdown(ctx context.Context) error {
 	}
 }
 
-// startCycle makes the next cycle. It must be called with mu held, and without a cycle.
+// startCycle makes the next cycle. It must be called with mu held, while there is no cycle.
 func (c *Consumer) startCycle() *cycle {
 	c.cycle = newCycle(c, c.request)
 	c.history.enter(Starting, c.connectionError())
 	return c.cycle
 }
 
-// runCycles runs one cycle after the other, until one has no successor. It is the consumer's
-// goroutine.
+// runCycles runs cycles, one after the other, until the consumer is Stopped or Closed. It is
+// the consumer's goroutine.
 func (c *Consumer) runCycles(cy *cycle) {
 	for cy != nil {
 		err, cutOff := cy.run()
@@ -169,8 +171,9 @@ func (c *Consumer) runCycles(cy *cycle) {
 	}
 }
 
-// endCycle decides what follows a cycle that has ended. err is why it ended without being
-// asked to, and cutOff that handlers were cut off. closed reports that the consumer is Closed.
+// endCycle decides what follows a cycle that has ended. err and cutOff are the results of
+// cycle.run. endCycle returns the next cycle, if the consumer was started again, and whether
+// the consumer is Closed.
 func (c *Consumer) endCycle(cy *cycle, err, cutOff error) (next *cycle, closed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,14 +186,14 @@ func (c *Consumer) endCycle(cy *cycle, err, cutOff error) (next *cycle, closed b
 		c.result = cutOff
 		c.history.enter(Closed, cutOff)
 		return nil, true
-	case c.request == cy.request: // it was not asked to stop
+	case c.request == cy.request: // an error ended the cycle
 		c.cfg.logger.Error("consumer stopped", "topic", c.topic, "group", c.group, "error", err)
 		c.target, c.err = targetStopped, err
 		c.request++
 		c.history.enter(Stopped, err)
 	default:
 		cause := cutOff
-		if c.target == targetStopped && err != nil && !temporary(err) { // it would have stopped without the request
+		if c.target == targetStopped && err != nil && !temporary(err) { // the error alone would have stopped the consumer
 			c.err, cause = err, err
 		}
 		c.history.enter(Stopped, cause)

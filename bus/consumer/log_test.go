@@ -61,7 +61,7 @@ func TestBlockedMessageIsLoggedOnceByTheLoggerOfTheBus(t *testing.T) {
 		}, consumer.WithAttempts(3))
 		consuming(t, c)
 		elapse(time.Hour)
-		found := lines.with("message blocked: it has used up its attempts and there is no dead-letter topic")
+		found := lines.with("message blocked: it has failed and there is no dead-letter topic")
 		require.Len(t, found, 1)
 		require.Equal(t, []any{"WARN", "t", 0.0, 1.0, 3.0, errTest.Error()}, []any{found[0]["level"], found[0]["topic"],
 			found[0]["partition"], found[0]["offset"], found[0]["attempts"], found[0]["error"]})

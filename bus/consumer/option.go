@@ -16,7 +16,7 @@ import (
 
 // Option configures a Consumer. The options of this package and every [bus.SubscribeOption]
 // are Options: bus.Group, bus.OrderByKey, bus.Concurrency and so on. Subscription options apply
-// to the topic and to each retry topic. It cannot be implemented outside of this module.
+// to the topic and to each retry topic. Other modules cannot implement Option.
 type Option interface{ delivery.ConsumerOption }
 
 type option struct {
@@ -29,7 +29,7 @@ func newOption(apply func(*config) error) Option { return option{apply: apply} }
 type config struct {
 	subscribe       []bus.SubscribeOption
 	deadLetterTopic string // the resolved bus.DeadLetterTopic
-	drainFetched    bool   // handle what was fetched before a stop, because it would be lost
+	drainFetched    bool   // handle fetched messages during a stop, because nobody else gets them
 	attempts        int
 	retryDelays     []time.Duration
 	handlerTimeout  time.Duration
@@ -54,10 +54,10 @@ func WithAttempts(n int) Option {
 	})
 }
 
-// WithRetryTopics makes a message that has used up its attempts in place wait in retry topics:
-// first in the topic RetryTopic(topic, 1) for the first delay, then in RetryTopic(topic, 2) for
-// the second, and so on. The message is acknowledged when the retry topic has its copy, so later
-// messages, also those with the same key, are handled before it.
+// WithRetryTopics sends a message that has used up its attempts in place to retry topics: first
+// to RetryTopic(topic, 1) for the first delay, then to RetryTopic(topic, 2) for the second, and
+// so on. The bus acknowledges the message when the retry topic has its copy. So later messages
+// are handled before it, also those with the same key.
 //
 // The consumer itself reads the retry topics. They must exist, unless the bus has
 // [bus.WithCreateTopics]. A consumer skips copies of other groups. Retry topics need a group;
@@ -77,9 +77,9 @@ func WithRetryTopics(delays ...time.Duration) Option {
 	})
 }
 
-// WithHandlerTimeout sets how long a handler may run. Then its context ends, with a
-// bus.CodeDeadlineExceeded error as the cause, and an error that it returns counts as a failure.
-// The consumer waits until the handler returns. The default is no limit.
+// WithHandlerTimeout sets how long a handler may run. After this time its context ends, with a
+// bus.CodeDeadlineExceeded error as the cause. The consumer still waits until the handler
+// returns. If the handler then returns an error, the message has failed. The default is no limit.
 func WithHandlerTimeout(d time.Duration) Option {
 	return newOption(func(c *config) error {
 		if d <= 0 {
@@ -90,12 +90,12 @@ func WithHandlerTimeout(d time.Duration) Option {
 	})
 }
 
-// WithRate limits how many messages per second are given to handlers, further attempts included.
-// burst is how many can follow one another at once after a time without messages. The default is
-// no limit.
+// WithRate limits how many messages per second the handlers get, including further attempts.
+// burst is how many messages the handlers can get at once after a time without messages. The
+// default is no limit.
 func WithRate(perSecond float64, burst int) Option {
 	return newOption(func(c *config) error {
-		if !(perSecond > 0) || burst < 1 { // not for NaN either
+		if !(perSecond > 0) || burst < 1 { // unlike <= 0, this rejects NaN, too
 			return invalid(fmt.Sprintf("rate: must be greater than 0 with a burst of at least 1, got %v and %d", perSecond, burst))
 		}
 		c.rate, c.burst = rate.Limit(perSecond), burst
@@ -103,9 +103,10 @@ func WithRate(perSecond float64, burst int) Option {
 	})
 }
 
-// WithDrainTimeout sets how long a stopping consumer waits for running handlers: by Stop, Close,
-// and the end of Run. Shortly before that (a quarter of the time, at most a second) the consumer
-// cancels their contexts. The context of Shutdown can make it shorter. The default is 30 s.
+// WithDrainTimeout sets how long Stop, Close and the end of Run wait for running handlers. The
+// consumer cancels the contexts of the handlers shortly before the end of that time: a quarter of
+// it before, at most a second. The context of Shutdown can make the time shorter. The default is
+// 30 s.
 func WithDrainTimeout(d time.Duration) Option {
 	return newOption(func(c *config) error {
 		if d <= 0 {
@@ -150,20 +151,20 @@ func WithProbe(reg *probe.Registry, service string) Option {
 }
 
 // WithLogger sets the logger for errors that cannot be returned to a caller: panics of handlers,
-// blocked messages, and a consumer that stops without being asked to. The default is the logger
-// of the bus.
+// blocked messages, handlers that are cut off, and errors that stop the consumer. The default is
+// the logger of the bus.
 func WithLogger(l *slog.Logger) Option {
 	return newOption(func(c *config) error {
 		if l == nil {
-			return invalid("logger: it is nil")
+			return invalid("logger: the logger is nil")
 		}
 		c.logger = l
 		return nil
 	})
 }
 
-// configure applies the options, sets what depends on several of them, and checks the
-// subscription options with the bus.
+// configure applies the options, sets the defaults that depend on other options, and checks
+// the subscription options with the bus.
 func (c *Consumer) configure(opts []Option) error {
 	plumbing, k := seam.Of(c.bus), &c.cfg
 	*k = config{drainTimeout: 30 * time.Second, logger: plumbing.Logger()}
@@ -201,7 +202,7 @@ func (c *Consumer) configure(opts []Option) error {
 	}
 	k.drainFetched = c.batch == nil && (c.group == "" || !c.bus.Capabilities().Redelivery)
 	if len(k.retryDelays) > 0 && c.group == "" {
-		return invalid("retry topics: they need a consumer group: add bus.Group")
+		return invalid("retry topics: a consumer group is required: add bus.Group")
 	}
 	return nil
 }
@@ -209,7 +210,7 @@ func (c *Consumer) configure(opts []Option) error {
 // subscribeOptions returns the options of a stage's subscription.
 func (c *Consumer) subscribeOptions(stage int) []bus.SubscribeOption {
 	opts := slices.Clone(c.cfg.subscribe)
-	if stage > 0 { // copies from before the first subscription belong to this group too
+	if stage > 0 { // copies can be older than the first subscription of this group
 		opts = append(opts, bus.FromOldest())
 	}
 	if c.cfg.drainFetched {

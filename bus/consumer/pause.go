@@ -10,8 +10,8 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// pauseState holds handlers back while the consumer is paused: by Pause, or because a
-// service is not ready. Both must end before handlers are called again.
+// pauseState delays handler calls while the consumer is paused, by Pause or because a service is
+// not ready. If both reasons apply, both must end before handlers are called again.
 type pauseState struct {
 	paused atomic.Bool // byUser || notReady; read without the lock
 
@@ -62,7 +62,7 @@ func (p *pauseState) wait(ctx context.Context, draining <-chan struct{}) error {
 		resumed := p.resumed
 		p.mu.Unlock()
 		select {
-		case <-resumed: // check again: it may be paused again
+		case <-resumed: // check again: the consumer may be paused again
 		case <-draining:
 			return errPaused
 		case <-ctx.Done():
@@ -72,12 +72,12 @@ func (p *pauseState) wait(ctx context.Context, draining <-chan struct{}) error {
 	return nil
 }
 
-var errPaused = &bus.Error{Code: bus.CodeCanceled, Op: "consume", Reason: "the consumer stops while messages are held back"}
+var errPaused = &bus.Error{Code: bus.CodeCanceled, Op: "consume", Reason: "the consumer stops while messages wait for the end of a pause or a delay"}
 
-// Pause stops calling handlers until Resume. Running handlers go on. The consumer stays in
-// its group, keeps its partitions and its state, and fetches no more than its windows hold.
-// Pause can be called in every state, and stays in effect through Stop and Start. A second
-// Pause has no effect.
+// Pause stops calling handlers until Resume is called. Running handlers continue. The consumer
+// stays in its group, keeps its partitions and its state, and fetches no more than its windows
+// hold. Pause can be called in every state, and a Stop or Start does not end it. A second Pause
+// has no effect.
 func (c *Consumer) Pause() { c.pause.setByUser(true) }
 
 // Resume ends a Pause.

@@ -21,7 +21,7 @@ func (c *Consumer) registerProbe() {
 }
 
 // updateProbe writes the current state to the registry. It must be called after each change
-// of the state, without mu. probeMu makes the last update the one with the latest state.
+// of the state, without mu held. probeMu ensures that the last update has the latest state.
 func (c *Consumer) updateProbe() {
 	t := c.cfg.probe
 	if t == nil {

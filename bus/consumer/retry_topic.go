@@ -49,7 +49,7 @@ func (c *Consumer) postpone(ctx context.Context, d *bus.Delivery, stage int, cau
 		Headers: append(delivery.CopyHeaders(origin.Headers, c.bus.Capabilities()), notes...)}
 	outcome := make(chan error, 1)
 	c.bus.PublishRecord(ctx, r, func(o bus.Outcome) { outcome <- o.Err })
-	if err := <-outcome; err != nil { // the bus reports every outcome
+	if err := <-outcome; err != nil { // never blocks forever, because the bus reports every outcome
 		return errors.Join(cause, c.newError(bus.CodeOf(err), "publish to the retry topic", "the message is retried in place", err))
 	}
 	return nil
@@ -61,18 +61,18 @@ func (c *Consumer) ofOtherGroup(r *bus.Record) bool {
 	return ok && group != c.group
 }
 
-// dueTime returns when a copy in a retry topic is due. The zero time is now.
+// dueTime returns when a copy in a retry topic is due, or the zero time if it is due now.
 func dueTime(r *bus.Record) time.Time {
 	s, _ := r.Header(deadletter.RetryDueHeader)
 	due, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{} // not a copy by a consumer
+		return time.Time{} // a consumer did not publish this record
 	}
 	return due
 }
 
-// Attempts returns how often handlers have been called for the message, the present call
-// included: d.Attempt, and the attempts before the message went to a retry topic.
+// Attempts returns how often handlers have been called for the message, including the current
+// call. It adds d.Attempt and the attempts before the message went to a retry topic.
 func Attempts(d *bus.Delivery) int {
 	s, _ := d.Record.Header(deadletter.RetryAttemptHeader)
 	earlier, err := strconv.Atoi(s)

@@ -25,16 +25,16 @@ const (
 	// Stopped: the consumer has left its group, and no handler runs. If it stopped because of
 	// an error, Err returns the error.
 	Stopped
-	// Starting: the consumer has been started and has no assignment. The broker is unavailable,
-	// the group rebalances, or the consumer has only just been started. The consumer leaves
-	// this state without help.
+	// Starting: the consumer has been started and has no assignment, because it was started a
+	// moment ago, the broker is unavailable, or the group rebalances. The consumer leaves this
+	// state by itself.
 	Starting
 	// Consuming: the consumer has its assignment, and every message published from now on is
 	// delivered. In a group with more members than partitions the assignment can be empty.
 	Consuming
 	// Stopping: the consumer takes no new messages and waits for running handlers.
 	Stopping
-	// Closing is Stopping before Closed.
+	// Closing is like Stopping. The next state is Closed.
 	Closing
 	// Closed is the last state.
 	Closed
@@ -60,20 +60,20 @@ type Change struct {
 	State State
 	// Since is when the consumer entered the state.
 	Since time.Time
-	// Cause is why there is no assignment (Starting), why the consumer stopped without being
-	// asked to (Stopped), or that running handlers were cut off (Stopped, Closed). In all other
-	// cases it is nil.
+	// Cause is why there is no assignment (Starting), the error that stops the consumer
+	// (Stopping, Stopped), or an error for handlers that were cut off (Stopped, Closed). In all
+	// other cases it is nil.
 	Cause error
 	// Number counts the changes of this consumer. The first is 1.
 	Number uint64
 }
 
-// maxChanges is the number of changes that a slow observer can be behind.
+// maxChanges is the number of changes that the history keeps for slow observers.
 const maxChanges = 64
 
-// history has the current state and the changes before it. Consumer.mu guards it.
+// history has the current state and earlier changes. Consumer.mu guards it.
 type history struct {
-	changes []Change // the latest last, at most maxChanges
+	changes []Change // at most maxChanges, in order; the last one is current
 	entered [Closed + 1]uint64
 	changed chan struct{} // closed and replaced at each change
 }
@@ -105,7 +105,7 @@ func (h *history) enter(s State, cause error) {
 	h.changed = make(chan struct{})
 }
 
-// after returns the changes with a greater number.
+// after returns the changes with a number greater than number.
 func (h *history) after(number uint64) []Change {
 	i := slices.IndexFunc(h.changes, func(c Change) bool { return c.Number > number })
 	if i < 0 {
@@ -114,7 +114,7 @@ func (h *history) after(number uint64) []Change {
 	return slices.Clone(h.changes[i:])
 }
 
-// sameCause compares codes, so that another text for the same cause is no change.
+// sameCause compares codes, so that the same cause with another text is not a change.
 func sameCause(a, b error) bool {
 	return (a == nil) == (b == nil) && bus.CodeOf(a) == bus.CodeOf(b)
 }
@@ -153,8 +153,8 @@ func (c *Consumer) Wait(ctx context.Context, states ...State) (State, error) {
 
 // Watch returns an iterator over the current state and every change after it. The iterator
 // ends when ctx ends, when the loop ends, or after Closed. A slow loop does not delay the
-// consumer: a loop that is more than 64 changes behind misses the oldest of them, which
-// shows in [Change.Number].
+// consumer. A loop that is more than 64 changes behind misses the oldest of them. A gap in
+// [Change.Number] shows that.
 func (c *Consumer) Watch(ctx context.Context) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		c.mu.Lock()

@@ -10,30 +10,31 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// Stats are the counters of a consumer since it was made, and its current state. It is a
-// copy.
+// Stats are the counters of a consumer since New, and its current state. Later changes of the
+// consumer do not change it.
 type Stats struct {
 	// State, Since and Cause are those of Current.
 	State State
 	Since time.Time
 	Cause error
-	// Entered counts how often the consumer entered each state.
+	// Entered has, for each state, how often the consumer entered it.
 	Entered map[State]uint64
 	// Paused reports whether the consumer is paused.
 	Paused bool
-	// Handlers is the number of running handlers, and InFlight the number of messages that
-	// they have.
+	// Handlers is the number of running handler calls. InFlight is the number of messages in
+	// these calls.
 	Handlers int64
 	InFlight int64
-	// Blocked is the number of messages that have used up their attempts and have neither a
-	// retry topic nor a dead-letter topic. Messages ordered after them wait.
+	// Blocked is the number of messages that have failed and cannot be moved to a retry topic
+	// or a dead-letter topic. The consumer goes on retrying them. Messages ordered after them
+	// wait.
 	Blocked int64
 	// Handled counts messages that handlers acknowledged.
 	Handled uint64
 	// Failed counts failures: a message that fails three times counts three times.
 	Failed uint64
-	// Retried counts attempts that are to be repeated in place, after a failure or because
-	// the handler returned a bus.Retry.
+	// Retried counts attempts that are repeated in place, after a failure or because the
+	// handler returned a bus.RetryAfter.
 	Retried uint64
 	// Postponed counts messages that went to a retry topic.
 	Postponed uint64
@@ -44,12 +45,12 @@ type Stats struct {
 	// Interrupted counts messages whose handler failed after its context had ended, because
 	// the partition was revoked or the consumer stopped. They are delivered again.
 	Interrupted uint64
-	// Calls counts handler calls that have returned, Time is their total duration, and
-	// Longest the duration of the longest.
+	// Calls counts handler calls that have returned. Time is their total duration. Longest
+	// is the duration of the longest one.
 	Calls   uint64
 	Time    time.Duration
 	Longest time.Duration
-	// Lag has the lag of each partition that the consumer has, if the transport reports it.
+	// Lag is the lag of each assigned partition, if the transport reports it.
 	Lag []Lag
 }
 
@@ -102,9 +103,9 @@ type HandlerCall struct {
 	Partition int32
 	// Messages is the number of messages of the call: 1, or the size of the batch.
 	Messages int
-	// Attempt is that of the first message.
+	// Attempt is the attempt of the first message of the call.
 	Attempt int
-	// Err is the error that the handler returned, before the failure policy.
+	// Err is the error of the handler, before the consumer applies the failure policy to it.
 	Err      error
 	Duration time.Duration
 }
@@ -152,7 +153,7 @@ func (n *counters) publishObservers() {
 	n.published.Store(&all)
 }
 
-// begin counts a handler call that begins. It returns the time for end.
+// begin counts a handler call that begins. It returns the start time, which end needs.
 func (n *counters) begin(messages int) time.Time {
 	n.handlers.Add(1)
 	n.inFlight.Add(int64(messages))

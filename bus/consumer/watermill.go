@@ -15,8 +15,8 @@ import (
 //
 // h gets a watermill message on which Ack and Nack have an effect: after Ack the message is
 // acknowledged, whatever h returns; after Nack it is not acknowledged. The context of the
-// message is the context of the handler. Values that a Router adds to the context, such as the
-// name of the handler, are not there.
+// message is the context of the handler. It does not have the values that a Router adds, such as
+// the name of the handler.
 func Watermill(h message.HandlerFunc, middleware ...message.HandlerMiddleware) bus.Handler {
 	return watermillHandler(h, middleware, func(produced []*message.Message) error {
 		return &bus.Error{Code: bus.CodeInvalidArgument, Op: "handle",
@@ -24,13 +24,14 @@ func Watermill(h message.HandlerFunc, middleware ...message.HandlerMiddleware) b
 	})
 }
 
-// WatermillPublisher is [Watermill] for a handler that produces messages. The messages of one
-// call are published to the topic with one Publish, and the handled message is acknowledged
-// after Publish returned nil. A produced message without a context gets that of the handler.
+// WatermillPublisher is [Watermill] for a handler that produces messages. The returned handler
+// publishes the messages of one call to the topic with one Publish. It acknowledges the handled
+// message after Publish has returned nil. A produced message without a context gets the context
+// of the handler.
 func WatermillPublisher(pub message.Publisher, topic string, h message.HandlerFunc, middleware ...message.HandlerMiddleware) bus.Handler {
 	return watermillHandler(h, middleware, func(produced []*message.Message) error {
 		if err := pub.Publish(topic, produced...); err != nil {
-			return fmt.Errorf("consumer: publish to %q what the handler produced: %w", topic, err)
+			return fmt.Errorf("consumer: publish the produced messages to %q: %w", topic, err)
 		}
 		return nil
 	})
@@ -65,7 +66,7 @@ func watermillHandler(h message.HandlerFunc, middleware []message.HandlerMiddlew
 		select {
 		case <-m.Nacked():
 			if err == nil {
-				err = &bus.Error{Op: "handle", Topic: d.Record.Topic, Reason: "the handler nacked the message"}
+				err = &bus.Error{Op: "handle", Topic: d.Record.Topic, Reason: "the handler called Nack"}
 			}
 		default:
 		}

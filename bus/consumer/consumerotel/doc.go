@@ -6,8 +6,8 @@
 //
 // # Instruments
 //
-// Every measurement has the attributes messaging.destination.name and
-// messaging.consumer.group.name, and those after "by".
+// Every measurement has the attributes messaging.destination.name and, with a group,
+// messaging.consumer.group.name. The list names further attributes after "by".
 //
 //	trunkline.consumer.state              1 for the current state, 0 for the others; by trunkline.consumer.state
 //	trunkline.consumer.transitions        entries into each state; by trunkline.consumer.state
@@ -16,7 +16,7 @@
 //	trunkline.consumer.blocked            messages that have used up their attempts and block others
 //	trunkline.consumer.handled            messages that handlers acknowledged
 //	trunkline.consumer.failed             failures of messages
-//	trunkline.consumer.retried            attempts to be repeated in place
+//	trunkline.consumer.retried            attempts that are repeated in place
 //	trunkline.consumer.postponed          messages that went to a retry topic
 //	trunkline.consumer.dead_lettered      messages that went to the dead-letter topic
 //	trunkline.consumer.dropped            messages that handlers dropped

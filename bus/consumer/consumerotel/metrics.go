@@ -72,11 +72,11 @@ func New(c *consumer.Consumer, opts ...Option) (*Metrics, error) {
 // Close ends the measurements. It is idempotent.
 func (m *Metrics) Close() error { return m.close() }
 
-// measurer has a consumer and its instruments.
+// measurer reads a consumer, and holds the instruments.
 type measurer struct {
 	consumer *consumer.Consumer
 	group    []attribute.KeyValue     // nil without a group
-	whole    metric.MeasurementOption // attributes without others than topic and group
+	whole    metric.MeasurementOption // only the attributes topic and group
 	success  sync.Map                 // topic → metric.MeasurementOption of calls without an error
 
 	state, paused, lag metric.Int64ObservableGauge
@@ -105,7 +105,7 @@ func newMeasurer(c *consumer.Consumer) *measurer {
 	return m
 }
 
-// attributes returns the attributes of a measurement.
+// attributes returns the attributes topic, group and more.
 func (m *measurer) attributes(topic string, more ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(slices.Concat(m.group, more, []attribute.KeyValue{topicKey.String(topic)})...))
 }
@@ -138,7 +138,7 @@ func (m *measurer) instruments(meter metric.Meter) ([]metric.Observable, error) 
 	m.counters = []counter{
 		{newCounter("handled", "{message}", "Messages that handlers acknowledged."), func(s consumer.Stats) uint64 { return s.Handled }},
 		{newCounter("failed", "{message}", "Failures of messages."), func(s consumer.Stats) uint64 { return s.Failed }},
-		{newCounter("retried", "{message}", "Attempts to be repeated in place."), func(s consumer.Stats) uint64 { return s.Retried }},
+		{newCounter("retried", "{message}", "Attempts that are repeated in place."), func(s consumer.Stats) uint64 { return s.Retried }},
 		{newCounter("postponed", "{message}", "Messages that went to a retry topic."), func(s consumer.Stats) uint64 { return s.Postponed }},
 		{newCounter("dead_lettered", "{message}", "Messages that went to the dead-letter topic."), func(s consumer.Stats) uint64 { return s.DeadLettered }},
 		{newCounter("dropped", "{message}", "Messages that handlers dropped."), func(s consumer.Stats) uint64 { return s.Dropped }},
