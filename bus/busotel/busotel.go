@@ -5,8 +5,8 @@
 // # Publishing
 //
 // Each message is published in a producer span named "send <topic>". Its parent is the span
-// in the context of the publish: the context of the call, where the method has one, or else
-// the context of the message. The span ends with the outcome. The propagator writes the
+// in the context of the call, or in the context of the message if the method has no context.
+// The span ends with the outcome. The propagator writes the
 // trace context to the headers of the published record, by default as W3C traceparent and
 // tracestate. The caller's message is not changed.
 //
@@ -19,8 +19,8 @@
 //
 // # What it does not do
 //
-// Without options it uses the global tracer provider, which records nothing until the
-// program sets one. It does not record keys and payloads. It has no metrics: package
+// Without options it uses the global tracer provider, and records nothing until the program
+// sets one. It does not record keys and payloads. It has no metrics: package
 // consumerotel measures managed consumers. Attributes follow OpenTelemetry's semantic
 // conventions for messaging.
 package busotel
@@ -168,5 +168,5 @@ func (h headers) Keys() []string {
 	return names
 }
 
-// Set does nothing: a record that was read does not change.
+// Set does nothing, because StartDelivery only reads the headers.
 func (headers) Set(string, string) {}

@@ -17,7 +17,7 @@
 //
 //   - [JSON] encodes any value, and a proto.Message by protobuf's JSON mapping.
 //   - [Protobuf] encodes a proto.Message.
-//   - [Raw] passes bytes through.
+//   - [Raw] uses a []byte as the payload, without encoding.
 //   - Package bus/codec/avro encodes Avro. It is a separate package, so that programs
 //     without Avro do not link it.
 //
@@ -26,9 +26,9 @@
 //
 // # Headers
 //
-// Encode sets the header [ContentTypeHeader] to the codec's content type. Decode fails with
-// bus.CodeUndecodable if the header names another content type, and assumes that a message
-// without the header has the right one.
+// Encode sets the header [ContentTypeHeader] to the codec's content type. Decode returns an
+// error with bus.CodeUndecodable if the header names another content type. It accepts a
+// message without the header.
 //
 // [SchemaIDHeader] is for the id of the payload's schema, in programs with a schema
 // registry. No codec here reads it or contacts a registry.

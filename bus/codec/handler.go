@@ -7,8 +7,9 @@ import (
 )
 
 // Handler returns a bus.Handler that decodes each message as [Decode] does and calls h with
-// the value. The delivery has the key, the headers and the position of the message. The
-// handler returns h's error, so h can return bus.Retry, bus.Drop and the others.
+// the value. The delivery has the key, the headers, the partition and the offset of the
+// message. The handler returns h's error, so h can return bus.RetryAfter, bus.DeadLetter,
+// bus.Drop and bus.Stop.
 //
 // If a message cannot be decoded, the handler does not call h. It returns a bus.DeadLetter
 // with a bus.CodeUndecodable error, so the message goes to the subscription's

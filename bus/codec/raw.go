@@ -15,7 +15,7 @@ func (rawCodec) Marshal(v any) ([]byte, error) {
 		return v, nil
 	case *[]byte:
 		if v == nil {
-			return nil, errors.New("raw: nil *[]byte")
+			return nil, errors.New("raw: the *[]byte is nil")
 		}
 		return *v, nil
 	default:

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// messageContext is the context that the transport gets for a message. It ends with the
-// caller's context, at the deadline that the producer sets, or with the producer. Its
-// values are those of the caller's context. It creates a real context only when Done is
-// called, which most messages never need.
+// messageContext is the context that the transport gets for a message. It ends when the
+// caller's context ends, at the deadline that the producer sets, or when the producer ends.
+// Its values are those of the caller's context. To save memory, it creates a merged context
+// only when Done is called. For most messages nothing calls Done.
 type messageContext struct {
-	context.Context                 // the caller's
+	context.Context                 // the caller's context
 	producer        context.Context // ends with the producer
-	deadline        time.Time       // set by the producer; zero if the caller has one, or without a limit
+	deadline        time.Time       // set by the producer; zero if the caller's context has one, or if there is no limit
 
 	mu     sync.Mutex
 	merged context.Context // created by the first Done
@@ -44,7 +44,8 @@ func (c *messageContext) Done() <-chan struct{} {
 	return c.merged.Done()
 }
 
-// Err checks all three ends without creating the merged context.
+// Err checks the caller's context, the producer's and the deadline. It does not create the
+// merged context.
 func (c *messageContext) Err() error {
 	c.mu.Lock()
 	merged := c.merged
@@ -63,7 +64,7 @@ func (c *messageContext) Err() error {
 	}
 }
 
-// release frees what Done has created. The context must not be used afterwards.
+// release frees the context that Done has created. The context must not be used afterwards.
 func (c *messageContext) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

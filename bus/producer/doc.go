@@ -38,20 +38,22 @@
 //
 // The context of a message bounds its time in the queue. If it ends there, nothing was
 // sent, and the report has bus.CodeCanceled or bus.CodeDeadlineExceeded. If it ends after
-// the producer handed the message to the transport, Send returns bus.CodeOutcomeUnknown.
-// A receipt still gets the real outcome in that case. A context without a deadline gets
-// the limit of [WithDeliveryTimeout]. Use context.WithoutCancel for a message that must
-// outlive the request that sends it. The message is traced under this context.
+// the producer has passed the message to the transport, Send returns
+// bus.CodeOutcomeUnknown. A receipt still gets the real outcome in that case.
+//
+// [WithDeliveryTimeout] limits messages whose context has no deadline. If the message must
+// be sent even if the request that sends it is canceled, use context.WithoutCancel. The
+// span of the message is a child of the span in this context.
 //
 // The producer sends a message again only when the transport reports that the log does
 // not have it (bus.CodeUnavailable). So the producer itself causes no duplicates.
 //
 // Messages with the same key, or with the same explicit partition, reach the log in the
-// order in which they were accepted, also across an outage. When the transport returns a
-// message after it has sent a later one with the same key, the producer does not send the
-// earlier one again: that message fails with bus.CodeUnavailable. Messages with neither a
-// key nor a partition are sent in order too, but can change places when one of them is
-// sent again.
+// order in which they were accepted, also across an outage. The transport can return a
+// message as not sent, although it has sent a later one with the same key. The producer
+// does not send the earlier message again then: it fails with bus.CodeUnavailable. Messages
+// with neither a key nor a partition are sent in order, too, but can change places when one
+// of them is sent again.
 //
 // There is one queue. While a message waits to be sent again, all messages behind it
 // wait, whatever their keys.

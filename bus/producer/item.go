@@ -19,7 +19,7 @@ type item struct {
 	size    int
 	msg     *message.Message
 	ctx     messageContext
-	waiting bool          // sent by Send, which waits no longer than ctx
+	waiting bool          // Send waits for the report, but not longer than ctx
 	done    chan struct{} // closed when report is set
 
 	// mutable
@@ -27,14 +27,13 @@ type item struct {
 	element *list.Element // position in the queue, while state is queued
 	stop    func() bool   // removes the callback for the end of the caller's context
 	timer   *time.Timer   // fires at the deadline set by the producer
-	expired bool          // the context has ended
+	expired bool          // the caller's context has ended, or the deadline has passed
 	report  Report
 }
 
-// state is where an item is. An item can get its report in every state. reported is
-// final.
+// state is where an item is. From each state it can also become reported, which is final.
 //
-//	queued ⇄ inFlight → returned → queued
+//	queued → inFlight → returned → queued
 type state uint8
 
 const (
@@ -64,7 +63,7 @@ func sizeOf(m *message.Message) int {
 	return n
 }
 
-// failure makes the report of a message whose outcome the producer decides.
+// failure makes the report of a message that fails in the producer, not in the transport.
 func (m *item) failure(code bus.Code, reason string, cause error) Report {
 	return failedReport(m.topic, sendError(code, m.topic, reason, cause))
 }

@@ -14,7 +14,7 @@ const (
 	maxPause = time.Second
 )
 
-// step is what run does next.
+// step is the next action of run.
 type step uint8
 
 const (
@@ -53,7 +53,7 @@ func (p *Producer) next() (*item, step) {
 		return nil, idle
 	}
 	it := front.Value.(*item)
-	down := p.connectionError() // read after the item was accepted: an older state does not concern it
+	down := p.connectionError() // not older than the item: FailFast must not use an earlier state
 	switch {
 	case down != nil && p.cfg.policy == FailFast:
 		p.finish(it, failedReport(p.topic, down))
@@ -73,11 +73,12 @@ func (p *Producer) next() (*item, step) {
 	return it, publish
 }
 
-// awaitBroker waits until the transport is ready, and then for a pause that grows with
-// each wait that was followed by another failure. After that run sends one item whatever
-// the state of the connection, because a publish can succeed where Ready fails.
+// awaitBroker waits until the transport is ready, and then for a pause. The pause doubles
+// with each wait, up to maxPause, until a message is sent. After the pause, run sends one
+// item whatever the state of the connection, because a publish can succeed where Ready
+// fails.
 func (p *Producer) awaitBroker() {
-	_ = p.bus.Ready(p.ctx) // the next item reports an error that lasts
+	_ = p.bus.Ready(p.ctx) // if the error persists, the next publish returns it
 	p.mu.Lock()
 	p.failures++
 	d := min(minPause<<min(p.failures-1, 10), maxPause)
@@ -124,7 +125,7 @@ func (p *Producer) outcome(it *item, o bus.Outcome) {
 	p.wake()
 }
 
-// leaveOrder removes the item from its order. It must be called with mu held.
+// leaveOrder removes the item from the order of its key. It must be called with mu held.
 func (p *Producer) leaveOrder(it *item) {
 	o, ok := p.orders[it.order]
 	if !ok {
@@ -137,12 +138,12 @@ func (p *Producer) leaveOrder(it *item) {
 	}
 }
 
-// requeue puts the returned items back at the front of the queue, in their order. It fails
-// those that the log has a later message of the same order for. It must be called with mu
-// held, when no item is in flight.
+// requeue puts the returned items back at the front of the queue, in their order. If the
+// log has, or may have, a later message with the same orderKey, the item fails instead. It
+// must be called with mu held, when no item is in flight.
 func (p *Producer) requeue() {
 	slices.SortFunc(p.returned, func(a, b *item) int { return cmp.Compare(b.seq, a.seq) })
-	for _, it := range p.returned { // the latest first, since each goes to the front
+	for _, it := range p.returned { // the latest first, because PushFront reverses the order
 		overtaken := p.orders[it.order].last > it.seq
 		switch {
 		case it.state == reported:

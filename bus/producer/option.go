@@ -18,11 +18,11 @@ const (
 	// while the queue is full. It is the default.
 	Wait OutagePolicy = iota
 	// FailFast fails messages with bus.CodeUnavailable as soon as the bus reports that the
-	// connection is down. Before the first connection is made, its state is not known:
-	// then messages wait as long as the transport does.
+	// connection is down. Before the first connection the state is not known. Until then
+	// messages are not rejected, and wait in the transport.
 	FailFast
 	// Buffer keeps messages in the queue until they are sent or the producer is closed.
-	// A deadline of their contexts, and WithDeliveryTimeout if given, still apply. Send
+	// Their contexts, and WithDeliveryTimeout if it is set, still limit the time. Send
 	// and SendAsync fail with bus.CodeResourceExhausted while the queue is full.
 	Buffer
 )
@@ -31,7 +31,7 @@ type config struct {
 	policy          OutagePolicy
 	maxMessages     int
 	maxBytes        int
-	deliveryTimeout time.Duration // 0: none; negative: not set
+	deliveryTimeout time.Duration // 0: no limit; negative: not set yet
 }
 
 // WithOutagePolicy sets what the producer does while the broker is unavailable. The

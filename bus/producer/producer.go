@@ -24,23 +24,23 @@ type Producer struct {
 	topic string
 	cfg   config
 
-	ctx    context.Context // ends when Shutdown is done with the queue; ends run
+	ctx    context.Context // ends when Shutdown has emptied the queue; then run returns
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when run has returned
 	work   chan struct{} // has one token if run must look at the queue
 	closed chan struct{} // closed when the first Shutdown has returned
-	err    error         // of the first Shutdown; set before closed is closed
+	err    error         // result of the first Shutdown; set before closed is closed
 
 	mu          sync.Mutex
 	closing     bool
-	seq         uint64     // of the latest accepted item
-	queue       *list.List // of *item, by seq
+	seq         uint64     // number of the latest accepted item
+	queue       *list.List // of *item, sorted by seq
 	inFlight    map[*item]struct{}
 	returned    []*item
 	orders      map[orderKey]order
 	backOff     bool          // run must wait for the broker before the next item
 	retryNow    bool          // run has waited: the next item is sent whatever the connection's state
-	failures    int           // consecutive waits without a success
+	failures    int           // waits for the broker since the last success
 	outstanding int           // items without a report
 	bytes       int           // size of the outstanding items
 	changed     chan struct{} // closed when outstanding or closing changes; nil if no sender waits
@@ -48,10 +48,11 @@ type Producer struct {
 	stats       Stats
 }
 
-// order exists for an orderKey while one of its items is in flight or returned.
+// order is the state of an orderKey. It exists while an item with the orderKey is in flight or
+// returned.
 type order struct {
-	items int    // in flight or returned
-	last  uint64 // greatest seq that the log has, or may have
+	items int    // number of items in flight or returned
+	last  uint64 // greatest seq of the items that the log has, or may have
 }
 
 // New makes a producer for one topic of b. It does not wait for a broker and does not
@@ -89,13 +90,13 @@ func (p *Producer) Send(ctx context.Context, m *message.Message) (Report, error)
 	if err != nil {
 		return failedReport(p.topic, err), err
 	}
-	<-it.done // closed when ctx ends at the latest, by expire
+	<-it.done // expire closes it when ctx ends
 	return it.report, it.report.Err
 }
 
 // SendAsync accepts a message and returns a receipt for its report. It waits only while
-// the limits of WithMaxOutstanding are reached, and with the policy Buffer not even then.
-// It returns an error if it does not accept the message. The message must not be changed
+// the limits of WithMaxOutstanding are reached. With the policy Buffer it returns an error
+// instead of waiting. It returns an error if it does not accept the message. The message must not be changed
 // until it has its report.
 func (p *Producer) SendAsync(ctx context.Context, m *message.Message) (*Receipt, error) {
 	it, err := p.accept(ctx, m, false)
@@ -120,7 +121,7 @@ func (p *Producer) accept(ctx context.Context, m *message.Message, waiting bool)
 	it = &item{topic: p.topic, order: orderKeyOf(m), size: sizeOf(m), msg: m, waiting: waiting, done: make(chan struct{})}
 	if it.size > p.cfg.maxBytes {
 		return nil, sendError(bus.CodeTooLarge, p.topic,
-			fmt.Sprintf("the message has %d bytes, WithMaxOutstanding allows %d for all messages together", it.size, p.cfg.maxBytes), nil)
+			fmt.Sprintf("the message has %d bytes, more than the %d bytes that WithMaxOutstanding allows for all messages together", it.size, p.cfg.maxBytes), nil)
 	}
 	it.ctx.Context, it.ctx.producer = ctx, p.ctx
 	if _, ok := ctx.Deadline(); !ok && p.cfg.deliveryTimeout > 0 {
@@ -210,7 +211,7 @@ func (p *Producer) expire(it *item, cause error) {
 		p.finish(it, it.failure(driver.ContextCode(cause), "nothing was sent", cause))
 	case it.state == inFlight && it.waiting:
 		p.finish(it, it.failure(bus.CodeOutcomeUnknown,
-			"the context ended after the message was handed to the transport: the log may or may not have it", cause))
+			"the context ended after the message was passed to the transport: the log may or may not have it", cause))
 	}
 }
 

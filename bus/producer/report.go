@@ -47,7 +47,7 @@ func (r *Receipt) Wait(ctx context.Context) (Report, error) {
 		return r.m.report, r.m.report.Err
 	case <-ctx.Done():
 	}
-	if report, ok := r.Report(); ok { // done too: select picks at random
+	if report, ok := r.Report(); ok { // if both channels are ready, select picks one at random
 		return report, report.Err
 	}
 	report := r.m.failure(bus.CodeOutcomeUnknown, "the context of Wait ended before the message had a report", ctx.Err())

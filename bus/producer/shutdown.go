@@ -18,7 +18,7 @@ const (
 	stopTimeout = time.Second
 )
 
-// flush waits for the reports of all items up to one.
+// flush is a call of Flush that waits for the reports of all items up to upTo.
 type flush struct {
 	upTo uint64 // seq of the last item
 	left int
@@ -27,7 +27,7 @@ type flush struct {
 
 // Flush waits until every message accepted before the call has its report. It returns nil
 // then, even if messages failed. If ctx ends first, it returns an error with the number of
-// messages that have no report yet. The producer goes on sending those.
+// messages that have no report yet. The producer continues to send those messages.
 func (p *Producer) Flush(ctx context.Context) error {
 	p.mu.Lock()
 	f := &flush{upTo: p.seq, left: p.outstanding, done: make(chan struct{})}
@@ -44,7 +44,7 @@ func (p *Producer) Flush(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f.left == 0 { // done too: select picks at random
+	if f.left == 0 { // if both channels are ready, select picks one at random
 		return nil
 	}
 	p.flushes = slices.DeleteFunc(p.flushes, func(o *flush) bool { return o == f })
@@ -52,7 +52,8 @@ func (p *Producer) Flush(ctx context.Context) error {
 		Reason: fmt.Sprintf("messages without a report: %d", f.left), Err: ctx.Err()}
 }
 
-// flushed counts a report. It must be called with mu held.
+// flushed subtracts the report of item seq from the flushes that wait for it. It must be
+// called with mu held.
 func (p *Producer) flushed(seq uint64) {
 	left := p.flushes[:0]
 	for _, f := range p.flushes {
@@ -78,9 +79,9 @@ func (p *Producer) Close() error {
 
 // Shutdown stops accepting messages and waits until every accepted message has its report.
 //
-// If ctx ends first, Shutdown reports the rest itself and returns an error with their
-// number: bus.CodeClosed for messages that were not sent, bus.CodeOutcomeUnknown for those
-// that the log may have. It does not close the bus. Later calls wait for the first one and
+// If ctx ends first, Shutdown makes the remaining reports itself, and returns an error with
+// the number of these messages. Their reports have bus.CodeClosed if the message was not
+// sent, and bus.CodeOutcomeUnknown if the log may have it. Shutdown does not close the bus. Later calls wait for the first one and
 // return its result, or an error when their own context ends.
 func (p *Producer) Shutdown(ctx context.Context) error {
 	p.mu.Lock()

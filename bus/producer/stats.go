@@ -1,18 +1,19 @@
 package producer
 
-// Stats are the counters of a producer since it was made, and what it holds now.
+// Stats are the counters of a producer since New, and the messages that it has now.
 type Stats struct {
 	// Accepted counts messages that have a report or will get one. Rejected counts
 	// messages that Send and SendAsync did not accept.
 	Accepted uint64 `json:"accepted"`
 	Rejected uint64 `json:"rejected"`
-	// Sent, Failed and Unknown count reports: the log has the message, the log does not
-	// have it, the outcome is unknown.
+	// Sent counts reports of messages that the log has, Failed those of messages that it
+	// does not have, and Unknown those with bus.CodeOutcomeUnknown.
 	Sent    uint64 `json:"sent"`
 	Failed  uint64 `json:"failed"`
 	Unknown uint64 `json:"unknown"`
-	// Retried counts how often the transport returned a message that the producer then
-	// queued again.
+	// Retried counts how often the transport returned a message as not sent and the
+	// producer kept it for another attempt. The producer does not make the attempt if it
+	// would break the order of the key.
 	Retried uint64 `json:"retried"`
 	// Queued messages wait to be sent. InFlight messages wait for their outcome.
 	Queued   int `json:"queued"`

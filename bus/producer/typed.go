@@ -22,8 +22,8 @@ type Typed[T any] struct {
 }
 
 // NewTyped makes a Typed that encodes with c and sends through p. If c is nil, codec.For
-// selects the codec of each value. The options apply to every message, before those of the
-// Send. NewTyped returns an error if p is nil.
+// selects the codec of each value. The options apply to every message. The options of Send and
+// SendAsync override them. NewTyped returns an error if p is nil.
 func NewTyped[T any](p *Producer, c codec.Codec, defaults ...SendOption) (*Typed[T], error) {
 	if p == nil {
 		return nil, invalid("the producer is nil")

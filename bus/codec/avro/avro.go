@@ -22,13 +22,13 @@ var _ codec.Codec = (*Codec)(nil)
 // New makes a codec for a schema, given as JSON text. It returns an error if the text is not
 // a valid schema.
 func New(schema string) (*Codec, error) {
-	// The library's default cache is global: names defined by other codecs' schemas would
-	// be valid in this one.
+	// The library's default cache is global. With it, this schema could use names that the
+	// schemas of other codecs define.
 	s, err := avro.ParseWithCache(schema, "", &avro.SchemaCache{})
 	if err != nil {
 		return nil, fmt.Errorf("avro: invalid schema: %w", err)
 	}
-	// check bounds every length by the size of the payload, so the library need not.
+	// check limits every length to the size of the payload, so the library's limit is off.
 	return &Codec{schema: s, api: avro.Config{MaxByteSliceSize: -1}.Freeze()}, nil
 }
 

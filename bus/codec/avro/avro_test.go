@@ -136,7 +136,7 @@ func TestUnmarshalReportsWhereDataIsInvalid(t *testing.T) {
 		"empty":                {orderSchema, nil, "id at byte 0: the data is truncated"},
 		"cut short":            {orderSchema, whole[:len(whole)-1], "sum at byte"},
 		"trailing byte":        {orderSchema, append(bytes.Clone(whole), 0), "the value at byte"},
-		"negative length":      {`"string"`, varint(-1), "the length is -1"},
+		"negative length":      {`"string"`, varint(-1), "the length must not be negative, got -1"},
 		"length past the end":  {`"bytes"`, append(varint(math.MaxInt64), 1), "is truncated"},
 		"no boolean":           {`"boolean"`, []byte{2}, "must be 0 or 1, got 2"},
 		"no int":               {`"int"`, varint(math.MaxInt32 + 1), "32 bits"},

@@ -17,8 +17,8 @@ const (
 	maxEmptyItems = 1 << 16
 )
 
-// check returns an error unless data is exactly one value of the schema. It is needed because
-// the decoder trusts lengths and counts, and does not detect truncated data.
+// check returns an error unless data is exactly one value of the schema. The decoder alone is
+// not enough: it does not check lengths and counts, and does not detect truncated data.
 func check(s avro.Schema, data []byte) error {
 	k := checker{data: data, items: len(data) + maxEmptyItems}
 	err := k.value(s)
@@ -31,11 +31,12 @@ func check(s avro.Schema, data []byte) error {
 	return nil
 }
 
-// checker walks over data. After an error, data and path are at the position of the error.
+// checker reads the values in data, one after the other. After an error, data begins at the
+// error, and path leads to the value that is invalid.
 type checker struct {
 	data  []byte
-	items int // how many more items arrays and maps may have
-	path  []step
+	items int    // how many more items all arrays and maps may have
+	path  []step // from the outermost value to the current one
 }
 
 // step is a field's name or, if that is empty, an item's index.
@@ -159,7 +160,7 @@ func (k *checker) long() (int64, error) {
 
 func (k *checker) skip(n int64) error {
 	if n < 0 {
-		return fmt.Errorf("the length is %d", n)
+		return fmt.Errorf("the length must not be negative, got %d", n)
 	}
 	if n > int64(len(k.data)) {
 		return errShort
@@ -190,7 +191,7 @@ func (k *checker) choice(kind string, n int, then func(int) error) error {
 	return then(int(i))
 }
 
-// blocks walks over the items of an array or a map, which come in blocks.
+// blocks calls item for each item of an array or a map, whose items are encoded in blocks.
 func (k *checker) blocks(item func(i int) error) error {
 	for i := 0; ; {
 		n, err := k.long()

@@ -20,15 +20,16 @@
 //
 // # Go types
 //
-// hamba/avro defines which Go types match which Avro types: a struct with `avro` tags for a
-// record, a pointer for a union with null, map[string]any for any record or union.
+// hamba/avro defines which Go types match which Avro types. Examples are a struct with `avro`
+// tags for a record, a pointer for a union with null, and map[string]any for any record or
+// union.
 //
 // # Untrusted payloads
 //
 // Unmarshal checks a payload against the schema before it decodes it. It rejects truncated
 // data, data after the value, lengths and counts that the payload cannot contain, and
-// nesting deeper than 1,000 levels. For every payload it returns, allocates memory in
-// proportion to the payload, and reports where in the value the error is.
+// nesting deeper than 1,000 levels. It always returns, and its memory is in proportion to
+// the payload. An error names the place in the value.
 //
 // # What it does not do
 //
