@@ -68,17 +68,17 @@ type Handler func(ctx context.Context, d *Delivery) error
 // BatchError. If the messages of a batch have different pauses, the subscription waits for the
 // longest one.
 //
-// The slice belongs to the handler. ctx is as for a [Handler], with one exception: if a partition
-// is revoked while a batch is being collected, the subscription calls the handler for that batch,
-// with a context that ends after 3 s.
+// If a partition is revoked while a batch is being collected, the subscription calls the handler
+// for the incomplete batch. Its ctx ends after 3 s. Otherwise ctx is as for a [Handler]. The slice
+// belongs to the handler.
 type BatchHandler func(ctx context.Context, ds []*Delivery) error
 
 // Consume subscribes h to a topic. It does not wait for a broker; [Subscription.Ready] does.
 // It returns an error at once for a mistake of the caller, such as an option that the transport
 // does not support.
 //
-// Shutdown and Close drain the subscription and end it. A permanent error ends it too, and so
-// does the end of ctx: the contexts of the handlers then end at once, and messages that are not
+// Shutdown and Close drain the subscription and end it. A permanent error ends it, too. When ctx
+// ends, the subscription and the contexts of its handlers end at once. Messages that are not
 // acknowledged are delivered again if the transport supports it.
 func (b *Bus) Consume(ctx context.Context, topic string, h Handler, opts ...SubscribeOption) (*Subscription, error) {
 	return b.consume(ctx, topic, opts, func(c *delivery.Config) error {

@@ -130,8 +130,8 @@ func TestBothBoundsOfTheWindowStopThePartition(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		window, ahead int
-		poison        func(i int) bool // never acknowledged
-		begun         int              // records whose handler was started
+		poison        func(i int) bool // reports whether the handler of offset i always fails
+		begun         int              // the number of records whose handler began
 	}{
 		{"unacknowledged", 8, 100, func(int) bool { return true }, 8},
 		{"acknowledged ahead", 8, 20, func(i int) bool { return i == 0 }, 21},
@@ -156,7 +156,7 @@ func TestBothBoundsOfTheWindowStopThePartition(t *testing.T) {
 				mu.Lock()
 				require.Len(t, begun, c.begun)
 				mu.Unlock()
-				require.LessOrEqual(t, p.last(), int64(0), "nothing is committed past the poison")
+				require.LessOrEqual(t, p.last(), int64(0), "no commit covers an unacknowledged message")
 				require.NoError(t, sub.Shutdown(t.Context()))
 				require.NoError(t, b.Close())
 			})

@@ -24,8 +24,9 @@ func SetKey(m *message.Message, key string) {
 // KeyOf returns the key of the message, "" if it has none.
 func KeyOf(m *message.Message) string { return m.Metadata.Get(driver.KeyDirective) }
 
-// SetPartition publishes the message to this partition, whatever its key. Where topics have no
-// partitions, publishing returns an error with CodeUnsupported.
+// SetPartition sets the partition of the message. The key then has no effect on the partition. If
+// the topics of the transport have no partitions, publishing returns an error with
+// CodeUnsupported.
 func SetPartition(m *message.Message, partition int32) {
 	m.Metadata.Set(driver.PartitionDirective, strconv.FormatInt(int64(partition), 10))
 }
@@ -72,7 +73,7 @@ func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byt
 	return headers, keys, wrong
 }
 
-// size is the size of a message in bytes, as limits count it: the key, the payload, the names
+// size returns the size of a message in bytes for the size limits: the key, the payload, the names
 // and values of the headers, and the UUID.
 func size(out *driver.Outgoing) int {
 	n := len(out.UUID) + len(out.Key) + len(out.Payload)

@@ -68,7 +68,7 @@ func (e *expiry) unlink(p *publication) {
 	p.before, p.after, p.listed = nil, nil, false
 }
 
-// expire gives up on the publications whose time-out has passed.
+// expire ends the publications whose time-out has passed, with CodeOutcomeUnknown.
 func (e *expiry) expire() {
 	for _, p := range e.overdue(time.Now()) {
 		p.giveUp(&p.own, context.DeadlineExceeded)

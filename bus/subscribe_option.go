@@ -44,8 +44,8 @@ func FromOffset(offset int64) SubscribeOption {
 	return from(driver.Start{Kind: driver.StartAtOffset, Offset: offset})
 }
 
-// FromTime starts partitions without a committed offset at their first record that is not
-// older than t.
+// FromTime starts partitions without a committed offset at their first record whose timestamp is
+// not before t.
 func FromTime(t time.Time) SubscribeOption {
 	return from(driver.Start{Kind: driver.StartAtTime, Time: t})
 }

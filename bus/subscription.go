@@ -170,9 +170,9 @@ func (s *Subscription) Shutdown(ctx context.Context) error {
 // ctx if handlers still run, otherwise nil.
 func (s *Subscription) cutOff(err error) error {
 	e := &Error{Code: CodeDeadlineExceeded, Op: "close", Transport: s.bus.caps.Name, Topic: s.topic,
-		Reason: "the contexts of handlers were ended: their messages will be delivered again", Err: err}
+		Reason: "the shutdown ended the contexts of handlers: their messages may be delivered again", Err: err}
 	if err != nil {
-		e.Code, e.Reason = driver.ContextCode(err), "handlers still run: their messages will be delivered again"
+		e.Code, e.Reason = driver.ContextCode(err), "handlers still run: their messages may be delivered again"
 	}
 	return e
 }

@@ -93,7 +93,7 @@ func (b *Bus) administer(op, topic string, do func() error) error {
 	}
 	defer b.calls.leave()
 	if b.admin == nil {
-		return &Error{Code: CodeUnsupported, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "the topics of this transport need no creation: every name is a topic"}
+		return &Error{Code: CodeUnsupported, Op: op, Transport: b.caps.Name, Topic: topic, Reason: "this transport has no topics to create, delete or list: every name is a topic"}
 	}
 	return do()
 }

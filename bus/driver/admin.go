@@ -6,7 +6,7 @@ import "context"
 // implement it.
 type Admin interface {
 	// CreateTopic creates the topic and waits, under ctx, until it can be used. The error has
-	// CodeAlreadyExists if the topic exists, whatever its configuration.
+	// CodeAlreadyExists if the topic exists, even if its configuration differs from spec.
 	CreateTopic(ctx context.Context, spec TopicSpec) error
 	// DeleteTopic deletes the topic and its records. The error has CodeNotFound if there is no
 	// such topic.
@@ -20,9 +20,9 @@ type Admin interface {
 // TopicSpec describes a topic to create.
 type TopicSpec struct {
 	Name string
-	// Partitions is the number of partitions; 0 is the default of the transport.
+	// Partitions is the number of partitions; 0 means the default of the transport.
 	Partitions int32
-	// ReplicationFactor is the number of copies; 0 is the default of the broker. Transports
+	// ReplicationFactor is the number of copies; 0 means the default of the broker. Transports
 	// without replication accept any value.
 	ReplicationFactor int16
 	// Config has settings of the topic by name, such as "retention.ms". The transport defines them.

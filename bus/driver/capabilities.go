@@ -20,14 +20,14 @@ type Capabilities struct {
 	// Partitions: topics can have more than one partition, a publisher may choose one, and a
 	// subscription without a group may read only some.
 	Partitions bool
-	// Groups: the members of a group share the partitions of a topic, and the partitions of a
-	// member go to the others when it leaves or dies.
+	// Groups: the members of a group share the partitions of a topic. When a member leaves or dies,
+	// the other members get its partitions.
 	Groups bool
 	// Replay: the log is stored, so a subscription may start at the oldest record, at an offset or
 	// at a time. Without it a subscription gets only what is published while it exists.
 	Replay bool
-	// Redelivery: messages that were not acknowledged when the process died are delivered again,
-	// to it or to another member of its group.
+	// Redelivery: messages that were not acknowledged when their subscription ended are delivered
+	// again, to a later subscription or to another member of the group.
 	Redelivery bool
 	// CrossProcess: the transport connects different processes.
 	CrossProcess bool

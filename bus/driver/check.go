@@ -18,12 +18,12 @@ type Checker interface {
 type CheckSpec struct {
 	// Topics are the topics that must exist, with a leader for each partition.
 	Topics []string
-	// MinBrokers is how many brokers must answer; 0 is 1.
+	// MinBrokers is how many brokers must answer. The default is 1.
 	MinBrokers int
-	// MinInSync is how many in-sync replicas each partition must have; 0 is 1. Set it to
-	// the topics' min.insync.replicas: with fewer, publishing fails.
+	// MinInSync is how many in-sync replicas each partition must have. The default is 1. Set it
+	// to the topics' min.insync.replicas: with fewer, publishing fails.
 	MinInSync int
-	// BrokerTimeout is how long each broker has to answer; 0 is 1 s.
+	// BrokerTimeout is how long each broker has to answer. The default is 1 s.
 	BrokerTimeout time.Duration
 }
 

@@ -10,7 +10,7 @@ import (
 // Code is the kind of an [*Error]. Programs should decide by the code; the text is for people.
 type Code uint8
 
-// The codes. Their String is stable; their numbers are not.
+// The codes. The result of String does not change between releases; the number may change.
 const (
 	// CodeUnknown: the cause could not be classified.
 	CodeUnknown Code = iota
@@ -44,7 +44,7 @@ const (
 	CodeUndecodable
 	// CodeRevoked: the partition was revoked. Another member may have it now.
 	CodeRevoked
-	// CodeResourceExhausted: a bound was reached, and the wait for space ended.
+	// CodeResourceExhausted: a bound was reached, and there was no space in time.
 	CodeResourceExhausted
 	// CodeOutOfRange: the log does not have the requested offset.
 	CodeOutOfRange

@@ -9,7 +9,7 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-func TestURLTakesParametersAndCredentialsFromOutside(t *testing.T) {
+func TestURLHasParametersOfSetAndCredentialsOfSetCredential(t *testing.T) {
 	t.Parallel()
 	u, err := driver.ParseURL("kafka://h:1?tls=true")
 	require.NoError(t, err)
@@ -20,11 +20,11 @@ func TestURLTakesParametersAndCredentialsFromOutside(t *testing.T) {
 	require.Equal(t, "ada", u.Text("user", ""))
 
 	err = u.Done()
-	require.ErrorContains(t, err, "does not accept the credential password", "an opener must take every credential")
+	require.ErrorContains(t, err, "does not accept the credential password", "Done reports a credential that the opener did not read")
 	require.Equal(t, driver.CodeInvalidArgument, driver.CodeOf(err))
 	password, err := u.Credential("password")(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "secret", password)
-	require.Nil(t, u.Credential("password"), "a credential is taken once")
+	require.Nil(t, u.Credential("password"), "Credential removes the credential from the URL")
 	require.NoError(t, u.Done())
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // revokeFlush is how long the handler may take for the batch that was being collected when
-// its partition was revoked. The next owner of the partition waits meanwhile.
+// its partition was revoked. During this time the next owner of the partition waits.
 const revokeFlush = 3 * time.Second
 
 // readBatches collects batches and handles them, one at a time, until fetching ends or

@@ -213,7 +213,7 @@ func (c *claim) next() int64 {
 	return c.state.window.next
 }
 
-// lag returns the lag of the partition; false if the transport does not know the end of the log.
+// lag returns the lag of the partition; false if the end of the log is not known.
 // start is the offset at which the claim began. lag does not use the next offset of the
 // transport: that is past the records that Fetch is about to return, which are not acknowledged.
 func (c *claim) lag(start int64) (Lag, bool) {

@@ -73,7 +73,7 @@ func New(ctx context.Context, cfg Config) *Engine {
 	return e
 }
 
-// ErrDraining is the cause of the end of [Engine.Fetching] in a shutdown.
+// ErrDraining is the cause with which a shutdown ends the context of [Engine.Fetching].
 var ErrDraining error = &driver.Error{Code: driver.CodeClosed, Op: "fetch", Reason: "the subscription is being closed"}
 
 // Context returns a context that ends with the subscription.
@@ -120,7 +120,7 @@ func (e *Engine) Run(p driver.Partition) {
 // subscription fetched and did not handle.
 func (e *Engine) othersRedeliver() bool { return e.cfg.Caps.Redelivery && e.cfg.Group != "" }
 
-// Lag is how far the subscription is behind in a partition; see bus.PartitionLag.
+// Lag is the lag of the subscription in one partition; see bus.PartitionLag.
 type Lag struct {
 	Partition int32
 	Position  int64

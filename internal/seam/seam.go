@@ -40,5 +40,5 @@ type Bus interface {
 	AddHook(h hook.Hook) (remove func())
 }
 
-// Of returns these methods for a *bus.Bus. Package bus sets it.
+// Of returns the Bus for its argument, which must be a *bus.Bus. Package bus sets Of.
 var Of func(bus any) Bus
