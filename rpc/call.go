@@ -55,7 +55,7 @@ func decode[Resp any](c *Client, encoded *Response) (*Resp, *Error) {
 }
 
 // Send sends a request that has no reply. It returns nil when the transport's log has the
-// request; no server needs to run at that time. It does not wait for the reply reader.
+// request. A server need not be running. It does not wait for the reply reader.
 //
 // If Send returns an error, the request was not sent. There are two exceptions, in which it
 // is unknown whether the request was sent: bus.CodeOf(err) is bus.CodeOutcomeUnknown, or

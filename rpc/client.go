@@ -93,8 +93,8 @@ func (c *Client) ID() string { return c.id }
 // ReplyTopic returns the topic on which this client receives replies.
 func (c *Client) ReplyTopic() string { return c.reader.topic }
 
-// Ready waits until the client can receive replies. If ctx ends first, Ready returns an
-// error with the reason why it cannot. Ready is optional: a call waits by itself.
+// Ready waits until the client can receive replies. If ctx ends first, the error of Ready
+// has the reason. Ready is optional, because each call waits too.
 func (c *Client) Ready(ctx context.Context) error {
 	if c.closing.Err() != nil {
 		return errClosed

@@ -95,8 +95,8 @@ func TestCancelMessageIsSentOnlyForCanceledCalls(t *testing.T) {
 	})
 }
 
-// The cancel message goes to the partition of the request, and has no key. The client sends it
-// after the outcome of the request.
+// The cancel message goes to the partition of the request, and has no key. The client sends
+// it after the outcome of publishing the request has arrived.
 func TestCancelMessageFollowsItsRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -174,8 +174,8 @@ func TestCanceledCallNeverReportsADeadline(t *testing.T) {
 	}
 }
 
-// slowContext is a context of a type that package context does not know. It watches such a
-// context with a goroutine, which may be late.
+// slowContext is a context of a type that is not from package context. Package context
+// watches such a context with a goroutine, which may be late.
 type slowContext struct {
 	context.Context
 	once  sync.Once

@@ -33,7 +33,7 @@ func TestCloseEndsEveryWaitAtOnce(t *testing.T) {
 		c, err := rpc.NewClient(b, rpc.WithWaitForServer())
 		require.NoError(t, err)
 		require.NoError(t, c.Ready(ctx))
-		// A handler that never returns keeps "full" full.
+		// A handler that never returns keeps the queue of the topic "full" full.
 		sub, err := b.Consume(ctx, "full", func(ctx context.Context, _ *bus.Delivery) error { <-ctx.Done(); return ctx.Err() }, bus.Group("stuck"))
 		require.NoError(t, err)
 		require.NoError(t, sub.Ready(ctx))

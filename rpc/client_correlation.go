@@ -8,7 +8,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/frame"
 )
 
-// maxAbandoned bounds the ids that are kept of calls that ended without a reply.
+// maxAbandoned is how many ids of calls that ended without a reply are stored.
 const maxAbandoned = 4096
 
 // pendingCalls finds the call that a reply belongs to.

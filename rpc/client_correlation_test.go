@@ -37,7 +37,7 @@ func TestGatheringIsBounded(t *testing.T) {
 	require.False(t, g.push(result{server: "one more"}))
 }
 
-func TestSenderDropsWhatExceedsItsBound(t *testing.T) {
+func TestSenderDropsRecordsWhenItsQueueIsFull(t *testing.T) {
 	t.Parallel()
 	s := &sender{running: true} // without a goroutine
 	for range maxQueued {

@@ -95,7 +95,7 @@ func readersOf(b *bus.Bus) *replyReaders {
 	return seam.Of(b).Attach(readersKey{}, func() any { return &replyReaders{open: map[readerKey]*replyReader{}} }).(*replyReaders)
 }
 
-// acquireReader returns the reader for c, to be released with release.
+// acquireReader returns the reader for c. Call its release method when c closes.
 func acquireReader(c *Client) *replyReader {
 	key := readerKey{topic: ""}
 	_, defaultWire := c.cfg.wire.(frame.HeaderWire)
@@ -143,8 +143,8 @@ func (r *replyReader) removeLast(c *Client) (last bool) {
 }
 
 // prepareTopic creates the topic if it does not exist. In a shared topic it also selects a
-// partition, and publishes a record there, the mark. The reader starts at the mark, because
-// replies to later requests come after it.
+// partition, and publishes a record there, the mark. The reader starts at the mark. Replies
+// to later requests come after it.
 func (r *replyReader) prepareTopic(ctx context.Context) error {
 	if err := r.bus.EnsureTopic(ctx, r.spec); err != nil || !r.shared {
 		return err

@@ -60,7 +60,7 @@ func TestDefaultTimeoutAppliesOnlyWithoutDeadline(t *testing.T) {
 	})
 }
 
-// An error that every attempt repeats is not retried, whatever its code.
+// An error that every attempt would repeat is not retried, regardless of its code.
 func TestPermanentErrorIsNotRetried(t *testing.T) {
 	t.Parallel()
 	w := inMemory(t)
@@ -226,7 +226,7 @@ func TestRetryRepeatsFailedCalls(t *testing.T) {
 		requireError(w, err, codes.Unavailable, true)
 		require.EqualValues(w, 4, c.Stats().Retries)
 		resp, err := c.Invoke(w.ctx, &rpc.Request{Topic: topic, Method: "third"}, retry)
-		requireError(w, err, codes.InvalidArgument, true) // no JSON
+		requireError(w, err, codes.InvalidArgument, true) // the body is not JSON
 		require.Nil(w, resp)
 	})
 }

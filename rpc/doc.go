@@ -17,9 +17,9 @@
 //	defer c.Close()
 //	greeting, err := rpc.Call[Greeting](ctx, c, "greeter", "Greet", &GreetRequest{Name: "Ada"})
 //
-// Constructors and Listen do not wait for a broker. Calls wait, within their contexts. Where
-// the transport has topics that must be created, create the topic of a server first (see
-// bus.EnsureTopic). Clients create their reply topic by themselves.
+// Constructors and Listen do not wait for a broker. Calls wait, within their contexts.
+// Where the transport has topics that must be created, create the topic of a server first
+// (see bus.EnsureTopic). Clients create their own reply topics.
 //
 // [Call] waits for the response. [CallAsync] returns when the transport has accepted the
 // request, and the caller waits for the response later. [Send] needs no response. [Gather]
@@ -27,9 +27,10 @@
 //
 // # Semantics of a call
 //
-// A call ends with the response to its own request, or with an error. A client that has just
-// started loses no reply: it fixes the position of its reply reader before it sends the first
-// request. It counts and drops replies that are late, duplicate, or meant for another client.
+// A call ends with the response to its own request, or with an error. A client that has
+// just started loses no reply: it determines where its reply reader starts before it sends
+// the first request. It counts and drops replies that are late, duplicate, or meant for
+// another client.
 //
 // The deadline of a call travels with the request. A server does not run a request whose
 // deadline has passed, and the context of a handler has the deadline. When a caller cancels,

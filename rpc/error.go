@@ -22,7 +22,7 @@ type Error struct {
 	method      string
 	topic       string
 	remote      bool
-	permanent   bool // another attempt fails too, whatever the code
+	permanent   bool // every further attempt would fail too, regardless of the code
 	undecodable bool // a server could not decode the body of the request
 	cause       error
 }

@@ -193,7 +193,7 @@ func ExampleGather() {
 	// greeter-2: hello Ada
 }
 
-// A failed call is repeated under the same id, as the policy says.
+// The client repeats a failed call with the same id, according to the policy.
 func ExampleRetry() {
 	ctx, cancel := exampleContext()
 	defer cancel()

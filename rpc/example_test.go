@@ -162,7 +162,8 @@ func ExampleServer_Register() {
 	// Output: HELLO Ada
 }
 
-// A raw method decodes and encodes by itself. It may be called with any body.
+// A raw method decodes its request and encodes its response itself. Callers may send any
+// body.
 func ExampleServer_HandleFunc() {
 	ctx, cancel := exampleContext()
 	defer cancel()

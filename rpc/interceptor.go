@@ -75,7 +75,7 @@ type Panic struct {
 // value. Do not put the value or the stack into the error, because the server sends it to
 // the caller. recovered must be safe for concurrent use.
 //
-// A server recovers panics by itself, outside of all interceptors, and logs the stack (see
+// A server itself recovers panics, outside of all interceptors, and logs the stack (see
 // [WithLogger]). Use Recovery to observe panics inside of other interceptors, or to answer
 // with another error.
 func Recovery(recovered func(ctx context.Context, p Panic) error) Interceptor {

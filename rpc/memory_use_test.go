@@ -98,7 +98,7 @@ func TestMemoryDoesNotGrowWithCalls(t *testing.T) {
 		{"gochannel", onGochannel},
 	} {
 		t.Run(tr.name, func(t *testing.T) {
-			require.GreaterOrEqual(t, *flatCalls, 10_000, "-rpc.calls: a tenth must fill everything that is bounded")
+			require.GreaterOrEqual(t, *flatCalls, 10_000, "-rpc.calls: a tenth of the calls must fill every bounded cache and queue")
 			w := newWorld(t, tr.open(t))
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(*flatCalls)*time.Millisecond)
 			t.Cleanup(cancel)

@@ -119,8 +119,8 @@ func WithLogger(l *slog.Logger) Option {
 	})
 }
 
-// WithCloseTimeout limits how long Close waits, and the shutdown at the end of
-// [Server.Run]. The default is ten seconds.
+// WithCloseTimeout limits how long Close takes, and how long the shutdown at the end of
+// [Server.Run] takes. The default is ten seconds.
 func WithCloseTimeout(d time.Duration) Option {
 	return forBoth(func(c *config) error {
 		if d <= 0 {

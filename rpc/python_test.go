@@ -56,7 +56,7 @@ func TestPythonClientOfTheDocumentation(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "docs", "wire.md"))
 	require.NoError(t, err)
 	blocks := strings.Split(string(text), "```python\n")
-	require.Len(t, blocks, 3, "the client, and how it is used")
+	require.Len(t, blocks, 3, "the document has two Python blocks: the client, and an example of its use")
 	client, _, _ := strings.Cut(blocks[1], "```")
 	example, _, _ := strings.Cut(blocks[2], "```")
 	example = strings.ReplaceAll(example, `"127.0.0.1:9092"`, "servers")

@@ -78,8 +78,8 @@ func TestCleanDeletesReplyTopicsOfCrashedClients(t *testing.T) {
 	})
 }
 
-// A client that is disconnected for a moment keeps its topic. If the cleaner itself is
-// disconnected it deletes nothing.
+// A client that is disconnected for a moment keeps its topic. If the process that calls
+// Clean is disconnected, Clean deletes nothing.
 func TestCleanKeepsReplyTopicsOfRunningClients(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -68,10 +68,10 @@ type Server struct {
 //     for requests that every server answers; see [Gather].
 //   - bus.Concurrency bounds the handlers that run at once for each topic. The default is 64.
 //     Replies that are being published do not count.
-//   - bus.Window bounds the requests of a partition that are fetched and not acknowledged:
-//     those that run, those that wait for Concurrency or behind their key, and those whose
-//     replies are being published. The default is 64 more than Concurrency. A window that is
-//     not larger than Concurrency delays cancel messages.
+//   - bus.Window limits the requests of a partition that are fetched and not acknowledged.
+//     They may be running, waiting for another handler because of Concurrency or their key,
+//     or waiting for their replies to be published. The default is 64 more than
+//     Concurrency. A window that is not larger than Concurrency delays cancel messages.
 //   - bus.OrderByKey is the default on a transport that keeps order and has keys. Without
 //     keys the default is bus.OrderByPartition, and without order bus.Unordered.
 //   - bus.DeadLetterTopic is the topic for messages that cannot be decoded as requests. By
@@ -165,9 +165,8 @@ func (s *Server) watch(topic string, sub *bus.Subscription) {
 }
 
 // Ready waits until the server reads every topic that it listens on. The server reads every
-// request that is sent after that. If ctx ends first, Ready returns an error with the
-// reason why it does not. Ready returns an error with codes.FailedPrecondition if Listen
-// was not called.
+// request that is sent after that. If ctx ends first, the error of Ready has the reason.
+// Ready returns an error with codes.FailedPrecondition if Listen was not called.
 func (s *Server) Ready(ctx context.Context) error {
 	s.mu.Lock()
 	subs := s.subs

@@ -10,11 +10,12 @@ import (
 // Kind is the purpose of a frame.
 type Kind uint8
 
-// The kinds of frame. [HeaderWire] sends their String.
+// The kinds of frame. [HeaderWire] sends their names, as String returns them.
 const (
 	// KindRequest asks a server to run a method.
 	KindRequest Kind = iota + 1
-	// KindReply answers a request. A request has at most one reply from each server.
+	// KindReply answers a request. If a request arrives again, the server may send its
+	// reply again.
 	KindReply
 	// KindCancel reports that the caller no longer waits for the reply. A server then ends
 	// the context of the request's handler, or does not start the handler.

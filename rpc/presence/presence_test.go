@@ -83,7 +83,7 @@ func TestWatcherListsInstancesUntilTheyLeave(t *testing.T) {
 				require.Equal(t, time.Now(), w.Since())
 				if b.Capabilities().Replay {
 					synctest.Wait()
-					require.Equal(t, []string{"early"}, ids(w), "earlier announcements are read back")
+					require.Equal(t, []string{"early"}, ids(w), "a new watcher reads earlier announcements")
 				}
 				changed := w.Changed()
 				late := announce(t, b, "late", "b")
@@ -100,7 +100,7 @@ func TestWatcherListsInstancesUntilTheyLeave(t *testing.T) {
 				require.Zero(t, w.Serving("a"))
 				require.Error(t, early.SetTopics(""))
 
-				time.Sleep(time.Minute) // repeated announcements keep them
+				time.Sleep(time.Minute) // the instances stay listed, because they repeat their announcements
 				require.Equal(t, []string{"early", "late"}, ids(w))
 				require.NoError(t, late.Close())
 				require.NoError(t, late.Close())

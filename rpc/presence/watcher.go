@@ -63,8 +63,8 @@ func NewWatcher(b *bus.Bus, opts ...Option) (*Watcher, error) {
 	return w, nil
 }
 
-// Ready waits until the watcher reads announcements. If ctx ends first, Ready returns an
-// error with the reason why it does not.
+// Ready waits until the watcher reads announcements. If ctx ends first, the error of Ready
+// has the reason.
 func (w *Watcher) Ready(ctx context.Context) error {
 	for {
 		w.mu.Lock()

@@ -26,8 +26,8 @@
 // rpc.response.status_code the name of the gRPC code. Server spans also have
 // trunkline.rpc.caller and trunkline.rpc.attempt. A client span has the status Error if the
 // call failed, and a server span if the code is one that the semantic conventions for gRPC
-// attribute to the server. The package does not record keys, bodies, other metadata, and
-// the texts of errors.
+// attribute to the server. The package does not record keys, bodies, other metadata, or the
+// texts of errors.
 //
 // # What it does not do
 //

@@ -86,7 +86,7 @@ func KeyOf(topic string, f *frame.Frame) Key {
 // CallKey returns the key of the call that f belongs to.
 func CallKey(f *frame.Frame) Key { return Key{f.Caller, f.ID} }
 
-// maxCanceled bounds the cancel messages that are kept for requests that have not arrived.
+// maxCanceled is how many cancel messages are stored for requests that have not arrived.
 const maxCanceled = 1024
 
 // Cache holds the requests that run and the replies to those that have ended. A repeated
@@ -242,7 +242,8 @@ func (c *Cache) Finish(e *Entry, r *Reply) (canceled bool) {
 	return e.stopped
 }
 
-// Abandon removes a request that has no reply. Its next delivery runs it.
+// Abandon removes a request that has no reply, so that the next delivery of the request
+// runs it.
 func (c *Cache) Abandon(e *Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
