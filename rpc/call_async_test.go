@@ -18,7 +18,7 @@ import (
 )
 
 func TestAsyncCallsOfAKeyAreSentInOrder(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 4)
 		s := w.server()
 		ran := make(chan int, 200)
@@ -136,7 +136,7 @@ func TestAsyncCallReturnsWhyItCannotBeMade(t *testing.T) {
 }
 
 func TestCloseEndsAsyncCalls(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("manual", 1)
 		w.capture(topic)
 		c := w.client()
@@ -158,7 +158,7 @@ func TestCloseEndsAsyncCalls(t *testing.T) {
 }
 
 func TestSendReturnsWhenTheLogHasTheRequest(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("log", 2)
 		s := w.server()
 		got := make(chan string, 10)

@@ -21,7 +21,7 @@ import (
 )
 
 // instances starts servers without a consumer group, so each reads every request.
-func (w *world) instances(topic string, n int, h func(ctx context.Context, i int) (*number, error)) {
+func (w *fixture) instances(topic string, n int, h func(ctx context.Context, i int) (*number, error)) {
 	w.Helper()
 	for i := range n {
 		s := w.server(bus.NoGroup(), rpc.WithInstance(fmt.Sprint("s", i)))
@@ -33,7 +33,7 @@ func (w *world) instances(topic string, n int, h func(ctx context.Context, i int
 func itself(_ context.Context, i int) (*number, error) { return &number{i}, nil }
 
 func TestGatherCollectsTheAnswersOfAllInstances(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("fleet", 3)
 		w.instances(topic, 5, itself)
 		c := w.client()
@@ -54,7 +54,7 @@ func TestGatherCollectsTheAnswersOfAllInstances(t *testing.T) {
 }
 
 func TestGatherReturnsErrorsAsAnswers(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("fleet", 1)
 		w.instances(topic, 3, func(_ context.Context, i int) (*number, error) {
 			if i == 1 {
@@ -133,7 +133,7 @@ func TestGatherEndsAtItsTimeout(t *testing.T) {
 }
 
 func TestGatherReturnsOneAnswerOfEachServer(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("manual", 1)
 		requests := w.capture(topic)
 		c := w.client()

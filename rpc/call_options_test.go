@@ -21,7 +21,7 @@ import (
 )
 
 func TestCallsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("orders", 4)
 		s := w.server()
 		var runs atomic.Int64
@@ -87,7 +87,7 @@ func TestIdempotencyKeyIsTheKeyUnlessThatIsSet(t *testing.T) {
 }
 
 func TestPartitionSelectsThePartition(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("parted", 4)
 		partitions := make(chan int32, 10)
 		sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {

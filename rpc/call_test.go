@@ -20,7 +20,7 @@ import (
 )
 
 func TestCallReturnsTheResponse(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 4)
 		s := w.server()
 		handle(w, s, "double", double)
@@ -37,7 +37,7 @@ func TestCallReturnsTheResponse(t *testing.T) {
 }
 
 func TestEveryCallReturnsItsOwnResponse(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 4)
 		s := w.server()
 		handle(w, s, "double", double)
@@ -63,7 +63,7 @@ func TestEveryCallReturnsItsOwnResponse(t *testing.T) {
 
 // A reply may arrive before the reader has reached the end of its new topic.
 func TestNoReplyIsLostAtStartUp(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		clients := 50
 		if w.bus.Capabilities().Name == "memory" {
 			clients = 1000
@@ -93,7 +93,7 @@ func TestNoReplyIsLostAtStartUp(t *testing.T) {
 }
 
 func TestCallsLeaveNoPendingCallsOrGoroutines(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		calls := 1000
 		if w.bus.Capabilities().Name == "memory" {
 			calls = 10_000
@@ -169,7 +169,7 @@ func requireError(t testing.TB, err error, code codes.Code, remote bool) *rpc.Er
 }
 
 func TestErrorsKeepStatusAndDetails(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("faults", 1)
 		s := w.server()
 		detailed, err := status.New(codes.FailedPrecondition, "not now").WithDetails(&errdetails.ErrorInfo{Reason: "OFF"})
@@ -216,7 +216,7 @@ func TestErrorsKeepStatusAndDetails(t *testing.T) {
 }
 
 func TestFromContextReturnsTheCall(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("info", 1)
 		s := w.server()
 		infos := make(chan *rpc.CallInfo, 1)

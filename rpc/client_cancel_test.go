@@ -21,7 +21,7 @@ import (
 // Another request with the same key waits behind the one that is canceled. It is canceled
 // too, and never runs.
 func TestCancelEndsTheHandler(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("slow", 4)
 		s := w.server()
 		begun, causes := make(chan string, 10), make(chan error, 10)

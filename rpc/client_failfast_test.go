@@ -19,7 +19,7 @@ func TestCallWithoutServerFailsAtOnce(t *testing.T) {
 	for _, tr := range transports[:2] { // memory and Go channels
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, tr.open(t))
+			w := newFixture(t, tr.open(t))
 			topic := w.topic("calc", 1)
 			c := w.client()
 			callWithoutServer := func() {
@@ -47,7 +47,7 @@ func TestFailFastUsesAnnouncements(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
 		require.NoError(t, err)
-		w := newWorld(t, onMemoryLog(t, log))
+		w := newFixture(t, onMemoryLog(t, log))
 		topic := w.topic("calc", 1)
 		c := w.client(rpc.WithFailFast(8 * time.Second))
 		call := func() (time.Duration, error) {
@@ -119,7 +119,7 @@ func TestFailFastDoesNotFailCallsWhileAnnouncementsCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
 		require.NoError(t, err)
-		w := newWorld(t, onMemoryLog(t, log))
+		w := newFixture(t, onMemoryLog(t, log))
 		topic := w.topic("calc", 1)
 		c := w.client(rpc.WithFailFast(2 * time.Second))
 		require.NoError(t, c.Ready(w.ctx))

@@ -17,7 +17,7 @@ import (
 )
 
 func TestInstancesShareAReplyTopic(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		spec := bus.TopicSpec{Name: "trunkline.reply." + w.name("shared"), Partitions: 2}
 		if caps := w.bus.Capabilities(); !caps.Partitions {
 			_, err := rpc.NewClient(w.bus, rpc.WithSharedReplies(spec))
@@ -158,9 +158,9 @@ func TestSharedReplyTopicMayBeRecreatedWithFewerPartitions(t *testing.T) {
 
 // The bus of the server creates missing topics, but not for a reply.
 func TestLateReplyDoesNotRecreateItsTopic(t *testing.T) {
-	for name, on := range map[string]func(*testing.T) *world{
+	for name, on := range map[string]func(*testing.T) *fixture{
 		"memory": inMemory,
-		"kafka":  func(t *testing.T) *world { return newWorld(t, onKafka(t)) },
+		"kafka":  func(t *testing.T) *fixture { return newFixture(t, onKafka(t)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -20,7 +20,7 @@ import (
 )
 
 func TestStrayRepliesAreCountedAndDropped(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("manual", 1)
 		requests := w.capture(topic)
 		c := w.client()
@@ -82,7 +82,7 @@ func TestReaderAnswersOnlyToReplyTopics(t *testing.T) {
 }
 
 func TestUndecodableReplyEndsItsCall(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("manual", 1)
 		requests := w.capture(topic)
 		c := w.client()
@@ -218,7 +218,7 @@ func TestReaderSkipsUndecodableRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		open := onMemory(t)
-		w := newWorld(t, func() driver.Transport {
+		w := newFixture(t, func() driver.Transport {
 			m := open().(*memory.Transport)
 			return poisoned{m, m}
 		})

@@ -120,7 +120,7 @@ func TestCallsWaitForAnUnavailableBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
 		require.NoError(t, err)
-		w := newWorld(t, onMemoryLog(t, log))
+		w := newFixture(t, onMemoryLog(t, log))
 		topic := w.topic("calc", 1)
 		s := w.server()
 		handle(w, s, "double", double)
@@ -159,7 +159,7 @@ func TestCallToAMissingTopicIsUnimplemented(t *testing.T) {
 }
 
 func TestMessagesThatAreTooLargeFailTheCall(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("big", 1)
 		s := w.server()
 		handle(w, s, "grow", func(_ context.Context, n *number) (*[]byte, error) { b := make([]byte, n.N); return &b, nil })
@@ -189,7 +189,7 @@ func TestMaxPendingBoundsTheCalls(t *testing.T) {
 }
 
 func TestRetryRepeatsFailedCalls(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("flaky", 1)
 		s := w.server()
 		var runs atomic.Int64

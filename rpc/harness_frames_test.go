@@ -29,13 +29,13 @@ func setHeader(r *bus.Record, name, value string) {
 }
 
 // publish publishes a frame without a client or a server.
-func (w *world) publish(topic string, f *frame.Frame) {
+func (w *fixture) publish(topic string, f *frame.Frame) {
 	w.Helper()
 	require.NoError(w, w.tryPublish(topic, f))
 }
 
 // tryPublish is publish for goroutines other than the test's.
-func (w *world) tryPublish(topic string, f *frame.Frame) error {
+func (w *fixture) tryPublish(topic string, f *frame.Frame) error {
 	r, err := encode(f)
 	if err != nil {
 		return err
@@ -44,12 +44,12 @@ func (w *world) tryPublish(topic string, f *frame.Frame) error {
 }
 
 // publishTo publishes a record and waits until the transport's log has it.
-func (w *world) publishTo(topic string, partition int32, r *bus.Record) {
+func (w *fixture) publishTo(topic string, partition int32, r *bus.Record) {
 	w.Helper()
 	require.NoError(w, w.tryPublishTo(topic, partition, r))
 }
 
-func (w *world) tryPublishTo(topic string, partition int32, r *bus.Record) error {
+func (w *fixture) tryPublishTo(topic string, partition int32, r *bus.Record) error {
 	r.Topic, r.Partition = topic, partition
 	outcome := make(chan bus.Outcome, 1)
 	w.bus.PublishRecord(w.ctx, r, func(o bus.Outcome) { outcome <- o })
@@ -63,7 +63,7 @@ func (w *world) tryPublishTo(topic string, partition int32, r *bus.Record) error
 
 // capture reads topic in place of a server or client, and returns the frames there, except
 // cancel messages.
-func (w *world) capture(topic string) <-chan frame.Frame {
+func (w *fixture) capture(topic string) <-chan frame.Frame {
 	w.Helper()
 	frames := make(chan frame.Frame, 100)
 	sub, err := w.bus.Consume(w.ctx, topic, func(_ context.Context, d *bus.Delivery) error {
@@ -85,7 +85,7 @@ type result struct {
 	err error
 }
 
-func (w *world) call(ctx context.Context, c *rpc.Client, topic, method string, opts ...rpc.CallOption) <-chan result {
+func (w *fixture) call(ctx context.Context, c *rpc.Client, topic, method string, opts ...rpc.CallOption) <-chan result {
 	r := make(chan result, 1)
 	go func() {
 		n, err := rpc.Call[number](ctx, c, topic, method, &number{}, opts...)
@@ -115,9 +115,9 @@ func (t *tapped) Publish(batch []driver.Outgoing) {
 	}
 }
 
-func tappedMemory(t *testing.T, tap func(o *driver.Outgoing) bool) *world {
+func tappedMemory(t *testing.T, tap func(o *driver.Outgoing) bool) *fixture {
 	open := onMemory(t)
-	return newWorld(t, func() driver.Transport {
+	return newFixture(t, func() driver.Transport {
 		m := open().(*memory.Transport)
 		return &tapped{m, m, tap}
 	})

@@ -89,9 +89,9 @@ func onKafkaThrough(t *testing.T, net *kafkatest.Dialer) func() driver.Transport
 	}
 }
 
-// world is the fixture of a test: a broker, and the servers and clients on it. The end of
+// fixture is what a test uses: a broker, and the servers and clients on it. The end of
 // the test closes everything.
-type world struct {
+type fixture struct {
 	*testing.T
 	ctx  context.Context
 	open func() driver.Transport
@@ -99,29 +99,29 @@ type world struct {
 	log  *logRecorder
 }
 
-// everywhere runs a test on each transport.
-func everywhere(t *testing.T, test func(w *world)) {
+// onEveryTransport runs a test on each transport.
+func onEveryTransport(t *testing.T, test func(w *fixture)) {
 	t.Parallel()
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
-			test(newWorld(t, tr.open(t)))
+			test(newFixture(t, tr.open(t)))
 		})
 	}
 }
 
-// inMemory returns a world on the memory transport.
-func inMemory(t *testing.T) *world { return newWorld(t, onMemory(t)) }
+// inMemory returns a fixture on the memory transport.
+func inMemory(t *testing.T) *fixture { return newFixture(t, onMemory(t)) }
 
-func newWorld(t *testing.T, open func() driver.Transport) *world {
+func newFixture(t *testing.T, open func() driver.Transport) *fixture {
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
-	w := &world{T: t, ctx: ctx, open: open, log: &logRecorder{}}
+	w := &fixture{T: t, ctx: ctx, open: open, log: &logRecorder{}}
 	w.bus = w.newBus()
 	return w
 }
 
-func (w *world) newBus(opts ...bus.Option) *bus.Bus {
+func (w *fixture) newBus(opts ...bus.Option) *bus.Bus {
 	w.Helper()
 	b, err := bus.New(w.open(), opts...)
 	require.NoError(w, err)
@@ -130,7 +130,7 @@ func (w *world) newBus(opts ...bus.Option) *bus.Bus {
 }
 
 // busOn returns a bus on a transport of the test.
-func (w *world) busOn(tr driver.Transport) *bus.Bus {
+func (w *fixture) busOn(tr driver.Transport) *bus.Bus {
 	w.Helper()
 	b, err := bus.New(tr)
 	require.NoError(w, err)
@@ -140,7 +140,7 @@ func (w *world) busOn(tr driver.Transport) *bus.Bus {
 
 // topic creates a topic and returns its name. On a broker that other tests may use the name
 // has a random part.
-func (w *world) topic(name string, partitions int32) string {
+func (w *fixture) topic(name string, partitions int32) string {
 	w.Helper()
 	name = w.name(name)
 	require.NoError(w, w.bus.EnsureTopic(w.ctx, bus.TopicSpec{Name: name, Partitions: partitions}))
@@ -156,14 +156,14 @@ func (w *world) topic(name string, partitions int32) string {
 	return name
 }
 
-func (w *world) name(name string) string {
+func (w *fixture) name(name string) string {
 	if w.bus.Capabilities().Durable {
 		return name + "-" + strings.ToLower(rand.Text()[:10])
 	}
 	return name
 }
 
-func (w *world) server(opts ...rpc.ServerOption) *rpc.Server {
+func (w *fixture) server(opts ...rpc.ServerOption) *rpc.Server {
 	w.Helper()
 	s, err := rpc.NewServer(w.bus, append([]rpc.ServerOption{rpc.WithLogger(slog.New(w.log))}, opts...)...)
 	require.NoError(w, err)
@@ -171,13 +171,13 @@ func (w *world) server(opts ...rpc.ServerOption) *rpc.Server {
 	return s
 }
 
-func (w *world) start(s *rpc.Server, topic string) {
+func (w *fixture) start(s *rpc.Server, topic string) {
 	w.Helper()
 	require.NoError(w, s.Listen(topic))
 	require.NoError(w, s.Ready(w.ctx))
 }
 
-func (w *world) client(opts ...rpc.ClientOption) *rpc.Client {
+func (w *fixture) client(opts ...rpc.ClientOption) *rpc.Client {
 	w.Helper()
 	c, err := rpc.NewClient(w.bus, opts...)
 	require.NoError(w, err)
@@ -186,23 +186,23 @@ func (w *world) client(opts ...rpc.ClientOption) *rpc.Client {
 }
 
 // handle registers a handler.
-func handle[Req, Resp any](w *world, s *rpc.Server, method string, h func(context.Context, *Req) (*Resp, error)) {
+func handle[Req, Resp any](w *fixture, s *rpc.Server, method string, h func(context.Context, *Req) (*Resp, error)) {
 	w.Helper()
 	require.NoError(w, rpc.Handle(s, method, h))
 }
 
 // deadline returns the deadline of the test.
-func (w *world) deadline() time.Time { d, _ := w.ctx.Deadline(); return d }
+func (w *fixture) deadline() time.Time { d, _ := w.ctx.Deadline(); return d }
 
 // eventually waits until ok returns true.
-func (w *world) eventually(what string, ok func() bool) {
+func (w *fixture) eventually(what string, ok func() bool) {
 	w.Helper()
 	require.Eventually(w, ok, testTimeout, time.Millisecond, what)
 }
 
 // receive returns the next value of ch. It fails the test instead of waiting without limit.
 // Call it on the test's goroutine only.
-func receive[T any](w *world, ch <-chan T) T {
+func receive[T any](w *fixture, ch <-chan T) T {
 	w.Helper()
 	select {
 	case v := <-ch:

@@ -15,7 +15,7 @@ import (
 )
 
 func TestCloseUnderLoadEndsAllCalls(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 4)
 		s := w.server()
 		handle(w, s, "double", double)

@@ -40,7 +40,7 @@ type caller struct {
 	cancel atomic.Pointer[context.CancelFunc] // of the call that is to be canceled
 }
 
-func (a *caller) call(w *world, c *rpc.Client, topic, hung string, n, self int) error {
+func (a *caller) call(w *fixture, c *rpc.Client, topic, hung string, n, self int) error {
 	switch n % 100 {
 	case 33:
 		_, err := rpc.Call[number](w.ctx, c, topic, "fail", &number{n})
@@ -99,7 +99,7 @@ func TestMemoryDoesNotGrowWithCalls(t *testing.T) {
 	} {
 		t.Run(tr.name, func(t *testing.T) {
 			require.GreaterOrEqual(t, *flatCalls, 10_000, "-rpc.calls: a tenth of the calls must fill every bounded cache and queue")
-			w := newWorld(t, tr.open(t))
+			w := newFixture(t, tr.open(t))
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(*flatCalls)*time.Millisecond)
 			t.Cleanup(cancel)
 			w.ctx = ctx
@@ -108,7 +108,7 @@ func TestMemoryDoesNotGrowWithCalls(t *testing.T) {
 	}
 }
 
-func holdNoMore(w *world) {
+func holdNoMore(w *fixture) {
 	callers := make([]caller, flatCallers)
 	// A handler that hangs prevents its partition from being trimmed until its cancel message
 	// arrives. On one topic the other requests would fill this small log before that.

@@ -21,7 +21,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-func testsOwnBroker(w *world) bool {
+func testsOwnBroker(w *fixture) bool {
 	return !w.bus.Capabilities().Durable || kafkatb.New(w).Embedded()
 }
 
@@ -31,7 +31,7 @@ func TestPendingCallsSurviveAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
 		require.NoError(t, err)
-		w := newWorld(t, onMemoryLog(t, log))
+		w := newFixture(t, onMemoryLog(t, log))
 		topic := w.topic("slow", 4)
 		s := w.server(bus.Concurrency(1000))
 		handle(w, s, "double", func(ctx context.Context, n *number) (*number, error) {
@@ -79,7 +79,7 @@ func TestCallsEndWhenTheNetworkIsCut(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, b.Close()) })
 		return b
 	}
-	w := newWorld(t, onKafka(t))
+	w := newFixture(t, onKafka(t))
 	w.bus = open(&kafkatest.Dialer{})
 	topic := w.topic("calc", 8)
 	s := w.server()
@@ -138,7 +138,7 @@ func TestCallsEndWhenTheNetworkIsCut(t *testing.T) {
 // A hundred clients on ten transports start at once. No reply is lost.
 func TestClientsShareConnections(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onKafka(t))
+	w := newFixture(t, onKafka(t))
 	broker := kafkatb.New(t)
 	net := &kafkatest.Dialer{}
 	buses := make([]*bus.Bus, 10)

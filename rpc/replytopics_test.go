@@ -16,7 +16,7 @@ import (
 )
 
 // crash makes a client that is never closed properly, and returns its reply topic.
-func (w *world) crash(name string) string {
+func (w *fixture) crash(name string) string {
 	w.Helper()
 	b, err := bus.New(w.open())
 	require.NoError(w, err)
@@ -30,7 +30,7 @@ func (w *world) crash(name string) string {
 
 func TestCleanDeletesReplyTopicsOfCrashedClients(t *testing.T) {
 	t.Parallel()
-	clean := func(w *world) {
+	clean := func(w *fixture) {
 		shared := "trunkline.reply." + w.name("shared")
 		w.client(rpc.WithSharedReplies(bus.TopicSpec{Name: shared, Partitions: 1}))
 		alive := w.client(rpc.WithName("alive"))
@@ -74,7 +74,7 @@ func TestCleanDeletesReplyTopicsOfCrashedClients(t *testing.T) {
 	})
 	t.Run("kafka", func(t *testing.T) {
 		t.Parallel()
-		clean(newWorld(t, onKafka(t)))
+		clean(newFixture(t, onKafka(t)))
 	})
 }
 
@@ -85,7 +85,7 @@ func TestCleanKeepsReplyTopicsOfRunningClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, err := memory.NewLog()
 		require.NoError(t, err)
-		w := newWorld(t, onMemoryLog(t, log))
+		w := newFixture(t, onMemoryLog(t, log))
 		far, err := memory.New(memory.WithLog(log))
 		require.NoError(t, err)
 		b, err := bus.New(far)
@@ -119,7 +119,7 @@ func TestCleanKeepsReplyTopicsOfRunningClients(t *testing.T) {
 
 func TestFindNeedsATransportThatListsTopics(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onGochannel(t))
+	w := newFixture(t, onGochannel(t))
 	_, err := replytopics.Find(w.ctx, w.bus, time.Second)
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 }

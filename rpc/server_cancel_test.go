@@ -17,7 +17,7 @@ import (
 // The cancel message ends the context of a handler that runs, and prevents a handler that
 // waits. The server sends no reply.
 func TestCancelMessageEndsOrPreventsTheHandler(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 1)
 		s := w.server(bus.Concurrency(1))
 		c := w.client()
@@ -75,7 +75,7 @@ func TestCancelMessagesForUnknownRequestsAreBounded(t *testing.T) {
 
 // The callers are different. An error answers only the request that it was made for.
 func TestRequestsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 1)
 		s := w.server()
 		c := w.client()
@@ -109,7 +109,7 @@ func TestRequestsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
 }
 
 func TestServersWithoutGroupAllAnswer(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 2)
 		c := w.client()
 		require.NoError(w, c.Ready(w.ctx))

@@ -65,7 +65,7 @@ func TestHandlerContextBehavesLikeAContext(t *testing.T) {
 }
 
 func TestHandlersMakeCallsToTheirOwnServer(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		front, back := w.topic("front", 2), w.topic("back", 2)
 		s, c := w.server(), w.client()
 		handle(w, s, "double", double)

@@ -24,7 +24,7 @@ import (
 )
 
 func TestUndecodableMessagesAreAnsweredOrDeadLetters(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic, dead := w.topic("served", 1), w.topic("dead", 1)
 		letters := make(chan string, 10)
 		sub, err := w.bus.Consume(w.ctx, dead, func(_ context.Context, d *bus.Delivery) error {
@@ -140,7 +140,7 @@ func TestErrorThatCannotBeSentKeepsItsCode(t *testing.T) {
 }
 
 func TestExpiredRequestIsNotRun(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 1)
 		s, c := w.server(rpc.WithClockSkew(time.Minute)), w.client()
 		require.NoError(w, c.Ready(w.ctx))
@@ -182,7 +182,7 @@ func TestHandlerContextEndsAtTheDeadline(t *testing.T) {
 }
 
 func TestRequestsOfAKeyRunInOrder(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		const keys, each = 64, 20
 		topic := w.topic("devices", 4)
 		s := w.server()
@@ -219,7 +219,7 @@ func TestRequestsOfAKeyRunInOrder(t *testing.T) {
 
 // Each handler waits for the other.
 func TestDifferentKeysOfAPartitionRunConcurrently(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		if caps := w.bus.Capabilities(); !caps.Ordered || !caps.Keys {
 			w.Skipf("%s does not order by key", caps.Name)
 		}
@@ -267,7 +267,7 @@ func TestFailedReplyIsPublishedAgainWithoutRunningTwice(t *testing.T) {
 }
 
 func TestRepeatedRequestGetsItsFirstReply(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 1)
 		s := w.server(rpc.WithReplayCache(2, 1<<20))
 		var runs atomic.Int64

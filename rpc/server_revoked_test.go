@@ -18,7 +18,7 @@ func TestRequestOfAPartitionRevokedDuringShutdownRunsAgain(t *testing.T) {
 	t.Parallel()
 	log, err := memory.NewLog()
 	require.NoError(t, err)
-	w := newWorld(t, onMemoryLog(t, log))
+	w := newFixture(t, onMemoryLog(t, log))
 	topic := w.topic("moving", 1)
 	begun := make(chan struct{})
 	first := w.server()
@@ -54,7 +54,7 @@ func TestRequestOfARevokedPartitionRunsAgain(t *testing.T) {
 	t.Parallel()
 	log, err := memory.NewLog()
 	require.NoError(t, err)
-	w := newWorld(t, onMemoryLog(t, log))
+	w := newFixture(t, onMemoryLog(t, log))
 	topic := w.topic("moving", 1)
 	s := w.server()
 	var runs atomic.Int64

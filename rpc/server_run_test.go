@@ -13,7 +13,7 @@ import (
 )
 
 func TestRunServesUntilItsContextEnds(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topics := []string{w.topic("calc", 1), w.topic("other", 1)}
 		s := w.server()
 		handle(w, s, "double", double)
@@ -80,7 +80,7 @@ func TestRunWithoutListenFails(t *testing.T) {
 
 func TestNewServerRejectsSubscriptionOptionsThatCannotApply(t *testing.T) {
 	t.Parallel()
-	_, err := rpc.NewServer(newWorld(t, onGochannel(t)).bus, bus.Group("g"))
+	_, err := rpc.NewServer(newFixture(t, onGochannel(t)).bus, bus.Group("g"))
 	requireError(t, err, codes.Unimplemented, false)
 	require.Equal(t, bus.CodeUnsupported, bus.CodeOf(err))
 	b := inMemory(t).bus

@@ -33,7 +33,7 @@ func (c *calculator) service() rpc.Service {
 }
 
 func TestRegisteredServiceIsServed(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 1)
 		s := w.server()
 		require.NoError(w, s.Register((&calculator{3}).service()))
@@ -86,7 +86,7 @@ func TestInvalidServicesAreNotRegistered(t *testing.T) {
 
 // The caller gets InvalidArgument, and the next request with the same key runs.
 func TestUndecodableBodyIsADeadLetter(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic, dead := w.topic("calc", 1), w.topic("dead", 1)
 		type letter struct{ key, body, cause string }
 		letters := make(chan letter, 10)

@@ -20,7 +20,7 @@ import (
 
 // The server finishes the requests that run. The others wait for a slot or behind their key.
 func TestShutdownAnswersTheRestUnavailable(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 1)
 		opts := []rpc.ServerOption{bus.Concurrency(2), bus.Window(20)}
 		if !w.bus.Capabilities().Redelivery {
@@ -133,7 +133,7 @@ func TestShutdownAnswersInterruptedRequestsUnavailable(t *testing.T) {
 }
 
 func TestRetriesHideAShutdownUnderLoad(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 4)
 		start := func() *rpc.Server {
 			s := w.server(bus.Concurrency(4))
@@ -190,7 +190,7 @@ func TestAtMostOnceRequestOfACrashedServerIsNotRunAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, err := memory.NewLog()
 				require.NoError(t, err)
-				w := newWorld(t, onMemoryLog(t, log))
+				w := newFixture(t, onMemoryLog(t, log))
 				topic := w.topic("calc", 1)
 				var runs atomic.Int64
 				begun, hang := make(chan struct{}), make(chan struct{})
@@ -233,7 +233,7 @@ func TestAtMostOnceRequestOfACrashedServerIsNotRunAgain(t *testing.T) {
 }
 
 func TestAtMostOnceServesCalls(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("calc", 2)
 		s := w.server(bus.AtMostOnce())
 		handle(w, s, "double", double)
@@ -257,7 +257,7 @@ func TestAtMostOnceServesCalls(t *testing.T) {
 }
 
 func TestShutdownWaitsForHandlersAndTheirReplies(t *testing.T) {
-	everywhere(t, func(w *world) {
+	onEveryTransport(t, func(w *fixture) {
 		topic := w.topic("slow", 1)
 		s := w.server()
 		started, finish := make(chan struct{}), make(chan struct{})
