@@ -46,8 +46,8 @@ type Func func(ctx context.Context, req *Request) (*Response, error)
 // Interceptor wraps next. On a client it runs once for each call, around all attempts, and
 // ctx has the deadline of the call. It may change the fields of req, but it must call next
 // with the same pointer. On a server it runs once each time the handler runs, around the
-// handler: FromContext returns the call. The interceptor must not expect next to return: a
-// handler may panic.
+// handler: FromContext returns the call. A panic of the handler passes through the
+// interceptor, so release resources with defer.
 type Interceptor func(next Func) Func
 
 // chain wraps f in the interceptors. The first one is the outermost.

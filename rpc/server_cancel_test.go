@@ -97,7 +97,7 @@ func TestRequestsWithTheSameIdempotencyKeyRunOnce(t *testing.T) {
 			return receive(w, replies)
 		}
 		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message())
-		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message(), "the same request")
+		require.Equal(w, "first", send("a", "1", "count", "K").Status.Message(), "a repeated request gets the first reply")
 		for _, caller := range []string{"a", "b", "c"} {
 			f := send(caller, "2", "count", "K")
 			require.Equal(w, `{"N":2}`, string(f.Body))

@@ -15,8 +15,8 @@ import (
 // settles. It is reused when its outcome has arrived.
 //
 // It has one owner at a time. The first is the goroutine of the handler. If the outcome has
-// not arrived when that goroutine calls pendingReplies.add, the ownership passes to the
-// first of handleOutcome and abandonReplies.
+// not arrived when that goroutine calls pendingReplies.add, the next owner is handleOutcome
+// or abandonReplies, whichever runs first.
 type pendingReply struct {
 	server    *Server
 	frame     frame.Frame

@@ -166,7 +166,7 @@ func TestRepeatedRequestWaitsForTheFirst(t *testing.T) {
 		}()
 		synctest.Wait()
 		c.Abandon(other)
-		require.ErrorIs(t, (<-second).err, replay.ErrNotBegun, "it would have to run, and must not")
+		require.ErrorIs(t, (<-second).err, replay.ErrNotBegun, "Begin returns ErrNotBegun, because mayRun is false")
 	})
 }
 

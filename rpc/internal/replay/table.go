@@ -7,7 +7,7 @@ import (
 
 // table finds entries by key. Its map is indexed by hashes instead of keys, so that a
 // removal does not read the key of the entry. The key of the least recently used entry is
-// not in the CPU cache, and reading it would cost more than the rest of the removal.
+// rarely in the CPU cache, and reading it would cost more than the rest of the removal.
 type table struct {
 	seed   maphash.Seed
 	byHash map[uint64]*Entry // entries with the same hash are linked by Entry.same
