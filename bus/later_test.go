@@ -22,7 +22,7 @@ import (
 // Handlers settle at once, later, or before they return, with every possible answer. In the end
 // each message is acknowledged, and the messages of a key are acknowledged in order. At most
 // InFlight messages are handled at a time. The hooks get each outcome.
-func TestItemsSettledLaterKeepOrderBoundsAndCommits(t *testing.T) {
+func TestSettleLaterKeepsOrderAndInFlight(t *testing.T) {
 	t.Parallel()
 	const count, keys, inFlight = 3000, 40, 30
 	for name, opts := range map[string][]bus.SubscribeOption{
