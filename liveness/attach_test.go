@@ -52,7 +52,7 @@ func TestMonitorsOfOneBusAreIndependent(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, first.Close())
 		transport.setPing(silent)
-		transport.tell(driver.Disconnected, errGone)
+		transport.report(driver.Disconnected, errGone)
 		synctest.Wait()
 		require.False(t, two.Ready())
 		require.NoError(t, second.Close())
@@ -78,7 +78,7 @@ func TestAttachObservesWhatTheBusIsAlready(t *testing.T) {
 		require.NoError(t, err)
 		<-transport.sessions
 		synctest.Wait()
-		transport.tell(driver.Connected, nil)
+		transport.report(driver.Connected, nil)
 		transport.setPing(silent)
 
 		reg := probe.New()

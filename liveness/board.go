@@ -69,7 +69,7 @@ func (b *board) post(now time.Time, v verdict, lastSuccess time.Time) bool {
 		Version: old.Version + 1, Live: v.live, Status: v.status, Cause: v.cause, Since: now, LastSuccess: lastSuccess,
 	}}
 	if old.Version > 0 && old.Live == next.Live && old.Status == next.Status {
-		if text(old.Cause) == text(next.Cause) {
+		if errorText(old.Cause) == errorText(next.Cause) {
 			b.mu.Unlock()
 			return false
 		}
@@ -88,7 +88,7 @@ func (b *board) post(now time.Time, v verdict, lastSuccess time.Time) bool {
 	return true
 }
 
-func text(err error) string {
+func errorText(err error) string {
 	if err == nil {
 		return ""
 	}

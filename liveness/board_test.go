@@ -48,8 +48,8 @@ func TestStuckObserversDelayNothing(t *testing.T) {
 			r.fake.setPublish(nil)
 			if i%3 == 0 {
 				r.fake.setPublish(errGone)
-				r.fake.tell(driver.Disconnected, errGone)
-				r.fake.tell(driver.Connected, nil)
+				r.fake.report(driver.Disconnected, errGone)
+				r.fake.report(driver.Connected, nil)
 			}
 			_ = r.bus.Publish("orders", message.NewMessage("", nil)) // the outcome does not matter
 		}
@@ -65,9 +65,9 @@ func TestWaitReturnsTheLatestState(t *testing.T) {
 		r.until(probe.Running)
 		seen := r.monitor.State()
 		for range 5 {
-			r.fake.tell(driver.Disconnected, errGone)
+			r.fake.report(driver.Disconnected, errGone)
 			r.until(probe.NotReady)
-			r.fake.tell(driver.Connected, nil)
+			r.fake.report(driver.Connected, nil)
 			r.until(probe.Running)
 		}
 		s, err := r.monitor.Wait(t.Context(), seen.Version)
@@ -106,7 +106,7 @@ func TestAllObserversGetALoss(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		r.fake.tell(driver.Disconnected, errGone)
+		r.fake.report(driver.Disconnected, errGone)
 		observers.Wait()
 		require.NotContains(t, saw, false)
 	})
@@ -120,11 +120,11 @@ func TestHistoryIsBounded(t *testing.T) {
 		for range 10 {
 			time.Sleep(time.Second)
 			r.fake.setPing(silent)
-			r.fake.tell(driver.Disconnected, errGone)
+			r.fake.report(driver.Disconnected, errGone)
 			r.until(probe.NotReady)
 			time.Sleep(time.Second)
 			r.fake.setPing(answer(nil))
-			r.fake.tell(driver.Connected, nil)
+			r.fake.report(driver.Connected, nil)
 			r.until(probe.Running)
 		}
 		h := r.monitor.History()
@@ -146,7 +146,7 @@ func TestNewCauseIsANewVersionWithTheSameSince(t *testing.T) {
 		silence := r.monitor.State()
 		time.Sleep(time.Minute)
 		require.Equal(t, silence, r.monitor.State(), "the same cause is not a change")
-		r.fake.tell(driver.Disconnected, errGone)
+		r.fake.report(driver.Disconnected, errGone)
 		s, err := r.monitor.Wait(t.Context(), silence.Version)
 		require.NoError(t, err)
 		require.Equal(t, probe.NotReady, s.Status)
@@ -161,7 +161,7 @@ func TestDetailzShowsTheMonitor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, liveness.WithServiceName("kafka-east")).start()
 		defer r.close()
-		r.fake.tell(driver.Connected, nil)
+		r.fake.report(driver.Connected, nil)
 		r.until(probe.Running)
 		answer := httptest.NewRecorder()
 		probe.Handler(r.reg).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/detailz", nil))

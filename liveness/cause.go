@@ -30,9 +30,9 @@ func (f *facts) lostCause() error {
 }
 
 func (m *machine) silence() error {
-	reason := fmt.Sprintf("%d pings in a row failed, with no other sign of life", enoughMisses)
+	reason := fmt.Sprintf("%d pings in a row failed, with no other sign of life", missesUntilLost)
 	if m.presumed {
-		reason = fmt.Sprintf("publishing failed %d times, with no other sign of life", enoughMisses)
+		reason = fmt.Sprintf("publishing failed %d times, with no other sign of life", missesUntilLost)
 	}
 	return &bus.Error{Code: bus.CodeUnavailable, Op: opPing, Reason: reason, Err: m.missErr}
 }

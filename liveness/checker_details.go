@@ -39,7 +39,7 @@ func (c *Checker) details(context.Context) map[string]any {
 	}
 	brokers := make([]brokerDetail, 0, len(last.Brokers))
 	for _, b := range last.Brokers {
-		brokers = append(brokers, brokerDetail{ID: b.ID, Addr: b.Addr, Healthy: b.Err == nil, LatencyMS: milliseconds(b.Latency), Error: text(b.Err)})
+		brokers = append(brokers, brokerDetail{ID: b.ID, Addr: b.Addr, Healthy: b.Err == nil, LatencyMS: milliseconds(b.Latency), Error: errorText(b.Err)})
 	}
 	topics := make([]topicDetail, 0, len(last.Topics))
 	for _, t := range last.Topics {
@@ -56,7 +56,7 @@ func (c *Checker) details(context.Context) map[string]any {
 }
 
 func topicOf(t driver.TopicHealth) topicDetail {
-	d := topicDetail{Name: t.Name, Error: text(t.Err), Warning: t.Warning, Partitions: len(t.Partitions)}
+	d := topicDetail{Name: t.Name, Error: errorText(t.Err), Warning: t.Warning, Partitions: len(t.Partitions)}
 	for _, p := range t.Partitions {
 		if p.Leader < 0 {
 			d.Leaderless++

@@ -52,7 +52,7 @@ var (
 	allWell = driver.Health{Brokers: []driver.BrokerHealth{
 		{ID: 1, Addr: "a:1", Latency: 2 * time.Millisecond}, {ID: 2, Addr: "b:1"}, {ID: 3, Addr: "c:1"}},
 		Topics: []driver.TopicHealth{{Name: "orders", Partitions: []driver.PartitionInfo{{ID: 0, Leader: 1, Replicas: []int32{1, 2, 3}, InSync: []int32{1, 2, 3}}}}}}
-	oneAway = driver.Health{Warning: "broker c:1 does not answer", Brokers: []driver.BrokerHealth{
+	oneDown = driver.Health{Warning: "broker c:1 does not answer", Brokers: []driver.BrokerHealth{
 		{ID: 1, Addr: "a:1"}, {ID: 2, Addr: "b:1"}, {ID: 3, Addr: "c:1", Err: errGone}},
 		Topics: []driver.TopicHealth{{Name: "orders", Warning: "partition 0 has 2 of 3 replicas in sync",
 			Partitions: []driver.PartitionInfo{{ID: 0, Leader: 1, Replicas: []int32{1, 2, 3}, InSync: []int32{1, 2}}}}}}
@@ -100,7 +100,7 @@ func TestCheckerReportsToTheRegistry(t *testing.T) {
 		require.Equal(t, probe.Running, serviceOf(t, reg, c.ServiceName()).Status)
 		require.NoError(t, serviceOf(t, reg, c.ServiceName()).Cause)
 
-		transport.find(oneAway)
+		transport.find(oneDown)
 		time.Sleep(liveness.DefaultCheckInterval)
 		synctest.Wait()
 		s := serviceOf(t, reg, c.ServiceName())
@@ -135,7 +135,7 @@ func TestDetailzShowsTheLastCheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport := &checked{fake: newFake()}
-		transport.find(oneAway)
+		transport.find(oneDown)
 		c, reg, b := newChecker(t, transport, driver.CheckSpec{Topics: []string{"orders"}}, liveness.WithServiceName("kafka"))
 		running := run(t, c)
 		synctest.Wait()

@@ -16,7 +16,8 @@
 //
 // [AttachChecker] starts a [Checker], which checks single brokers and topics, as a
 // service of its own. A process with several buses attaches a monitor to each of them;
-// [WithServiceName] tells their services apart.
+// [WithServiceName] gives each
+// service its own name.
 //
 // # Live, ready, healthy
 //

@@ -2,7 +2,7 @@ package liveness
 
 import "github.com/trunkline/trunkline/bus/hook"
 
-// Hook is what a monitor adds to its bus.
+// Hook is the hook that a monitor adds to its bus.
 type Hook interface {
 	hook.Publish
 	hook.Delivery

@@ -63,15 +63,15 @@ func (f *fake) Ping(ctx context.Context) error {
 	return ping(ctx)
 }
 
-// Observe reports that the fake is connecting; tell reports more.
+// Observe reports that the fake is connecting. report reports another state.
 func (f *fake) Observe(observe func(driver.Connection)) {
 	f.observe = observe
-	f.tell(driver.Connecting, nil)
+	f.report(driver.Connecting, nil)
 }
 
 func (f *fake) Close(context.Context) error { return nil }
 
-func (f *fake) tell(state driver.ConnectionState, cause error) {
+func (f *fake) report(state driver.ConnectionState, cause error) {
 	f.observe(driver.Connection{State: state, Cause: cause, Since: time.Now()})
 }
 
@@ -161,7 +161,7 @@ func newRigOn(t *testing.T, reg *probe.Registry, opts ...liveness.Option) *rig {
 
 func (r *rig) start() *rig {
 	r.running.Go(func() {
-		if err := r.monitor.Run(context.Background()); bus.CodeOf(err) != bus.CodeClosed { // by a close that came first
+		if err := r.monitor.Run(context.Background()); bus.CodeOf(err) != bus.CodeClosed { // Close was called before Run
 			assert.NoError(r.t, err)
 		}
 	})

@@ -61,18 +61,18 @@ func TestMonitorLogsLossesAndReturns(t *testing.T) {
 
 		time.Sleep(time.Minute)
 		r.fake.setPing(silent)
-		r.fake.tell(driver.Disconnected, errGone)
+		r.fake.report(driver.Disconnected, errGone)
 		synctest.Wait()
 		require.Equal(t, []string{`level=WARN msg="the message bus is not ready" service=message-bus cause="connect: connection refused (unavailable)" losses=1`}, log.take())
 		time.Sleep(time.Minute)
 		require.Empty(t, log.take(), "one line is enough")
 		r.fake.setPing(answer(nil))
-		r.fake.tell(driver.Connected, nil)
+		r.fake.report(driver.Connected, nil)
 		synctest.Wait()
 		require.Equal(t, []string{`level=INFO msg="the message bus is ready again" service=message-bus after=1m0s losses=0`}, log.take())
 
 		time.Sleep(2 * time.Second)
-		r.fake.tell(driver.Refused, errDenied)
+		r.fake.report(driver.Refused, errDenied)
 		synctest.Wait()
 		require.Equal(t, []string{`level=ERROR msg="the message bus has failed and will not recover by itself" service=message-bus cause="connect: wrong password (unauthenticated)" losses=1`}, log.take())
 	})
@@ -103,9 +103,9 @@ func TestMonitorLogsOneLineASecond(t *testing.T) {
 		time.Sleep(time.Minute)
 		log.take()
 		for range 50 { // in 5 s
-			r.fake.tell(driver.Disconnected, errGone)
+			r.fake.report(driver.Disconnected, errGone)
 			time.Sleep(50 * time.Millisecond)
-			r.fake.tell(driver.Connected, nil)
+			r.fake.report(driver.Connected, nil)
 			time.Sleep(50 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
@@ -116,7 +116,7 @@ func TestMonitorLogsOneLineASecond(t *testing.T) {
 	})
 }
 
-func TestMonitorLogsALossThatWasOverBeforeItCouldBeLogged(t *testing.T) {
+func TestMonitorLogsALossThatEndedBeforeItCouldBeLogged(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var log logBuffer
 		r := newRig(t, liveness.WithLogger(log.logger())).start()
@@ -125,9 +125,9 @@ func TestMonitorLogsALossThatWasOverBeforeItCouldBeLogged(t *testing.T) {
 		synctest.Wait()
 		log.take() // the next line comes a second later
 		for range 3 {
-			r.fake.tell(driver.Disconnected, errGone)
+			r.fake.report(driver.Disconnected, errGone)
 			r.until(probe.NotReady)
-			r.fake.tell(driver.Connected, nil)
+			r.fake.report(driver.Connected, nil)
 			r.until(probe.Running)
 		}
 		time.Sleep(2 * time.Second)
@@ -135,7 +135,7 @@ func TestMonitorLogsALossThatWasOverBeforeItCouldBeLogged(t *testing.T) {
 	})
 }
 
-func TestLogIsTheBussByDefault(t *testing.T) {
+func TestDefaultLoggerIsThatOfTheBus(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var log logBuffer
 		b, err := bus.New(newFake(), bus.WithLogger(log.logger()))
@@ -157,7 +157,7 @@ func TestStuckLogDelaysNothing(t *testing.T) {
 		defer r.close()
 		r.until(probe.Running)
 		r.fake.setPing(silent)
-		r.fake.tell(driver.Disconnected, errGone)
+		r.fake.report(driver.Disconnected, errGone)
 		require.Zero(t, r.until(probe.NotReady))
 		close(release)
 	})
@@ -184,10 +184,10 @@ func TestCheckerLogsChanges(t *testing.T) {
 			return log.take()
 		}
 		require.Empty(t, step(allWell))
-		require.Equal(t, []string{`level=WARN msg="the check of brokers and topics passed with a warning" service=message-bus-brokers warning="broker c:1 does not answer"`}, step(oneAway))
+		require.Equal(t, []string{`level=WARN msg="the check of brokers and topics passed with a warning" service=message-bus-brokers warning="broker c:1 does not answer"`}, step(oneDown))
 		require.Equal(t, []string{`level=WARN msg="the check of brokers and topics failed" service=message-bus-brokers cause="check: 1 of 3 brokers answer, need 2 (unavailable)"`}, step(tooFew))
 		require.Equal(t, []string{`level=INFO msg="the check of brokers and topics passes again" service=message-bus-brokers`}, step(allWell))
-		step(oneAway)
+		step(oneDown)
 		require.Equal(t, []string{`level=INFO msg="the check of brokers and topics passes without a warning again" service=message-bus-brokers`}, step(allWell))
 		require.NoError(t, c.Close())
 		require.NoError(t, <-running)

@@ -136,7 +136,7 @@ func (m *Monitor) awaitDecision() {
 // Subscriptions returns the subscriptions that readiness depends on, and those that were
 // assigned or failed to get an assignment, in the order in which the monitor first
 // observed them. Subscriptions that have ended are left out.
-func (m *Monitor) Subscriptions() []*bus.Subscription { return m.watcher.living() }
+func (m *Monitor) Subscriptions() []*bus.Subscription { return m.watcher.active() }
 
 // Run runs the monitor until ctx ends, the monitor is closed, or the bus is closed. It
 // then returns nil; the service is Stopped and the last ping has ended. A monitor runs

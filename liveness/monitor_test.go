@@ -33,7 +33,7 @@ func TestMonitorStatusFollowsItsLifeCycle(t *testing.T) {
 		require.Equal(t, probe.Prepared, r.status())
 		require.True(t, r.monitor.State().Status.Healthy())
 
-		r.fake.tell(driver.Connected, nil)
+		r.fake.report(driver.Connected, nil)
 		synctest.Wait()
 		require.Equal(t, probe.Running, r.status())
 		require.True(t, r.reg.Ready())
@@ -57,7 +57,7 @@ func TestLossIsDetectedInTime(t *testing.T) {
 		want  time.Duration // after the last sign of life
 		cause string
 	}{
-		{"every connection lost", nil, func(f *fake) { f.tell(driver.Disconnected, errGone) }, 0, "connection refused"},
+		{"every connection lost", nil, func(f *fake) { f.report(driver.Disconnected, errGone) }, 0, "connection refused"},
 		{"open and silent", nil, func(f *fake) { f.setPing(silent) }, 1500 * time.Millisecond, "no answer within 500ms"},
 		{"connections refused", nil, func(f *fake) { f.setPing(answer(errGone)) }, 750 * time.Millisecond, "connection refused"},
 		{"silent, other intervals", []liveness.Option{
@@ -68,7 +68,7 @@ func TestLossIsDetectedInTime(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				r := newRig(t, c.opts...).start()
 				defer r.close()
-				r.until(probe.Running) // by a probe, just now
+				r.until(probe.Running) // a ping has just succeeded
 				c.lose(r.fake)
 				require.Equal(t, c.want, r.until(probe.NotReady))
 				s := r.monitor.State()
@@ -121,9 +121,9 @@ func TestBusIsLiveAgainInTime(t *testing.T) {
 		back func(*rig)
 		most time.Duration
 	}{
-		{"connected", func(f *fake) { f.tell(driver.Disconnected, errGone) }, func(r *rig) { r.fake.tell(driver.Connected, nil) }, 0},
+		{"connected", func(f *fake) { f.report(driver.Disconnected, errGone) }, func(r *rig) { r.fake.report(driver.Connected, nil) }, 0},
 		{"an acknowledgement, after silence", func(f *fake) {}, func(r *rig) { require.NoError(r.t, r.send()) }, 0},
-		{"a probe", func(f *fake) { f.tell(driver.Disconnected, errGone) }, func(r *rig) { r.fake.setPing(answer(nil)) }, 750 * time.Millisecond},
+		{"a ping", func(f *fake) { f.report(driver.Disconnected, errGone) }, func(r *rig) { r.fake.setPing(answer(nil)) }, 750 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestOutcomesFromBeforeTheLossProveNothing(t *testing.T) {
 		r.until(probe.Running)
 		r.fake.setPing(silent)
 		time.Sleep(100 * time.Millisecond)
-		r.fake.tell(driver.Disconnected, errGone)
+		r.fake.report(driver.Disconnected, errGone)
 		r.until(probe.NotReady)
 		time.Sleep(10 * time.Millisecond)
 
@@ -263,7 +263,7 @@ func TestRejectedCredentialsFailTheService(t *testing.T) {
 		name   string
 		refuse func(*rig)
 	}{
-		{"rejected by the connection", func(r *rig) { r.fake.tell(driver.Refused, errDenied) }},
+		{"rejected by the connection", func(r *rig) { r.fake.report(driver.Refused, errDenied) }},
 		{"rejected by a publish", func(r *rig) { r.fake.setPublish(errDenied); require.Error(r.t, r.send()) }},
 		{"rejected by a ping", func(r *rig) { time.Sleep(time.Second) }},
 	} {

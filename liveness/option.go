@@ -66,7 +66,7 @@ type config struct {
 	onlyRequired bool
 }
 
-// common is what a monitor and a checker have in common.
+// common has the options that a monitor and a checker share.
 type common struct {
 	service string
 	logger  *slog.Logger // nil for the bus's

@@ -20,13 +20,13 @@ func TestMonitorsOfSeveralBusesAreIndependent(t *testing.T) {
 		one, two := newRigOn(t, reg, liveness.WithServiceName("bus-one")), newRigOn(t, reg, liveness.WithServiceName("bus-two"))
 		for _, r := range []*rig{one, two} {
 			r.start()
-			r.fake.tell(driver.Connected, nil)
+			r.fake.report(driver.Connected, nil)
 		}
 		synctest.Wait()
 		require.True(t, reg.Ready())
 
 		one.fake.setPing(answer(errGone))
-		one.fake.tell(driver.Disconnected, errGone)
+		one.fake.report(driver.Disconnected, errGone)
 		synctest.Wait()
 		require.Equal(t, probe.NotReady, one.status())
 		require.Equal(t, probe.Running, two.status(), "the other bus is not affected")
@@ -35,9 +35,9 @@ func TestMonitorsOfSeveralBusesAreIndependent(t *testing.T) {
 		require.NotContains(t, reg.Snapshot().Err().Error(), "bus-two")
 
 		two.fake.setPing(answer(errDenied))
-		two.fake.tell(driver.Refused, errDenied)
+		two.fake.report(driver.Refused, errDenied)
 		one.fake.setPing(answer(nil))
-		one.fake.tell(driver.Connected, nil)
+		one.fake.report(driver.Connected, nil)
 		synctest.Wait()
 		require.Equal(t, probe.Running, one.status())
 		require.Equal(t, probe.Failed, two.status())
@@ -54,12 +54,12 @@ func TestTransitionsAreCounted(t *testing.T) {
 		r := newRig(t, liveness.WithHistory(1)).start()
 		synctest.Wait()
 		for range 3 {
-			r.fake.tell(driver.Connected, nil)
+			r.fake.report(driver.Connected, nil)
 			synctest.Wait()
-			r.fake.tell(driver.Disconnected, errGone)
+			r.fake.report(driver.Disconnected, errGone)
 			synctest.Wait()
 		}
-		r.fake.tell(driver.Disconnected, errDenied)
+		r.fake.report(driver.Disconnected, errDenied)
 		synctest.Wait()
 		require.Equal(t, map[probe.Status]uint64{probe.Preparing: 1, probe.Prepared: 1, probe.Running: 3, probe.NotReady: 3}, r.monitor.Transitions(),
 			"a new cause is not a transition, and WithHistory does not bound the count")

@@ -20,7 +20,7 @@ type machine struct {
 	// A failed ping counts as missed, unless there was a sign of life since it began.
 	misses   int       // in a row
 	missedAt time.Time // when the last missed ping began
-	missErr  error     // error of the last miss; not changed after misses reaches enoughMisses
+	missErr  error     // error of the last miss; not changed after misses reaches missesUntilLost
 
 	pinging   bool
 	late      bool      // the ping under way has been counted as missed
@@ -39,9 +39,9 @@ type times struct {
 }
 
 const (
-	// enoughMisses is the number of misses in a row after which the broker counts as lost.
+	// missesUntilLost is the number of misses in a row after which the broker counts as lost.
 	// A single miss may be a pause of the broker or of this process.
-	enoughMisses = 2
+	missesUntilLost = 2
 	// refusedInterval is the least time between pings with credentials that the broker has
 	// rejected. A broker may lock an account after several attempts.
 	refusedInterval = 5 * time.Second
@@ -102,7 +102,7 @@ func (m *machine) step(now time.Time, f facts) verdict {
 	refused, refusal := f.refused()
 	lost := f.disconnected()
 	v := verdict{wake: now.Add(m.times.live)}
-	v.live = !refused && !lost && m.misses < enoughMisses && (m.presumed || !f.heard.IsZero())
+	v.live = !refused && !lost && m.misses < missesUntilLost && (m.presumed || !f.heard.IsZero())
 	if !v.live || !m.live {
 		m.notLiveAt = now
 	}
@@ -120,7 +120,7 @@ func (m *machine) step(now time.Time, f facts) verdict {
 		v.status = probe.Running
 	case lost:
 		v.status, v.cause = probe.NotReady, f.lostCause()
-	case m.misses >= enoughMisses:
+	case m.misses >= missesUntilLost:
 		v.status, v.cause = probe.NotReady, m.silence()
 	default: // no sign of life yet, or waiting for subscriptions
 		v.status, v.cause = probe.Prepared, waiting
@@ -160,7 +160,7 @@ func (m *machine) miss(began time.Time, err error, f facts) {
 	if f.heard.After(began) {
 		return
 	}
-	if m.misses < enoughMisses { // afterwards the cause stays the same
+	if m.misses < missesUntilLost { // afterwards the cause stays the same
 		m.missErr = err
 	}
 	m.misses++

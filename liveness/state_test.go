@@ -126,7 +126,7 @@ func TestCauseOfSilenceStaysTheSame(t *testing.T) {
 	s.pinged(1250, errTimeout)
 	s.is(probe.NotReady, false)
 	cause := s.v.cause
-	require.ErrorIs(t, cause, errTimeout, "the ping that made it two")
+	require.ErrorIs(t, cause, errTimeout, "the cause is the second missed ping")
 
 	for i, err := range []error{errGone, errTimeout, errGone} {
 		if !s.m.pinging {
@@ -194,11 +194,11 @@ func TestLostConnectionsAreNotLiveAtOnce(t *testing.T) {
 	s.is(probe.NotReady, false)
 	require.Equal(t, errGone, s.v.cause)
 
-	s.f.heard, s.f.proven = at(110), at(90) // an acknowledgement that was on its way
+	s.f.heard, s.f.proven = at(110), at(90) // an acknowledgement of an operation from before the loss
 	s.step(110)
 	s.is(probe.NotReady, false)
 
-	s.f.heard, s.f.proven = at(130), at(120) // what began after the loss
+	s.f.heard, s.f.proven = at(130), at(120) // an operation that began after the loss
 	s.step(130)
 	s.is(probe.Running, true)
 
@@ -443,16 +443,16 @@ func TestRequiredSubscriptionsDecideReadiness(t *testing.T) {
 	set := func(subs []subFact) func(*script) { return func(s *script) { s.f.subs = subs } }
 	const grace = int(DefaultGrace / time.Millisecond)
 	for name, rows := range map[string][]row{
-		"no grace before the first assignment": {
+		"no grace period before the first assignment": {
 			{0, set(sub(false, nil)), probe.Prepared},
 			{100, set(sub(true, nil)), probe.Running},
 		},
-		"none for one that comes later either": {
+		"no grace period for a later subscription": {
 			{0, nil, probe.Running},
 			{100, set(sub(false, nil)), probe.NotReady},
 			{200, set(sub(true, nil)), probe.Running},
 		},
-		"a rebalance within the grace": {
+		"a rebalance within the grace period": {
 			{0, set(sub(true, nil)), probe.Running},
 			{100, set(sub(false, nil)), probe.Running},
 			{99 + grace, nil, probe.Running},
@@ -466,7 +466,7 @@ func TestRequiredSubscriptionsDecideReadiness(t *testing.T) {
 			{100 + grace, nil, probe.NotReady},
 			{200 + grace, set(sub(true, nil)), probe.Running},
 		},
-		"no grace for what was lost with the connection": {
+		"no grace period after a lost connection": {
 			{0, set(sub(true, nil)), probe.Running},
 			{100, set(sub(false, nil)), probe.Running},
 			{200, func(s *script) { s.connection(200, driver.Connection{State: driver.Disconnected}) }, probe.NotReady},

@@ -46,8 +46,8 @@ func (s *subscriptions) required() []subRecord {
 	return all
 }
 
-// living returns the subscriptions that have not ended.
-func (s *subscriptions) living() []*bus.Subscription {
+// active returns the subscriptions that have not ended.
+func (s *subscriptions) active() []*bus.Subscription {
 	var all []*bus.Subscription
 	for _, r := range s.records {
 		if !r.ended && !hasEnded(r.sub) {

@@ -122,11 +122,11 @@ func (w *watcher) ignore(sub *bus.Subscription) {
 	w.signal()
 }
 
-// living returns the known subscriptions that have not ended.
-func (w *watcher) living() []*bus.Subscription {
+// active returns the known subscriptions that have not ended.
+func (w *watcher) active() []*bus.Subscription {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.subs.living()
+	return w.subs.active()
 }
 
 // alive records a sign of life at the time heard. It proves that the broker worked at the

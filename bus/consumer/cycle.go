@@ -27,7 +27,7 @@ type cycle struct {
 	done     chan struct{} // closed when no handler runs
 	ended    chan struct{} // has one token if a subscription may have ended
 
-	// Consumer.mu guards the following.
+	// Consumer.mu guards the fields below.
 	subs        []*bus.Subscription // the latest
 	assignments []assignment        // by stage
 }

@@ -40,7 +40,7 @@ func openShop(orders ...string) *bus.Bus {
 	return b
 }
 
-// Run consumes until its context ends. It is also a part of an application: app.Run(ctx, c.Run).
+// Run consumes until its context ends. It can also be a part of a trunkline.App: app.Run(ctx, c.Run).
 func Example() {
 	b := openShop("tea", "milk")
 	defer b.Close()

@@ -248,7 +248,7 @@ func TestHandlerStopsDuringStop(t *testing.T) {
 	})
 }
 
-// A temporary error is not the error of a consumer that is stopped before it subscribes again.
+// Err does not return a temporary error, even if Stop is called before the consumer subscribes again.
 func TestStopAfterTemporaryError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

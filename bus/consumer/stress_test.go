@@ -25,7 +25,7 @@ func messages(n int) []*message.Message {
 	return ms
 }
 
-// model has the state that was last asked for. Each request is made under the lock, so that
+// model has the state that was last requested. Each request is made under the lock, so that
 // the model and the consumer get them in the same order.
 type model struct {
 	mu      sync.Mutex

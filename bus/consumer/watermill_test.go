@@ -30,7 +30,7 @@ func TestWatermillPublisherPublishesBeforeAcknowledging(t *testing.T) {
 				}
 			}
 		}
-		// Like watermill's own, whose package has more dependencies.
+		// This middleware is like watermill's CorrelationID, whose package has more dependencies.
 		correlation := func(h message.HandlerFunc) message.HandlerFunc {
 			return func(m *message.Message) ([]*message.Message, error) {
 				produced, err := h(m)

@@ -10,7 +10,7 @@ import (
 	"github.com/trunkline/trunkline/transport/memory"
 )
 
-// BenchmarkSend is one message's way into the log in memory, beside that of bus.Publish.
+// BenchmarkSend measures one message on the memory transport, with a producer and with bus.Publish.
 func BenchmarkSend(b *testing.B) {
 	for name, send := range map[string]func(*testing.B, *bus.Bus, *producer.Producer){
 		"publish": func(b *testing.B, bs *bus.Bus, _ *producer.Producer) {

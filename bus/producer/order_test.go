@@ -14,7 +14,7 @@ import (
 
 // The memory for the order of a key is freed when no message of the key is in flight or
 // returned, also after messages were sent again.
-func TestOrdersAreForgotten(t *testing.T) {
+func TestOrdersAreFreed(t *testing.T) {
 	t.Parallel()
 	transport, err := memory.New()
 	require.NoError(t, err)

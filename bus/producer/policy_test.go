@@ -12,19 +12,19 @@ import (
 	"github.com/trunkline/trunkline/bus/producer"
 )
 
-// plan gives the first attempt of each message a fate and a delay. Later attempts, and other
+// plan gives the first attempt of each message a behavior and a delay. Later attempts, and other
 // messages, are passed at once.
-func (w *world) plan(first map[string]attempt) {
-	w.late.decide = func(payload string) (fate, time.Duration) {
+func (w *fixture) plan(first map[string]attempt) {
+	w.late.decide = func(payload string) (behavior, time.Duration) {
 		a := first[payload]
 		delete(first, payload)
-		return a.fate, a.delay
+		return a.behavior, a.delay
 	}
 }
 
 type attempt struct {
-	fate  fate
-	delay time.Duration
+	behavior behavior
+	delay    time.Duration
 }
 
 // sendAsync requires that the message is accepted.
@@ -37,7 +37,7 @@ func sendAsync(ctx context.Context, t *testing.T, p *producer.Producer, key, pay
 
 func TestMaxOutstandingAllowsExactlyTheLimit(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		// UUID and payload are counted: "a" has 2 bytes, "bb" has 4.
 		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(2, 4))
 		w.faults.Disconnect(nil)
@@ -57,7 +57,7 @@ func TestMaxOutstandingAllowsExactlyTheLimit(t *testing.T) {
 
 func TestReturnedMessageExpiresWithItsContext(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.plan(map[string]attempt{"a": {unavailable, time.Second}, "b": {passed, time.Minute}})
 		p := w.producer()
 		begun := time.Now()
@@ -77,7 +77,7 @@ func TestReturnedMessageExpiresWithItsContext(t *testing.T) {
 
 func TestMessageThatIsReturnedAfterItsContextEndedIsNotSentAgain(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.plan(map[string]attempt{"a": {unavailable, 5 * time.Second}})
 		p := w.producer()
 		begun := time.Now()
@@ -97,7 +97,7 @@ func TestMessageThatIsReturnedAfterItsContextEndedIsNotSentAgain(t *testing.T) {
 
 func TestDeadlineOfTheContextReplacesTheDeliveryTimeout(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer(producer.WithDeliveryTimeout(time.Second))
 		time.AfterFunc(time.Minute, w.faults.Connect)
@@ -112,7 +112,7 @@ func TestDeadlineOfTheContextReplacesTheDeliveryTimeout(t *testing.T) {
 // While one message of a key waits to be sent again, no later message of the key is sent.
 func TestLaterMessagesWaitForReturnedOnes(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.plan(map[string]attempt{"k1": {unavailable, time.Second}, "other": {passed, 5 * time.Second}})
 		p := w.producer()
 		k1 := sendAsync(t.Context(), t, p, "k", "k1")
@@ -132,7 +132,7 @@ func TestLaterMessagesWaitForReturnedOnes(t *testing.T) {
 // sent again.
 func TestUnknownOutcomeKeepsTheOrder(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.plan(map[string]attempt{"k1": {unavailable, 2 * time.Second}, "k2": {stored, time.Second}})
 		p := w.producer()
 		k1 := sendAsync(t.Context(), t, p, "k", "k1")
@@ -149,7 +149,7 @@ func TestUnknownOutcomeKeepsTheOrder(t *testing.T) {
 
 func TestShutdownEndsSendersThatWaitForTheLimit(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer(producer.WithMaxOutstanding(1, 100))
 		sendAsync(t.Context(), t, p, "", "a")
@@ -171,10 +171,10 @@ func TestShutdownEndsSendersThatWaitForTheLimit(t *testing.T) {
 // The pause between attempts grows up to a second and starts anew after a success.
 func TestPauseBetweenAttemptsGrows(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		var attempts []time.Time
 		fail := true
-		w.late.decide = func(string) (fate, time.Duration) {
+		w.late.decide = func(string) (behavior, time.Duration) {
 			attempts = append(attempts, time.Now())
 			if fail {
 				return unavailable, 0
@@ -205,7 +205,7 @@ func TestPauseBetweenAttemptsGrows(t *testing.T) {
 // In a second outage, messages wait for the broker as in the first.
 func TestMessagesWaitInEveryOutage(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		p := w.producer()
 		for range 2 {
 			w.faults.Disconnect(nil)
@@ -221,7 +221,7 @@ func TestMessagesWaitInEveryOutage(t *testing.T) {
 // The delivery timeout of the producer replaces that of the bus, which is 30 s.
 func TestDeliveryTimeoutReplacesThatOfTheBus(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.plan(map[string]attempt{"a": {blocked, 0}})
 		p := w.producer(producer.WithDeliveryTimeout(time.Minute))
 		begun := time.Now()

@@ -14,11 +14,11 @@ import (
 	"github.com/trunkline/trunkline/testing/bustest"
 )
 
-// withWorld runs f in a synctest bubble.
-func withWorld(t *testing.T, partitions int32, f func(t *testing.T, w *world)) {
+// withFixture runs f in a synctest bubble.
+func withFixture(t *testing.T, partitions int32, f func(t *testing.T, w *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, partitions)
+		w := newFixture(t, partitions)
 		f(t, w)
 		w.close()
 	})
@@ -26,7 +26,7 @@ func withWorld(t *testing.T, partitions int32, f func(t *testing.T, w *world)) {
 
 func TestSendReturnsReportOfTheLog(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		p := w.producer()
 		require.Equal(t, topic, p.Topic())
 		r, err := p.Send(t.Context(), msg("k", "a"))
@@ -49,7 +49,7 @@ func TestSendReturnsReportOfTheLog(t *testing.T) {
 
 func TestNewAndSendRejectInvalidArguments(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 1)
+	w := newFixture(t, 1)
 	defer w.close()
 	for _, o := range []producer.Option{
 		producer.WithOutagePolicy(producer.Buffer + 1), producer.WithMaxOutstanding(0, 1), producer.WithMaxOutstanding(1, 0), producer.WithDeliveryTimeout(0),
@@ -87,7 +87,7 @@ func TestNewAndSendRejectInvalidArguments(t *testing.T) {
 
 func TestWaitPolicySendsAfterTheOutage(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer()
 		begun := time.Now()
@@ -106,7 +106,7 @@ func TestWaitPolicySendsAfterTheOutage(t *testing.T) {
 
 func TestWaitPolicyEndsWithTheContext(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer()
 		begun := time.Now()
@@ -137,8 +137,8 @@ func TestWaitPolicyEndsWithTheContext(t *testing.T) {
 
 func TestOutcomeAfterTheContextEnded(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
-		w.late.decide = func(string) (fate, time.Duration) { return passed, time.Minute }
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
+		w.late.decide = func(string) (behavior, time.Duration) { return passed, time.Minute }
 		p := w.producer()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -165,8 +165,8 @@ func TestOutcomeAfterTheContextEnded(t *testing.T) {
 
 func TestMaxOutstandingBlocksSenders(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
-		w.late.decide = func(string) (fate, time.Duration) { return passed, time.Second }
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
+		w.late.decide = func(string) (behavior, time.Duration) { return passed, time.Second }
 		p := w.producer(producer.WithMaxOutstanding(2, 1000))
 		begun := time.Now()
 		for i := range 5 {
@@ -186,7 +186,7 @@ func TestMaxOutstandingBlocksSenders(t *testing.T) {
 
 func TestFailFastPolicyFailsWhileDisconnected(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		cable := errors.New("the cable is unplugged")
 		w.faults.Disconnect(cable)
 		p := w.producer(producer.WithOutagePolicy(producer.FailFast))
@@ -212,7 +212,7 @@ func TestFailFastPolicyFailsWhileDisconnected(t *testing.T) {
 // A message that is sent after the reconnect must not fail because of the state before it.
 func TestFailFastPolicyUsesTheLatestConnectionState(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 1)
+	w := newFixture(t, 1)
 	defer w.close()
 	for range 300 {
 		w.faults.Disconnect(nil)
@@ -226,7 +226,7 @@ func TestFailFastPolicyUsesTheLatestConnectionState(t *testing.T) {
 
 func TestBufferPolicyKeepsMessagesUpToTheLimit(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(3, 100))
 		var receipts []*producer.Receipt
@@ -262,7 +262,7 @@ func TestBufferPolicyKeepsMessagesUpToTheLimit(t *testing.T) {
 
 func TestBufferPolicyWithDeliveryTimeout(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(3, 100), producer.WithDeliveryTimeout(time.Minute))
 		r, err := p.SendAsync(t.Context(), msg("", "a"))
@@ -280,9 +280,9 @@ func TestBufferPolicyWithDeliveryTimeout(t *testing.T) {
 // be sent again. All others are, in their order.
 func TestReturnedMessagesKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		failures := map[string]time.Duration{"a1": 3 * time.Second, "b1": 2 * time.Second, "b2": time.Second, "c1": time.Second}
-		w.late.decide = func(payload string) (fate, time.Duration) {
+		w.late.decide = func(payload string) (behavior, time.Duration) {
 			if d, ok := failures[payload]; ok {
 				delete(failures, payload)
 				return unavailable, d

@@ -19,12 +19,12 @@ import (
 
 // sending is one message of a generated program.
 type sending struct {
-	key     string
-	pause   time.Duration // before the message
-	timeout time.Duration // of its context; 0 is none
-	blocks  bool          // Send on a separate goroutine; else SendAsync
-	fates   []fate        // of its first attempts; all later ones are passed
-	delay   time.Duration // of each outcome
+	key       string
+	pause     time.Duration // before the message
+	timeout   time.Duration // of its context; 0 is none
+	blocks    bool          // Send on a separate goroutine; else SendAsync
+	behaviors []behavior    // of its first attempts; all later ones are passed
+	delay     time.Duration // of each outcome
 }
 
 type program struct {
@@ -41,12 +41,12 @@ func drawProgram(t *rapid.T) program {
 	never := rapid.Just(time.Duration(0))
 	message := rapid.Custom(func(t *rapid.T) sending {
 		return sending{
-			key:     rapid.SampledFrom([]string{"", "a", "a", "b"}).Draw(t, "key"),
-			pause:   rapid.OneOf(never, never, never, ms(200)).Draw(t, "pause"),
-			timeout: rapid.OneOf(never, never, never, ms(300)).Draw(t, "timeout"),
-			blocks:  rapid.Bool().Draw(t, "blocks"),
-			fates:   rapid.SliceOfN(rapid.SampledFrom([]fate{passed, passed, unavailable, unavailable, unavailable, lost, stored}), 0, 3).Draw(t, "fates"),
-			delay:   rapid.OneOf(never, ms(100)).Draw(t, "delay"),
+			key:       rapid.SampledFrom([]string{"", "a", "a", "b"}).Draw(t, "key"),
+			pause:     rapid.OneOf(never, never, never, ms(200)).Draw(t, "pause"),
+			timeout:   rapid.OneOf(never, never, never, ms(300)).Draw(t, "timeout"),
+			blocks:    rapid.Bool().Draw(t, "blocks"),
+			behaviors: rapid.SliceOfN(rapid.SampledFrom([]behavior{passed, passed, unavailable, unavailable, unavailable, lost, stored}), 0, 3).Draw(t, "behaviors"),
+			delay:     rapid.OneOf(never, ms(100)).Draw(t, "delay"),
 		}
 	})
 	return program{
@@ -71,19 +71,19 @@ func TestEveryMessageIsReportedOnceAndInOrder(t *testing.T) {
 }
 
 func run(t *testing.T, pr program) {
-	w := newWorld(t, 2)
+	w := newFixture(t, 2)
 	defer w.close()
-	fates := map[string][]fate{}
+	behaviors := map[string][]behavior{}
 	delays := map[string]time.Duration{}
 	for i, m := range pr.messages {
-		fates[name(i)], delays[name(i)] = m.fates, m.delay
+		behaviors[name(i)], delays[name(i)] = m.behaviors, m.delay
 	}
-	w.late.decide = func(payload string) (fate, time.Duration) {
-		f := fates[payload]
+	w.late.decide = func(payload string) (behavior, time.Duration) {
+		f := behaviors[payload]
 		if len(f) == 0 {
 			return passed, delays[payload]
 		}
-		fates[payload] = f[1:]
+		behaviors[payload] = f[1:]
 		return f[0], delays[payload]
 	}
 	ctx := t.Context()
@@ -171,7 +171,7 @@ func accepted(p *producer.Producer, n int) {
 	}
 }
 
-func check(t *testing.T, pr program, w *world, reports map[string]producer.Report) {
+func check(t *testing.T, pr program, w *fixture, reports map[string]producer.Report) {
 	at := map[string]string{}
 	for partition, recs := range w.log() {
 		last := map[string]string{}
@@ -210,7 +210,7 @@ func TestOutageLosesNoMessage(t *testing.T) {
 		pr := drawProgram(rt)
 		policy := rapid.SampledFrom([]producer.OutagePolicy{producer.Wait, producer.Buffer}).Draw(rt, "outage policy")
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, 1)
+			w := newFixture(t, 1)
 			defer w.close()
 			p := w.producer(producer.WithOutagePolicy(policy), producer.WithDeliveryTimeout(time.Hour), producer.WithMaxOutstanding(100, 1<<20))
 			var connection sync.WaitGroup

@@ -24,7 +24,7 @@ func TestFault04CallsAfterCloseReturnAtOnce(t *testing.T) {
 	for name, disconnected := range map[string]bool{"connected": false, "the broker is unavailable": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			withWorld(t, 1, func(t *testing.T, w *world) {
+			withFixture(t, 1, func(t *testing.T, w *fixture) {
 				if disconnected {
 					w.faults.Disconnect(nil)
 				}
@@ -46,7 +46,7 @@ func TestFault04CallsAfterCloseReturnAtOnce(t *testing.T) {
 // Errors that the program did not read blocked Send and Close.
 func TestFault13UnreadReportsBlockNothing(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		p := w.producer(producer.WithMaxOutstanding(3, 1000))
 		require.NoError(t, w.faults.Inject(bustest.OnPublish(topic, bustest.Every(2), bustest.Fail(bus.CodeTooLarge))))
 		for i := range 1000 {
@@ -61,7 +61,7 @@ func TestFault13UnreadReportsBlockNothing(t *testing.T) {
 // Cancel followed by Close closed a channel twice and panicked.
 func TestFault15CancelThenConcurrentShutdowns(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer()
 		ctx, cancel := context.WithCancel(t.Context())

@@ -14,8 +14,8 @@ import (
 
 func TestFlushWaitsForEarlierMessagesOnly(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
-		w.late.decide = func(string) (fate, time.Duration) { return passed, 10 * time.Second }
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
+		w.late.decide = func(string) (behavior, time.Duration) { return passed, 10 * time.Second }
 		p := w.producer()
 		require.NoError(t, p.Flush(t.Context()), "nothing is outstanding")
 		r, err := p.SendAsync(t.Context(), msg("", "a"))
@@ -40,7 +40,7 @@ func TestFlushWaitsForEarlierMessagesOnly(t *testing.T) {
 
 func TestShutdownSendsQueuedMessages(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(10, 1000))
 		r, err := p.SendAsync(t.Context(), msg("", "a"))
@@ -56,9 +56,9 @@ func TestShutdownSendsQueuedMessages(t *testing.T) {
 
 // oneInFlightOneQueued sends a message whose outcome takes an hour, and another one that
 // waits for the broker.
-func oneInFlightOneQueued(t *testing.T, w *world, p *producer.Producer) (inFlight, queued *producer.Receipt) {
+func oneInFlightOneQueued(t *testing.T, w *fixture, p *producer.Producer) (inFlight, queued *producer.Receipt) {
 	t.Helper()
-	w.late.decide = func(string) (fate, time.Duration) { return passed, time.Hour }
+	w.late.decide = func(string) (behavior, time.Duration) { return passed, time.Hour }
 	inFlight, err := p.SendAsync(t.Context(), msg("", "in flight"))
 	require.NoError(t, err)
 	synctest.Wait()
@@ -71,7 +71,7 @@ func oneInFlightOneQueued(t *testing.T, w *world, p *producer.Producer) (inFligh
 
 func TestShutdownReportsWhatItDidNotSend(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		p := w.producer()
 		inFlight, queued := oneInFlightOneQueued(t, w, p)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -97,7 +97,7 @@ func TestShutdownReportsWhatItDidNotSend(t *testing.T) {
 
 func TestSecondShutdownWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		p := w.producer(producer.WithOutagePolicy(producer.Buffer), producer.WithMaxOutstanding(10, 1000))
 		oneInFlightOneQueued(t, w, p)
 		first := make(chan error)
@@ -114,7 +114,7 @@ func TestSecondShutdownWaitsForTheFirst(t *testing.T) {
 
 func TestClosedBusFailsMessages(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		w.faults.Disconnect(nil)
 		p := w.producer()
 		waiting, err := p.SendAsync(t.Context(), msg("", "a"))
@@ -131,8 +131,8 @@ func TestClosedBusFailsMessages(t *testing.T) {
 
 func TestShutdownWhileTheTransportBlocks(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
-		w.late.decide = func(string) (fate, time.Duration) { return blocked, 0 }
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
+		w.late.decide = func(string) (behavior, time.Duration) { return blocked, 0 }
 		p := w.producer()
 		var receipts []*producer.Receipt
 		for i := range 3 {
@@ -155,7 +155,7 @@ func TestShutdownWhileTheTransportBlocks(t *testing.T) {
 
 func TestCloseIsShutdownWithinTenSeconds(t *testing.T) {
 	t.Parallel()
-	withWorld(t, 1, func(t *testing.T, w *world) {
+	withFixture(t, 1, func(t *testing.T, w *fixture) {
 		p := w.producer()
 		inFlight, queued := oneInFlightOneQueued(t, w, p)
 		begun := time.Now()

@@ -24,7 +24,7 @@ func headers(r *bus.Record) map[string]string {
 
 func TestTypedSendsEncodedValuesWithHeaders(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 2)
+	w := newFixture(t, 2)
 	defer w.close()
 	p := w.producer()
 	orders, err := producer.NewTyped[order](p, codec.JSON, producer.SchemaID("orders-v2"),
@@ -56,7 +56,7 @@ func TestTypedSendsEncodedValuesWithHeaders(t *testing.T) {
 
 func TestTypedRejectsInvalidArgumentsAndValues(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 1)
+	w := newFixture(t, 1)
 	defer w.close()
 	p := w.producer()
 	_, err := producer.NewTyped[order](nil, codec.JSON)

@@ -15,7 +15,7 @@
 // # Metrics
 //
 // Every metric has the attribute trunkline.service.name, the name of the service in the
-// registry. It tells the buses of a process apart.
+// registry. It distinguishes the buses of a process.
 //
 //	trunkline.liveness.live              gauge      1 while the broker answers, else 0
 //	trunkline.liveness.ready             gauge      1 while the bus is live and every required subscription is assigned, else 0

@@ -182,9 +182,9 @@ func TestDetailzShowsOneConsistentState(t *testing.T) {
 	t.Parallel()
 	lag := probe.WithDetails(func(context.Context) map[string]any { return map[string]any{"lag": 7} })
 	for name, change := range map[string]func(*probe.Registry){
-		"a service leaves":   func(reg *probe.Registry) { reg.Unregister("b") },
-		"a service has more": func(reg *probe.Registry) { reg.Register("c", lag) },
-		"another one joins":  func(reg *probe.Registry) { reg.Register("d", lag) },
+		"unregister":      func(reg *probe.Registry) { reg.Unregister("b") },
+		"replace details": func(reg *probe.Registry) { reg.Register("c", lag) },
+		"register":        func(reg *probe.Registry) { reg.Register("d", lag) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -19,19 +19,19 @@ import (
 
 const topic = "orders"
 
-// world is a bus on the memory transport. A test can cut its connection, and delay and
+// fixture is a bus on the memory transport. A test can cut its connection, and delay and
 // change the outcomes of its messages.
-type world struct {
+type fixture struct {
 	t      testing.TB
 	bus    *bus.Bus
 	faults *bustest.Faults
 	late   *lateTransport
 }
 
-func newWorld(t testing.TB, partitions int32, rules ...bustest.Rule) *world {
+func newFixture(t testing.TB, partitions int32, rules ...bustest.Rule) *fixture {
 	tr, err := memory.New()
 	require.NoError(t, err)
-	w := &world{t: t, late: &lateTransport{Transport: tr}}
+	w := &fixture{t: t, late: &lateTransport{Transport: tr}}
 	w.faults, err = bustest.NewFaults(w.late, 1, rules...)
 	require.NoError(t, err)
 	w.bus, err = bus.New(w.faults)
@@ -40,16 +40,16 @@ func newWorld(t testing.TB, partitions int32, rules ...bustest.Rule) *world {
 	return w
 }
 
-func (w *world) close() { require.NoError(w.t, w.bus.Close()) }
+func (w *fixture) close() { require.NoError(w.t, w.bus.Close()) }
 
-func (w *world) producer(opts ...producer.Option) *producer.Producer {
+func (w *fixture) producer(opts ...producer.Option) *producer.Producer {
 	p, err := producer.New(w.bus, topic, opts...)
 	require.NoError(w.t, err)
 	return p
 }
 
 // log returns the records of the topic, by partition.
-func (w *world) log() map[int32][]*bus.Record {
+func (w *fixture) log() map[int32][]*bus.Record {
 	w.late.mu.Lock()
 	w.late.decide = nil
 	w.late.mu.Unlock()
@@ -104,22 +104,22 @@ func requireCode(t testing.TB, want bus.Code, err error) {
 	require.Equal(t, want.String(), bus.CodeOf(err).String(), err)
 }
 
-// fate is what lateTransport does with a message, after a delay.
-type fate uint8
+// behavior is what lateTransport does with a message, after a delay.
+type behavior uint8
 
 const (
-	passed      fate = iota
-	unavailable      // not in the log; the outcome is Unavailable
-	lost             // not in the log; the outcome is unknown
-	stored           // in the log; the outcome is unknown
-	blocked          // Publish blocks until the context ends
+	passed      behavior = iota
+	unavailable          // not in the log; the outcome is Unavailable
+	lost                 // not in the log; the outcome is unknown
+	stored               // in the log; the outcome is unknown
+	blocked              // Publish blocks until the context ends
 )
 
 // lateTransport reports outcomes with a delay, as a broker does.
 type lateTransport struct {
 	*memory.Transport
 	mu     sync.Mutex
-	decide func(payload string) (fate, time.Duration)
+	decide func(payload string) (behavior, time.Duration)
 	timers sync.WaitGroup
 }
 
