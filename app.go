@@ -18,7 +18,7 @@ import (
 const (
 	// BusService is the service of the monitor: it is ready while the bus is.
 	BusService = liveness.DefaultServiceName
-	// CheckService is the service of the checker, if there is one.
+	// CheckService is the service of the checker, if the App has one.
 	CheckService = liveness.DefaultCheckerName
 	// ServerService is the service of App.Serve. It is Running while the RPC server serves
 	// its topics.
@@ -52,12 +52,12 @@ type life struct {
 	sync.Mutex
 	init    sync.Once
 	parts   []namedPart
-	invalid error           // of Add
-	begun   bool            // Run was called, or Shutdown without it
-	bound   context.Context // of the shutdown; set before closing is closed
+	invalid error           // the errors that Add has returned
+	begun   bool            // Run or Shutdown was called
+	bound   context.Context // limits the shutdown; set before closing is closed
 	closing chan struct{}   // closed when the shutdown begins
 	closed  chan struct{}   // closed when the shutdown has ended
-	err     error           // of the shutdown; set before closed is closed
+	err     error           // the result of the shutdown; set before closed is closed
 }
 
 // lock locks the state, and makes its channels when it is used for the first time, because
@@ -67,8 +67,8 @@ func (l *life) lock() {
 	l.Lock()
 }
 
-// beginShutdown sets the bound of the shutdown and returns true, unless the shutdown has
-// begun already. The lock is held.
+// beginShutdown begins the shutdown, with bound as the context that limits it, and returns
+// true. It returns false if the shutdown has already begun. The caller holds the lock.
 func (l *life) beginShutdown(bound context.Context) bool {
 	select {
 	case <-l.closing:
@@ -90,9 +90,9 @@ func (l *life) beginShutdown(bound context.Context) bool {
 //  5. The bus drains and closes.
 //  6. The probes stop.
 //
-// Config.ShutdownTimeout bounds all of it. Run does not wait longer for a part that has not
-// returned by then. Run returns nil after a graceful end; otherwise it returns the errors
-// of the parts and of the shutdown. It can be called once.
+// Config.ShutdownTimeout limits the whole shutdown. When it has expired, Run no longer waits
+// for parts that have not returned. Run returns nil if the App shuts down gracefully;
+// otherwise it returns the errors of the parts and of the shutdown. It can be called once.
 func (a *App) Run(ctx context.Context, parts ...Part) error {
 	all, err := a.begin(parts)
 	if err != nil {
@@ -173,14 +173,14 @@ func (a *App) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close is Shutdown with the bound of Config.ShutdownTimeout.
+// Close calls Shutdown with a context that ends after Config.ShutdownTimeout.
 func (a *App) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), a.shutdownTimeout())
 	defer cancel()
 	return a.Shutdown(ctx)
 }
 
-// finish notes the end of the shutdown.
+// finish sets the result of the shutdown, and ends the calls of Shutdown that wait for it.
 func (a *App) finish(err error) error {
 	a.life.err = err
 	close(a.life.closed)

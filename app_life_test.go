@@ -27,7 +27,7 @@ func runApp(t *testing.T, app *trunkline.App, parts ...trunkline.Part) <-chan er
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- app.Run(context.Background(), parts...) }()
-	t.Cleanup(func() { app.Close() }) // the error is that of Run
+	t.Cleanup(func() { app.Close() }) // Run returns the same error
 	return ended
 }
 
@@ -47,7 +47,7 @@ func TestShutdownEndsRun(t *testing.T) {
 	app := newApp(t, newLog(t), nil)
 	began := make(chan struct{})
 	ended := runApp(t, app, func(ctx context.Context) error { close(began); return untilDone(ctx) })
-	<-began // Shutdown before Run is another case
+	<-began // another test covers Shutdown before Run
 	awaitReady(t, app, true)
 	require.NoError(t, app.Shutdown(t.Context()))
 	require.NoError(t, awaitEnd(t, ended))
@@ -107,13 +107,13 @@ func TestAddedPartHasAServiceInTheRegistry(t *testing.T) {
 	awaitService(t, app, "other", probe.Stopped)
 }
 
-func TestRunReturnsTheMistakesOfAdd(t *testing.T) {
+func TestRunReturnsTheErrorsOfAdd(t *testing.T) {
 	t.Parallel()
 	for name, add := range map[string]func(app *trunkline.App) error{
 		"the name must not be empty": func(app *trunkline.App) error { return app.Add("", untilDone) },
 		"the App itself":             func(app *trunkline.App) error { return app.Add(trunkline.BusService, untilDone) },
 		"the part must not be nil":   func(app *trunkline.App) error { return app.Add("worker", nil) },
-		"there is a part with this na": func(app *trunkline.App) error {
+		"another part already has this name": func(app *trunkline.App) error {
 			return errors.Join(app.Add("worker", untilDone), app.Add("worker", untilDone))
 		},
 	} {
@@ -124,7 +124,7 @@ func TestRunReturnsTheMistakesOfAdd(t *testing.T) {
 	}
 }
 
-// A managed consumer joins the life cycle and the probes in one line.
+// One line adds a managed consumer to the life cycle and the probes.
 func TestConsumerIsAPart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t, newLog(t), nil)

@@ -34,7 +34,7 @@ func newApp(t *testing.T, memoryLog *memory.Log, change func(*trunkline.Config),
 	own := []trunkline.Option{trunkline.WithTransport(transport), trunkline.WithLogger(slog.New(slog.DiscardHandler))}
 	app, err := trunkline.New(t.Context(), cfg, append(own, opts...)...)
 	require.NoError(t, err)
-	t.Cleanup(func() { app.Close() }) // the error is that of Run
+	t.Cleanup(func() { app.Close() }) // Run returns the same error
 	return app
 }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/peterbourgon/ff/v3"
 )
 
-// DefaultEnvPrefix begins the names of the environment variables that LoadConfig reads,
-// unless the program sets a prefix of its own with [EnvPrefix]: the flag -live-interval
-// is TRUNKLINE_LIVE_INTERVAL.
+// DefaultEnvPrefix is the prefix of the environment variables that LoadConfig reads, unless
+// the program sets its own prefix with [EnvPrefix]. For example, the variable of the flag
+// -live-interval is TRUNKLINE_LIVE_INTERVAL.
 const DefaultEnvPrefix = "TRUNKLINE"
 
 // A LoadOption changes how [LoadConfig] works.
@@ -27,8 +27,8 @@ type loadOptions struct {
 	logger *slog.Logger
 }
 
-// EnvPrefix sets the prefix of the environment variables that LoadConfig reads: with the
-// prefix "CORE", the flag -bus is CORE_BUS. The prefix consists of letters, digits and
+// EnvPrefix sets the prefix of the environment variables that LoadConfig reads. With the
+// prefix "CORE", the variable of the flag -bus is CORE_BUS. The prefix consists of letters, digits and
 // '_', and begins with a letter. The default is DefaultEnvPrefix.
 func EnvPrefix(prefix string) LoadOption { return func(o *loadOptions) { o.prefix = prefix } }
 
@@ -37,12 +37,16 @@ func EnvPrefix(prefix string) LoadOption { return func(o *loadOptions) { o.prefi
 func LoadLogger(l *slog.Logger) LoadOption { return func(o *loadOptions) { o.logger = l } }
 
 // LoadConfig returns the configuration of a program. It registers the flags of Config on
-// fs, with defaults as their defaults. It takes each value from the first of these that
-// has it: args; the environment, where a variable is named for the prefix and the flag,
-// in capitals, with '_' for '-' (TRUNKLINE_LIVE_INTERVAL); the file that the flag -config
-// names, which has a flag's name and its value on each line. The flags that the program
-// itself has registered on fs are read in the same way. The Kafka password is read from
-// the environment only.
+// fs, with the values of defaults as their defaults. It takes each value from the first of
+// these sources that has it:
+//
+//  1. The command line, args.
+//  2. The environment. The name of a variable is the prefix and the name of the flag, in
+//     capitals and with '_' for '-': TRUNKLINE_LIVE_INTERVAL.
+//  3. The file that the flag -config names. Each line has the name of a flag and its value.
+//
+// LoadConfig also reads the flags that the program itself has registered on fs from these
+// sources. It reads the Kafka password from the environment only.
 //
 // The returned Config is valid. For -help the error is flag.ErrHelp.
 //
@@ -85,13 +89,13 @@ func validPrefix(s string) bool {
 	return s != ""
 }
 
-// envName returns the environment variable of a flag, as package ff has it.
+// envName returns the name of the environment variable from which package ff reads a flag.
 func envName(prefix, flagName string) string {
 	return prefix + "_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_", "/", "_").Replace(flagName))
 }
 
-// warnOfUnknownVariables logs the names of the variables that have the prefix and that
-// nothing reads. It does not log their values, which may be secrets.
+// warnOfUnknownVariables logs the names of the variables that have the prefix and belong to
+// no flag. It does not log their values, which may be secrets.
 func warnOfUnknownVariables(fs *flag.FlagSet, o loadOptions) {
 	known := map[string]bool{passwordEnv(o.prefix): true}
 	fs.VisitAll(func(f *flag.Flag) { known[envName(o.prefix, f.Name)] = true })

@@ -59,8 +59,8 @@ func (c Config) attrs() []slog.Attr {
 	return attrs
 }
 
-// safeURL returns the URL without its parameters, which may hold a secret by mistake, and
-// nothing of a URL that is not valid.
+// safeURL returns the URL without its parameters, because they may contain a secret by
+// mistake. For an invalid URL it returns "[invalid]".
 func safeURL(raw string) string {
 	if raw == "" {
 		return ""

@@ -32,9 +32,9 @@
 // # Extending an App
 //
 // An [Option] passes options to a part of the App: interceptors, hooks, tracing, discovery,
-// readiness rules. A [Part] is a function that runs with the App. Pass it to [App.Run]; or pass it
-// to [App.Add], which also adds a service with its name to the probe registry. The Run method of a
-// managed consumer is a Part. [ServerPart] makes a Part from an HTTP or gRPC server:
+// readiness rules. A [Part] is a function that runs with the App, for example the Run method of a
+// managed consumer. Pass it to [App.Run]. If it needs a service in the probe registry, pass it to
+// [App.Add] instead. [ServerPart] makes a Part from an HTTP or gRPC server:
 //
 //	app.Add("billing", billing.Run)
 //
@@ -50,8 +50,8 @@
 // installs no signal handlers.
 //
 // The probe registry has the services [BusService], [AppService], [ServerService] if the
-// program uses [App.Serve], and [CheckService] if the Config asks for checks. The program
-// is ready while all services are ready.
+// program uses [App.Serve], and [CheckService] if the Config sets CheckTopics or
+// CheckMinBrokers. The program is ready while all services are ready.
 //
 // # google/wire
 //

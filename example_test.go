@@ -20,7 +20,7 @@ type Greeting struct{ Text string }
 
 // A program with an RPC server and a client on the in-memory log.
 func Example() {
-	cfg := trunkline.DefaultConfig() // a program has trunkline.LoadConfig
+	cfg := trunkline.DefaultConfig() // a program calls trunkline.LoadConfig
 	cfg.BusURL, cfg.ProbeAddr = "memory://example", "127.0.0.1:0"
 	app, err := trunkline.New(context.Background(), cfg)
 	if err != nil {
@@ -34,7 +34,7 @@ func Example() {
 		fmt.Println(err)
 	}
 
-	ctx, stop := context.WithCancel(context.Background()) // a program has signal.NotifyContext
+	ctx, stop := context.WithCancel(context.Background()) // a program calls signal.NotifyContext
 	defer stop()
 	err = app.Run(ctx, app.Serve(bus.TopicSpec{Name: "greeter"}), func(ctx context.Context) error {
 		if err := app.Registry.WaitReady(ctx); err != nil {
@@ -54,8 +54,8 @@ func Example() {
 	// <nil>
 }
 
-// Options pass on the options of the parts: here an interceptor, a default for all
-// subscriptions, and discovery with a shorter interval.
+// The options add an interceptor, a default for all subscriptions, and discovery with a
+// shorter interval.
 func ExampleNew_options() {
 	cfg := trunkline.DefaultConfig()
 	cfg.BusURL, cfg.ProbeAddr = "memory://options", "127.0.0.1:0"

@@ -25,7 +25,7 @@ import (
 	_ "github.com/trunkline/trunkline/transport/kafka"
 )
 
-// certificate writes a certificate for 127.0.0.1 that is signed by itself, and its key.
+// certificate writes a self-signed certificate for 127.0.0.1, and its key.
 func certificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

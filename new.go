@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// New returns an App, assembled from the Config. It does what the code that google/wire
-// generates from the sets does. It validates the Config, listens on Config.ProbeAddr, and
-// does not wait for a broker. Run the App with [App.Run], or close it with [App.Close].
+// New validates the Config and returns an App that is assembled from it. It listens on
+// Config.ProbeAddr, and does not wait for a broker. The code that google/wire generates from
+// the provider sets assembles the same App. Run the App with [App.Run], or close it with
+// [App.Close].
 //
 // ctx is only used while New runs.
 func New(ctx context.Context, c Config, opts ...Option) (*App, error) {

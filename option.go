@@ -14,13 +14,13 @@ import (
 // An Option configures a part of an [App]. [New] and each provider accept all options,
 // and apply those of the parts that they make.
 //
-// The options pass on the options of the packages that the parts come from, so that each
-// setting has one name:
+// These options contain options of the packages bus, rpc and liveness, so that each setting
+// has only one name:
 //
 //	hooks, topic creation      WithBusOptions(bus.WithHooks(…))
 //	traces of messages         WithBusOptions(bus.WithHooks(busotel.…))
 //	defaults of subscriptions  WithBusOptions(bus.WithSubscribeDefaults(bus.DeadLetterTopic(…)))
-//	interceptors, wires        WithRPCOptions(rpc.WithInterceptors(…))
+//	interceptors, wire format  WithRPCOptions(rpc.WithInterceptors(…))
 //	dead letters of the server WithServerOptions(bus.DeadLetterTopic(…))
 //	discovery                  WithServerOptions(rpc.WithDiscovery(…)), or WithoutDiscovery
 //	rules of readiness         WithRegistryOptions(probe.WithReadyRule(…))
@@ -52,7 +52,7 @@ func newOptions(opts []Option) (*options, error) {
 }
 
 // WithLogger sets the logger of the App and of all its parts. The default is
-// NewLogger(Config) in [New]; a provider uses the logger that it is given.
+// NewLogger(Config) in [New]. A provider uses its logger parameter by default.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -63,8 +63,8 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithTransport makes the bus use t instead of a transport that Config.BusURL names. The
-// App closes t. Config.Kafka then has no effect, unless the program made t from it.
+// WithTransport makes the bus use t instead of opening Config.BusURL. The App closes t.
+// Config.Kafka has no effect on t.
 func WithTransport(t driver.Transport) Option {
 	return func(o *options) error {
 		if t == nil {
@@ -102,7 +102,7 @@ func WithServerOptions(opts ...rpc.ServerOption) Option {
 }
 
 // WithoutDiscovery turns off discovery of the RPC server. By default the server announces
-// itself and answers questions about itself, see rpc.WithDiscovery.
+// itself and answers discovery requests, see rpc.WithDiscovery.
 func WithoutDiscovery() Option {
 	return func(o *options) error { o.noDiscovery = true; return nil }
 }
@@ -118,7 +118,7 @@ func WithMonitorOptions(opts ...liveness.Option) Option {
 }
 
 // WithCheckerOptions adds options of the checker. It may be used several times. It has no
-// effect if Config asks for no checker.
+// effect if the Config sets neither CheckTopics nor CheckMinBrokers.
 func WithCheckerOptions(opts ...liveness.CheckerOption) Option {
 	return func(o *options) error { o.checker = append(o.checker, opts...); return nil }
 }
@@ -129,7 +129,8 @@ func WithProbeOptions(opts ...probe.ServerOption) Option {
 	return func(o *options) error { o.probe = append(o.probe, opts...); return nil }
 }
 
-// loggerOr returns the logger of WithLogger; without it, l; without both, slog.Default().
+// loggerOr returns the logger of WithLogger if it is set, otherwise l if it is not nil, and
+// otherwise slog.Default().
 func (o *options) loggerOr(l *slog.Logger) *slog.Logger {
 	switch {
 	case o.logger != nil:

@@ -65,7 +65,7 @@ func TestOptionsReachTheirParts(t *testing.T) {
 	require.NoError(t, awaitEnd(t, ended))
 }
 
-func TestOptionsReportMistakes(t *testing.T) {
+func TestNewRejectsInvalidOptions(t *testing.T) {
 	t.Parallel()
 	cfg := validConfig()
 	cfg.ProbeAddr = "127.0.0.1:0"

@@ -12,10 +12,9 @@ import (
 	"github.com/trunkline/trunkline/liveness/probe"
 )
 
-// Part is something that a program runs with the App: the Run method of a managed
-// consumer or of another component, or a function of the program. A Part runs until its
-// context ends, and then returns nil. If it returns earlier, with an error or without, the
-// App shuts down.
+// Part is a function that runs with the App, for example the Run method of a managed
+// consumer. A Part runs until its context ends, and then returns nil. If it returns earlier,
+// with or without an error, the App shuts down.
 type Part func(ctx context.Context) error
 
 // Add adds a part that Run starts. The probe registry has a service with its name, which
@@ -54,7 +53,7 @@ func (l *life) add(name string, part Part) error {
 	}
 	for _, p := range l.parts {
 		if p.name == name {
-			return errors.New("there is a part with this name")
+			return errors.New("another part already has this name: choose another")
 		}
 	}
 	l.parts = append(l.parts, namedPart{name, part})
@@ -74,8 +73,8 @@ type namedPart struct {
 //
 //	app.Run(ctx, app.Serve(bus.TopicSpec{Name: "greeter"}))
 //
-// The program is not ready before the server reads its topics: the probe registry has the
-// service ServerService from the call of Serve.
+// Serve adds the service ServerService to the probe registry, so the program is not ready
+// before the server reads its topics.
 func (a *App) Serve(topics ...bus.TopicSpec) Part {
 	a.Registry.Update(ServerService, probe.Preparing, nil)
 	return func(ctx context.Context) error {
@@ -138,9 +137,9 @@ func (a *App) ensureTopic(ctx context.Context, topic bus.TopicSpec) error {
 }
 
 // ServerPart returns a part for a server in the style of net/http: serve blocks until the
-// server ends, and shutdown ends it gracefully within its context. When the App shuts
-// down, that context ends when the time for the shutdown is over; outside an App it ends
-// after ten seconds.
+// server ends, and shutdown ends the server gracefully before its context ends. In an App,
+// that context is the one that limits the shutdown of the App. Outside an App it ends after
+// ten seconds.
 //
 //	s := &http.Server{Handler: h}
 //	app.Add("http", trunkline.ServerPart(func() error { return s.Serve(listener) }, s.Shutdown))
@@ -176,9 +175,9 @@ func ServerPart(serve func() error, shutdown func(ctx context.Context) error) Pa
 	}
 }
 
-// boundKey is the key of a func() context.Context in the context of a part, which returns
-// the context that bounds the shutdown of its App. It is called once the part's own context
-// has ended.
+// boundKey is the key of a value in the context of a part. The value is a function, of type
+// func() context.Context, that returns the context that limits the shutdown of the App. A part
+// calls the function after its own context has ended.
 type boundKey struct{}
 
 func shutdownContext(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -188,7 +187,7 @@ func shutdownContext(ctx context.Context) (context.Context, context.CancelFunc) 
 	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }
 
-// running are the parts of an App that runs.
+// running holds the state of the parts during App.Run.
 type running struct {
 	app    *App
 	cancel context.CancelFunc
@@ -196,7 +195,7 @@ type running struct {
 	all    chan struct{} // closed when every part has ended
 
 	mu   sync.Mutex
-	err  error // of the parts, as far as takeError has not returned it
+	err  error // the errors of the parts that takeError has not returned yet
 	once sync.Once
 }
 
@@ -241,7 +240,7 @@ func (r *running) run(ctx context.Context, p namedPart) {
 
 // shutdownBound waits until the shutdown has begun, and returns its context.
 func (r *running) shutdownBound() context.Context {
-	<-r.app.life.closing // the context of a part may end a moment before
+	<-r.app.life.closing // the context of a part may end a moment before the shutdown begins
 	r.app.life.lock()
 	defer r.app.life.Unlock()
 	return r.app.life.bound

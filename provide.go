@@ -18,8 +18,8 @@ import (
 // providers of the sets in wire.go, and New calls them.
 
 // NewLogger returns a logger that writes records of Config.LogLevel and above to standard
-// error, with Config.Service as the program. No set has it, because programs have loggers of
-// their own.
+// error, with Config.Service as the attribute program. No provider set contains NewLogger,
+// because programs have their own loggers.
 func NewLogger(c Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})).With("program", c.Service)
 }
@@ -36,8 +36,8 @@ func NewRegistry(opts ...Option) (*probe.Registry, error) {
 // NewBus returns the bus at Config.BusURL, with the security of Config.Kafka. It does not
 // wait for a broker. The cleanup closes the bus within Config.ShutdownTimeout.
 //
-// It returns a *ConfigError if the URL cannot be opened, or if Config.Kafka is set and the
-// transport does not accept it, or the URL sets the same.
+// It returns a *ConfigError if the URL is invalid, if the transport does not support a setting
+// of Config.Kafka, or if the URL and Config.Kafka set the same parameter.
 func NewBus(ctx context.Context, c Config, l *slog.Logger, opts ...Option) (*bus.Bus, func(), error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -104,7 +104,7 @@ func (c Config) url() (*driver.URL, error) {
 			continue
 		}
 		if err := u.Set(p[0], p[1]); err != nil {
-			return nil, &ConfigError{Field: "Kafka", Reason: "and BusURL set the same", Err: err}
+			return nil, &ConfigError{Field: "Kafka", Reason: "and BusURL set the same parameter: remove one of them", Err: err}
 		}
 	}
 	if k.hasSecret() {
@@ -177,8 +177,8 @@ func NewMonitor(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger, opts 
 }
 
 // NewChecker starts the checker of the brokers and of Config.CheckTopics. It reports to reg
-// as the service CheckService. NewChecker returns nil if the Config asks for no check. The
-// cleanup closes the checker.
+// as the service CheckService. NewChecker returns a nil checker if neither Config.CheckTopics
+// nor Config.CheckMinBrokers is set. The cleanup closes the checker.
 func NewChecker(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger, opts ...Option) (*liveness.Checker, func(), error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -197,7 +197,7 @@ func NewChecker(c Config, b *bus.Bus, reg *probe.Registry, l *slog.Logger, opts 
 }
 
 // NewProbeServer returns the HTTP server of the probes, which listens on Config.ProbeAddr.
-// App.Run serves. The cleanup closes it.
+// The server answers requests once App.Run is called. The cleanup closes it.
 func NewProbeServer(c Config, reg *probe.Registry, l *slog.Logger, opts ...Option) (*probe.Server, func(), error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -211,8 +211,9 @@ func NewProbeServer(c Config, reg *probe.Registry, l *slog.Logger, opts ...Optio
 	return s, cleanup(l, "probe server", s.Close), nil
 }
 
-// cleanup returns the cleanup of a part. A cleanup returns no error, so it logs one; after
-// App.Run, which closes every part and returns its errors, it has nothing left to do.
+// cleanup returns the cleanup function of a part. The function logs the error of closePart,
+// because it cannot return it. App.Run closes every part and returns the errors, so a cleanup
+// after it has no effect.
 func cleanup(l *slog.Logger, part string, closePart func() error) func() {
 	return func() {
 		if err := closePart(); err != nil {
@@ -221,9 +222,9 @@ func cleanup(l *slog.Logger, part string, closePart func() error) func() {
 	}
 }
 
-// closeTransport closes a transport that no bus has taken.
+// closeTransport closes a transport that no bus owns.
 func closeTransport(t driver.Transport) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = t.Close(ctx) // the error to return is why there is no bus
+	_ = t.Close(ctx) // the caller returns the error that prevented the bus
 }

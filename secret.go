@@ -7,8 +7,8 @@ import (
 )
 
 // Secret holds a value that must not be printed, such as a password. Package fmt with
-// any verb, slog, encoding/json, and printers that read unexported fields by reflection
-// show only whether it is set. The zero Secret is not set. A Secret is comparable: a
+// any verb, slog and encoding/json print only whether it is set. So do printers that read
+// unexported fields by reflection. The zero Secret is not set. A Secret is comparable: a
 // copy equals its original, and two Secrets made by separate calls of NewSecret differ
 // even if their values are the same.
 type Secret struct {
@@ -49,14 +49,14 @@ func (s Secret) String() string {
 // GoString returns the Secret as %#v prints it, without the value.
 func (s Secret) GoString() string { return `trunkline.Secret{"` + s.String() + `"}` }
 
-// Format implements fmt.Formatter. It prints what String returns, whatever the verb is;
-// for %#v, what GoString returns.
+// Format implements fmt.Formatter. For %#v it prints what GoString returns, and for every
+// other verb what String returns.
 func (s Secret) Format(f fmt.State, verb rune) {
 	text := s.String()
 	if verb == 'v' && f.Flag('#') {
 		text = s.GoString()
 	}
-	_, _ = io.WriteString(f, text) // a fmt.State reports no error that matters here
+	_, _ = io.WriteString(f, text) // Format cannot return the error
 }
 
 // MarshalText implements encoding.TextMarshaler, which encoding/json uses. It returns
