@@ -133,7 +133,7 @@ func TestConsumerIsAPart(t *testing.T) {
 	orders, err := consumer.New(app.Bus, "orders", func(_ context.Context, d *bus.Delivery) error {
 		got <- string(d.Payload)
 		return nil
-	})
+	}, bus.Group("billing")) // a group starts at the oldest record
 	require.NoError(t, err)
 	require.NoError(t, app.Add("orders", orders.Run))
 	ended := runApp(t, app)
@@ -144,6 +144,8 @@ func TestConsumerIsAPart(t *testing.T) {
 		require.Equal(t, "7", payload)
 	case err := <-ended:
 		t.Fatal("the App ended", err)
+	case <-time.After(time.Minute):
+		t.Fatal("the consumer did not receive the message within a minute")
 	}
 	require.NoError(t, app.Shutdown(t.Context()))
 	require.NoError(t, awaitEnd(t, ended))

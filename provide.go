@@ -24,13 +24,16 @@ func NewLogger(c Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})).With("program", c.Service)
 }
 
-// NewRegistry returns the probe registry.
+// NewRegistry returns the probe registry. Its service AppService is Preparing until App.Run,
+// so that the program is not ready before.
 func NewRegistry(opts ...Option) (*probe.Registry, error) {
 	o, err := newOptions(opts)
 	if err != nil {
 		return nil, err
 	}
-	return probe.New(o.registry...), nil
+	reg := probe.New(o.registry...)
+	reg.Update(AppService, probe.Preparing, nil)
+	return reg, nil
 }
 
 // NewBus returns the bus at Config.BusURL, with the security of Config.Kafka. It does not
