@@ -16,8 +16,7 @@
 //
 // [AttachChecker] starts a [Checker], which checks single brokers and topics, as a
 // service of its own. A process with several buses attaches a monitor to each of them;
-// [WithServiceName] gives each
-// service its own name.
+// [WithServiceName] gives each service its own name.
 //
 // # Live, ready, healthy
 //

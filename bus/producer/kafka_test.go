@@ -103,7 +103,7 @@ func TestKafkaOutages(t *testing.T) {
 						require.Equal(t, r.Offset, where.offset, text)
 					}
 				case r.Code() != bus.CodeOutcomeUnknown:
-					require.False(t, there, "%s is in the log although: %v", text, r.Err)
+					require.False(t, there, "%s is in the log although its report has the error %v", text, r.Err)
 				}
 			}
 		})
