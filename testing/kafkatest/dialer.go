@@ -15,12 +15,12 @@ const DefaultDialTimeout = 10 * time.Second
 
 // Dialer opens TCP connections and can interrupt and restore their network. Kafka
 // clients connect to the addresses that brokers advertise, so they would bypass a
-// proxy. They do not bypass their dialer. With sarama set
+// proxy. They do not bypass their dialer. With sarama, set
 //
 //	conf.Net.Proxy.Enable = true
 //	conf.Net.Proxy.Dialer = dialer
 //
-// and with franz-go kgo.Dialer(dialer.DialContext).
+// With franz-go, use the option kgo.Dialer(dialer.DialContext).
 //
 // The network is up, cut or stalled, according to the latest call of [Dialer.Cut],
 // [Dialer.Stall] or [Dialer.Restore]. The zero Dialer is ready for use, and its

@@ -40,10 +40,10 @@
 //     follower. acks=all is as fast as acks=1, min.insync.replicas is always
 //     met, and no leader election follows a loss. A single broker cannot be
 //     killed or paused.
-//   - It deletes a topic at once. A real cluster deletes in the background, and
-//     its brokers learn of the deletion one after the other.
-//   - Its metadata is the same on every broker at all times. In a real cluster
-//     some brokers do not know a new topic for a while.
+//   - It deletes a topic at once. A real cluster deletes in the background, and the
+//     topic disappears from the metadata of one broker after the other.
+//   - Its metadata is the same on every broker at all times. In a real cluster a new
+//     topic is missing from the metadata of some brokers for a while.
 //   - It handles one request at a time, without disk, throttling or quotas. Its
 //     group coordinator has no initial rebalance delay. Its speed and timing do
 //     not represent those of a real broker.
@@ -51,5 +51,5 @@
 //     the wait between prepare and commit do not occur.
 //   - It has neither TLS nor SASL.
 //
-// Test against a real cluster what depends on any of these.
+// Test code that depends on any of these against a real cluster.
 package kafkatest

@@ -32,7 +32,7 @@ func (b *Broker) CreateTopic(ctx context.Context, name string, partitions int) e
 }
 
 // DeleteTopic deletes a topic and its records. A real cluster deletes in the
-// background, so its brokers may still know the topic for a moment.
+// background, so its metadata may still contain the topic for a moment.
 func (b *Broker) DeleteTopic(ctx context.Context, name string) error {
 	err := b.admin(ctx, func(a sarama.ClusterAdmin) error { return a.DeleteTopic(name) })
 	if err != nil {
@@ -66,8 +66,8 @@ func (b *Broker) checkBrokers(ctx context.Context, want int) error {
 	})
 }
 
-// awaitTopic waits until every broker names a leader for each partition. The
-// controller confirms a new topic before the brokers know it.
+// awaitTopic waits until every broker names a leader for each partition. The controller
+// confirms a new topic before it is in the metadata of every broker.
 func (b *Broker) awaitTopic(ctx context.Context, name string, partitions int) error {
 	const pause = 20 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
@@ -113,8 +113,8 @@ func (b *Broker) topicReady(addr, name string, partitions int) error {
 	return nil
 }
 
-// admin calls f with a new admin client and closes that. sarama takes no context, so
-// the time left until the deadline of ctx becomes sarama's time-outs.
+// admin calls f with a new admin client, and then closes the client. sarama takes no
+// context, so the time left until the deadline of ctx becomes sarama's time-outs.
 func (b *Broker) admin(ctx context.Context, f func(sarama.ClusterAdmin) error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -14,11 +14,11 @@ import (
 )
 
 var batchScenarios = []scenario{
-	{name: "BatchesOfPartitionAreOrderedAndSequential", needs: requirements{needOrder, needWindow, needFreePublish}, run: batchOrder},
+	{name: "BatchesOfPartitionAreOrderedAndSequential", needs: requirements{needOrder, needWindow, needPublishWithoutAck}, run: batchOrder},
 	{name: "PartialBatchIsDeliveredAfterBatchAge", run: batchAge},
-	{name: "BatchErrorRedeliversOnlyNamedMessages", needs: requirements{needWindow, needFreePublish}, without: batchesOfOne, run: batchError},
+	{name: "BatchErrorRedeliversOnlyNamedMessages", needs: requirements{needWindow, needPublishWithoutAck}, without: batchesOfOne, run: batchError},
 	{name: "CloseLosesNoMessageOfBatch", needs: requirements{needGroups, needReplay, needWindow, needRedelivery}, run: batchClose},
-	{name: "RebalanceLosesNoMessageOfBatch", needs: append(requirements{needOrder, needWindow, needRedelivery}, needMovable...), run: batchRebalance},
+	{name: "RebalanceLosesNoMessageOfBatch", needs: append(requirements{needOrder, needWindow, needRedelivery}, needPartitionMoves...), run: batchRebalance},
 }
 
 func (e *env) consumeBatches(t *testing.T, b *bus.Bus, topic string, h bus.BatchHandler, opts ...bus.SubscribeOption) *bus.Subscription {

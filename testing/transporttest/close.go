@@ -15,13 +15,13 @@ import (
 
 var closeScenarios = []scenario{
 	{name: "CloseWaitsForRunningHandler", run: closeWaits},
-	{name: "CloseReturnsWhenItsContextEnds", needs: requirements{needFreePublish}, run: closeBounded},
+	{name: "CloseReturnsWhenItsContextEnds", needs: requirements{needPublishWithoutAck}, run: closeBounded},
 	{name: "HandlerCanPublishWhileBusCloses", run: publishWhileDraining},
-	{name: "CloseWithUnreadChannelReturns", needs: requirements{needFreePublish}, run: closeUnread},
-	{name: "ShutdownWithUnacknowledgedMessageIsBounded", needs: requirements{needFreePublish}, run: closeUnacked},
-	{name: "CloseRedeliversUnacknowledgedMessages", needs: requirements{needGroups, needReplay, needRedelivery, needFreePublish}, run: closeRedelivers},
-	{name: "ContextEndStopsSubscriptionWithoutDrain", needs: requirements{needFreePublish}, run: contextStops},
-	{name: "CloseEndsWaitingPublish", needs: requirements{needFreePublish}, run: closeWaitingPublishers},
+	{name: "CloseWithUnreadChannelReturns", needs: requirements{needPublishWithoutAck}, run: closeUnread},
+	{name: "ShutdownWithUnacknowledgedMessageIsBounded", needs: requirements{needPublishWithoutAck}, run: closeUnacked},
+	{name: "CloseRedeliversUnacknowledgedMessages", needs: requirements{needGroups, needReplay, needRedelivery, needPublishWithoutAck}, run: closeRedelivers},
+	{name: "ContextEndStopsSubscriptionWithoutDrain", needs: requirements{needPublishWithoutAck}, run: contextStops},
+	{name: "CloseEndsWaitingPublish", needs: requirements{needPublishWithoutAck}, run: closeWaitingPublishers},
 	{name: "ClosingSubscriptionLeavesOthersRunning", run: closeAlone},
 }
 
@@ -138,8 +138,8 @@ func closeUnacked(t *testing.T, e *env) {
 	awaitClosed(t, e, channel, "the channel is closed")
 }
 
-// closeRedelivers closes a bus whose messages are acknowledged in part. The next member of the
-// group receives exactly the others.
+// closeRedelivers closes a bus after some of its messages have been acknowledged. The next member of
+// the group must receive exactly the others.
 func closeRedelivers(t *testing.T, e *env) {
 	b := e.bus(t, bus.WithSubscribeDefaults(bus.Group(e.name("group"))))
 	topic := e.topic(t, b, 1)

@@ -74,7 +74,7 @@ func deadLetter(t *testing.T, e *env) {
 		at, err := time.Parse(time.RFC3339Nano, headers[deadletter.TimestampHeader])
 		require.NoError(t, err)
 		require.True(t, original.record.Timestamp.Equal(at), "a header has the timestamp of the original")
-		require.WithinRange(t, letter.record.Timestamp, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "the letter has the time of publishing")
+		require.WithinRange(t, letter.record.Timestamp, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "the dead letter has the time at which it was published")
 	}
 	require.Equal(t, 1, original.attempt)
 }

@@ -1,5 +1,5 @@
-// Package transporttest is the conformance suite for transports. It checks that package bus
-// keeps its promises on a transport. Run it from a test of the transport:
+// Package transporttest is the conformance suite for transports. It checks that package bus gives
+// its guarantees on a transport. Run it from a test of the transport:
 //
 //	func TestConformance(t *testing.T) { // not parallel: see Run
 //		transporttest.Run(t, transporttest.Harness{
@@ -20,11 +20,11 @@
 //
 // # What it checks
 //
-// The scenarios use the transport through package bus. They cover what watermill's
-// universal suite does not: order under concurrency, redelivery and rebalances; both bounds
-// of the window; the acknowledged prefix; Nack and its back-off; closing at difficult
-// moments; start positions; unknown outcomes; outages; undecodable records; error codes;
-// memory, goroutines and leaks.
+// The scenarios use the transport through package bus. They cover what watermill's universal
+// suite does not: order under concurrency, redelivery and rebalances; both bounds of the window;
+// the acknowledged prefix; Nack and its back-off; closing while handlers run or publishers wait;
+// start positions; unknown outcomes; outages; undecodable records; error codes; memory,
+// goroutines and leaks.
 //
 // A scenario that needs a capability which the transport does not report is skipped. Before
 // that, it checks that package bus returns Unsupported for the missing capability. So a

@@ -24,18 +24,18 @@ type Harness struct {
 	// a function that connects to it. Scenarios call it concurrently. Register the cleanup
 	// with t.Cleanup.
 	New func(t *testing.T) Connect
-	// Crash stops the transport as the death of its process would: it commits nothing more,
-	// and reports nothing to the broker.
+	// Crash simulates that the process of the transport crashes: the transport commits nothing
+	// more, and reports nothing to the broker.
 	Crash func(t *testing.T, tr driver.Transport)
 	// Disconnect disconnects the transport from its broker, and returns a function that
 	// connects it again. It must not wait. Other transports stay connected.
 	Disconnect func(t *testing.T, tr driver.Transport) (connect func())
 	// AddPartitions adds n partitions to an existing topic.
 	AddPartitions func(t *testing.T, tr driver.Transport, topic string, n int32)
-	// Undecodable appends a record with the key, the headers and the payload of r to
-	// partition 0 of a topic. No transport that Connect returns can decode the record. If it
-	// is nil, the suite marks a record as undecodable after the transport has decoded it.
-	// That tests package bus, but not what the transport keeps of such a record.
+	// Undecodable appends a record with the key, the headers and the payload of r to partition 0
+	// of a topic. No transport that Connect returns can decode the record. If it is nil, the
+	// suite marks a record as undecodable after the transport has decoded it. That tests package
+	// bus, but not which fields of such a record the transport delivers.
 	Undecodable func(t *testing.T, tr driver.Transport, topic string, r driver.Record)
 	// NoTimestamps means that the transport does not transmit the timestamp of the
 	// publisher.

@@ -98,8 +98,8 @@ func outageReported(t *testing.T, e *env) {
 	require.ElementsMatch(t, []int{0, 2}, got.numbers(), "a message whose outcome is Unavailable was not sent")
 }
 
-// readerResumes makes two outages, so that the second one meets a subscription that has resumed
-// before.
+// readerResumes makes two outages. The second one tests a subscription that has already resumed
+// once.
 func readerResumes(t *testing.T, e *env) {
 	b, publisher := newOutage(t, e), e.bus(t)
 	topic := e.topic(t, publisher, 1)

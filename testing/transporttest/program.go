@@ -44,7 +44,7 @@ func RunPrograms(t *testing.T, h Harness, programs int) {
 				t.Skipf("%d programs have failed", maxFailedPrograms)
 			}
 			e := newEnv(t, h)
-			required := append(requirements{needOrder, needKeys, needWindow, needRedelivery}, needMovable...)
+			required := append(requirements{needOrder, needKeys, needWindow, needRedelivery}, needPartitionMoves...)
 			if missing := required.check(t, e); missing != "" {
 				t.Skipf("%s: %s", e.caps.Name, missing)
 			}
@@ -79,8 +79,8 @@ func texts(steps []step) []string {
 	return all
 }
 
-// programOf returns a generator of programs. Steps that change the group do not wait, so messages
-// are being handled at that time.
+// programOf returns a generator of programs. Steps that change the group do not wait for
+// handlers, so they run while messages are being handled.
 func programOf(crashes bool) *rapid.Generator[[]step] {
 	verbs := []string{"publish", "publish", "publish", "join", "join", "leave", "rebalance", "seek", "settle"}
 	if crashes {

@@ -248,7 +248,8 @@ func headerOrder(t *testing.T, e *env) {
 }
 
 // contextAfterSubmission withholds the outcomes of messages, and ends their context when they
-// have already arrived. The publisher cannot know that they are in the log.
+// have already arrived. The outcome must then be OutcomeUnknown, although the log contains the
+// messages.
 func contextAfterSubmission(t *testing.T, e *env) {
 	faults, err := bustest.NewFaults(e.transport(t), 1)
 	require.NoError(t, err)

@@ -60,7 +60,7 @@ func (r *recorder) fault(format string, args ...any) {
 	r.signal()
 }
 
-// signal wakes those that wait. The caller holds r.mu.
+// signal wakes the goroutines that wait. The caller holds r.mu.
 func (r *recorder) signal() {
 	close(r.changed)
 	r.changed = make(chan struct{})

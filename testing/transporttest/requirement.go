@@ -11,7 +11,7 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// requirement is a property that a scenario needs of the transport or of the harness.
+// requirement is a property of the transport or of the harness that a scenario needs.
 type requirement struct {
 	// missing returns what is missing, "" if nothing is.
 	missing func(e *env) string
@@ -44,7 +44,7 @@ var (
 		rejectsOption(bus.OrderByPartition())}
 	needKeys = requirement{capability(func(c bus.Capabilities) bool { return c.Keys }, "the transport does not transmit keys"),
 		rejectsOption(bus.OrderByKey())}
-	needHeaderOrder = requirement{capability(func(c bus.Capabilities) bool { return c.HeaderOrder }, "the transport keeps each header once"), rejectsDuplicateHeader}
+	needHeaderOrder = requirement{capability(func(c bus.Capabilities) bool { return c.HeaderOrder }, "the transport does not keep repeated headers and their order"), rejectsDuplicateHeader}
 	needPartitions  = requirement{capability(func(c bus.Capabilities) bool { return c.Partitions }, "topics have no partitions"), rejectsPartition}
 	needGroups      = requirement{capability(func(c bus.Capabilities) bool { return c.Groups }, "the transport has no consumer groups"),
 		rejectsOption(bus.Group("group"))}
@@ -56,16 +56,16 @@ var (
 
 // Requirements of the harness.
 var (
-	needTimestamps    = requirement{missing: harness(func(h Harness) bool { return !h.NoTimestamps }, "Harness.NoTimestamps is set")}
-	needBounds        = requirement{missing: harness(func(h Harness) bool { return !h.Unbounded }, "Harness.Unbounded is set")}
-	needFreePublish   = requirement{missing: harness(func(h Harness) bool { return !h.PublishWaitsForAck }, "Harness.PublishWaitsForAck is set")}
-	needCrash         = requirement{missing: harness(func(h Harness) bool { return h.Crash != nil }, "Harness.Crash is nil")}
-	needDisconnect    = requirement{missing: harness(func(h Harness) bool { return h.Disconnect != nil }, "Harness.Disconnect is nil")}
-	needAddPartitions = requirement{missing: harness(func(h Harness) bool { return h.AddPartitions != nil }, "Harness.AddPartitions is nil")}
+	needTimestamps        = requirement{missing: harness(func(h Harness) bool { return !h.NoTimestamps }, "Harness.NoTimestamps is set")}
+	needBoundedGoroutines = requirement{missing: harness(func(h Harness) bool { return !h.Unbounded }, "Harness.Unbounded is set")}
+	needPublishWithoutAck = requirement{missing: harness(func(h Harness) bool { return !h.PublishWaitsForAck }, "Harness.PublishWaitsForAck is set")}
+	needCrash             = requirement{missing: harness(func(h Harness) bool { return h.Crash != nil }, "Harness.Crash is nil")}
+	needDisconnect        = requirement{missing: harness(func(h Harness) bool { return h.Disconnect != nil }, "Harness.Disconnect is nil")}
+	needAddPartitions     = requirement{missing: harness(func(h Harness) bool { return h.AddPartitions != nil }, "Harness.AddPartitions is nil")}
 )
 
-// needMovable is what it takes to move a partition from one member to another.
-var needMovable = requirements{needGroups, needReplay, needPartitions}
+// needPartitionMoves contains the requirements for moving a partition from one member to another.
+var needPartitionMoves = requirements{needGroups, needReplay, needPartitions}
 
 func capability(has func(bus.Capabilities) bool, missing string) func(*env) string {
 	return func(e *env) string {

@@ -14,7 +14,7 @@ import (
 
 var undecodableScenarios = []scenario{
 	{name: "UndecodableRecordIsDeadLettered", run: undecodableLetter},
-	{name: "UndecodableRecordEndsSubscriptionWithoutDeadLetterTopic", needs: requirements{needFreePublish}, run: undecodableEnds},
+	{name: "UndecodableRecordEndsSubscriptionWithoutDeadLetterTopic", needs: requirements{needPublishWithoutAck}, run: undecodableEnds},
 }
 
 // undecodableBus is a bus with a topic that gets an undecodable record.

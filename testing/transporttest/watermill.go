@@ -79,7 +79,7 @@ func (w *watermillRun) bus(t *testing.T, opts ...bus.SubscribeOption) lenientBus
 const watermillCloseTimeout = 2 * time.Second
 
 // lenientBus is a bus whose Close returns nil although messages are unacknowledged. The suite
-// leaves some on purpose, and fails on every error.
+// leaves some messages unacknowledged on purpose, and fails on every error.
 type lenientBus struct{ *bus.Bus }
 
 func (f lenientBus) Close() error {

@@ -12,9 +12,9 @@ import (
 )
 
 var windowScenarios = []scenario{
-	{name: "FailingMessageStopsPartitionAtWindowAhead", needs: requirements{needWindow, needFreePublish}, run: windowAhead},
-	{name: "WindowBoundsUnacknowledgedMessages", needs: requirements{needWindow, needFreePublish}, run: windowInFlight},
-	{name: "ConcurrencyBoundsRunningHandlers", needs: requirements{needWindow, needFreePublish}, run: concurrency},
+	{name: "FailingMessageStopsPartitionAtWindowAhead", needs: requirements{needWindow, needPublishWithoutAck}, run: windowAhead},
+	{name: "WindowBoundsUnacknowledgedMessages", needs: requirements{needWindow, needPublishWithoutAck}, run: windowInFlight},
+	{name: "ConcurrencyBoundsRunningHandlers", needs: requirements{needWindow, needPublishWithoutAck}, run: concurrency},
 }
 
 func windowAhead(t *testing.T, e *env) {

@@ -14,9 +14,9 @@
 //	defer b.Close()
 //
 // A watermill Pub/Sub does not report its guarantees, so the transport promises only what
-// options declare. Declare what your Pub/Sub guarantees with its present configuration.
-// Package bus relies on the declarations and cannot check them. Run
-// testing/transporttest on the transport to see whether they hold.
+// options declare. Declare only what your Pub/Sub guarantees with its current configuration.
+// Package bus relies on the declarations and cannot check them. Run testing/transporttest on
+// the transport to see whether they hold.
 //
 // # URLs
 //
@@ -25,12 +25,12 @@
 //
 // # Message Delivery Semantics
 //
-// The publisher receives a copy of the message. The copy has the context of the message.
-// Its metadata has the key of the message under driver.KeyDirective. A message is
-// acknowledged when Publish of the publisher returns nil, with the meaning that the
-// Pub/Sub gives to that. An error means that the message may or may not have been sent,
-// with two exceptions: a *driver.Error keeps its code, and a failure to dial is
-// Unavailable, which means that the message was not sent.
+// The publisher receives a copy of the message. The copy has the context of the message. Its
+// metadata has the key of the message under driver.KeyDirective. A message is acknowledged
+// when Publish of the publisher returns nil. What that guarantees depends on the Pub/Sub. An
+// error means that the message may or may not have been sent, with two exceptions: a
+// *driver.Error keeps its code, and a failure to dial is Unavailable, which means that the
+// message was not sent.
 //
 // Publish of a watermill publisher can block for any time, so each call has its own
 // goroutine. [WithPublishConcurrency] bounds the number of concurrent calls for one topic;

@@ -31,7 +31,7 @@ type session struct {
 	ctx context.Context
 	end context.CancelCauseFunc
 	// opener is the goroutine that subscribes. It sends the result of each attempt to
-	// attempts. It sets sub and messages before it sends the result that is nil.
+	// attempts. It sets sub and messages before it sends a nil result.
 	opener   sync.WaitGroup
 	attempts chan error
 	sub      message.Subscriber
@@ -42,7 +42,7 @@ type session struct {
 
 	mu       sync.Mutex
 	unacked  []delivery
-	acked    *message.Message // the last one that was acknowledged
+	acked    *message.Message // the last message that was acked
 	released bool
 
 	closeOnce sync.Once
@@ -311,7 +311,7 @@ func (p *partition) receive(m *message.Message) driver.Record {
 	return r
 }
 
-// Commit acknowledges the messages below next to the subscriber, with or without a group.
+// Commit acks the watermill messages whose offset is below next, with or without a group.
 func (p *partition) Commit(_ context.Context, next int64, _ string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,6 +1,6 @@
 // Package gochannel is a transport within one process. Each subscription behaves as a
-// buffered Go channel: ordered and bounded. A message is gone when it is read. There is
-// no broker and no log.
+// buffered Go channel: ordered and bounded. Reading a message removes it. There is no broker
+// and no log.
 //
 //	t, err := gochannel.New()
 //	if err != nil {
@@ -12,8 +12,8 @@
 //	}
 //	defer b.Close()
 //
-// Use it for parts of one program that exchange messages, and for tests of code that needs
-// no replay. If a test needs partitions, groups, offsets or redelivery, use
+// Use it when parts of one program exchange messages, and in tests of code that does not
+// need replay. If a test needs partitions, groups, offsets or redelivery, use
 // transport/memory.
 //
 // # URLs

@@ -22,14 +22,14 @@ type asyncProducer struct {
 	done      chan struct{} // closed when sarama has reported every outcome
 
 	topics  sync.Map       // the names of topics that are known to exist
-	pending sync.WaitGroup // messages that sarama has; added to only by senders
+	pending sync.WaitGroup // messages that sarama has not completed; only senders add to it
 
 	// guarded by producer.mu
 	senders int           // calls between acquire and release
 	idle    chan struct{} // set while retire waits for senders to be 0
 }
 
-// beginBuild starts to build an asyncProducer unless that is in progress. It returns a
+// beginBuild starts to build an asyncProducer unless a build is in progress. It returns a
 // channel that is closed when the attempt has ended. p.mu is held.
 func (p *producer) beginBuild() chan struct{} {
 	if p.building != nil {
@@ -68,7 +68,7 @@ func (p *producer) build() (*asyncProducer, error) {
 		c.Producer.Retry.BackoffFunc = a.retryPause(c.Producer.Retry.BackoffFunc, c.Producer.Retry.Backoff)
 		c.Producer.Transaction.Retry.BackoffFunc = p.producerIDPause(c.Producer.Transaction.Retry.Backoff)
 		c.Producer.Idempotent = true
-		c.Net.MaxOpenRequests = 1 // idempotence needs it
+		c.Net.MaxOpenRequests = 1 // an idempotent producer requires this
 		c.Producer.Partitioner = newPartitioner
 	})
 	if err != nil {
@@ -106,10 +106,10 @@ func (p *producer) build() (*asyncProducer, error) {
 	return a, nil
 }
 
-// retryPause returns the function for sarama's pauses between attempts to send. Once no
-// broker is reachable the pause is minimal: sarama also pauses after each message that it
-// fails for lack of a leader, so that with normal pauses a thousand messages would block
-// the next asyncProducer for a minute.
+// retryPause returns the function for sarama's pauses between attempts to send. The pause is
+// minimal once no broker is reachable. sarama also pauses after each message that it fails
+// because there is no leader. With normal pauses, a thousand such messages would block the
+// next asyncProducer for a minute.
 func (a *asyncProducer) retryPause(configured func(retries, most int) time.Duration, fixed time.Duration) func(retries, most int) time.Duration {
 	return func(retries, most int) time.Duration {
 		switch {
@@ -137,9 +137,9 @@ func (p *producer) producerIDPause(configured time.Duration) func(retries, most 
 	}
 }
 
-// retire waits until there are no senders, then until every message has its outcome. Only
-// then it closes sarama's producer, because closing makes sarama fail the messages that it
-// retries.
+// retire waits until there are no senders, then until every message has its outcome. Then it
+// closes sarama's producer. It must not do so earlier, because closing makes sarama fail the
+// messages that it retries.
 func (p *producer) retire(a *asyncProducer) {
 	p.mu.Lock()
 	var idle chan struct{}

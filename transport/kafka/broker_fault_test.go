@@ -285,7 +285,7 @@ func TestOffsetsAreRequestedAgainAfterTheLeaderHasMoved(t *testing.T) {
 	require.Zero(t, log.count("failed"), "the first attempt of the session must succeed")
 }
 
-// Brokers learn of a new topic one after the other.
+// A new topic appears in the metadata of one broker after the other.
 func TestTopicThatBrokersDoNotKnowYetIsUsed(t *testing.T) {
 	t.Parallel()
 	use := map[string]func(t *testing.T, k *kafka.Transport){

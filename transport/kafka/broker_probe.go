@@ -12,11 +12,11 @@ import (
 // brokerProbe makes round trips to brokers on a separate connection. They involve no
 // topic.
 type brokerProbe struct {
-	net           *network
-	config        func() *sarama.Config
-	addrs         func() []string       // the seeds, then the brokers in the metadata
-	explain       func(err error) error // explains why a broker rejects the connection
-	explainHangUp func(err error) error // explains why a broker hung up before its first answer
+	net               *network
+	config            func() *sarama.Config
+	addrs             func() []string       // the seeds, then the brokers in the metadata
+	explain           func(err error) error // explains why a broker rejects the connection
+	explainEarlyClose func(err error) error // explains why a broker closed the connection before its first answer
 
 	mu       sync.Mutex
 	broker   *sarama.Broker // that answered last
@@ -57,9 +57,9 @@ func (p *brokerProbe) probe() error {
 			// Every broker checks the same password. More attempts could lock the user out.
 			return err
 		case isRefused(err):
-			untrusted = err // another broker has another certificate
+			untrusted = err // continue, because another broker has another certificate
 		case !p.hasAnswered():
-			err = p.explainHangUp(err)
+			err = p.explainEarlyClose(err)
 		}
 		errs = append(errs, err)
 	}
@@ -74,7 +74,7 @@ func (p *brokerProbe) probe() error {
 const noTopic = "."
 
 // roundTrip sends a request that a broker answers only after authentication. A request for
-// API versions would not do: a listener with SASL answers it before the login.
+// API versions is not suitable, because a listener with SASL answers it before the login.
 func roundTrip(b *sarama.Broker, v sarama.KafkaVersion) error {
 	request := sarama.NewMetadataRequest(v, []string{noTopic})
 	request.AllowAutoTopicCreation = false

@@ -43,7 +43,7 @@ func suiteBuses(t *testing.T) tests.ConsumerGroupPubSubConstructor {
 		return f
 	}
 	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
-		if group == "" { // the suite leaves most of these with unread messages
+		if group == "" { // the suite leaves unread messages in most of these
 			return open(t, time.Second), open(t, time.Second)
 		}
 		// A member that does not leave the group in time blocks the next subscriber until the

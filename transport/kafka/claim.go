@@ -31,15 +31,15 @@ type claim struct {
 	next   int64   // the offset of the next record that Fetch returns, or less
 	source *source // nil while there is none
 	// sourceSet is closed and replaced when source is set.
-	sourceSet   chan struct{}
-	commitsOver bool // no commit is allowed any more
+	sourceSet    chan struct{}
+	commitsEnded bool // no commit is allowed any more
 
 	// committing is held during a commit. committed is guarded by it.
 	committing sync.Mutex
 	committed  int64 // the last offset that this claim committed; -1 before the first commit
 }
 
-// source provides the records of a claim as long as sarama keeps its channel open.
+// source provides the records of a claim until sarama closes its channel.
 type source struct {
 	messages <-chan *sarama.ConsumerMessage
 	end      func() int64  // the end of the log at the last fetch; 0 before the first
@@ -65,7 +65,7 @@ func (c *claim) Context() context.Context { return c.ctx }
 // Release implements driver.Partition.
 func (c *claim) Release() { c.releaseOnce.Do(func() { close(c.released) }) }
 
-// attach makes Fetch read from messages until it finds the channel closed. end returns the
+// attach makes Fetch read from messages until that channel is closed. end returns the
 // high-water mark.
 func (c *claim) attach(messages <-chan *sarama.ConsumerMessage, end func() int64) *source {
 	s := &source{messages: messages, end: end, closed: make(chan struct{})}
@@ -84,7 +84,7 @@ func (c *claim) nextOffset() int64 {
 	return c.next
 }
 
-// Extent implements [driver.Extent]. The end of the log comes with the fetches.
+// Extent implements [driver.Extent]. sarama reports the end of the log with each fetch.
 func (c *claim) Extent() (next, end int64, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,7 +149,7 @@ func (c *claim) collect(first *sarama.ConsumerMessage, messages <-chan *sarama.C
 		}
 		if m = nil; len(taken) < c.maxFetch && open {
 			select {
-			case m, open = <-messages: // if it is closed, the next Fetch finds that too
+			case m, open = <-messages: // the next Fetch handles a closed channel
 			default:
 			}
 		}
@@ -171,20 +171,20 @@ func (c *claim) Commit(ctx context.Context, next int64, metadata string) error {
 func (c *claim) commitsAllowed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.commitsOver
+	return !c.commitsEnded
 }
 
 // endCommits makes all later commits fail.
 func (c *claim) endCommits() {
 	c.mu.Lock()
-	c.commitsOver = true
+	c.commitsEnded = true
 	c.mu.Unlock()
 }
 
 // endedError returns the error of an operation after the claim has ended.
 func (c *claim) endedError(op string) error { return fail(op, c.topic, context.Cause(c.ctx)) }
 
-// commitsOverError returns the error of a Commit after endCommits.
-func (c *claim) commitsOverError() error {
+// commitsEndedError returns the error of a Commit after endCommits.
+func (c *claim) commitsEndedError() error {
 	return failCode(driver.CodeRevoked, "commit", c.topic, "the partition no longer belongs to this member", context.Cause(c.ctx))
 }

@@ -34,7 +34,7 @@ func (t *Transport) newClientWith(change func(*sarama.Config)) (*client, error) 
 
 // LeastLoadedBroker returns a reachable broker if there is one. sarama asks this broker for
 // a producer ID. While sarama has no metadata, its own implementation returns the same seed
-// each time. If that seed is gone, a new producer needs ten seconds to give up on it.
+// each time. If that seed is unavailable, a new producer fails only after ten seconds.
 func (c *client) LeastLoadedBroker() *sarama.Broker {
 	b := c.Client.LeastLoadedBroker()
 	for range c.seeds {
@@ -67,9 +67,9 @@ func (c *client) close() {
 	_ = c.Close()
 }
 
-// lookupTopic returns nil if the topic exists. It repeats the request for a short time if
-// the topic is unknown, because the brokers of a cluster learn of a new topic one after the
-// other.
+// lookupTopic returns nil if the topic exists. If the topic is unknown, it repeats the
+// request for a short time, because a new topic appears in the metadata of one broker after
+// the other.
 func lookupTopic(ctx context.Context, c *client, topic string) error {
 	if _, err := c.Partitions(topic); err == nil {
 		return nil

@@ -26,14 +26,15 @@ func TestConformance(t *testing.T) {
 	if h.Except == nil {
 		h.Except = map[string]string{}
 	}
-	h.Except[scenario] = "with this harness a revoked claim is waited for 9 s, which is too short on a slow machine; TestConformanceOfGroups runs it"
+	h.Except[scenario] = "with this harness the transport waits 9 s for the release of a revoked claim, which is too short on a slow machine; TestConformanceOfGroups runs this scenario"
 	transporttest.Run(t, h)
 }
 
 // TestConformanceOfGroups runs the scenarios about groups with each balance strategy. The
 // rebalance time-out is longer than the time-out of the suite, so that a claim that is never
-// released makes the test fail. It leaves out dying members, because the embedded broker
-// waits for them for the rebalance time-out; TestConformance runs that scenario.
+// released makes the test fail. It leaves out the scenario in which members crash, because
+// the embedded broker waits for them until the rebalance time-out has passed.
+// TestConformance runs that scenario.
 func TestConformanceOfGroups(t *testing.T) {
 	for name, balance := range map[string]kafka.Balance{
 		"cooperative-sticky": kafka.CooperativeSticky, "sticky": kafka.Sticky, "range": kafka.Range,
@@ -106,7 +107,7 @@ func harness(opts ...kafka.Option) transporttest.Harness {
 			}
 		},
 		Except: beyondEmbedded(),
-		// For the broker, a process that has died is one that sends nothing.
+		// A process that has crashed sends nothing to the broker.
 		Crash: func(t *testing.T, tr driver.Transport) { linkOf(t, tr).net.Cut() },
 		Disconnect: func(t *testing.T, tr driver.Transport) func() {
 			net := linkOf(t, tr).net

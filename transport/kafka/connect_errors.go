@@ -21,8 +21,8 @@ func isRefused(err error) bool {
 	return c == driver.CodeUnauthenticated || c == driver.CodePermissionDenied
 }
 
-// isTLSRejection reports whether one side of TLS rejected the other. To try again at once
-// does not help.
+// isTLSRejection reports whether one side of TLS rejected the other. An immediate retry does
+// not help.
 func isTLSRejection(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
@@ -50,8 +50,8 @@ func isTLSAlert(err error) bool {
 	}
 }
 
-// explain adds to an error what the user can do about it, if the broker or TLS has rejected
-// the connection. It returns every other error unchanged.
+// explain adds a hint for the user to an error with which the broker or TLS has rejected the
+// connection. It returns every other error unchanged.
 func (o *options) explain(err error) error {
 	if _, ok := errors.AsType[*driver.Error](err); ok || err == nil {
 		return err
@@ -98,9 +98,10 @@ func tlsReason(err error, source *tlsSource) string {
 	return ""
 }
 
-// explainHangUp adds a hint to the error of a connection that a broker closed before its
-// first answer. A broker that expects TLS, no TLS, or a login gives no other sign.
-func (o *options) explainHangUp(err error) error {
+// explainEarlyClose adds a hint to the error of a connection that a broker closed before its
+// first answer. A broker that expects TLS, no TLS, or a login closes the connection without
+// an error message.
+func (o *options) explainEarlyClose(err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}

@@ -195,8 +195,8 @@ func (m *connectionMonitor) ready(ctx context.Context, op, topic string) error {
 	}
 }
 
-// asUnavailable gives the cause of a lost connection the code Unavailable, in particular
-// if it is only that the answer did not arrive in time.
+// asUnavailable returns the cause of a lost connection with the code Unavailable. The cause
+// can have another code, for example if the answer did not arrive in time.
 func asUnavailable(err error) error {
 	if codeOf(err) == driver.CodeUnavailable {
 		return err

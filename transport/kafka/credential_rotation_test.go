@@ -114,7 +114,7 @@ func TestNewConnectionsUseARotatedPassword(t *testing.T) {
 		for _, r := range results {
 			require.Equal(t, sarama.ErrNoError, r.ErrorCode, "%v", r.ErrorMessage)
 		}
-		kafkatb.Topic(t, b, 1) // when every broker knows the topic, it also has the new password
+		kafkatb.Topic(t, b, 1) // returns when every broker has the topic; every broker then also has the new password
 	}
 	set(first)
 	t.Cleanup(func() {

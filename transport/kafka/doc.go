@@ -80,24 +80,24 @@
 //
 // A message is acknowledged when every in-sync replica has it (acks=all). The producer is
 // idempotent: a message that is sent twice is stored once, and messages keep their order
-// within a partition. The partition is the one that the message names. Otherwise it is
-// the one that Java's default partitioner chooses for the key. A message without a key
-// can go to any partition. Messages without a key that are published together, or while
-// others are in flight, go to the same partition, because few large requests are fast.
-// A single message is sent at once unless [WithLinger] is set. The transport retries a
-// message that a broker rejects temporarily, for [WithDeliveryTimeout]. It never creates
-// a topic implicitly: a message to an unknown topic fails with NotFound within a second.
+// within a partition. The partition is the one that the message names. Otherwise it is the
+// one that Java's default partitioner chooses for the key. A message without a key can go to
+// any partition. Messages without a key that are published together, or while others are in
+// flight, go to the same partition, because a few large requests are faster than many small
+// ones. A single message is sent at once unless [WithLinger] is set. The transport retries a
+// message that a broker rejects temporarily, for [WithDeliveryTimeout]. It never creates a
+// topic implicitly: a message to an unknown topic fails with NotFound within a second.
 //
 // With a group, delivery is at least once. Messages that were not committed are delivered
-// again, to this member or to another. Commit returns nil only after the group's
-// coordinator has confirmed the commit. When a partition is revoked, the next member gets
-// it after the handlers have ended. The handlers have the rebalance time-out for this,
-// and their commits until then count. A partition without a committed offset begins at
-// the start of the subscription. Unless that is the oldest record, the transport commits
-// the resolved offset before the subscription is ready. If retention has removed the
+// again, to this member or to another. Commit returns nil only after the group's coordinator
+// has confirmed the commit. When a partition is revoked, the next member gets it after the
+// handlers have ended. The handlers must end within the rebalance time-out. Until then the
+// coordinator accepts their commits. A partition without a committed offset begins at the
+// start position of the subscription. Unless that is the oldest record, the transport
+// commits the resolved offset before the subscription is ready. If retention has removed the
 // committed offset, or if the offset is beyond the end of a topic that was created again,
-// the partition continues at the oldest record. A partition that is added later is read
-// from its beginning.
+// the partition continues at the oldest record. A partition that is added later is read from
+// its beginning.
 //
 // Members share the partitions by [CooperativeSticky] if every member supports it. A
 // rebalance then stops only the partitions that move, and the subscription stays
@@ -123,8 +123,8 @@
 //
 // The transport detects a broker that hangs while others answer, in about two seconds. It
 // fails the requests to that broker and does not connect to it until it answers again.
-// Publishing and delivery continue as soon as the cluster has elected new leaders.
-// [Transport.Check] examines each broker and topic, for people and alerts.
+// Publishing and delivery continue as soon as the cluster has elected new leaders. Use
+// [Transport.Check] to examine each broker and topic, for example for an alert.
 //
 // The producer, metadata with offsets, each group session and each session without a
 // group use separate clients and connections. A broker handles the requests of one

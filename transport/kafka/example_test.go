@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/transport/kafka"
 )
 
-// The embedded broker stands for a cluster. Messages with the same key go to the same
-// partition.
+// The example uses the embedded broker instead of a cluster. Messages with the same key go
+// to the same partition.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -230,8 +230,8 @@ func ExampleWithMarshaler() {
 	// Output: two apples [{note ripe}]
 }
 
-// Check examines each broker and topic. It is for people and alerts; probes use package
-// liveness.
+// Check examines each broker and topic. Use it for alerts and tools. For liveness and
+// readiness probes, use package liveness.
 func ExampleTransport_Check() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -4,9 +4,10 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// strategies returns the strategies that a member offers to its group. It makes new ones,
-// because some of sarama's keep state for one group. With rangeToo, CooperativeSticky also
-// offers range. The member then releases all partitions at each rebalance.
+// strategies returns the strategies that a member offers to its group. It makes new ones for
+// each group, because some of sarama's strategies keep the state of a group. With rangeToo,
+// CooperativeSticky also offers range. The member then releases all partitions at each
+// rebalance.
 func (b Balance) strategies(rangeToo bool) []sarama.BalanceStrategy {
 	switch b {
 	case Range:
@@ -23,8 +24,8 @@ func (b Balance) strategies(rangeToo bool) []sarama.BalanceStrategy {
 	return s
 }
 
-// strategyPlaceholder stands in a sarama configuration for the strategies of WithBalance.
-// If it is gone, WithSaramaConfig has set other strategies.
+// strategyPlaceholder stands in a sarama configuration for the strategies of WithBalance. If
+// it is missing, WithSaramaConfig has set other strategies.
 type strategyPlaceholder struct{ sarama.BalanceStrategy }
 
 func hasPlaceholder(s []sarama.BalanceStrategy) bool {
@@ -40,7 +41,8 @@ func hasPlaceholder(s []sarama.BalanceStrategy) bool {
 //
 // onAssignment is called with each assignment that this member gets by a strategy that can
 // be cooperative, before sarama acts on it. sarama itself reports the loss of a claim only
-// by closing its channel. A claim that nothing reads from at the moment would not notice.
+// by closing its channel. If nothing reads from the claim at that moment, nothing would
+// detect the loss.
 func (o *options) groupStrategies(configured []sarama.BalanceStrategy, rangeToo bool, onAssignment func(map[string][]int32)) []sarama.BalanceStrategy {
 	offered := configured
 	if hasPlaceholder(offered) {

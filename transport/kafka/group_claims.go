@@ -10,10 +10,10 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// groupClaims holds the claims of one session of sarama's. It is the session's
-// ConsumerGroupHandler. With an eager strategy the session gets all claims in Setup and
-// ends with any rebalance. With a cooperative strategy the session continues, and claims
-// begin and end individually.
+// groupClaims holds the claims of one sarama session. It is the ConsumerGroupHandler of that
+// session. With an eager strategy the session gets all claims in Setup and ends with any
+// rebalance. With a cooperative strategy the session continues, and claims begin and end
+// individually.
 type groupClaims struct {
 	session *groupSession
 	setUp   bool // Setup has succeeded; read after Consume has returned

@@ -11,9 +11,9 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// firstOffsets returns the offset at which each claim begins: the committed offset, else
-// the start of the subscription. It commits a start that is not the oldest record, so that
-// the next member of the group begins there too. committed reports whether it did. A
+// firstOffsets returns the offset at which each claim begins: the committed offset, or else
+// the start position of the subscription. It commits a start that is not the oldest record,
+// so that the next member of the group begins there too. committed reports whether it did. A
 // partition that was added after the first assignment begins at its oldest record.
 func (g *groupSession) firstOffsets(s sarama.ConsumerGroupSession, partitions []int32) (at map[int32]int64, committed bool, err error) {
 	ctx, topic := s.Context(), g.sub.Topic
@@ -94,7 +94,7 @@ func (g *groupSession) member(s sarama.ConsumerGroupSession) groupMember {
 // While a cooperative session changes its generation, commit waits for the new one.
 func (g *groupSession) commit(ctx context.Context, c *claim, s sarama.ConsumerGroupSession, next int64, metadata string) error {
 	if !c.commitsAllowed() {
-		return c.commitsOverError()
+		return c.commitsEndedError()
 	}
 	cl, err := g.t.meta.get()
 	if err != nil {
@@ -105,7 +105,7 @@ func (g *groupSession) commit(ctx context.Context, c *claim, s sarama.ConsumerGr
 		defer c.committing.Unlock()
 		for {
 			if !c.commitsAllowed() {
-				return c.commitsOverError()
+				return c.commitsEndedError()
 			}
 			if next <= c.committed {
 				return nil

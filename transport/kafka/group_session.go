@@ -42,10 +42,10 @@ func newGroupSession(t *Transport, s driver.Subscription) *groupSession {
 	g.client.make = func() (*client, error) {
 		return t.newClientWith(func(c *sarama.Config) {
 			c.ChannelBufferSize = min(s.MaxFetch, 256)
-			// These retries also apply to heartbeats, which are dialPause apart while the
-			// coordinator is gone. So many of them let a member survive a short outage. sarama
-			// nests the retries: with more, a member that is cut off permanently would take
-			// minutes to give up.
+			// These retries also apply to heartbeats. While the coordinator is unavailable,
+			// the attempts are dialPause apart, so ten retries let a member survive a short
+			// outage. sarama nests the retries. With more of them, a member without a
+			// connection would retry for minutes before it fails.
 			c.Metadata.Retry.Max = 10
 			c.Metadata.Retry.Backoff = 100 * time.Millisecond
 			c.Consumer.Group.InstanceId = g.instanceID
@@ -221,7 +221,7 @@ func (g *groupSession) canOfferRange() bool {
 	return !g.rangeToo && hasPlaceholder(g.configured) && g.t.opts.consumer.balance == CooperativeSticky
 }
 
-// setRangeToo leaves the group. The next join offers range too, or no longer.
+// setRangeToo sets whether the next join offers range too, and leaves the group.
 func (g *groupSession) setRangeToo(rangeToo bool) {
 	g.t.opts.logger.Info("changing the balance strategy to one that all members of the group support",
 		"topic", g.sub.Topic, "group", g.sub.Group, "cooperative", !rangeToo)

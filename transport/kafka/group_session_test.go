@@ -52,7 +52,8 @@ func TestGroupWithoutCommitBeginsAtItsStart(t *testing.T) {
 	requirePublished(t, publish(t, r, r.topic, anyPartition("old", "older")...))
 
 	// The session resolves and commits the start "newest" before it reports the assignment.
-	// The next member continues there, not at what is the newest record then.
+	// The next member continues there, and not at the record that is the newest when it
+	// joins.
 	group := kafkatb.Name(t)
 	newest := driver.Subscription{Topic: r.topic, Group: group, Start: driver.Start{Kind: driver.StartNewest}}
 	s := subscribe(t, r, newest)

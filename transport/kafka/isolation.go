@@ -9,8 +9,8 @@ import (
 // errIsolated is the error of a dial to an isolated broker.
 var errIsolated = errors.New("the broker does not answer while others do")
 
-// isolation is the set of brokers that hang. All networks of a transport share it: they
-// close their connections to an isolated broker and do not dial it.
+// isolation is the set of brokers that hang. The networks of a transport share it, except
+// those for probes. They close their connections to an isolated broker and do not dial it.
 type isolation struct {
 	mu       sync.Mutex
 	networks map[*network]struct{}
@@ -60,7 +60,8 @@ func (s *isolation) readmit(addr string) {
 	delete(s.addrs, addr)
 }
 
-// overdue returns the addresses of brokers that have owed an answer for longer than d.
+// overdue returns the addresses of brokers that have not answered a request for longer than
+// d.
 func (s *isolation) overdue(d time.Duration) map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

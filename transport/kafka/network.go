@@ -29,8 +29,8 @@ type network struct {
 	login       *saslLogin // nil for no SASL
 	logger      *slog.Logger
 	dialTimeout time.Duration
-	// rebalanceTimeout is added to the read deadline of requests that a broker holds back
-	// until the other members of the group have answered.
+	// rebalanceTimeout is added to the read deadline of JoinGroup and SyncGroup requests. A
+	// broker delays their answers until the other members of the group have joined.
 	rebalanceTimeout time.Duration
 	traffic          *traffic
 	isolation        *isolation // nil for a network that ignores isolated brokers
@@ -151,7 +151,8 @@ func (n *network) resetAddr(addr string) {
 	}
 }
 
-// addOverdue adds the addresses of brokers that have owed an answer for longer than d.
+// addOverdue adds the addresses of brokers that have not answered a request for longer than
+// d.
 func (n *network) addOverdue(d time.Duration, overdue map[string]bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -172,17 +173,18 @@ func (n *network) close() {
 }
 
 // conn is a connection of a network. It closes itself at its first error and reports the
-// loss. sarama would use a connection for two more time-outs if the answer to its request
-// for API versions does not arrive in time.
+// loss. Without this, sarama would use the connection for two more time-outs after its
+// request for API versions has timed out.
 type conn struct {
 	net.Conn
 	network *network
 	addr    string
-	// slowRequest is set while the last request is one that a broker may hold back.
+	// slowRequest is set while the last request is one whose answer a broker may delay.
 	slowRequest atomic.Bool
-	gone        atomic.Bool
-	// waitingSince is when the oldest request without an answer was written, in Unix
-	// nanoseconds; 0 if there is none.
+	removed     atomic.Bool
+	// waitingSince is when the first request since the last read was written, in Unix
+	// nanoseconds. It is 0 if there is none. Requests whose answer a broker may delay do not
+	// count.
 	waitingSince atomic.Int64
 }
 
@@ -239,21 +241,21 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *conn) Close() error {
-	c.markGone()
+	c.remove()
 	return c.Conn.Close()
 }
 
 // fail closes the connection after an error and reports the loss once.
 func (c *conn) fail() {
-	if c.markGone() {
+	if c.remove() {
 		_ = c.Conn.Close()
 		c.network.traffic.lost()
 	}
 }
 
-// markGone removes the connection from its network. It returns true the first time.
-func (c *conn) markGone() bool {
-	if c.gone.Swap(true) {
+// remove removes the connection from its network. It returns true the first time.
+func (c *conn) remove() bool {
+	if c.removed.Swap(true) {
 		return false
 	}
 	c.network.mu.Lock()

@@ -53,7 +53,7 @@ func (c *deadlineConn) SetReadDeadline(t time.Time) error {
 
 // A broker answers JoinGroup and SyncGroup only when all members have released their
 // partitions, so the read deadline of these requests includes the rebalance time-out. They
-// do not make the broker look as if it hangs.
+// do not count as overdue answers, by which the watchdog detects a broker that hangs.
 func TestReadDeadlineOfGroupRequestsIncludesTheRebalanceTimeout(t *testing.T) {
 	t.Parallel()
 	o := defaults()

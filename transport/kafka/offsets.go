@@ -82,7 +82,7 @@ func logRanges(c *client, topic string, partitions []int32) (map[int32]logRange,
 	return ranges, nil
 }
 
-// resolveStart returns the offset that start means in each partition.
+// resolveStart returns the offset that start selects in each partition.
 func resolveStart(c *client, topic string, partitions []int32, start driver.Start, ranges map[int32]logRange) (map[int32]int64, error) {
 	at := make(map[int32]int64, len(partitions))
 	var times map[int32]int64

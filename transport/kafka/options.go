@@ -42,8 +42,8 @@ type Timeouts struct {
 	// Dial limits the time to open a connection, including the TLS handshake. The default
 	// is 2 s.
 	Dial time.Duration
-	// Request limits the wait for the answer to a request. It decides how long a broker
-	// that stops answering without closing its connections can block its clients. Brokers
+	// Request limits the wait for the answer to a request. It bounds how long a broker can
+	// block its clients if it stops answering but does not close its connections. Brokers
 	// have four fifths of it to collect the acknowledgements for a produce request. The
 	// default is 3 s.
 	Request time.Duration
@@ -229,7 +229,7 @@ func WithLogger(l *slog.Logger) Option {
 // WithSaramaConfig adds a function that changes the configuration of every sarama client
 // before the client is made. Use it for settings that have no option here. The transport
 // then sets what it depends on: acks, idempotence, return channels, manual commits and its
-// dialer. GroupStrategies that change sets take precedence over [WithBalance]. change
+// dialer. If change sets GroupStrategies, these take precedence over [WithBalance]. change
 // must be safe for concurrent use.
 func WithSaramaConfig(change func(*sarama.Config)) Option {
 	return func(o *options) error {

@@ -44,7 +44,8 @@ const (
 // InvalidArgument.
 //
 // A member that supports only cooperative-sticky keeps out members that do not support it.
-// Before a service returns to another library, run it with Range.
+// Before you move a service to a library without that strategy, deploy the service with
+// Range.
 func WithBalance(b Balance) Option {
 	return func(o *options) error {
 		if b > Sticky {

@@ -18,7 +18,7 @@ func succeeded(rec *sarama.ProducerMessage) {
 	msg.buf.release()
 }
 
-// failed completes a message that sarama has given up on. It marks the producer as
+// failed completes a message that sarama has given up on. It marks the asyncProducer as
 // unusable unless the error concerns only this message.
 func failed(e *sarama.ProducerError) {
 	msg := e.Msg.Metadata.(*pendingMessage)

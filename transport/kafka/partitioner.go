@@ -104,8 +104,8 @@ func otherPartition(current, n int32) int32 {
 // RequiresConsistency implements sarama.Partitioner.
 func (p *partitioner) RequiresConsistency() bool { return true }
 
-// MessageRequiresConsistency implements sarama.DynamicConsistencyPartitioner. A record
-// without a key and a named partition can avoid partitions that have no leader.
+// MessageRequiresConsistency implements sarama.DynamicConsistencyPartitioner. A record that
+// has neither a key nor a named partition can avoid partitions that have no leader.
 func (p *partitioner) MessageRequiresConsistency(rec *sarama.ProducerMessage) bool {
 	return rec.Key != nil || rec.Metadata.(*pendingMessage).out.Partition != driver.AnyPartition
 }

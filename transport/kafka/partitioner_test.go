@@ -71,19 +71,19 @@ func TestPartitionerSticksWithinLimits(t *testing.T) {
 	named, _ := choose(t, p, driver.Outgoing{Partition: 3, Key: []byte("k")}, 8, batch)
 	require.EqualValues(t, 3, named, "the named partition must take precedence over the key")
 
-	next, lone := choose(t, p, free, 8, &batchAffinity{})
+	next, alone := choose(t, p, free, 8, &batchAffinity{})
 	require.NotEqual(t, first, next, "the sticky partition has reached its limit")
-	company, last := choose(t, p, free, 8, &batchAffinity{})
-	require.Equal(t, next, company, "while a record is in flight, the next can share a request")
-	for _, i := range []*pendingMessage{item, lone, last} {
+	sameSticky, last := choose(t, p, free, 8, &batchAffinity{})
+	require.Equal(t, next, sameSticky, "while a record is in flight, the next can share a request")
+	for _, i := range []*pendingMessage{item, alone, last} {
 		i.leaveInFlight()
 	}
-	idle, _ := choose(t, p, free, 8, &batchAffinity{})
-	require.NotEqual(t, next, idle, "with no record in flight, another partition must be chosen")
+	newSticky, _ := choose(t, p, free, 8, &batchAffinity{})
+	require.NotEqual(t, next, newSticky, "with no record in flight, another partition must be chosen")
 
 	large := &batchAffinity{bytes: maxAffinityBytes, chosen: true, partition: next}
-	moved, _ := choose(t, p, free, 8, large)
-	require.Equal(t, idle, moved, "a batch above the limit must continue at the sticky partition")
+	afterLarge, _ := choose(t, p, free, 8, large)
+	require.Equal(t, newSticky, afterLarge, "a batch above the limit must continue at the sticky partition")
 	only, _ := choose(t, p, free, 1, batch)
 	require.Zero(t, only)
 }

@@ -30,7 +30,8 @@ type pendingMessage struct {
 	countedBy *partitioner
 }
 
-// leaveInFlight is called when the message has its outcome.
+// leaveInFlight ends the counting of the message as in flight. It must be called when the
+// message has its outcome.
 func (m *pendingMessage) leaveInFlight() {
 	if m.countedBy != nil {
 		m.countedBy.inFlight.Add(-1)

@@ -87,8 +87,8 @@ func (p *producer) send(msg *pendingMessage, buf *batchBuffer) error {
 	a.pending.Add(1)
 	msg.noConnection, msg.connsOpened = a.client.net.live.Load() == 0, a.client.net.opened.Load()
 	// sarama takes one message at a time, and usually takes the next within a few scheduler
-	// rounds. Only a longer wait pays for the timer of a context. The messages of a batch
-	// share a context, and so its timer.
+	// rounds. The timer of a context is worth its cost only for a longer wait. The messages
+	// of a batch share a context, and so its timer.
 	for tries := 1; ; tries++ {
 		select {
 		case a.sarama.Input() <- &msg.rec:
@@ -132,9 +132,10 @@ func (p *producer) ensureTopic(ctx context.Context, a *asyncProducer, topic stri
 	}
 }
 
-// acquire returns the asyncProducer to send on. The caller must release it. Without a
-// connection acquire waits for Timeouts.PublishWait. While there is a connection and an
-// asyncProducer is being built, it waits until that has ended, or ctx ends.
+// acquire returns the asyncProducer to send on. The caller must release it. If there is no
+// connection, acquire waits for one, for at most Timeouts.PublishWait. If there is a
+// connection and an asyncProducer is being built, acquire waits until the build has ended or
+// ctx ends.
 func (p *producer) acquire(ctx context.Context, topic string) (*asyncProducer, error) {
 	var deadline time.Time // of the wait for a connection
 	for {

@@ -18,8 +18,8 @@ import (
 const firstRetryPause = 100 * time.Millisecond
 
 // readerSession reads partitions without a group. It has its own client: a broker handles
-// the requests of a connection one after the other, so on a shared connection the long
-// polls of idle sessions would add up.
+// the requests of a connection one after the other, so on a shared connection the long poll
+// of an idle session would delay all other sessions.
 type readerSession struct {
 	*sessionEvents
 	t        *Transport
@@ -108,8 +108,9 @@ func (r *readerSession) run() {
 }
 
 // newClaims returns claims for the partitions that have none. The first time they begin at
-// the start of the subscription. Later they begin at the oldest record, because records
-// that were published to a new partition before the session noticed it are new too.
+// the start position of the subscription. Later they begin at the oldest record. A new
+// partition can have records before the session detects it, and the subscription must not
+// skip them.
 func (r *readerSession) newClaims(first bool) ([]*claim, error) {
 	c, err := r.client.get()
 	if err != nil {

@@ -229,8 +229,8 @@ func (p tokenProvider) Token() (*sarama.AccessToken, error) {
 
 const (
 	apiSASLAuthenticate = 36
-	// flexibleSASLAuthenticate is the first version of the request with lengths of variable
-	// size.
+	// flexibleSASLAuthenticate is the first version of the request that encodes lengths as
+	// varints.
 	flexibleSASLAuthenticate = 2
 	requestHeaderSize        = 4 + 2 + 2 // size, API key, API version
 )

@@ -259,7 +259,8 @@ func TestInvalidLoginsAreRejectedWithAReason(t *testing.T) {
 	}
 }
 
-// requireNoSecret checks that no way to print the things shows the secret.
+// requireNoSecret prints the values in many ways and checks that the output never contains
+// the secret.
 func requireNoSecret(t *testing.T, secret string, things ...any) {
 	t.Helper()
 	for _, thing := range things {

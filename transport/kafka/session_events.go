@@ -178,8 +178,9 @@ func revokedError(topic string, err error) error {
 	}
 }
 
-// missingTopicCounter decides when a topic that brokers do not name does not exist. Brokers
-// learn of a new topic one after the other.
+// missingTopicCounter decides whether a topic that is missing from the metadata does not
+// exist. One error is not enough, because a new topic appears in the metadata of one broker
+// after the other.
 type missingTopicCounter int
 
 // isMissing counts consecutive errors with the code NotFound. It returns true from the

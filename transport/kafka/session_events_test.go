@@ -63,7 +63,7 @@ func TestEventsBetweenCallsOfNextAreMerged(t *testing.T) {
 
 	e.reportLost(sarama.ErrOutOfBrokers)
 	e.reportAssigned(nil)
-	require.True(t, next(t, e).Assigned, "the latest state must win")
+	require.True(t, next(t, e).Assigned, "the latest state must replace earlier ones")
 	e.reportLost(sarama.ErrOutOfBrokers)
 	require.ErrorIs(t, next(t, e).Cause, sarama.ErrOutOfBrokers)
 	e.reportLost(sarama.ErrOutOfBrokers)
@@ -74,7 +74,7 @@ func TestRejectedCredentialsAreReportedOnce(t *testing.T) {
 	t.Parallel()
 	e := newTestEvents(t)
 	e.reportLost(sarama.ErrOutOfBrokers)
-	require.Nil(t, e.next, "without an assignment there is nothing to lose")
+	require.Nil(t, e.next, "without an assignment no loss must be reported")
 	e.reportLost(sarama.ErrSASLAuthenticationFailed)
 	require.ErrorIs(t, next(t, e).Cause, sarama.ErrSASLAuthenticationFailed)
 	e.reportLost(sarama.ErrSASLAuthenticationFailed)

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// PEM holds certificates or a key, in a file or as a text. When printed it shows the name
-// of the file, never the content. The zero PEM is not set.
+// PEM holds certificates or a key, in a file or as text. When printed, it shows the name of
+// the file, never the content. The zero PEM is not set.
 type PEM struct {
 	name string
-	// read is a function so that no way to print a struct that contains a PEM shows the
-	// text.
+	// read is a function, because package fmt prints only the address of a function. So a
+	// printed struct that contains a PEM never shows the text.
 	read func() ([]byte, error)
 }
 

@@ -88,7 +88,7 @@ func New(brokers []string, opts ...Option) (*Transport, error) {
 		return nil, err
 	}
 	t.meta.make = t.newClient
-	t.probe = &brokerProbe{net: t.newNetwork(), addrs: t.addresses, explain: o.explain, explainHangUp: o.explainHangUp}
+	t.probe = &brokerProbe{net: t.newNetwork(), addrs: t.addresses, explain: o.explain, explainEarlyClose: o.explainEarlyClose}
 	t.probe.config = func() *sarama.Config { return o.saramaConfig(t.probe.net) }
 	t.producer = newProducer(t)
 	t.connection.probe = t.probeOnce
@@ -131,8 +131,8 @@ func (t *Transport) newProbeNetwork() *network {
 	return newNetwork(t.opts, &traffic{lost: func() {}})
 }
 
-// addresses returns the seeds and every broker in the metadata, so that the transport still
-// finds a cluster whose seeds are gone.
+// addresses returns the seeds and every broker in the metadata, so that the transport finds
+// the cluster even if all seeds are unavailable.
 func (t *Transport) addresses() []string {
 	addrs := slices.Clone(t.seeds)
 	for _, b := range t.meta.brokers() {

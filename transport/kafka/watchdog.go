@@ -33,7 +33,7 @@ type watchdog struct {
 // probes of an isolated broker.
 const watchdogInterval = 250 * time.Millisecond
 
-// run returns when ctx has ended and its goroutines have too.
+// run finds overdue answers until ctx ends. It returns after all its goroutines have ended.
 func (w *watchdog) run(ctx context.Context) {
 	w.busy = make(map[string]bool)
 	defer w.probing.Wait()

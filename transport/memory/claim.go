@@ -9,8 +9,7 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// claim is the right of one session to read a partition. It implements
-// [driver.Partition].
+// claim is a partition that is assigned to a session. It implements [driver.Partition].
 type claim struct {
 	session   *session
 	partition *partition

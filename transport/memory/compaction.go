@@ -9,9 +9,10 @@ import (
 // compaction is the additional state of a partition that keeps only the latest record of
 // each key. Guarded by partition.mu.
 //
-// A record that is replaced leaves an empty slot in the ring, so that the other records
-// keep their slots. When more than half of the slots are empty, they are removed. So an
-// append moves a few entries on average, and the number of keys bounds the ring.
+// A record that is replaced leaves an empty slot in the ring, so that the other records keep
+// their slots. When more than half of the slots are empty, they are removed. An append
+// therefore moves only a few entries on average, and the size of the ring is proportional to
+// the number of keys.
 type compaction struct {
 	offsets map[string]int64 // key to the offset of its latest record
 	empty   int              // number of empty slots
@@ -25,7 +26,7 @@ type tombstone struct {
 	expires time.Time
 }
 
-// minSweep is the smallest number of empty slots that are removed.
+// minSweep is the number of empty slots below which none are removed.
 const minSweep = 64
 
 func newCompaction(l limits) *compaction {

@@ -14,7 +14,7 @@ import (
 // Not parallel: some scenarios count goroutines.
 func TestConformance(t *testing.T) { transporttest.Run(t, harness()) }
 
-// Kafka runs the first few of the same programs.
+// The tests of transport/kafka run the first few of the same programs.
 func TestRandomPrograms(t *testing.T) {
 	t.Parallel()
 	transporttest.RunPrograms(t, harness(), 100)

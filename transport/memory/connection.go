@@ -29,10 +29,10 @@ func (t *Transport) Disconnect(cause error) {
 	t.notifyObserver()
 }
 
-// Connect ends what Disconnect began. Sessions in a group join again and continue at the
-// committed offsets. Sessions without a group continue after the last record that they
-// fetched, or at the oldest record if that one is gone. If the log itself is
-// disconnected, the transport stays disconnected until [Log.Connect].
+// Connect connects the transport again after Disconnect. Sessions in a group join again and
+// continue at the committed offsets. Sessions without a group continue after the last record
+// that they fetched, or at the oldest record if the log has dropped that one. If the log
+// itself is disconnected, the transport stays disconnected until [Log.Connect].
 func (t *Transport) Connect() {
 	t.log.mu.Lock()
 	t.disconnected = nil
@@ -67,7 +67,7 @@ func (t *Transport) updateConnection() {
 	}
 }
 
-// breakLink takes the link down, which wakes the publishers that wait for space.
+// breakLink ends the connection, which wakes the publishers that wait for space.
 func (t *Transport) breakLink(cause error) {
 	l := t.link.Load()
 	if l.isDown() {

@@ -36,9 +36,9 @@
 //
 // # Message Delivery Semantics
 //
-// Delivery is at least once. A message is acknowledged to its publisher when it is in
-// the log. Publish copies the message, and each subscriber receives its own copy, so no
-// one can change what others read. The record keeps the headers of the message in their
+// Delivery is at least once. A message is acknowledged to its publisher when it is in the
+// log. Publish copies the message, and each subscriber receives its own copy. A change to
+// one copy does not affect the others. The record keeps the headers of the message in their
 // order. (Headers that come from watermill metadata have no order, because metadata is a
 // map.) The timestamp of the record is the one that the message carries, or the time of
 // Publish.
@@ -74,8 +74,8 @@
 //     Canceled, and the message is not sent. Only messages for the same partition wait
 //     behind it.
 //   - Subscribers that are not connected do not hold records back. A topic without
-//     subscribers keeps its newest records. A group without connected members may find
-//     that its next records are gone, as with Kafka's retention.
+//     subscribers keeps its newest records. The log can therefore drop records that a
+//     group without connected members has not read, as Kafka's retention does.
 //
 // With a maximum age, the log also drops older records, read or unread.
 //

@@ -24,7 +24,7 @@ type group struct {
 	progress []*progress
 }
 
-// addPartitions adds those of all that the group does not have yet.
+// addPartitions adds the partitions in all that the group does not have yet.
 func (g *group) addPartitions(all []*partition) {
 	for _, p := range all[len(g.progress):] {
 		pr := &progress{}

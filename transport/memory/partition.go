@@ -177,15 +177,15 @@ func (p *partition) lowestConnected() int64 {
 	return low
 }
 
-// retain connects pr and keeps the records from next on for it. If next is gone, pr
-// continues at the oldest offset.
+// retain connects pr and keeps the records from next on for it. If the log has dropped next,
+// pr continues at the oldest offset.
 func (p *partition) retain(pr *progress, next int64) {
 	pr.next = max(next, p.base)
 	pr.connected = true
 	p.trimLimit = min(p.trimLimit, pr.next)
 }
 
-// collect appends up to n records from offset on to records.
+// collect appends at most n records to records. It begins at offset.
 func (p *partition) collect(records []encodedRecord, offset int64, n int) []encodedRecord {
 	slot := offset
 	if p.compaction != nil {

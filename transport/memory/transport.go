@@ -120,10 +120,10 @@ func (t *Transport) Subscribe(ctx context.Context, sub driver.Subscription) (dri
 // bounded by ctx. It is idempotent; later calls wait for the first.
 func (t *Transport) Close(ctx context.Context) error { return t.close(ctx) }
 
-// Crash ends the transport as the death of its process would. Nothing is drained or
+// Crash simulates that the process of the transport crashes. Nothing is drained or
 // committed, and the contexts of all claims end at once. The other members of its groups
-// take over and receive what was not committed. Calls on the transport return Closed. It
-// is for tests of recovery.
+// take over and receive what was not committed. Calls on the transport return Closed. Use it
+// in tests of recovery.
 func (t *Transport) Crash() {
 	// The context has ended, so that close does not wait for a running observer.
 	ctx, cancel := context.WithCancel(context.Background())

@@ -10,9 +10,9 @@
 //	go run ./testing/kafkatest/cluster down
 //
 // The command up prints the environment variables TRUNKLINE_KAFKA and
-// TRUNKLINE_KAFKA_SECURE, which package kafkatb reads, and TRUNKLINE_KAFKA_CLUSTER, by
-// which package chaos finds the nodes. The commands kill, stop, start, pause and resume
-// simulate faults. They take node numbers.
+// TRUNKLINE_KAFKA_SECURE, which package kafkatb reads, and TRUNKLINE_KAFKA_CLUSTER,
+// which package chaos uses to find the nodes. The commands kill, stop, start, pause and
+// resume simulate faults. They take node numbers.
 //
 // All listeners are on 127.0.0.1. The plain-text listener is always there; the brokers
 // use it among themselves. Unless -secure=false is given, there are four more: SSL (TLS),
@@ -55,7 +55,7 @@ commands:
   down           stop the cluster and remove its data; succeeds if there is none
   status         show the state of each node: stopped, paused, starting or answering
   kill N ...     end nodes at once, like a crash (SIGKILL)
-  stop N ...     shut nodes down, like an orderly restart (SIGTERM), and wait for it
+  stop N ...     shut nodes down in order (SIGTERM), and wait until they have ended
   start N ...    start stopped nodes again, with their ports and data
   pause N ...    freeze nodes (SIGSTOP): connections stay open, nothing answers
   resume N ...   continue paused nodes (SIGCONT)

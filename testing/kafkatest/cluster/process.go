@@ -78,9 +78,9 @@ func launch(java string, s *state, n *node) error {
 	return nil
 }
 
-// awaitCommandLine waits until the system shows the command line of a new process, or the
-// process has ended. That can be a moment after Start has returned, and n.process would
-// return stopped until then.
+// awaitCommandLine waits until the system shows the command line of a new process, or
+// the process has ended. This can happen a moment after Start has returned. Until then
+// n.process would return stopped.
 func (n node) awaitCommandLine() {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if args, stat := inspect(n.PID); args != "" || stat == "" || strings.HasPrefix(stat, "Z") {
