@@ -179,3 +179,59 @@ func TestBackOffAfterAnErrorThatIsSettledLater(t *testing.T) {
 		require.Equal(t, []int64{1}, p.committed())
 	})
 }
+
+func TestDefaultStartDependsOnGroupAndReplay(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		replay bool
+		opts   []bus.SubscribeOption
+		want   driver.StartKind
+	}{
+		"group":                          {true, []bus.SubscribeOption{bus.Group("g")}, driver.StartOldest},
+		"no group":                       {true, nil, driver.StartNewest},
+		"group without replay":           {false, []bus.SubscribeOption{bus.Group("g")}, driver.StartNewest},
+		"newest is always supported":     {false, []bus.SubscribeOption{bus.FromNewest()}, driver.StartNewest},
+		"an option replaces the default": {true, []bus.SubscribeOption{bus.Group("g"), bus.FromNewest()}, driver.StartNewest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript()
+			s.caps.Replay = tc.replay
+			var got driver.Subscription
+			s.subscribe = func(sub driver.Subscription) (driver.Session, error) { got = sub; return s.session, nil }
+			b := s.bus(t)
+			_, err := b.Consume(t.Context(), "t", func(context.Context, *bus.Delivery) error { return nil }, tc.opts...)
+			require.NoError(t, err)
+			require.Equal(t, tc.want, got.Start.Kind)
+			require.NoError(t, b.Close())
+		})
+	}
+}
+
+func TestDeliveryEventHasTheDurationOfTheHandler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		seen := &deliveries{}
+		b := s.bus(t, bus.WithHooks(seen))
+		consume(t, s, b, p, func(context.Context, *bus.Delivery) error { time.Sleep(3 * time.Second); return nil }, bus.Group("g"))
+		time.Sleep(time.Minute)
+		require.NoError(t, b.Close())
+		require.Len(t, seen.events, 1)
+		require.Equal(t, 3*time.Second, seen.events[0].Duration)
+	})
+}
+
+func TestHandlerIsNotCalledWhenItsCommitIsNotPermitted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newScript(), newScriptPartition(records(0, 1, nil)...)
+		p.commitErr = &bus.Error{Code: bus.CodePermissionDenied, Op: "commit"}
+		b := s.bus(t)
+		var handled atomic.Int64
+		consume(t, s, b, p, func(context.Context, *bus.Delivery) error { handled.Add(1); return nil }, bus.Group("g"), bus.AtMostOnce())
+		time.Sleep(time.Minute)
+		require.Zero(t, handled.Load())
+		require.NoError(t, b.Close())
+	})
+}

@@ -244,8 +244,8 @@ func TestErrLaterWithoutSettleLaterIsAnOrdinaryError(t *testing.T) {
 		require.EqualValues(t, 2, attempts.Load())
 		require.NoError(t, sub.Shutdown(t.Context()))
 		later := delivery.SettleLater(func(context.Context, *delivery.Item) error { return nil })
-		for _, opt := range []bus.SubscribeOption{bus.OrderByPartition(), bus.AtMostOnce()} {
-			_, err := b.Consume(t.Context(), "t", nil, bus.Group("g"), opt, later)
+		for _, opts := range [][]bus.SubscribeOption{{bus.OrderByPartition()}, {bus.Unordered(), bus.AtMostOnce()}} {
+			_, err := b.Consume(t.Context(), "t", nil, append(opts, bus.Group("g"), later)...)
 			require.Equal(t, bus.CodeInvalidArgument, bus.CodeOf(err))
 		}
 		_, err = b.ConsumeBatches(t.Context(), "t", func(context.Context, []*bus.Delivery) error { return nil }, bus.Group("g"), later)
