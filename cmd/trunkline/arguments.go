@@ -8,8 +8,8 @@ import (
 )
 
 // flagsFirst returns the arguments of c with its flags before its other arguments,
-// because package flag does not read flags that come later. The first argument that
-// names a subcommand hands the rest to it. All arguments after "--" stay as they are.
+// because package flag does not read flags that come later. The arguments after the name of
+// a subcommand belong to the subcommand. All arguments after "--" stay as they are.
 func flagsFirst(c *ffcli.Command, args []string) []string {
 	var flags, others []string
 	for i := 0; i < len(args); i++ {
@@ -32,8 +32,8 @@ func flagsFirst(c *ffcli.Command, args []string) []string {
 	return append(flags, others...)
 }
 
-// isFlag reports whether an argument is a flag, and not a lone "-", a negative number or
-// a JSON text.
+// isFlag reports whether an argument is a flag. A lone "-", a negative number and JSON are
+// not flags.
 func isFlag(arg string) bool {
 	name := strings.TrimLeft(arg, "-")
 	return strings.HasPrefix(arg, "-") && name != "" && !strings.ContainsAny(name[:1], "0123456789.")

@@ -72,7 +72,7 @@ func missing(s dlq.Summary) error {
 	if len(s.Missing) == 0 {
 		return nil
 	}
-	return &exitError{exitFailed, fmt.Errorf("partitions %v were not read: another member of the group holds them (is another command running?), or -wait is too short", s.Missing)}
+	return &exitError{exitFailed, fmt.Errorf("partitions %v were not read: another member of the group owns them (is another command running?), or -wait is too short", s.Missing)}
 }
 
 // letterLine is a dead letter, as the commands print it.

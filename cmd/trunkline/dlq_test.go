@@ -20,8 +20,9 @@ import (
 // wait bounds operations that take a moment unless the machine is busy.
 const wait = 20 * time.Second
 
-// morgue is a bus with a topic orders and its dead-letter topic dead. dead has the letters 0
-// to 5 in one partition, with the keys k0, k1, k0, …; the odd ones are undecodable.
+// morgue is a bus with a topic "orders" and its dead-letter topic "dead". The topic "dead" has
+// the letters 0 to 5 in one partition, with the keys k0, k1, k0, …; the odd letters are
+// undecodable.
 type morgue struct {
 	t            *testing.T
 	url          string

@@ -9,8 +9,9 @@ import (
 	_ "github.com/trunkline/trunkline/transport/memory" // the scheme memory
 )
 
-// openBus opens the bus of a command. It logs nothing: a command prints its own errors, and
-// holding a dead letter, for example, would log a warning for a message that is not lost.
+// openBus opens the bus of a command. The bus logs nothing, because a command prints its own
+// errors. Some warnings would also be wrong: the dlq commands return an error for a letter that
+// they leave in the topic, and the bus would log that the message may be lost.
 func openBus(ctx context.Context, url string) (*bus.Bus, error) {
 	return bus.Open(ctx, url, bus.WithLogger(slog.New(slog.DiscardHandler)))
 }

@@ -139,7 +139,7 @@ func (c *claim) applyRules() {
 	}
 }
 
-// Commit implements [driver.Partition]. It is Revoked after a fault has ended the claim.
+// Commit implements [driver.Partition]. It returns a Revoked error after a fault has ended the claim.
 func (c *claim) Commit(ctx context.Context, next int64, metadata string) error {
 	f := c.s.f
 	f.mu.Lock()

@@ -20,9 +20,9 @@ func (c *clock) now() time.Time {
 	return c.at
 }
 
-// Now returns the kit's time: that of [WithClock], or else [time.Now], which inside
-// testing/synctest is the bubble's time. Pass k.Now to a program that takes its time from a
-// function.
+// Now returns the kit's time. That is the time of [WithClock], or without it [time.Now]. Inside
+// testing/synctest, time.Now is the time of the synctest bubble. Pass k.Now to a program that
+// takes its time from a function.
 func (k *Kit) Now() time.Time {
 	if k.clock != nil {
 		return k.clock.now()

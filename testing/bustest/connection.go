@@ -11,18 +11,18 @@ import (
 
 var errDisconnected = errors.New("the test called Disconnect")
 
-// Disconnect cuts the connection between the bus and its broker until [Faults.Connect]. The cause is
-// reported with the state; nil means a default one. While disconnected:
+// Disconnect cuts the connection between the bus and its broker until [Faults.Connect] is called. The
+// observer gets cause with the state Disconnected; nil means a default cause. While disconnected:
 //
-//   - Publish, Ping and topic administration fail with Unavailable, and nothing is sent.
-//   - The observer is notified of the state Disconnected.
+//   - Publish, Ping and topic administration fail with Unavailable, and Faults sends nothing.
+//   - The observer has the state Disconnected.
 //   - Every session loses its assignment.
 //   - The claims of a group end and cannot commit. The other members of the group get the
 //     partitions once the handlers have returned.
 //   - The claims without a group stay, and their Fetch waits.
 //
-// Messages that were passed to the wrapped transport before get their outcome from it. A second
-// Disconnect has no effect; the first cause stays.
+// The wrapped transport still reports the outcome of messages that it received before the call. A
+// second Disconnect has no effect, and the first cause stays.
 func (f *Faults) Disconnect(cause error) { f.disconnect(cause, 0) }
 
 // disconnect is Disconnect, with an automatic Connect after d unless d is 0.
@@ -92,7 +92,7 @@ func (f *Faults) Ready(ctx context.Context) error {
 	}
 }
 
-// Ping implements [driver.Transport]. It is Unavailable while disconnected.
+// Ping implements [driver.Transport]. It returns an Unavailable error while disconnected.
 func (f *Faults) Ping(ctx context.Context) error {
 	if err := f.checkConnected("ping", ""); err != nil {
 		return err

@@ -53,9 +53,9 @@
 // can run in parallel ([testing.T.Parallel]).
 //
 // The kit counts a message as published when the publisher has its outcome, and as delivered
-// when the handler has returned. Expect takes the first message that matches, whatever the
-// order; each message matches one Expect only. Expect ignores messages that the test itself
-// published.
+// when the handler has returned. Expect returns the first message that matches and that no
+// earlier Expect has returned. So the order of the Expect calls need not be the order of the
+// messages. Expect ignores messages that the test itself published.
 //
 // Topics must exist, as in production: use [WithTopics]. A topic has one partition unless
 // [WithPartitions] or [Kit.CreateTopic] sets another number.
@@ -65,7 +65,7 @@
 //
 // # Faults
 //
-// [Faults] wraps any transport and makes it fail as its rules say:
+// [Faults] wraps any transport, and makes it fail according to rules:
 //
 //	f, err := bustest.NewFaults(transport, 1,
 //		bustest.OnPublish("orders", bustest.Nth(3), bustest.Fail(bus.CodeUnavailable)),
@@ -84,15 +84,16 @@
 // the same order have the same faults. With concurrent publishers the order differs between
 // runs, and so do the faults that each publisher has.
 //
-// Package driver allows a transport to do each of these faults, so a bus on Faults keeps all
-// its guarantees. With no rules, and while connected, Faults forwards everything unchanged;
-// the conformance suite of testing/transporttest runs on it.
+// The contract in package driver allows a transport to fail in each of these ways, so a bus on
+// Faults keeps all its guarantees. Without rules, and while connected, Faults forwards everything
+// unchanged and passes the conformance suite of testing/transporttest.
 //
 // # What it does not do
 //
-// The broker does not notice a fault. A group member that [Faults.Disconnect] disconnects
-// leaves its group as soon as its handlers have returned, and the other members take over
-// without waiting for a session time-out. Use [Client.Crash] for a member that dies.
+// The faults do not reach the broker. A group member that [Faults.Disconnect] disconnects
+// leaves its group as soon as its handlers have returned, and the other members get its
+// partitions without waiting for a session time-out. Use [Client.Crash] for a member that
+// crashes.
 //
 // A kit does not track a program's own goroutines and timers: [Kit.WaitIdle] considers
 // messages only. Use testing/synctest to wait for everything.

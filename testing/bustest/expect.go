@@ -44,7 +44,7 @@ func (k *Kit) ExpectNone(topic string, properties ...Property) {
 	k.ExpectNoneYet(topic, properties...)
 }
 
-// ExpectNoneYet is ExpectNone without the wait: it checks what was published so far.
+// ExpectNoneYet is ExpectNone without the wait: it checks the messages that are published so far.
 func (k *Kit) ExpectNoneYet(topic string, properties ...Property) {
 	k.t.Helper()
 	k.checkProperties(properties, false)
@@ -113,7 +113,7 @@ func (k *Kit) markExpected(number int) bool {
 	return true
 }
 
-// mismatch says why d does not match, "" if it does.
+// mismatch returns the reason why d does not match, or "" if it matches.
 func (k *Kit) mismatch(d *Delivery, properties []Property) string {
 	k.mu.Lock()
 	expected := k.expected[d.number]
@@ -149,7 +149,7 @@ func (k *Kit) checkProperties(properties []Property, ofDelivery bool) {
 	}
 }
 
-// onTopic is a part of a failure message.
+// onTopic returns the part of a failure message that names the topic.
 func onTopic(topic string) string {
 	if topic == "" {
 		return " on any topic"
@@ -157,7 +157,7 @@ func onTopic(topic string) string {
 	return " on " + quote(topic)
 }
 
-// withProperties is a part of a failure message.
+// withProperties returns the part of a failure message that lists the properties.
 func withProperties(properties []Property) string {
 	names := make([]string, len(properties))
 	for i, p := range properties {

@@ -11,8 +11,9 @@ import (
 
 // Faults is a transport that wraps another transport and injects faults. It implements
 // [driver.Transport] and every optional interface of package driver. It forwards each call to the
-// wrapped transport; a call of an optional interface that the wrapped transport does not implement
-// is Unsupported, except [Faults.Check]. All methods are safe for concurrent use.
+// wrapped transport. If the wrapped transport does not implement an optional interface, the methods
+// of that interface return an Unsupported error, except [Faults.Check]. All methods are safe for
+// concurrent use.
 type Faults struct {
 	inner driver.Transport
 	name  string
@@ -82,7 +83,7 @@ func (f *Faults) Unwrap() driver.Transport { return f.inner }
 func (f *Faults) Capabilities() driver.Capabilities { return f.inner.Capabilities() }
 
 // Subscribe implements [driver.Transport]. While disconnected it returns a session at once, which
-// subscribes when the connection is back.
+// subscribes when the connection is restored.
 func (f *Faults) Subscribe(ctx context.Context, sub driver.Subscription) (driver.Session, error) {
 	sub.Partitions = slices.Clone(sub.Partitions)
 	s := newSession(f, sub)
@@ -103,7 +104,7 @@ func (f *Faults) Subscribe(ctx context.Context, sub driver.Subscription) (driver
 		return nil, f.closed("subscribe", sub.Topic)
 	}
 	f.sessions = append(f.sessions, s)
-	if f.cutCause != nil && s.inner != nil { // disconnected meanwhile
+	if f.cutCause != nil && s.inner != nil { // a Disconnect during the Subscribe
 		s.disconnect(f.cutCause)
 	}
 	return s, nil
@@ -126,7 +127,7 @@ func (f *Faults) Close(ctx context.Context) error {
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
-		f.leaving.Wait() // short: everything that they wait for has ended with closing
+		f.leaving.Wait() // takes a short time, because closing ends every wait of these goroutines
 	}()
 	select {
 	case <-left:
@@ -147,8 +148,8 @@ func (f *Faults) closed(op, topic string) *driver.Error {
 	return f.failure(driver.CodeClosed, op, topic, "the transport is closed", nil)
 }
 
-// checkConnected returns an Unavailable error while disconnected. A closed transport is left to the
-// wrapped transport to report.
+// checkConnected returns an Unavailable error while disconnected. After Close it returns nil, because
+// the wrapped transport reports that it is closed.
 func (f *Faults) checkConnected(op, topic string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

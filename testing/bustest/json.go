@@ -27,8 +27,8 @@ func JSON(v any) Property {
 }
 
 // JSONIncludes is a JSON payload that contains at least what the JSON of v contains. An object
-// may have members that v does not have; the members that v has must be included in the same
-// way. All other values must be equal, as for [JSON]. It can only be expected.
+// may have members that v does not have, at any depth. All other values must be equal, as for
+// [JSON]. It can only be expected.
 func JSONIncludes(v any) Property {
 	body, err := json.Marshal(v)
 	return Property{name: "JSON that includes " + text(body, 200), mismatch: func(d *Delivery) string {

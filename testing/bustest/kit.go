@@ -23,11 +23,11 @@ import (
 // the test's goroutine, because they call [testing.TB.Fatalf]: not from a handler.
 type Kit struct {
 	t   testing.TB
-	ctx context.Context // bounds the waits, see WithContext; nil for the kit's timeout alone
+	ctx context.Context // ends the waits, see WithContext; if nil, only the kit's timeout ends them
 	*shared
 }
 
-// shared is the state that a kit shares with the kits that WithContext makes of it.
+// shared is the state that a kit shares with the kits that WithContext returns.
 type shared struct {
 	settings
 	log    *memory.Log
@@ -88,8 +88,8 @@ func (k *Kit) Log() *memory.Log { return k.log }
 // Recorder returns the recorder of everything that the kit's buses publish, deliver and commit.
 func (k *Kit) Recorder() *Recorder { return k.rec }
 
-// WithContext returns the same kit with ctx as the bound of its waits: they end when ctx ends. If
-// ctx has a deadline, it replaces the kit's timeout.
+// WithContext returns the same kit, but its waits end when ctx ends. If ctx has a deadline, the
+// deadline replaces the kit's timeout.
 func (k *Kit) WithContext(ctx context.Context) *Kit { return &Kit{t: k.t, ctx: ctx, shared: k.shared} }
 
 // Consume subscribes the handler to a topic on [Kit.Bus] and waits until the subscription is
@@ -221,7 +221,7 @@ func (k *Kit) startWait() wait {
 	return wait{ctx: ctx, cancel: cancel, parent: parent, timeout: k.timeout}
 }
 
-// bound says why the wait has ended, as a part of a failure message.
+// bound returns the part of a failure message that names the time-out or context of the wait.
 func (w wait) bound() string {
 	if cause := context.Cause(w.parent); cause != nil {
 		return "before the context ended (" + cause.Error() + ")"

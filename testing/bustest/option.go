@@ -22,9 +22,9 @@ type settings struct {
 	goroutines bool
 }
 
-// WithTopics creates these topics before the test begins. A topic that does not exist is
-// NotFound for the program under test, as in production. For a topic that needs more than a
-// name use [Kit.CreateTopic].
+// WithTopics creates these topics before the test begins. As in production, the program under
+// test gets a NotFound error for a topic that does not exist. To set other properties of a topic
+// than its name, use [Kit.CreateTopic].
 func WithTopics(names ...string) Option {
 	return func(s *settings) { s.topics = append(s.topics, names...) }
 }

@@ -26,7 +26,7 @@ func (f *Faults) admin(op, topic string) (driver.Admin, error) {
 	return nil, f.failure(driver.CodeUnsupported, op, topic, "the transport has no topic administration", nil)
 }
 
-// CreateTopic implements [driver.Admin]. It is Unavailable while disconnected.
+// CreateTopic implements [driver.Admin]. It returns an Unavailable error while disconnected.
 func (f *Faults) CreateTopic(ctx context.Context, spec driver.TopicSpec) error {
 	a, err := f.admin("create topic", spec.Name)
 	if err != nil {
@@ -35,7 +35,7 @@ func (f *Faults) CreateTopic(ctx context.Context, spec driver.TopicSpec) error {
 	return a.CreateTopic(ctx, spec)
 }
 
-// DeleteTopic implements [driver.Admin]. It is Unavailable while disconnected.
+// DeleteTopic implements [driver.Admin]. It returns an Unavailable error while disconnected.
 func (f *Faults) DeleteTopic(ctx context.Context, topic string) error {
 	a, err := f.admin("delete topic", topic)
 	if err != nil {
@@ -44,7 +44,7 @@ func (f *Faults) DeleteTopic(ctx context.Context, topic string) error {
 	return a.DeleteTopic(ctx, topic)
 }
 
-// DescribeTopic implements [driver.Admin]. It is Unavailable while disconnected.
+// DescribeTopic implements [driver.Admin]. It returns an Unavailable error while disconnected.
 func (f *Faults) DescribeTopic(ctx context.Context, topic string) (driver.TopicInfo, error) {
 	a, err := f.admin("describe topic", topic)
 	if err != nil {
@@ -53,7 +53,7 @@ func (f *Faults) DescribeTopic(ctx context.Context, topic string) (driver.TopicI
 	return a.DescribeTopic(ctx, topic)
 }
 
-// ListTopics implements [driver.Admin]. It is Unavailable while disconnected.
+// ListTopics implements [driver.Admin]. It returns an Unavailable error while disconnected.
 func (f *Faults) ListTopics(ctx context.Context) ([]string, error) {
 	a, err := f.admin("list topics", "")
 	if err != nil {
@@ -62,8 +62,8 @@ func (f *Faults) ListTopics(ctx context.Context) ([]string, error) {
 	return a.ListTopics(ctx)
 }
 
-// AddPartitions implements [driver.PartitionAdder]. It is Unavailable while disconnected, and
-// Unsupported if the transport does not implement that interface.
+// AddPartitions implements [driver.PartitionAdder]. It returns an Unavailable error while disconnected, and
+// an Unsupported error if the transport does not implement that interface.
 func (f *Faults) AddPartitions(ctx context.Context, topic string, total int32) error {
 	if err := f.checkConnected("add partitions", topic); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (f *Faults) Check(ctx context.Context, spec driver.CheckSpec) driver.Health
 }
 
 // Listening implements [driver.Listeners]. It also counts subscriptions that a fault has
-// disconnected. It is Unsupported if the transport does not implement that interface.
+// disconnected. It returns an Unsupported error if the transport does not implement that interface.
 func (f *Faults) Listening(topic string) (bool, error) {
 	inner, ok := f.inner.(driver.Listeners)
 	if !ok {

@@ -20,10 +20,10 @@ import (
 // otherwise. A Property is immutable.
 type Property struct {
 	name string // for failure messages: key "o-7"
-	// set sets the property on a message; nil if the property can only be expected.
+	// set sets the property on a message. It is nil if the property can only be expected.
 	set func(*message.Message) error
-	// mismatch says how a message differs, "" if it has the property; nil if the property can
-	// only be set.
+	// mismatch returns how a message differs, or "" if it has the property. It is nil if the
+	// property can only be set.
 	mismatch func(*Delivery) string
 	// deliveryOnly marks a property that only deliveries have.
 	deliveryOnly bool

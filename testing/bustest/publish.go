@@ -148,8 +148,8 @@ func (s *holdingSink) Published(o *driver.Outgoing, r driver.Outcome) {
 	}
 }
 
-// duplicatePair reports the outcome of the first of two copies, but only when both have one: after
-// that the caller may reuse the message.
+// duplicatePair reports the outcome of the first of two copies. It waits until both copies have an
+// outcome, because the caller may reuse the message after that.
 type duplicatePair struct {
 	sink driver.Sink
 

@@ -82,7 +82,7 @@ func (r *Recorder) OnCommit(e hook.CommitEvent) {
 }
 
 // hasCommit reports whether the claim's last commit is recorded. The bus calls the hook after the
-// commit, so for a moment it is not.
+// commit, so the recorder gets the commit a moment later.
 func (r *Recorder) hasCommit(s *claimState) bool {
 	sub := &s.claim.s.sub
 	r.mu.Lock()

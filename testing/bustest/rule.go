@@ -7,8 +7,9 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Rule says which messages of a topic have which fault. If several rules apply to a message, the
-// first of them decides; all of them count the message. A Rule is immutable.
+// Rule selects messages of a topic and the fault that they have. If several rules apply to a
+// message, the message has the fault of the first rule; all of the rules count the message. A Rule
+// is immutable.
 type Rule struct {
 	on    operation
 	topic string
@@ -95,7 +96,7 @@ const (
 	rebalance
 )
 
-// Fail reports an error with this code as the outcome of the message, and does not publish it.
+// Fail does not publish the message, and reports an error with this code as its outcome.
 func Fail(code driver.Code) Action { return Action{kind: fail, on: publishing, code: code} }
 
 // Delay waits for d before it passes on the message and the rest of its batch, or before it returns
@@ -107,7 +108,7 @@ func Delay(d time.Duration) Action { return Action{kind: delay, on: publishing |
 // message has the outcome of the first copy.
 func Duplicate() Action { return Action{kind: duplicate, on: publishing} }
 
-// LoseOutcome publishes the message, and reports OutcomeUnknown whether that succeeds or not.
+// LoseOutcome publishes the message, and always reports OutcomeUnknown as its outcome.
 func LoseOutcome() Action { return Action{kind: loseOutcome, on: publishing} }
 
 // HoldOutcome publishes the message, but reports its outcome only at [Faults.ReleaseOutcomes]. If

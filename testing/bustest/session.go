@@ -94,7 +94,7 @@ func (s *session) disconnect(cause error) {
 	s.enqueue(driver.Event{Cause: cause})
 }
 
-// connect handles the return of the connection. The caller holds mu.
+// connect handles the restored connection. The caller holds mu.
 func (s *session) connect() {
 	if s.inner == nil || !s.assigned {
 		s.wakeAll() // Next gets the assignment
@@ -190,7 +190,7 @@ func (s *session) join(ctx context.Context) error {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	s.inner = inner
-	if s.f.cutCause != nil && s.sub.Group != "" { // disconnected meanwhile
+	if s.f.cutCause != nil && s.sub.Group != "" { // a Disconnect during the Subscribe
 		s.leave(s.f.cutCause, false)
 	}
 	return nil
@@ -218,7 +218,7 @@ func (s *session) nextOfInner(ctx context.Context, inner driver.Session, wakeup 
 		e.Added[i] = added[i]
 	}
 	current, deliver := s.addClaims(inner, e, added)
-	if !current { // the session has left its group meanwhile
+	if !current { // the session has left its group during the call
 		for _, c := range added {
 			c.Release()
 		}
@@ -227,7 +227,7 @@ func (s *session) nextOfInner(ctx context.Context, inner driver.Session, wakeup 
 }
 
 // addClaims adds the claims of an event to the session. current is false if inner is no longer the
-// session's; deliver is false if the event is not for now.
+// session's. deliver is false if Next must not return the event now.
 func (s *session) addClaims(inner driver.Session, e driver.Event, added []*claim) (current, deliver bool) {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()

@@ -17,17 +17,17 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// Stub is an RPC server that stands in for a service that the program under test calls. It
-// replies as the test says, and records the calls:
+// Stub is an RPC server that replaces a service that the program under test calls. The test sets its
+// replies, and the stub records the calls:
 //
 //	prices := k.Stub("prices",
 //		bustest.Method("Quote").Fails(status.Error(codes.Unavailable, "not yet")),
 //		bustest.Method("Quote").Returns(&Quote{Cents: 1200}).After(50*time.Millisecond))
 //
-// A stub uses the replies of a method in turn, one for each call, and then repeats the last one. If
-// a client sends a call again because the reply was lost, this is the same call; if it calls again
-// because the reply was an error, this is another call. All methods are safe for concurrent use;
-// those that fail the test must be called from the test's goroutine.
+// A stub uses the replies of a method in order, one for each call, and then repeats the last one. A
+// call that the client sends again because the reply was lost is the same call. A call that the
+// client makes again because the reply was an error is another call. All methods are safe for
+// concurrent use. Those that fail the test must be called from the test's goroutine.
 type Stub struct {
 	k      *Kit
 	topic  string
@@ -219,7 +219,7 @@ func methodName(method string) string {
 	return method
 }
 
-// mismatch says why the call does not match, "" if it does. The caller holds mu.
+// mismatch returns the reason why the call does not match, or "" if it matches. The caller holds mu.
 func (s *Stub) mismatch(c *Call, method string, properties []Property) string {
 	switch {
 	case method != "" && c.Method != method:

@@ -7,8 +7,8 @@ import (
 	"github.com/trunkline/trunkline/examples/devices"
 )
 
-// report checks the run and summarizes it. failure is the reason why the run ended early,
-// and ended the error of the shutdown; both may be nil.
+// report checks the run and summarizes it. failure is the reason why the run ended early.
+// ended is the error of the shutdown. Both may be nil.
 func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
 	caps := r.coreProgram.app.Bus.Capabilities()
 	progress := r.core.Progress()

@@ -60,8 +60,8 @@ type run struct {
 	out  *Printer
 	name string // unique
 	net  *network
-	// admin is a bus of its own. It checks that there is a broker, and deletes the topics at
-	// the end.
+	// admin is a separate bus. The demo uses it to check that a broker is available, and to
+	// delete the topics at the end.
 	admin   *bus.Bus
 	core    *devices.Core
 	adapter *devices.Adapter

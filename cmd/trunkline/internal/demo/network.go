@@ -16,12 +16,12 @@ import (
 
 // network is the broker that the demo uses, and the connections to it.
 type network struct {
-	// what describes the network.
+	// what is the name of the network in the output.
 	what string
 	// open returns a new transport.
 	open func(ctx context.Context) (driver.Transport, error)
-	// cut disconnects every transport, and restore connects them again. cut is nil if the
-	// network cannot be cut; noCut is the reason.
+	// cut disconnects every transport, and restore connects them again. If the network cannot
+	// be cut, cut is nil and noCut is the reason.
 	cut, restore func()
 	noCut        string
 	close        func()

@@ -25,7 +25,7 @@ func start(ctx context.Context, app *trunkline.App, parts ...trunkline.Part) *pr
 	return p
 }
 
-// end stops the program and returns the error of its Run. A nil program has ended.
+// end stops the program and returns the error of its Run. It has no effect if p is nil.
 func (p *program) end() error {
 	if p == nil {
 		return nil

@@ -22,8 +22,8 @@ import (
 const observeInterval = 10 * time.Millisecond
 
 // watcher observes the readiness of the core from outside, over HTTP and gRPC, and compares
-// it with the registry. An observation is compared only if the registry did not change
-// meanwhile.
+// it with the registry. The watcher compares an observation only if the registry did not
+// change during the observation.
 type watcher struct {
 	out     *Printer
 	reg     *probe.Registry
@@ -39,14 +39,14 @@ type watcher struct {
 	misreportCount int
 }
 
-// observations are those over HTTP or over gRPC.
+// observations holds what the watcher has observed over one protocol, HTTP or gRPC.
 type observations struct {
 	count   int
 	known   bool
 	ready   bool
-	since   time.Time // of the last change
+	since   time.Time // the time of the last change
 	changes []change
-	refused int // observations of not ready, since mark
+	refused int // the number of observations of not ready since mark was called
 }
 
 type change struct {
@@ -101,7 +101,7 @@ func (w *watcher) note(name string, s *observations, ready bool, report string, 
 	if changed {
 		s.known, s.ready, s.since = true, ready, time.Now()
 		s.changes = append(s.changes, change{at: s.since, ready: ready, why: report})
-		w.out.Event("core   %s: %s", name, report) // before await returns because of it
+		w.out.Event("core   %s: %s", name, report) // must come before the events of a caller of await
 	}
 	w.mu.Unlock()
 	if changed {
@@ -202,8 +202,8 @@ func bothReady(http, grpc observations) bool {
 	return http.known && grpc.known && http.ready && grpc.ready
 }
 
-// firstAfter returns how long after t the first change to ready was, or never, and the
-// report of the core then.
+// firstAfter returns the time from t to the first change to ready after t, and what the core
+// reported then. Without such a change, the time is never.
 func (s *observations) firstAfter(t time.Time, ready bool) (Millis, string) {
 	for _, c := range s.changes {
 		if c.ready == ready && c.at.After(t) {

@@ -11,9 +11,9 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// progress is the membership in the group that records which letters are done. Of each
-// partition it holds one delivery, the first record that is not done. When that record is
-// marked as done, its handler returns, and the committed offset advances.
+// progress is a member of the group that records which letters are done. In each partition,
+// the handler of the first record that is not done waits. When that record is marked as done,
+// its handler returns, and the committed offset advances.
 type progress struct {
 	sub     *bus.Subscription
 	leaving chan struct{} // closed by leave, which ends the held deliveries
@@ -28,7 +28,7 @@ type progress struct {
 type claimed struct {
 	first   int64 // the committed offset at the beginning
 	at      int64 // the offset of the last delivery
-	holding bool  // its delivery waits until it is done
+	holding bool  // the handler waits until the record at this offset is done
 	gone    error // why another member owns it now
 }
 
@@ -83,8 +83,9 @@ func (p *progress) notify() {
 }
 
 // positions waits until the committed offset of each partition is known, and returns the
-// offsets. Partitions whose letters are all done are left out. missing are the partitions
-// whose offset is still unknown after quiet, because another member of the group owns them.
+// offsets. The result does not contain partitions whose letters are all done. missing are the
+// partitions whose offset is still unknown after the duration quiet, because another member of
+// the group owns them.
 func (p *progress) positions(ctx context.Context, ends map[int32]int64, quiet time.Duration) (first map[int32]int64, missing []int32, err error) {
 	if err := p.sub.Ready(ctx); err != nil {
 		return nil, nil, err

@@ -19,8 +19,8 @@ const pollInterval = 10 * time.Millisecond
 // for one record at a time, in order within a partition. It returns the offset after the
 // last record of each partition that has records.
 //
-// The broker reports the end of a partition. If it does not, as for an empty partition, the
-// end is reached when no record has arrived for the time of quiet.
+// Usually the broker reports the end of a partition. If it does not, for example because the
+// partition is empty, Scan stops when no record has arrived for the duration quiet.
 func Scan(ctx context.Context, b *bus.Bus, topic string, quiet time.Duration, each func(*bus.Record) error) (map[int32]int64, error) {
 	info, err := b.DescribeTopic(ctx, topic)
 	if err != nil {
@@ -63,7 +63,7 @@ func read(ctx context.Context, b *bus.Bus, topic string, each func(*bus.Record) 
 	defer cancel()
 	var mu sync.Mutex
 	seen, last := map[int32]int64{}, time.Now()
-	var over error // the reason to read no more
+	var over error // the reason to stop; nil while reading
 	sub, err := b.Consume(ctx, topic, func(_ context.Context, d *bus.Delivery) error {
 		mu.Lock()
 		defer mu.Unlock()

@@ -19,9 +19,9 @@ type Job struct {
 	// Group is the consumer group that records which letters are done. With "" a job
 	// covers all letters in the log, and its verb must be Look.
 	Group string
-	// Verb is what is done: Look, Replay or Drop.
+	// Verb is what the job does with the letters: Look, Replay or Drop.
 	Verb Verb
-	// Selection says which letters; Limit how many at the most, 0 for all.
+	// Selection selects the letters. Limit is their largest number; 0 means all.
 	Selection Selection
 	Limit     int
 	// To is the topic to replay to, "" for each letter's origin.
@@ -95,13 +95,13 @@ func (j Job) Run(ctx context.Context, finish time.Duration) (s Summary, err erro
 type work struct {
 	Job
 	progress *progress
-	ends     map[int32]int64 // of the partitions, at the beginning
+	ends     map[int32]int64 // the end offsets, at the beginning
 	first    map[int32]int64 // the committed offsets, at the beginning
 	noted    map[Place]bool  // done in earlier runs
 	taken    int
 	chunk    []*Letter
 	undone   map[int32]bool    // partitions with a letter that is not done
-	out      map[int32][]int64 // done while an earlier letter is not, to be noted
+	out      map[int32][]int64 // the offsets of done letters above one that is not done, for the notes
 	summary  Summary
 }
 
@@ -225,7 +225,7 @@ func (w *work) process(ctx context.Context, letters []*Letter) (errs []error, st
 }
 
 // publish publishes the letters at these indices and sets their errors. It returns an error
-// that the next letters would get too.
+// only if publishing the next letters would fail with the same error.
 func (w *work) publish(ctx context.Context, topic string, letters []*Letter, at []int, errs []error) error {
 	msgs := make([]*message.Message, len(at))
 	for i, n := range at {
@@ -261,7 +261,7 @@ func (w *work) finish(ctx context.Context) error {
 	return errors.Join(w.note(ctx), w.progress.settle(ctx, w.ends))
 }
 
-// note writes notes about letters that are done while an earlier one is not.
+// note writes the notes about done letters above one that is not done.
 func (w *work) note(ctx context.Context) error {
 	for partition, offsets := range w.out {
 		slices.Sort(offsets)
