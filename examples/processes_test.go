@@ -196,8 +196,8 @@ func TestCoreAndAdapterAcrossProcesses(t *testing.T) {
 	require.Contains(t, adapter.output(), " 0 violations")
 }
 
-// awaitServices waits until the command-line tool lists these services as serving: a
-// program answers questions about itself a moment after it is ready.
+// awaitServices waits until the command-line tool lists these services as serving. A program
+// answers discovery requests a moment after it is ready.
 func awaitServices(t *testing.T, url string, want ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)

@@ -4,7 +4,8 @@
 //
 //	go run ./examples/assembly -bus memory://assembly
 //
-// It calls its own server, prints the response, and ends. The exit code is 0 for success, 1 if something failed, and 2 if the command line is wrong.
+// It calls its own server, prints the response, and ends. The exit code is 0 for success,
+// 1 if something failed, and 2 if the command line is wrong.
 package main
 
 import (
@@ -27,7 +28,7 @@ import (
 )
 
 // newRegistry replaces trunkline.NewRegistry. The program is ready while its bus and its
-// server are, whatever other services report.
+// server are ready. The status of other services does not matter.
 func newRegistry() *probe.Registry {
 	return probe.New(probe.WithReadyRule(func(services []probe.Service) bool {
 		ready := 0

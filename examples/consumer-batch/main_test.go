@@ -21,7 +21,8 @@ func TestConsumerBatchPrintsBatches(t *testing.T) {
 	p := exampletest.Run(t, func(ctx context.Context, p *exampletest.Program) int {
 		return run(ctx, exampletest.Env(k.Vars, vars), &p.Out, &p.Log)
 	})
-	// The sizes depend on how the records arrive; that all come, in order and once, does not.
+	// The sizes of the batches depend on how the records arrive. But all records arrive, in order and
+	// once.
 	p.Out.Await(t, "to 0/6")
 	require.Zero(t, p.Interrupt(), p.Log.String())
 	require.Contains(t, p.Out.String(), "messages: 0/0 to ")

@@ -117,8 +117,8 @@ func handler(cfg config, stdout io.Writer) bus.Handler {
 	}
 }
 
-// work takes the time d. It ends early if the partition is revoked or the shutdown has no
-// time left.
+// work takes the time d. It ends early if the partition is revoked or the shutdown time-out
+// expires.
 func work(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

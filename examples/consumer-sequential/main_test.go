@@ -43,7 +43,7 @@ func prints(t *testing.T, k *exampletest.Kafka) {
 	k.Publish(topic, "a: four")
 	p = start()
 	p.Out.Await(t, "four")
-	require.Equal(t, "0/3 a: four\n", p.Out.String(), "what was handled is not handled again")
+	require.Equal(t, "0/3 a: four\n", p.Out.String(), "a handled message is not handled again")
 	require.Zero(t, p.Interrupt(), p.Log.String())
 }
 
@@ -58,6 +58,6 @@ func TestConsumerSequentialReportsErrors(t *testing.T) {
 	p = exampletest.Run(t, func(ctx context.Context, p *exampletest.Program) int {
 		return run(ctx, exampletest.Env(k.Vars, map[string]string{"KAFKA_CONSUMED_TOPIC": "not-there"}), &p.Out, &p.Log)
 	})
-	require.Equal(t, 1, p.Wait(), "a topic that is not there ends it")
+	require.Equal(t, 1, p.Wait(), "a missing topic ends the program")
 	require.Contains(t, p.Log.String(), "not_found")
 }

@@ -23,8 +23,9 @@ type CoreConfig struct {
 	// Topic is the topic to serve; the default is "devices.core". Run creates it if it does
 	// not exist.
 	Topic string
-	// Prefix begins the ids of the devices; the default is "device-". A core that starts again
-	// needs another prefix, because the adapter has adopted the devices with the old one.
+	// Prefix is the prefix of the ids of the devices; the default is "device-". A core that is
+	// restarted needs another prefix, because the adapter has already adopted the devices with
+	// the old prefix.
 	Prefix string
 	// Devices is the number of devices to adopt; the default is 1000.
 	Devices int

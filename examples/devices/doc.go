@@ -12,5 +12,5 @@
 //
 // A call may fail with an unknown outcome when the bus is disconnected. Steps are
 // idempotent, so the core repeats the call. The adapter accepts a repetition of the last
-// step, and of no other.
+// step only.
 package devices

@@ -76,7 +76,8 @@ func (n *Northbound) Close() {
 	_ = n.listener.Close() // Stop closes the listener only after Serve
 }
 
-// coreService is what protoc would generate. The messages are well-known types of protobuf.
+// coreService is the service description that protoc would generate. The messages are
+// well-known types of protobuf.
 var coreService = grpc.ServiceDesc{
 	ServiceName: "trunkline.example.Core",
 	HandlerType: (*interface{ Progress() Progress })(nil),

@@ -12,9 +12,9 @@ import (
 	"github.com/trunkline/trunkline/rpc"
 )
 
-// serve creates the topic, waiting for a broker if there is none yet, and runs the server
-// on it until ctx ends. It returns when the server is ready; served then reports the end of
-// the server.
+// serve creates the topic and runs the server on it until ctx ends. If no broker is available
+// yet, serve waits for one. It returns when the server is ready. The channel served then
+// reports the end of the server.
 func serve(ctx context.Context, b *bus.Bus, server *rpc.Server, topic bus.TopicSpec) (served <-chan error, err error) {
 	for {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -43,7 +43,7 @@ func run(ctx context.Context, server *rpc.Server, topic string) (<-chan error, e
 	return served, server.Ready(ctx)
 }
 
-// ended is the error of a server that has ended, nil if ctx ended it.
+// ended returns the error of a server that has ended, or nil if ctx ended it.
 func ended(ctx context.Context, topic string, err error) error {
 	if ctx.Err() != nil {
 		return err
@@ -69,7 +69,7 @@ func isTemporary(err error) bool {
 	}
 }
 
-// orNil returns err, or nil if ctx has ended, because err is then its consequence.
+// orNil returns err. If ctx has ended, it returns nil, because the end of ctx causes err.
 func orNil(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

@@ -26,10 +26,10 @@ func TestGreeterRejectsAWrongCommandLine(t *testing.T) {
 		args []string
 		says string
 	}{
-		"unknown scheme":   {[]string{"-bus", "nats://h"}, "nats"},
-		"no bus":           {nil, "BusURL is missing"},
-		"unknown flag":     {[]string{"-speed", "9"}, "-speed"},
-		"security in vain": {[]string{"-bus", "memory://x", "-kafka-tls"}, "tls"},
+		"unknown scheme": {[]string{"-bus", "nats://h"}, "nats"},
+		"no bus":         {nil, "BusURL is missing"},
+		"unknown flag":   {[]string{"-speed", "9"}, "-speed"},
+		"TLS in memory":  {[]string{"-bus", "memory://x", "-kafka-tls"}, "tls"},
 	} {
 		var out, errs bytes.Buffer
 		require.Equal(t, 2, run(t.Context(), tc.args, &out, &errs), name)

@@ -57,7 +57,7 @@ func TestInterruptedProducerEnds(t *testing.T) {
 	require.NoError(t, err)
 	p.Out.Await(t, "offset 0")
 	require.Zero(t, p.Interrupt(), p.Log.String())
-	require.NoError(t, line.Close()) // what read it ends
+	require.NoError(t, line.Close()) // ends the goroutine that reads it
 }
 
 func TestProducerReportsErrors(t *testing.T) {

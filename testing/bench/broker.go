@@ -17,8 +17,8 @@ import (
 // brokerEnv is the environment variable that makes this command an embedded broker.
 const brokerEnv = "TRUNKLINE_BENCH_BROKER"
 
-// serveBroker prints the addresses of the broker and serves until in ends. That happens when the process
-// that started it ends, for whatever reason.
+// serveBroker prints the addresses of the broker and serves until in ends. The reader in ends when the
+// parent process ends, even if it crashes.
 func serveBroker(in io.Reader, out io.Writer) error {
 	b, err := kafkatest.Start(context.Background())
 	if err != nil {

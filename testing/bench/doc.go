@@ -10,13 +10,13 @@
 // In each round, bench measures every peer of a scenario once, one after the other. It prints the median
 // over the rounds, and the lowest and the highest value. A machine that is busy for a while slows down
 // all peers of a round, so the ratios stay meaningful. Each peer warms up first. Each peer also counts its
-// messages; a lost or failed message fails the run.
+// messages, and the run fails if a message is lost or fails.
 //
 // The embedded broker is another process of this command, because clients and a broker in one process
 // would share a scheduler and a garbage collector. CPU and allocations are those of the clients and the
 // server, without the broker.
 //
-// Payloads have 128 bytes. A peer that is called "like for like" has the same sarama configuration, the same
-// records and the same acknowledgements as Trunkline. The other peers have the defaults that their users
-// get.
+// Payloads have 128 bytes. A peer whose name contains "like for like" has the same sarama configuration, the
+// same records and the same acknowledgements as Trunkline. The other peers have their default
+// settings, unless their names state another setting.
 package main

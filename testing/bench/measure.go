@@ -83,7 +83,7 @@ func startMeter() meter {
 
 func readMeter() meter { return meter{mallocs: mallocs(), cpu: cpu(), begin: time.Now()} }
 
-// end returns the sample since the begin, in which this number of units was done.
+// end returns the sample since startMeter. units is the number of units that were done in that time.
 func (m meter) end(units int) sample {
 	elapsed, spent, allocated := time.Since(m.begin), cpu()-m.cpu, mallocs()-m.mallocs
 	n := float64(max(1, units))

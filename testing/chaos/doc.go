@@ -1,5 +1,5 @@
-// Package chaos runs publishers and consumer groups on a real Kafka cluster, breaks the cluster
-// meanwhile, and then checks that nothing was lost, reordered or committed too early:
+// Package chaos runs publishers and consumer groups on a real Kafka cluster and breaks the cluster
+// while they run. Then it checks that nothing was lost, reordered or committed too early:
 //
 //	cluster := chaos.Cluster{Command: "./cluster", Dir: "/tmp/trunkline-kafka"}
 //	run, err := chaos.Start(ctx, chaos.Load{Topic: "orders", Partitions: 8, Addrs: addrs, Open: open})
@@ -30,7 +30,7 @@
 // keys of one partition, so that an outage of a partition stops only its own publishers. A publisher
 // does not repeat a message that failed or whose outcome is unknown; it continues with the next
 // message of the key. Two groups consume, in order by key. Each member has its own bus and so its own
-// connections. Now and then a handler returns an error, once.
+// connections. For one message in 199, the handler returns an error once.
 //
 // # The rules
 //
@@ -47,10 +47,10 @@
 //     published, including those with an unknown outcome.
 //   - Undelivered: each group handled every message in the log without an error at least once.
 //   - DeliveredOutOfOrder: in each group, the first deliveries of the messages of a key are in the
-//     order of the log. This holds across members. For a while, a member that has lost its partition
-//     without noticing and the new owner may both deliver; but each of them delivers a key record by
-//     record from a committed offset, so neither delivers a record for the first time before its
-//     predecessor.
+//     order of the log. This holds across members. A member that has not yet detected the loss of
+//     its partition and the new owner may both deliver for a while. But each of them starts at a
+//     committed offset and delivers the records of a key one after the other. So neither delivers a
+//     record for the first time before the previous record of the key.
 //   - Overlapping: within one claim, the handler of a record starts only after the handler of the
 //     previous record of the key has succeeded, and a record is not delivered again after that. A
 //     claim is the time from the assignment of a partition to a member until its end.
@@ -68,11 +68,11 @@
 // the machine; the rules do not.
 //
 // The brokers themselves determine a minimum. With acks=all, when a replica of a partition is lost,
-// the partition waits until the controller fences that broker, which is one session time-out after
-// its last heartbeat. If the lost broker is the active controller, the others first elect a new
-// controller, which takes the fetch time-out of the quorum and an election, and only then does the
-// session time-out begin. If the lost broker is the coordinator of a group, its successor first loads
-// the committed offsets of the group.
+// the partition waits until the controller fences that broker. The controller does so one session
+// time-out after the last heartbeat. If the lost broker is the active controller, the other brokers
+// first elect a new one. That takes the fetch time-out of the quorum and an election, and the session
+// time-out begins only after it. If the lost broker is the coordinator of a group, the new coordinator
+// first loads the committed offsets of the group.
 //
 // # What it does not do
 //

@@ -69,8 +69,8 @@ type Entry struct {
 }
 
 // History has the events of a run in order, and the log and the committed offsets at its end. Record is
-// safe for concurrent use. Everything else must wait until nothing is recorded any more. The zero
-// History is empty and ready to use.
+// safe for concurrent use. Use everything else only after the last call of Record has returned. The
+// zero History is empty and ready to use.
 type History struct {
 	// Log is the whole topic, by partition and offset.
 	Log []Entry
@@ -78,8 +78,8 @@ type History struct {
 	Committed map[string]map[int32]int64
 	// Steps are the steps of the run, in order.
 	Steps []Step
-	// Errors counts the errors of publishers and commits, by operation, code and reason. It is
-	// information for people; Check does not use it.
+	// Errors counts the errors of publishers and commits, by operation, code and reason. Check does
+	// not use it.
 	Errors map[string]int
 
 	mu     sync.Mutex

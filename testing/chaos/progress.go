@@ -45,7 +45,7 @@ func (p *progress) addHandled(group string, at Place) {
 	}
 }
 
-// addError counts an error by its code and reason, without what differs from error to error.
+// addError counts an error by its code and reason, without details that differ between errors.
 func (p *progress) addError(op string, err error) {
 	reason := err.Error()
 	if e, ok := errors.AsType[*bus.Error](err); ok {
@@ -56,8 +56,8 @@ func (p *progress) addError(op string, err error) {
 	p.errors[op+": "+reason]++
 }
 
-// waitForAll waits until a message has been acknowledged on every partition, and a new one handled on
-// every partition by every group, since the call.
+// waitForAll waits until, since the call, each partition has had an acknowledged message, and each group
+// has handled a new message of each partition.
 func (p *progress) waitForAll(ctx context.Context) error {
 	p.mu.Lock()
 	before := make(map[string][]int)

@@ -10,8 +10,8 @@ import (
 	"github.com/trunkline/trunkline/bus/hook"
 )
 
-// publish publishes batches until ctx ends. The messages have contexts that never end, so each Publish
-// ends at the default delivery time-out at the latest, and returns every outcome.
+// publish publishes batches until ctx ends. The contexts of the messages never end, so that Publish
+// returns every outcome. Each Publish ends at the default delivery time-out at the latest.
 func (r *Run) publish(ctx context.Context, b *bus.Bus, keys []string) {
 	numbers := make([]int64, len(keys))
 	for next := 0; ctx.Err() == nil; {

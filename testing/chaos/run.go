@@ -143,9 +143,9 @@ func (r *Run) KillMember(group string) error {
 }
 
 // Stop stops publishing, waits until each group has handled the whole log, closes every bus, and returns
-// the history. It returns the history even with an error, such as that of a bus that cannot be closed:
-// that is not a violation of a rule, but a defect. ctx bounds the wait for the groups; closing has its
-// own bounds.
+// the history. If something fails, for example closing a bus, Stop returns the history and an error. Such
+// an error is a defect, although it violates no rule. ctx limits the wait for the groups. Closing has
+// time-outs of its own.
 func (r *Run) Stop(ctx context.Context) (*History, error) {
 	r.stopPublishing()
 	r.publishers.Wait() // the delivery time-out bounds each Publish

@@ -171,7 +171,7 @@ func (s *scene) measure(t *testing.T, what string, ready bool, after, from time.
 	}
 }
 
-// stays runs f. Every subject must stay ready meanwhile.
+// stays runs f. Every subject must stay ready while f runs.
 func (s *scene) stays(t *testing.T, what string, f func()) {
 	t.Helper()
 	began := time.Now()

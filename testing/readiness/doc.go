@@ -12,9 +12,9 @@
 // # What is measured
 //
 // One process has two buses with the default options; each is a service in one registry.
-// The first bus publishes all the time, and consumes in a group that readiness requires.
-// The second bus is idle. During the whole test, slow observers and stuck observers are
-// attached to everything that can be observed. The events, and what must follow them:
+// The first bus publishes all the time, and consumes in a group that must be assigned for the
+// program to be ready. The second bus is idle. During the whole test, slow observers and stuck
+// observers are attached to everything that can be observed. The events and their effects are:
 //
 //	all brokers killed             not ready, 1.5 s after the last connection to a broker broke
 //	all brokers available again    ready, 2 s after the first produce of an independent client with acks=all
@@ -24,12 +24,13 @@
 //	network resets connections     not ready, 1.5 s
 //	all cores busy                 ready all the time
 //
-// The times are targets for the 99th percentile. The test prints them. It fails only at a
-// multiple of a target, which a busy machine does not reach. It also fails if a status is
-// not reached, if a bus does not stay ready where it should, and if there is a change
-// without a cause. It counts changes with [liveness.Monitor.Transitions], so a short change
-// is counted, too.
+// The times are targets for the 99th percentile. The test prints the measured times. It fails
+// only if a time is a multiple of its target, so that it passes on a busy machine. It also fails
+// if a bus does not reach a status, if a bus does not stay ready where it should, and if a
+// status changes without a cause. It counts changes with [liveness.Monitor.Transitions], which
+// also counts short changes.
 //
-// The test also sends requests to the HTTP probes, the gRPC health service, its Watch, and
-// calls through a gate, all the time. Each of them must follow the registry within 50 ms.
+// During the whole test, clients also poll the HTTP probes and the gRPC health service, watch the
+// health service, and make gRPC calls that a grpcprobe.Gate guards. Each of them must report a
+// change within 50 ms after the registry.
 package readiness

@@ -158,7 +158,7 @@ func (b *bench) publish(interval time.Duration) {
 }
 
 // until returns how long it takes until the registry is ready, or not ready. The clock of
-// synctest stands still meanwhile, so the servers must agree at that moment.
+// synctest stands still during the comparison, so the servers must agree at that moment.
 func (b *bench) until(ready bool) time.Duration {
 	b.t.Helper()
 	began := time.Now()

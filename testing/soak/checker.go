@@ -226,7 +226,7 @@ func (c *checker) changeCount() int {
 	return c.changes
 }
 
-// violationTexts returns the first violations, and how many there are more.
+// violationTexts returns the first violations, and a text with the number of the others.
 func (c *checker) violationTexts() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

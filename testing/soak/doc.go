@@ -1,6 +1,6 @@
-// Package soak runs managed consumers for a long time under constant disturbance: it starts, stops, adds,
-// removes and kills the members of a group at random while messages flow and one handler in twenty fails.
-// Then it checks what happened:
+// Package soak runs managed consumers for a long time and disturbs them constantly. While messages flow,
+// it starts, stops, adds, removes and kills members of a group at random, and one handler call in twenty
+// fails. Then it checks what happened:
 //
 //	report, err := soak.Run(ctx, soak.Plan{
 //		Topic: "orders", DeadLetterTopic: "orders.dead", Group: "billing", Partitions: 8,
@@ -21,15 +21,15 @@
 //
 // One publisher, on its own bus, publishes messages with keys. It waits when too many messages are not
 // handled yet, and when it is too far ahead of the events. Each member has its own bus, and so its own
-// connections, and a consumer in the group, in order by key, which handles a message up to three times
-// before it publishes the message to the dead-letter topic. One handler call in twenty fails at random. One
-// message in five hundred always fails. Some handlers take up to 2 ms.
+// connections. It has one consumer in the group, which handles messages in order by key. After three failed
+// attempts, the consumer publishes the message to the dead-letter topic. One handler call in twenty fails at
+// random. One message in five hundred always fails. Some handlers take up to 2 ms.
 //
 // The events are spread evenly over the messages. An event also occurs when [Plan.MaxInterval] has passed
 // since the previous one, so events occur even while no messages flow. The events are:
 //
-//   - Start or stop a member, whether it runs or not; or do so several times in a row, from several
-//     goroutines.
+//   - Start or stop a member, which may be running or stopped already.
+//   - Start and stop a member several times, from several goroutines at once.
 //   - Stop a member and wait. No handler of the member may run after that.
 //   - Add a member; or close a member, which waits for its handlers.
 //   - Kill a member: it loses its network, or crashes, and cannot leave its group. A new member replaces
@@ -50,7 +50,7 @@
 //   - Stopped: no consumer stops by itself.
 //   - Unexplained: a handler gets only records that were published.
 //
-// Every wait has a bound, and the run fails when one is reached. The tests also check for goroutine leaks.
+// Every wait has a time-out, and the run fails when one expires. The tests also check for goroutine leaks.
 //
 // # What it does not do
 //

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// event is something that is done to the members.
+// event is a change of the members.
 type event struct {
 	name   string
 	weight int

@@ -40,7 +40,7 @@ func check(pass *analysis.Pass) (any, error) {
 			}
 			ast.Inspect(literal.Body, func(n ast.Node) bool {
 				if inner, ok := n.(*ast.FuncLit); ok && isHandler(pass.TypesInfo.TypeOf(inner)) {
-					return false // the outer walk comes to it
+					return false // the outer walk visits the nested literal
 				}
 				if call, ok := n.(*ast.CallExpr); ok {
 					if name := endsGoroutine(pass.TypesInfo, call); name != "" {

@@ -19,7 +19,7 @@ import (
 // variable is the environment variable that names the active mutant.
 const variable = "TRUNKLINE_MUTANT"
 
-// helpers is a file that the mutated package is given.
+// helpers is the content of a file that mutate adds to the mutated package.
 const helpers = `package %s
 
 import mutantOS_ "os"
@@ -130,8 +130,8 @@ func (b *build) overlay(mutants []*mutant) (string, error) {
 	return overlay, os.WriteFile(overlay, raw, 0o600)
 }
 
-// apply returns text with the inserts, which are in the order in which a walk of
-// the syntax tree comes to them: what is outside comes before what is inside.
+// apply returns text with the inserts. The inserts are in the order of a walk of the
+// syntax tree: an outer node comes before its inner nodes.
 func apply(text []byte, inserts []insert) string {
 	var opening, closing []insert
 	for _, in := range inserts {
@@ -141,8 +141,8 @@ func apply(text []byte, inserts []insert) string {
 			opening = append(opening, in)
 		}
 	}
-	// At the same place, an outer one opens first and closes last. What ends at a
-	// place closes before anything opens there.
+	// At the same offset, the insert of an outer node opens first and closes last.
+	// Inserts that close come before inserts that open.
 	slices.Reverse(closing)
 	all := slices.Concat(closing, opening)
 	slices.SortStableFunc(all, func(a, b insert) int { return a.offset - b.offset })
@@ -184,7 +184,7 @@ func (b *build) goCommand(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // baseline runs the tests without an active mutant. It returns the parts of the
-// package that they run, and for each binary the time that a mutant is given.
+// package that the tests run, and for each binary the time limit for a mutant.
 func (b *build) baseline(ctx context.Context, filter string) (coverage, []time.Duration, error) {
 	covered := make(coverage)
 	var limits []time.Duration

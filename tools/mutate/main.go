@@ -13,9 +13,9 @@
 // end in time.
 //
 // It prints the mutants that survive, and the score: the share of mutants that
-// the tests find. Code that no test runs counts as surviving. A survivor is a
-// question: is a test missing, is the code superfluous, or does the change make
-// no difference? Changes of log lines and of locks are left out.
+// the tests find. A mutant in code that no test runs counts as surviving. For each
+// survivor, find out whether a test is missing, the code is superfluous, or the change
+// makes no difference. The command does not change log lines and locks.
 //
 // A run takes minutes to hours and is not part of CI. The time for a mutant is
 // three times that of the unchanged tests, and the flag -within bounds the whole

@@ -105,7 +105,7 @@ type finder struct {
 	found []*mutant
 }
 
-// The names of the functions that the mutated package is given; see helpers.
+// The names of the functions that mutate adds to the mutated package; see helpers.
 const (
 	active = "mutantActive_"
 	negate = "mutantNegate_"
@@ -320,8 +320,8 @@ func isBlank(list []ast.Expr) bool {
 	return true
 }
 
-// isExempt reports whether a call is one of a lock, whose absence a test without
-// the race detector does not see, or writes a log line.
+// isExempt reports whether a call locks or unlocks a mutex, writes a log line, or panics.
+// Tests without the race detector do not detect a missing lock.
 func (f *finder) isExempt(call *ast.CallExpr) bool {
 	selector, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -377,8 +377,8 @@ func (f *finder) code(n ast.Node) string {
 	return string(f.texts[from.Filename][from.Offset:to.Offset])
 }
 
-// line returns the source of a node that is to be repeated in the text of a
-// mutant, and false if it has more than one line.
+// line returns the source of a node, so that a mutant can repeat it. It returns false
+// if the source has more than one line.
 func (f *finder) line(n ast.Node) (string, bool) {
 	code := f.code(n)
 	return code, !strings.Contains(code, "\n")

@@ -44,8 +44,8 @@ func (b *build) test(ctx context.Context, mutants []*mutant, covered coverage, l
 // try runs the tests for one mutant.
 func (b *build) try(ctx context.Context, m *mutant, limits []time.Duration, filter string) verdict {
 	for i, bin := range b.binaries {
-		// The tests end themselves after the limit and print where they hang. A
-		// mutant that prevents that is stopped from outside.
+		// The tests end themselves after the limit and print where they hang. If a
+		// mutant prevents that, try kills the process.
 		bounded, cancel := context.WithTimeout(ctx, limits[i]+10*time.Second)
 		out, err := bin.command(bounded, m.id, limits[i], filter).CombinedOutput()
 		late := bounded.Err() != nil

@@ -26,8 +26,8 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-// generate returns the content of the files that the .proto files under root
-// generate, by their path from root.
+// generate returns the content of the files that are generated from the .proto files
+// under root, by their path from root.
 func generate(ctx context.Context, root string) (map[string][]byte, error) {
 	sources, err := find(root, ".proto")
 	if err != nil || len(sources) == 0 {

@@ -2,7 +2,7 @@
 // does not need protoc: it compiles the files itself, and runs protoc-gen-go and
 // protoc-gen-go-grpc at the versions that go.mod of this module pins.
 //
-//	go run -C tools ./protogen          # write the .pb.go files beside the .proto files
+//	go run -C tools ./protogen          # write the .pb.go files next to the .proto files
 //	go run -C tools ./protogen -check   # write nothing; list the files that are out of date
 //
 // Imports are relative to the root of the repository. The files

@@ -11,8 +11,8 @@
 //   - statements: they become the body of a function. They may return an error,
 //     and may declare variables that nothing uses.
 //
-// An HTML comment before a block, which Markdown does not show, has what the
-// reader of the block need not see:
+// An HTML comment before a block contains code that the reader of the block need not
+// see. Markdown does not show the comment:
 //
 //	<!-- snippet
 //	import "context"

@@ -1,5 +1,5 @@
-// Package exampletest helps to test the example programs from outside, through their
-// environment, their output, and the messages in the log.
+// Package exampletest has helpers for tests of the example programs. The tests use the programs
+// from outside: their environment, their output, and the messages in the log.
 package exampletest
 
 import (

@@ -152,7 +152,7 @@ func (c Config) Open(log *slog.Logger) (*bus.Bus, error) {
 	return bus.New(transport, bus.WithLogger(log), bus.WithMaxMessageBytes(c.MaxBytes), bus.WithCloseTimeout(c.Shutdown))
 }
 
-// pem returns PEM text as it is, and takes any other text as the name of a file.
+// pem returns PEM text unchanged. Any other text is the name of a file, which pem reads.
 func pem(s string) kafka.PEM {
 	switch {
 	case s == "":
