@@ -81,7 +81,7 @@ func TestSecretShowsWhetherItIsSet(t *testing.T) {
 	require.Contains(t, c.String(), "kafka-password=[set]")
 }
 
-// Config leaves out what may hold a secret by mistake.
+// A printed Config omits the parts of the URL that may contain a secret by mistake.
 func TestConfigPrintsNoURLParametersAndNoInvalidURL(t *testing.T) {
 	t.Parallel()
 	c := validConfig()

@@ -154,7 +154,7 @@ func TestDevRunsABrokerUntilInterrupted(t *testing.T) {
 	require.Equal(t, exitOK, <-code)
 }
 
-// watched is a writer that calls seen when the text in want was written, if seen is set.
+// watched is a writer. If seen is set, it calls seen when the text want was written.
 type watched struct {
 	want string
 	seen func()

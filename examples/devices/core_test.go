@@ -125,7 +125,7 @@ func TestCoreAdoptsEveryDevice(t *testing.T) {
 	require.Equal(t, devices.Progress{Wanted: 40, Adopted: 40, Configured: 40, Enabled: 40}, core.Progress())
 }
 
-// A wrong answer, and an error about the order, end the core.
+// The core ends if it gets a wrong answer, or an error for a request out of order.
 func TestWrongAnswerEndsTheCore(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

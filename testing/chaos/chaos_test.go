@@ -107,8 +107,8 @@ func (s *clusterRun) step(name string, f func(context.Context, func(string)) err
 	require.NoError(s.t, s.Step(s.bounded(), name, f))
 }
 
-// leader returns a node that leads partitions of the topic and is not the active controller. TestRounds
-// also breaks the controller.
+// leader returns a node that leads partitions of the topic and is not the active controller.
+// TestEveryFailureInRounds also breaks the controller.
 func (s *clusterRun) leader() int32 {
 	s.t.Helper()
 	leaders, err := s.brokers.Leaders(s.bounded(), s.topic)

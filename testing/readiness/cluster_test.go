@@ -62,7 +62,7 @@ type scene struct {
 	checks  *probe.Registry
 
 	caused int               // how often the test made the brokers or the network unavailable
-	before map[string]uint64 // losses before that
+	before map[string]uint64 // the losses of each subject before the test caused one
 }
 
 func newScene(t *testing.T) *scene {
@@ -97,7 +97,7 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-// check looks at all three brokers and the topic all the time; two have to be there.
+// check checks the three brokers and the topic all the time. At least two brokers must answer.
 func (s *scene) check(b *bus.Bus) {
 	var err error
 	s.checker, err = liveness.AttachChecker(b, s.checks, liveness.CheckSpec{Topics: []string{s.topic}, MinBrokers: 2, MinInSync: 2}, liveness.WithCheckInterval(500*time.Millisecond))
@@ -125,7 +125,7 @@ func healthOf(c liveness.Check) health {
 	}
 }
 
-// checked waits until the check finds this, and the registry says so.
+// checked waits until the check has this result, and the registry has it too.
 func (s *scene) checked(t *testing.T, want health, status probe.Status) {
 	t.Helper()
 	for snap := range s.checks.Watch(s.bounded()) {
@@ -146,8 +146,8 @@ func (s *scene) bounded() context.Context {
 	return ctx
 }
 
-// settled waits until everything is as at the start, and then for another second. Without
-// that, rounds would make changes that are too short to be observed.
+// settled waits until everything is in the same state as at the start, and then for another
+// second. Otherwise some changes of the next round would be too short to be observed.
 func (s *scene) settled(t *testing.T) {
 	t.Helper()
 	require.NoError(t, s.brokers.WaitInSync(s.bounded()))
@@ -306,7 +306,7 @@ func (s *scene) allPaused(t *testing.T) {
 	for range *rounds {
 		s.settled(t)
 		paused := true
-		t.Cleanup(func() { // brokers left paused would be of no use to anyone
+		t.Cleanup(func() { // do not leave paused brokers behind
 			if paused {
 				_ = s.cluster.Resume(context.WithoutCancel(t.Context()), nodes...)
 			}

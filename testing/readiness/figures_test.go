@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A machine that is busy, or stalls for a while, must not fail the test. So half of the
-// samples must be below generous times the target, and all of them below that plus a
-// stall.
+// The test must not fail because the machine is busy or stalls for a while. So half of the
+// samples must be below the target multiplied by generous, and all samples below that time
+// plus stall.
 const (
 	generous = 5
 	stall    = 15 * time.Second

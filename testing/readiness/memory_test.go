@@ -198,7 +198,7 @@ func TestReadinessOnMemory(t *testing.T) {
 				var fs figures
 				b := newBench(t)
 				b.publish(interval)
-				// Each loss comes at another time between two signs of life.
+				// Each loss occurs at another time after the last answer of the broker.
 				random := rand.New(rand.NewPCG(1, 2))
 				anyTime := func() { time.Sleep(2*time.Second + time.Duration(random.Int64N(int64(time.Second)))) }
 				for range 50 {

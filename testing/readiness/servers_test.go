@@ -179,8 +179,8 @@ func (s *servers) watchGRPC(ctx context.Context) {
 }
 
 // follows compares what each client observed with the registry, and adds the time from each
-// change to its first observation to the figures. A change that lasted for less than a few
-// times the target need not be observed, nor the change after it.
+// change to its first observation to the figures. A client may miss a change that lasted less
+// than a few times the target, and the change after it.
 func (s *servers) follows(t *testing.T, fs *figures) {
 	t.Helper()
 	const brief = generous * followTarget

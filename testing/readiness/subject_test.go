@@ -97,8 +97,8 @@ func (s *subject) publish(ctx context.Context, topic string, goroutines, batch i
 	return publishing.Wait
 }
 
-// await waits until the service is ready, or not ready. It returns when it first was, after
-// the given time.
+// await waits until the service is ready, or not ready. It returns the first time after the
+// given time at which the service had this state.
 func (s *subject) await(ready bool, after time.Time) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), waitTimeout)
 	defer cancel()

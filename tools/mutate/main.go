@@ -1,5 +1,5 @@
-// Command mutate measures how many small errors in the code of a package its
-// tests find.
+// Command mutate changes the code of a package in small ways, and measures how many of
+// the changes the tests of the package find.
 //
 //	go run -C tools ./mutate ./liveness                       # one package
 //	go run -C tools ./mutate -tests ./bus ./internal/delivery # tests of other packages, too

@@ -137,7 +137,7 @@ func TestVerdicts(t *testing.T) {
 		"timed out  scratch.go:35:3: leave out stop = true":      true,
 		"failed     scratch.go:45:7: negate n > 0":               true,
 		"1 + 2":     false, // a constant
-		"c <- 1":    false, // the compiler takes no if there
+		"c <- 1":    false, // the compiler does not allow an if statement there
 		"size + 1":  false,
 		"untested ": false,
 	})

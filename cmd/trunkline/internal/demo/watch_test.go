@@ -16,7 +16,7 @@ import (
 )
 
 // An observation that contradicts the registry is a misreport, unless the registry changed
-// meanwhile.
+// during the observation.
 func TestWatcherFindsMisreports(t *testing.T) {
 	t.Parallel()
 	ready := probe.Snapshot{Version: 7, Ready: true}
