@@ -62,7 +62,7 @@ type scene struct {
 	checks  *probe.Registry
 
 	caused int               // how often the test made the brokers or the network unavailable
-	before map[string]uint64 // the losses of each subject before the test caused one
+	before map[string]uint64 // the losses of each subject at the start of the test
 }
 
 func newScene(t *testing.T) *scene {
