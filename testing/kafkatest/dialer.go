@@ -46,8 +46,8 @@ const (
 )
 
 // Cut closes all connections and makes dials fail until Restore or Stall. Reads and
-// writes fail with ECONNRESET and dials with ECONNREFUSED, each in a *net.OpError
-// as from the operating system.
+// writes fail with ECONNRESET and dials with ECONNREFUSED, each in a *net.OpError, like
+// errors of the operating system.
 func (d *Dialer) Cut() {
 	d.mu.Lock()
 	d.state = linkCut

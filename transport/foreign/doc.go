@@ -13,10 +13,10 @@
 //	}
 //	defer b.Close()
 //
-// A watermill Pub/Sub does not report its guarantees, so the transport promises only what
-// options declare. Declare only what your Pub/Sub guarantees with its current configuration.
-// Package bus relies on the declarations and cannot check them. Run testing/transporttest on
-// the transport to see whether they hold.
+// A watermill Pub/Sub does not report its guarantees, so the transport reports only the
+// guarantees that its options declare. Declare only what your Pub/Sub guarantees with its
+// current configuration. Package bus relies on the declarations and cannot check them. Run
+// testing/transporttest on the transport to see whether they hold.
 //
 // # URLs
 //

@@ -9,8 +9,8 @@ import (
 // errIsolated is the error of a dial to an isolated broker.
 var errIsolated = errors.New("the broker does not answer while others do")
 
-// isolation is the set of brokers that hang. The networks of a transport share it, except
-// those for probes. They close their connections to an isolated broker and do not dial it.
+// isolation is the set of brokers that hang. The networks that newNetwork makes share it.
+// They close their connections to an isolated broker and do not dial it.
 type isolation struct {
 	mu       sync.Mutex
 	networks map[*network]struct{}

@@ -57,9 +57,8 @@ type Timeouts struct {
 	// Refresh is the interval between metadata requests, and so the longest time until the
 	// transport notices a new partition. The default is 10 s.
 	Refresh time.Duration
-	// Rebalance limits how long the members of a group may take to release their
-	// partitions, and so how long a revoked partition waits for its handlers. The default
-	// is 30 s.
+	// Rebalance limits how long the members of a group may take to release their partitions.
+	// The handlers of a revoked partition must end within this time. The default is 30 s.
 	Rebalance time.Duration
 	// Session is the time after which a group removes a silent member. The default is
 	// 10 s.

@@ -46,8 +46,8 @@ func urlSecurity(u *driver.URL) ([]Option, error) {
 	return opts, nil
 }
 
-// urlCredential returns the source of the password or token that a URL names. It returns
-// nil if the URL names none.
+// urlCredential returns the source of the password or token: the password that was set
+// outside the URL, or the place that the URL names. It returns nil if there is neither.
 func urlCredential(u *driver.URL) (CredentialSource, error) {
 	var source CredentialSource
 	if password := u.Credential("password"); password != nil {

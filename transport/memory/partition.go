@@ -9,9 +9,9 @@ import (
 
 // partition is an append-only sequence of records, bounded by limits.
 //
-// mu guards every field, and those fields of claims and progress that say so. It is the
-// only lock that Publish, Fetch and Commit share, and it is held for a few assignments
-// only. Lock order: Log.mu, then partition.mu.
+// mu guards every field. It also guards the fields of claim and progress whose comments name
+// it. It is the only lock that Publish, Fetch and Commit share, and it is held for a few
+// assignments only. Lock order: Log.mu, then partition.mu.
 type partition struct {
 	topic  string
 	id     int32
