@@ -17,7 +17,7 @@ import (
 //	}
 //	return failed.Err()
 //
-// The zero value names no message. A BatchError is not safe for concurrent use.
+// The zero value has no failed message. A BatchError is not safe for concurrent use.
 type BatchError struct {
 	// Failed has the error of each message that failed, by its index in the batch.
 	// RetryAfter, DeadLetter, Drop and Stop have the same effect as for a Handler. If an index

@@ -208,9 +208,9 @@ func (b *Bus) shutdown(ctx context.Context, subs []*Subscription) error {
 	return errors.Join(errs...)
 }
 
-// enter begins a call that uses the transport. It returns an error if the bus is closed or the
-// name of the topic is empty. Otherwise the caller must call b.calls.leave. During a drain enter
-// still succeeds, because handlers may publish.
+// enter begins a call that uses the transport. It returns an error if the bus is closed, or if a
+// publish or subscribe has an empty topic. Otherwise the caller must call b.calls.leave. During a
+// drain enter still succeeds, because handlers may publish.
 func (b *Bus) enter(op, topic string) error {
 	if topic == "" && (op == "publish" || op == "subscribe") {
 		return &Error{Code: CodeInvalidArgument, Op: op, Transport: b.caps.Name, Reason: "the name of the topic is empty"}

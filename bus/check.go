@@ -6,10 +6,10 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// Check checks every broker and the topics of spec, and ends when ctx ends. It reports problems in
-// the Health. The error only says that there was no check: it has CodeUnsupported if the transport
-// has no brokers, and CodeClosed after Close. To find out whether the broker answers, use
-// [Bus.Ready] or [Bus.Ping]: they are faster.
+// Check checks every broker and the topics of spec, and ends when ctx ends. It reports all problems
+// that it finds in the Health. It returns an error only if it could not begin: with CodeUnsupported
+// if the transport has no brokers, and with CodeClosed after Close. To find out whether the broker
+// answers, use [Bus.Ready] or [Bus.Ping]: they are faster.
 func (b *Bus) Check(ctx context.Context, spec driver.CheckSpec) (driver.Health, error) {
 	if err := b.enter("check", ""); err != nil {
 		return driver.Health{}, err

@@ -48,7 +48,7 @@ func newMessage(r *Record) *message.Message {
 
 // Handler handles one message. It acknowledges the message by returning nil. If it returns an
 // error, the subscription delivers the message again after a back-off. Messages that are ordered
-// after it wait. To get another result than the back-off, the handler returns an error from
+// after it wait. To choose something else than the back-off, the handler returns an error from
 // RetryAfter, DeadLetter, Drop or Stop. The subscription treats a panic as an error.
 //
 // ctx ends when the partition is revoked, when the context of the subscription ends, or when

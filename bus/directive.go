@@ -36,8 +36,8 @@ func SetTimestamp(m *message.Message, t time.Time) {
 	m.Metadata.Set(driver.TimestampDirective, t.Format(time.RFC3339Nano))
 }
 
-// read fills out with the UUID, payload and headers of m, and with the key, partition and
-// timestamp that are in its metadata under the reserved names. It appends the headers and the key
+// read sets the fields of out from m: UUID, payload and headers, and the key, partition and
+// timestamp that the metadata of m has under the reserved names. It appends the headers and the key
 // to the given slices, and returns the longer slices.
 func read(out *driver.Outgoing, m *message.Message, headers []Header, keys []byte) ([]Header, []byte, error) {
 	out.Partition, out.UUID, out.Payload = driver.AnyPartition, m.UUID, m.Payload

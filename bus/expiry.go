@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// expiry ends publications whose messages have no deadline when the delivery time-out has passed.
-// All of them have the same time-out, so they expire in the order in which they began, and one
-// timer is enough. A timer for each publication would cost as much as the rest of publishing. The
-// timer runs while a publication waits, and fires at most once per time-out.
+// expiry ends publications whose messages have no deadline. It ends each one when the delivery
+// time-out has passed. All of them have the same time-out, so they expire in the order in which
+// they began, and one timer is enough. A timer for each publication would cost as much as the rest
+// of publishing. The timer runs while a publication waits, and fires at most once per time-out.
 type expiry struct {
 	timeout time.Duration
 
@@ -76,8 +76,7 @@ func (e *expiry) expire() {
 }
 
 // overdue removes the publications whose time-out has passed, and sets the timer for the next
-// one. It marks them with keep, because their callers of Publish may return before expire has
-// called giveUp.
+// one. It calls keep for each of them, because Publish may return before expire calls giveUp.
 func (e *expiry) overdue(now time.Time) (expired []*publication) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

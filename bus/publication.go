@@ -37,7 +37,8 @@ type publication struct {
 	waiting bool          // the caller waits for done
 	done    chan struct{} // gets a token when left is 0 and the caller waits
 
-	// Guarded by expiry.mu: the links of the list of publications that wait until expires.
+	// Guarded by expiry.mu: the place in the list of publications that wait, and the time at which
+	// the delivery time-out of p has passed.
 	before, after *publication
 	listed        bool
 	expires       time.Time
@@ -190,7 +191,8 @@ func (p *publication) wait() {
 }
 
 // giveUp sets the outcome CodeOutcomeUnknown for the messages with this context, which has ended.
-// The transport may be about to report that it sent nothing. CodeOutcomeUnknown is true then, too.
+// At the same time the transport may find that it sent nothing. CodeOutcomeUnknown is correct even
+// then.
 func (p *publication) giveUp(ctx *lazy.Context, cause error) {
 	err := &Error{Code: CodeOutcomeUnknown, Op: "publish", Transport: p.bus.caps.Name, Topic: p.topic,
 		Reason: "the context ended after the message was passed to the transport: the log may or may not have it", Err: cause}

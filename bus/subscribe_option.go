@@ -35,8 +35,9 @@ func NoGroup() SubscribeOption {
 // It is the default with a group, if the transport can replay.
 func FromOldest() SubscribeOption { return from(driver.Start{Kind: driver.StartOldest}) }
 
-// FromNewest starts partitions without a committed offset at the end of the log, as it is when
-// the subscription becomes ready. It is the default without a group.
+// FromNewest starts partitions without a committed offset at the end of the log. The transport
+// determines that end before the subscription becomes ready. FromNewest is the default without a
+// group.
 func FromNewest() SubscribeOption { return from(driver.Start{Kind: driver.StartNewest}) }
 
 // FromOffset starts partitions without a committed offset at this offset.
@@ -197,9 +198,9 @@ func BatchSize(n int) SubscribeOption {
 	})
 }
 
-// BatchAge sets after which time [Bus.ConsumeBatches] handles a batch that is not full. The time
-// begins when the oldest message is added. The default is 1 s. BatchAge is an error for a handler
-// of single messages.
+// BatchAge sets how long [Bus.ConsumeBatches] waits for a batch to become full, from the time when
+// it adds the oldest message. It then handles the incomplete batch. The default is 1 s. BatchAge is
+// an error for a handler of single messages.
 func BatchAge(d time.Duration) SubscribeOption {
 	return delivery.Option(func(s *delivery.Settings) error {
 		switch {

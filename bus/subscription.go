@@ -92,9 +92,9 @@ func (s *Subscription) Assigned() (bool, error) {
 
 // Ready waits until the subscription has an assignment and the start offset of each partition is
 // known: it gets everything that is published after Ready returned nil. Ready returns an error if
-// the subscription has ended, if the broker rejects the credentials, or if ctx ends first; the
-// error says why the subscription is not ready. After rejected credentials the subscription tries
-// again slowly.
+// the subscription has ended, if the broker rejects the credentials or denies permission, or if ctx
+// ends first; the error says why the subscription is not ready. If the broker rejects the
+// credentials, the subscription tries again slowly.
 func (s *Subscription) Ready(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -139,10 +139,10 @@ func (s *Subscription) Close() error {
 // that run, commits what they acknowledge, and leaves the group. The next owner of the partition
 // gets the messages that were fetched and whose handler has not begun.
 //
-// Shutdown ends the contexts of the handlers shortly before the deadline of ctx (a quarter of the
-// time before, at most a second), or when ctx is canceled. It then returns an error. If handlers
-// still run when ctx ends, Shutdown does not wait for them; Done is closed when the last of them
-// returns. Shutdown is idempotent.
+// Shortly before the deadline of ctx, or when ctx is canceled, Shutdown ends the contexts of the
+// handlers that still run. "Shortly" is a quarter of the remaining time, but at most a second.
+// Shutdown then waits until ctx ends, at most, and returns an error even if all handlers return in
+// time. If a handler runs longer, Done is closed when it returns. Shutdown is idempotent.
 func (s *Subscription) Shutdown(ctx context.Context) error {
 	s.engine.Drain()
 	select {

@@ -44,8 +44,8 @@ const (
 	CodeInternal          = driver.CodeInternal
 )
 
-// AnyPartition leaves the choice of a record's partition to the transport: by key, or any
-// partition for a record without a key.
+// AnyPartition means that the transport chooses the partition of a record: by its key, or any
+// partition if the record has no key.
 const AnyPartition = driver.AnyPartition
 
 // CodeOf returns the code of the first *Error in err's chain; see [driver.CodeOf].

@@ -14,9 +14,10 @@
 // # Ownership
 //
 // An [Outgoing] belongs to the transport from Publish until the transport calls Complete. The
-// transport must not change it. If it needs a part of it after Complete, it must copy that part
-// before. A [Record] belongs to package bus after Fetch returned it. Neither side changes the
-// bytes that the record refers to, so a transport may return the same bytes to many subscriptions.
+// transport must not change it. If it needs a part of the Outgoing later, it must copy that part
+// before it calls Complete. A [Record] belongs to package bus after Fetch returned it. Neither side
+// changes the bytes that the record refers to, so a transport may return the same bytes to many
+// subscriptions.
 //
 // # Errors
 //

@@ -44,12 +44,12 @@ func (r *Record) Header(name string) (string, bool) {
 	return "", false
 }
 
-// AnyPartition leaves the choice of the partition to the transport: by key, as Java's default
-// partitioner chooses, or any partition for a record without a key.
+// AnyPartition means that the transport chooses the partition. For a record with a key it chooses
+// the same one as the default partitioner of Kafka's Java client; without a key it chooses any.
 const AnyPartition int32 = -1
 
 // Outgoing is a message that is being published. The transport must not change the bytes that it
-// refers to. If the transport needs a part of it after Complete, it must copy that part before.
+// refers to. If the transport needs a part of it later, it must copy that part before Complete.
 type Outgoing struct {
 	// Context bounds how long Publish may block for space. If it ends before the transport has
 	// begun to send the message, the transport must complete the message with CodeCanceled or

@@ -10,8 +10,8 @@ type Transport interface {
 	// Capabilities returns what the transport supports. The result never changes.
 	Capabilities() Capabilities
 
-	// Publish passes a batch to the transport. Messages of one batch to one partition must be
-	// appended in the order of the batch, and after those of an earlier Publish that returned.
+	// Publish passes a batch to the transport. In each partition the transport must append the
+	// messages in the order of the batch, and after those of an earlier Publish that returned.
 	// Publish may block until there is space for a message, at most until the Context of the
 	// message ends. It must not wait for outcomes. The transport must complete each message exactly
 	// once, before or after Publish returns. If it cannot send a message, it completes that message
@@ -136,9 +136,9 @@ const (
 // Session reads one topic, as one member of a group or without a group. Only one goroutine calls
 // Next.
 type Session interface {
-	// Next waits, under ctx, for the next change of the assignment. The first Event with Assigned
-	// means that the subscription is ready: the start offset of every partition in it is known, and
-	// the partitions will return every record that is published after Next returned.
+	// Next waits, under ctx, for the next change of the assignment. The first Event whose Assigned is
+	// true means that the subscription is ready: the start offset of every partition in it is known,
+	// and the partitions will return every record that is published after Next returned.
 	//
 	// If the session loses its broker, Next returns an Event and not an error. The session must
 	// reconnect and continue after the last record that it fetched. Any error except that of ctx is
@@ -176,15 +176,15 @@ type Partition interface {
 	// belongs to the caller until the next Fetch, which may reuse it. The bytes and headers that
 	// the records refer to must not change.
 	Fetch(ctx context.Context) ([]Record, error)
-	// Commit makes next the committed offset of the group: everything below it is acknowledged.
+	// Commit stores next as the committed offset of the group: everything below it is acknowledged.
 	// It returns nil only if the next member of the group starts there. Committed offsets never
 	// decrease. Without a group Commit has no effect. After the claim has ended the error has
 	// CodeRevoked, unless the transport permits commits during the revocation (see Release). The
 	// transport stores metadata with the offset if it supports that.
 	Commit(ctx context.Context, next int64, metadata string) error
 	// Release ends the claim. Package bus calls it when no handler of the claim runs any more and no
-	// Commit will follow. When a transport revokes a partition, it must not assign the partition to
-	// another member before Release, as long as its protocol allows, and it should permit Commit
-	// until then. Release must be idempotent.
+	// Commit will follow. After a transport revokes a partition, it must wait for Release before it
+	// assigns the partition to another member, for as long as its protocol permits. It should permit
+	// Commit until Release. Release must be idempotent.
 	Release()
 }

@@ -118,7 +118,8 @@ const (
 // returns false. It fetches nothing if the partition is revoked.
 func (c *claim) fetchRest(take func([]driver.Record) bool) {
 	for n := 0; n < drainMost; {
-		// The time-out begins when Fetch begins to wait: on a busy machine that may be late.
+		// The lazy time-out begins only when Fetch begins to wait. On a busy machine, a time-out that
+		// began here could end before Fetch looks for records.
 		ctx := lazy.WithTimeout(c.ctx, drainPause)
 		records, err := c.part.Fetch(ctx)
 		ctx.Release()

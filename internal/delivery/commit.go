@@ -36,7 +36,7 @@ func newCommitter(c *claim) *committer {
 	return k
 }
 
-// moved commits the acknowledged prefix, or arranges that the goroutine commits it. It must be
+// moved commits the acknowledged prefix, or signals the goroutine to commit it. It must be
 // called after the prefix has grown.
 func (k *committer) moved() {
 	if k.interval > 0 {

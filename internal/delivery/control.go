@@ -69,12 +69,12 @@ func (c *Control) Error() string {
 // Unwrap returns the cause.
 func (c *Control) Unwrap() error { return c.Err }
 
-// ErrLater is the error that a handler returns if its result is not known yet. The result then
-// comes from [Item.Settle]. The goroutine of the handler can end although, for example, the outcome
-// of a message that the handler published is missing. Until Settle the item counts as being
-// handled: for the window, for InFlight, for order by key, and for everything that waits until
-// handlers have returned. So Settle must be called soon after the item's context ends. In a
-// subscription without [SettleLater], ErrLater is an ordinary error.
+// ErrLater is the error that a handler returns if its result is not known yet. The argument of
+// [Item.Settle] is then the result. For example, a handler that publishes a message can return
+// before the outcome of that message is known. Until Settle the item counts as being handled: for
+// the window, for InFlight, for order by key, and for everything that waits until handlers have
+// returned. So Settle must be called soon after the item's context ends. In a subscription without
+// [SettleLater], ErrLater is an ordinary error.
 var ErrLater error = &Control{Answer: Later}
 
 func controlOf(err error) (*Control, bool) { return errors.AsType[*Control](err) }

@@ -59,7 +59,7 @@ type Engine struct {
 	claims map[*claim]int64 // the claims that run, with the offset at which each began
 }
 
-// New returns the engine of a subscription that lives until ctx ends.
+// New returns the engine of a subscription. The subscription ends when ctx ends.
 func New(ctx context.Context, cfg Config) *Engine {
 	e := &Engine{cfg: cfg, log: newFailureLog(cfg), draining: make(chan struct{}), claims: map[*claim]int64{}}
 	if cfg.Concurrency > 0 {

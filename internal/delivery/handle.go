@@ -205,8 +205,8 @@ func (c *claim) panicked(r *driver.Record, records int, p any) error {
 	return &driver.Error{Code: driver.CodeInternal, Op: "handle", Topic: r.Topic, Reason: fmt.Sprintf("the handler panicked: %v", p)}
 }
 
-// undecodable returns the result for a record that cannot be decoded: an error that asks for a
-// dead letter. Without a dead-letter topic it ends the subscription.
+// undecodable returns the result for a record that cannot be decoded: an error like that of
+// bus.DeadLetter. Without a dead-letter topic it ends the subscription.
 func (c *claim) undecodable(it *Item) error {
 	cfg := &c.engine.cfg
 	err := &driver.Error{Code: driver.CodeUndecodable, Op: "consume", Transport: cfg.Caps.Name, Topic: it.record.Topic, Err: it.record.DecodeErr,

@@ -69,9 +69,9 @@ func WithHooks(hooks ...hook.Hook) Option {
 
 // DrainFetched makes a shutdown deliver records that were fetched before it began, until the
 // shutdown runs out of time. Without it the shutdown leaves them to the next member of the group.
-// If another member can get the other records, the subscription delivers only the records in the
-// window. Otherwise it delivers everything that was fetched. In both cases it fetches nothing new
-// from the broker.
+// If another member can get the records that are not in the window yet, the subscription delivers
+// only the records in the window. Otherwise it delivers everything that was fetched. In both cases
+// it fetches nothing new from the broker.
 func DrainFetched() Option {
 	return func(s *Settings) error { s.DrainFetched = true; return nil }
 }

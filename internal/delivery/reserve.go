@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Reserve returns a context that ends a quarter of the remaining time before ctx, but at most one
-// second before. The caller uses the reserved time for what follows.
+// Reserve returns a context that ends before the deadline of ctx, so that the caller has time for
+// what follows. It reserves a quarter of the remaining time, but at most one second. If ctx has no
+// deadline, Reserve returns ctx.
 func Reserve(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

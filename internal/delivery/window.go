@@ -15,7 +15,7 @@ type window struct {
 	next        int64 // the offset to commit; -1 while nothing is acknowledged
 
 	reuse bool  // reuse items that left the queue
-	spare *Item // items to reuse, linked by nextInWindow: as many as the queue was long at most
+	spare *Item // items to reuse, linked by nextInWindow; at most the maximum of held
 }
 
 func newWindow(reuse bool) window { return window{next: -1, reuse: reuse} }
@@ -49,7 +49,7 @@ func (w *window) ack(it *Item) bool {
 	for w.front != nil && w.front.acked {
 		first := w.front
 		w.next = first.record.Offset + 1
-		// A handler that keeps an item must not keep those that follow.
+		// Unlink the item: if a handler keeps it, it must not keep the later items in memory.
 		w.front, first.nextInWindow = first.nextInWindow, nil
 		w.held--
 		if w.reuse {

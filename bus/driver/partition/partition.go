@@ -4,7 +4,7 @@
 //
 //	p := partition.ByKey([]byte("device-42"), 8) // the same as in Java
 //
-// It is for messages with a key only. Each transport has its own rule for messages without a key.
+// Use it only for messages with a key. Each transport has its own rule for messages without a key.
 package partition
 
 import "encoding/binary"
