@@ -202,7 +202,7 @@ func (a *App) closeAll(ctx context.Context, r *running, stopProbes func() error)
 	if a.Checker != nil {
 		errs = append(errs, a.Checker.Shutdown(ctx))
 	}
-	errs = append(errs, a.Bus.Shutdown(ctx), stopProbes()) // a time-out of its own bounds the probe server
+	errs = append(errs, a.Bus.Shutdown(ctx), stopProbes()) // the probe server has its own shutdown time-out
 	return errors.Join(errs...)
 }
 

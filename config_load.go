@@ -37,7 +37,7 @@ func EnvPrefix(prefix string) LoadOption { return func(o *loadOptions) { o.prefi
 func LoadLogger(l *slog.Logger) LoadOption { return func(o *loadOptions) { o.logger = l } }
 
 // LoadConfig returns the configuration of a program. It registers the flags of Config on
-// fs, with the values of defaults as their defaults. It takes each value from the first of
+// fs. The default of each flag is its field in defaults. LoadConfig takes each value from the first of
 // these sources that has it:
 //
 //  1. The command line, args.

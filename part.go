@@ -17,16 +17,17 @@ import (
 // with or without an error, the App shuts down.
 type Part func(ctx context.Context) error
 
-// Add adds a part that Run starts. The probe registry has a service with its name, which
-// is Running while the part runs and Failed if it ends too early:
+// Add adds a part that Run starts. It also adds a service with this name to the probe
+// registry. The service is Running while the part runs, and Failed if the part ends too early:
 //
 //	app.Add("billing", billing.Run) // a managed consumer
 //
 // For a part that reports its own readiness, such as a consumer with consumer.WithProbe,
-// use another name than that of its service.
+// choose a name that differs from the name of its service.
 //
 // Add returns an error if the name is empty or used, if the part is nil, or if Run was
-// called. Run returns the same error, so the caller may ignore it before Run.
+// called. A later Run returns the same error, so a caller that then calls Run may ignore
+// the error of Add.
 func (a *App) Add(name string, part Part) error {
 	a.life.lock()
 	defer a.life.Unlock()

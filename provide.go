@@ -25,7 +25,7 @@ func NewLogger(c Config) *slog.Logger {
 }
 
 // NewRegistry returns the probe registry. Its service AppService is Preparing until App.Run,
-// so that the program is not ready before.
+// so that the program is not ready before that.
 func NewRegistry(opts ...Option) (*probe.Registry, error) {
 	o, err := newOptions(opts)
 	if err != nil {

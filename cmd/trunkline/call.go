@@ -111,9 +111,9 @@ func makeCall(ctx context.Context, url string, req *rpc.Request, client []rpc.Cl
 	return c.Invoke(ctx, req, opts...)
 }
 
-// callError returns the error of a call with its exit code: exitFailed only if the server
-// returned it. A timeout or a server that shuts down may be detected on either side
-// first, so both count as "no response" wherever they are detected.
+// callError returns the error of a call with its exit code. The code is exitFailed only if the
+// server returned the error. A timeout or a shutdown of the server always counts as "no
+// response", because the client or the server may be the first to detect it.
 func callError(err error) error {
 	e, ok := errors.AsType[*rpc.Error](err)
 	switch {

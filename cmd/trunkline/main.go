@@ -95,8 +95,8 @@ func timeoutError(limit time.Duration) error {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := rootCommand(stdout, stderr)
 	args = flagsFirst(root, args)
-	// Package flag prints all the help for a mistake on the command line. One line is
-	// enough then; help goes to stdout only if the user asks for it.
+	// After a mistake on the command line, package flag prints the whole help text. One line
+	// is enough, so the help text is discarded unless the user asks for it.
 	help := io.Discard
 	if asksForHelp(args) {
 		help = stdout

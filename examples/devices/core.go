@@ -75,7 +75,8 @@ type Call struct {
 type Progress struct {
 	// Wanted is the number of devices to enable.
 	Wanted int `json:"wanted"`
-	// Adopted, Configured and Enabled count the devices that have done at least this step.
+	// Adopted, Configured and Enabled count the devices that have completed the step of that
+	// name.
 	Adopted    int `json:"adopted"`
 	Configured int `json:"configured"`
 	Enabled    int `json:"enabled"`

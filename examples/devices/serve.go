@@ -62,7 +62,7 @@ func isTemporary(err error) bool {
 	switch e.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
 		return true
-	case codes.Unimplemented, codes.Unknown: // local errors: the topic does not exist yet; the outcome is unknown
+	case codes.Unimplemented, codes.Unknown: // in local errors: the topic does not exist yet, or the outcome is unknown
 		return !e.Remote()
 	default:
 		return false

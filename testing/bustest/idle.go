@@ -25,8 +25,8 @@ func (k *Kit) WaitIdle() {
 		if k.bubble {
 			synctest.Wait()
 		}
-		// The kit is idle when it has no open work twice in the same state: everything that
-		// happens in between changes an end offset or a committed offset.
+		// The kit is idle when two snapshots in a row have no open work and are equal. Anything
+		// that happens between them changes an end offset or a committed offset.
 		now, open := k.snapshot()
 		if len(open) == 0 && before != nil && slices.Equal(before, now) {
 			return

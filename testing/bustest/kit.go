@@ -17,7 +17,7 @@ import (
 // Kit tests a program that uses a bus: it has a log in memory and a bus on it for the program,
 // and it records what happens on them. Each kit has its own log, so tests can run in parallel.
 //
-// The kit's buses log to the test, so that go test shows their lines only if the test fails.
+// The kit's buses log to the test, so go test shows their lines only if the test fails or with -v.
 //
 // All methods are safe for concurrent use. The methods that fail the test must be called from
 // the test's goroutine, because they call [testing.TB.Fatalf]: not from a handler.
@@ -88,8 +88,8 @@ func (k *Kit) Log() *memory.Log { return k.log }
 // Recorder returns the recorder of everything that the kit's buses publish, deliver and commit.
 func (k *Kit) Recorder() *Recorder { return k.rec }
 
-// WithContext returns the same kit, but its waits end when ctx ends. If ctx has a deadline, the
-// deadline replaces the kit's timeout.
+// WithContext returns a kit that shares everything with k, but its waits end when ctx ends. If
+// ctx has a deadline, the deadline replaces the kit's timeout.
 func (k *Kit) WithContext(ctx context.Context) *Kit { return &Kit{t: k.t, ctx: ctx, shared: k.shared} }
 
 // Consume subscribes the handler to a topic on [Kit.Bus] and waits until the subscription is
@@ -160,8 +160,8 @@ func (k *Kit) Rebalance(group, topic string) {
 	}
 }
 
-// CreateTopic creates a topic. If spec has no number of partitions, the topic has the kit's, see
-// [WithPartitions].
+// CreateTopic creates a topic. If spec.Partitions is 0, the topic has the number of partitions
+// that [WithPartitions] sets.
 func (k *Kit) CreateTopic(spec bus.TopicSpec) {
 	k.t.Helper()
 	if err := k.first.transport.CreateTopic(context.Background(), spec); err != nil {

@@ -65,8 +65,8 @@ func (k *Kit) writeFailures(b *strings.Builder, reported func(Delivery) bool) {
 	}
 }
 
-// writeList writes a line for each of the last items, and below it what why returns for the
-// item.
+// writeList writes a line for each of the last items. The next line has the reason that why
+// returns for the item, if there is one.
 func writeList(b *strings.Builder, all []Delivery, deliveries bool, why func(*Delivery) string) {
 	for _, d := range lastShown(b, all) {
 		line := d.Message.String()

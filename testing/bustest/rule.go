@@ -32,8 +32,8 @@ func OnPublish(topic string, when When, do Action) Rule { return Rule{publishing
 // every topic; the rule counts the records of each topic separately.
 func OnFetch(topic string, when When, do Action) Rule { return Rule{fetching, topic, when, do} }
 
-// When is the condition of a rule: which of the messages that it counts have the fault. The zero
-// When is invalid.
+// When is the condition of a rule. It decides which of the counted messages have the fault. The
+// zero When is invalid.
 type When struct {
 	// applies gets the number of the message, from 1, and a pseudo-random number from 0 to 1 that
 	// is the same in every run.

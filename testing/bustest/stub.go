@@ -24,9 +24,9 @@ import (
 //		bustest.Method("Quote").Fails(status.Error(codes.Unavailable, "not yet")),
 //		bustest.Method("Quote").Returns(&Quote{Cents: 1200}).After(50*time.Millisecond))
 //
-// A stub uses the replies of a method in order, one for each call, and then repeats the last one. A
-// call that the client sends again because the reply was lost is the same call. A call that the
-// client makes again because the reply was an error is another call. All methods are safe for
+// A stub uses the replies of a method in order, one for each call, and then repeats the last one. If
+// the client sends a call again because the reply was lost, it counts as the same call. If the
+// client repeats a call because the reply was an error, it counts as a new call. All methods are safe for
 // concurrent use. Those that fail the test must be called from the test's goroutine.
 type Stub struct {
 	k      *Kit

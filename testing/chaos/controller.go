@@ -41,8 +41,8 @@ func quorumLeader(ctx context.Context, addr string) (int32, error) {
 	body = binary.BigEndian.AppendUint16(body, apiKey)
 	body = binary.BigEndian.AppendUint16(body, 0)        // version
 	body = binary.BigEndian.AppendUint32(body, 1)        // correlation
-	body = binary.BigEndian.AppendUint16(body, 5)        // client id, and no tags
-	body = append(append(body, "chaos"...), 0)           //
+	body = binary.BigEndian.AppendUint16(body, 5)        // length of the client id
+	body = append(append(body, "chaos"...), 0)           // client id, and no tags
 	body = append(body, 2, byte(len(topic)+1))           // one topic
 	body = append(append(body, topic...), 2, 0, 0, 0, 0) // one partition: 0
 	body = append(body, 0, 0, 0)                         // no tags, three times
@@ -70,7 +70,7 @@ func quorumLeader(ctx context.Context, addr string) (int32, error) {
 	if _, err := io.ReadFull(conn, response); err != nil {
 		return -1, fmt.Errorf("read the response of %s: %w", addr, err)
 	}
-	// correlation 4, tags 1, error 2, topics 1, name 1+n, partitions 1, index 4, error 2
+	// The sizes of the fields before the leader: correlation 4, tags 1, error 2, topics 1, name 1+n, partitions 1, index 4, error 2
 	const at = 4 + 1 + 2 + 1 + 1 + len(topic) + 1 + 4 + 2
 	if len(response) < at+4 {
 		return -1, fmt.Errorf("the response of %s is too short: %d bytes", addr, len(response))

@@ -33,7 +33,7 @@ type Load struct {
 	// Pause is how long a publisher waits after each batch. The default is 50 ms.
 	Pause time.Duration
 	// Groups are the names of the consumer groups. They must be new: the groups have no committed
-	// offsets. The default are the topic's name with the suffixes -a and -b.
+	// offsets. The defaults are the topic's name with the suffixes -a and -b.
 	Groups []string
 	// Members is the number of members of each group. The default is 2.
 	Members int

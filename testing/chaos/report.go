@@ -13,10 +13,10 @@ type StepFigures struct {
 	Step
 	// Acknowledged, Unknown and Failed count the outcomes of published messages.
 	Acknowledged, Unknown, Failed int
-	// Repeated counts the messages that their group had handled before, over all groups.
+	// Repeated counts how often a group handled a message that it had handled before, over all groups.
 	Repeated int
-	// Publishing has the longest outage of each partition for publishers. Delivery has it for each
-	// group.
+	// Publishing has the longest outage of publishing to each partition. Delivery has, for each group,
+	// the longest outage of delivery from each partition.
 	Publishing []Outage
 	Delivery   map[string][]Outage
 }
@@ -48,7 +48,7 @@ func (f StepFigures) String() string {
 	return b.String()
 }
 
-// outage returns the length of the outage, and its begin relative to the step.
+// outage returns the length of the outage, and its start relative to the step.
 func (f StepFigures) outage(o Outage) string {
 	return fmt.Sprintf("%5.2f s (from %+.2f s)", o.Length.Seconds(), (o.From - f.From).Seconds())
 }

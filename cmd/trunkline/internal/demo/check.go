@@ -54,7 +54,7 @@ func (r *run) report(elapsed time.Duration, failure, ended error) *Report {
 	return rep
 }
 
-// cutReport checks and summarizes readiness. The span is the interval from the cut until
+// cutReport checks and summarizes readiness. It also returns the interval from the cut until
 // the core was ready again.
 func (r *run) cutReport(problem func(string, ...any)) (*CutReport, span) {
 	http, grpc := &r.watch.overHTTP, &r.watch.overGRPC

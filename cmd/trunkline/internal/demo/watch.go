@@ -101,7 +101,7 @@ func (w *watcher) note(name string, s *observations, ready bool, report string, 
 	if changed {
 		s.known, s.ready, s.since = true, ready, time.Now()
 		s.changes = append(s.changes, change{at: s.since, ready: ready, why: report})
-		w.out.Event("core   %s: %s", name, report) // must come before the events of a caller of await
+		w.out.Event("core   %s: %s", name, report) // under mu, so that callers of await print their events later
 	}
 	w.mu.Unlock()
 	if changed {

@@ -11,8 +11,8 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// NoteHeader marks a note: a record that lists letters of its partition that are done. Its
-// value is the consumer group.
+// NoteHeader is the header of a note: a record that lists letters of its partition that are
+// done. The value of the header is the consumer group.
 const NoteHeader = prefix + "note"
 
 // note is the payload of a note.

@@ -36,7 +36,7 @@ var errLeft = errors.New("the letter is not done yet")
 
 func join(ctx context.Context, b *bus.Bus, topic, group string) (*progress, error) {
 	p := &progress{leaving: make(chan struct{}), changed: make(chan struct{}), partitions: map[int32]*claimed{}, done: map[Place]bool{}}
-	// Only leave ends the subscription, also after ctx has ended, because leave commits.
+	// The subscription must not end with ctx, because leave commits on it. Only leave ends it.
 	sub, err := b.Consume(context.WithoutCancel(ctx), topic, p.hold, bus.Group(group), bus.FromOldest(), bus.OrderByPartition(), bus.CommitInterval(200*time.Millisecond))
 	p.sub = sub
 	return p, err

@@ -9,7 +9,8 @@ import (
 	"github.com/trunkline/trunkline/bus"
 )
 
-// ErrEnough ends a scan without an error if each returns it.
+// ErrEnough is the error that the callback of a scan returns to end the scan. The scan then
+// returns no error.
 var ErrEnough = errors.New("the scan has read enough")
 
 // pollInterval is how often a scan checks whether it is at the end.
@@ -37,7 +38,7 @@ func Scan(ctx context.Context, b *bus.Bus, topic string, quiet time.Duration, ea
 	})
 }
 
-// ScanTo reads the records again that an earlier Scan has read.
+// ScanTo repeats an earlier Scan: it reads the same records, up to the offsets in ends.
 func ScanTo(ctx context.Context, b *bus.Bus, topic string, ends map[int32]int64, each func(*bus.Record) error) error {
 	within := func(r *bus.Record) error {
 		if r.Offset >= ends[r.Partition] {

@@ -21,10 +21,11 @@ type Job struct {
 	Group string
 	// Verb is what the job does with the letters: Look, Replay or Drop.
 	Verb Verb
-	// Selection selects the letters. Limit is their largest number; 0 means all.
+	// Selection selects the letters. Limit is the largest number of letters to process; 0
+	// means no limit.
 	Selection Selection
 	Limit     int
-	// To is the topic to replay to, "" for each letter's origin.
+	// To is the topic to replay to. "" means the origin of each letter.
 	To string
 	// KeepTime publishes letters with the timestamp of the original message.
 	KeepTime bool
@@ -50,7 +51,7 @@ type Summary struct {
 	// Done counts the letters that are done, and Failed those with an error.
 	Done   int `json:"done"`
 	Failed int `json:"failed"`
-	// Left counts the selected letters over the Limit.
+	// Left counts the selected letters beyond Limit.
 	Left int `json:"left"`
 	// Missing are the partitions that another member of the group owns.
 	Missing []int32 `json:"missing_partitions,omitempty"`
@@ -101,7 +102,7 @@ type work struct {
 	taken    int
 	chunk    []*Letter
 	undone   map[int32]bool    // partitions with a letter that is not done
-	out      map[int32][]int64 // the offsets of done letters above one that is not done, for the notes
+	out      map[int32][]int64 // for the notes: the offsets of done letters that follow a letter that is not done
 	summary  Summary
 }
 
@@ -261,7 +262,7 @@ func (w *work) finish(ctx context.Context) error {
 	return errors.Join(w.note(ctx), w.progress.settle(ctx, w.ends))
 }
 
-// note writes the notes about done letters above one that is not done.
+// note writes the notes. They list done letters that follow a letter that is not done.
 func (w *work) note(ctx context.Context) error {
 	for partition, offsets := range w.out {
 		slices.Sort(offsets)
