@@ -57,11 +57,11 @@ func decode[Resp any](c *Client, encoded *Response) (*Resp, *Error) {
 // Send sends a request that has no reply. It returns nil when the transport's log has the
 // request. A server need not be running. It does not wait for the reply reader.
 //
-// If Send returns an error, the request was not sent. There are two exceptions, in which it
-// is unknown whether the request was sent: bus.CodeOf(err) is bus.CodeOutcomeUnknown, or
-// ctx has ended or the timeout has expired. With [Retry], Send sends the request again with
-// the same id, so a server that receives it twice runs it once. Interceptors get an empty
-// response.
+// It is unknown whether the request was sent if bus.CodeOf(err) is bus.CodeOutcomeUnknown,
+// if ctx has ended or the timeout has expired, or if the client was closed while Send
+// waited. After any other error, the request was not sent. With [Retry], Send sends the
+// request again with the same id, so a server that receives it twice runs it once.
+// Interceptors get an empty response.
 func Send(ctx context.Context, c *Client, topic, method string, req any, opts ...CallOption) error {
 	x, err := c.outgoing(topic, method, req, opts)
 	if err != nil {

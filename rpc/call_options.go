@@ -134,9 +134,9 @@ func Expect(answers int) CallOption {
 }
 
 // Until ends a [Gather] when enough returns true. Gather calls enough after each answer,
-// on its own goroutine, with all answers so far. enough must not keep them. Its type
-// parameter must be that of Gather, otherwise Gather fails with codes.InvalidArgument.
-// Other calls ignore the option.
+// on the goroutine that called Gather, with all answers so far. enough must not keep them.
+// The type parameter of Until must be that of Gather, otherwise Gather fails with
+// codes.InvalidArgument. Other calls ignore the option.
 func Until[Resp any](enough func(answers []Answer[Resp]) bool) CallOption {
 	return func(s *callSettings) {
 		if enough == nil {

@@ -25,20 +25,21 @@ type failFast struct {
 	opts   []presence.Option
 }
 
-// WithWaitForServer sends calls to a topic that no server listens on, and waits for their
-// replies until their deadlines. Without this option such a call fails at once with
-// codes.Unavailable on the transports that detect it (memory and Go channels).
+// WithWaitForServer makes the client send a call even if no server listens on its topic.
+// The call then waits for its reply until its deadline. Without this option such a call
+// fails at once with codes.Unavailable on the transports that detect it (memory and Go
+// channels).
 func WithWaitForServer() ClientOption {
 	return clientOption(func(c *clientConfig) error { c.failFast = failFast{off: true}; return nil })
 }
 
 const minFailFast = time.Second
 
-// WithFailFast makes calls to a topic that no server serves fail with codes.Unavailable. It
+// WithFailFast makes a call fail with codes.Unavailable if no server serves its topic. It
 // is for transports that do not detect this themselves, such as Kafka. The client watches
 // the announcements of servers. The servers need the option [WithDiscovery]: this client
-// cannot call a server without it. A call fails if the client has watched for at least the
-// duration within and no server of the topic is announced.
+// cannot call a server that does not have it. A call fails if the client has watched for at
+// least the duration within and no server of the topic is announced.
 //
 // Therefore, if no server is announced, a call on a new client waits up to the duration
 // within. Other calls do not wait. within must be at least one second, and longer than the

@@ -35,9 +35,10 @@ func resultOf(f *frame.Frame, err error) result {
 // pendingCall is one attempt of a call that waits for its result.
 //
 // The goroutine that removes it from pendingCalls, and no other, ends it by sending to
-// done. done has capacity for one result, so the send never blocks. A Gather stays in
-// pendingCalls until its own goroutine removes it; if another goroutine removes it, that
-// one sends to done too.
+// done. done has capacity for one result, so the send never blocks. A reply does not remove
+// a Gather from pendingCalls: the goroutine of the Gather removes it. Another goroutine
+// removes it if the request cannot be published or the client is closed. That goroutine
+// then sends to done.
 //
 // A pendingCall has two holders: the goroutine that made the call, and handleOutcome,
 // because the outcome of publishing the request may arrive after the reply. It is reused

@@ -76,8 +76,8 @@ type Panic struct {
 // the caller. recovered must be safe for concurrent use.
 //
 // A server itself recovers panics, outside of all interceptors, and logs the stack (see
-// [WithLogger]). Use Recovery to observe panics inside of other interceptors, or to answer
-// with another error.
+// [WithLogger]). Use Recovery to observe panics before they reach outer interceptors, or to
+// answer with another error.
 func Recovery(recovered func(ctx context.Context, p Panic) error) Interceptor {
 	return func(next Func) Func {
 		return func(ctx context.Context, req *Request) (resp *Response, err error) {

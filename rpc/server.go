@@ -31,8 +31,9 @@ type Server struct {
 	// stopping is closed when no further handler may start.
 	stopping chan struct{}
 
-	// replying ends when the server stops waiting for the outcomes of replies. Its context
-	// forbids creating topics, so a late reply does not recreate a deleted reply topic.
+	// replying is the context for publishing replies. It ends when the server stops waiting
+	// for their outcomes. It forbids creating topics, so a late reply does not recreate a
+	// deleted reply topic.
 	replying    context.Context
 	stopReplies context.CancelCauseFunc
 
@@ -62,8 +63,8 @@ type Server struct {
 //
 // On a server they have these defaults and meanings:
 //
-//   - bus.Group: the default is "trunkline.rpc." and the topic, on transports with groups.
-//     The servers of a group share the requests.
+//   - bus.Group: the default is "trunkline.rpc." followed by the topic, on transports with
+//     groups. The servers of a group share the requests.
 //   - bus.NoGroup: every server reads every request, from the time when it is ready. Use it
 //     for requests that every server answers; see [Gather].
 //   - bus.Concurrency bounds the handlers that run at once for each topic. The default is 64.

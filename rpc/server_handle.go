@@ -20,9 +20,9 @@ import (
 // and its text as message. If h returns neither a response nor an error, the caller gets
 // codes.Internal. h may keep and change req.
 //
-// [FromContext] returns the call, and lists when the context of h ends. If it ends because
-// the partition was revoked, the server does not send the error of h: the request runs
-// again, on this server or on another.
+// [FromContext] returns the call. Its documentation lists when the context of h ends. If
+// the context ends because the partition was revoked, the server does not send the error of
+// h: the request runs again, on this server or on another.
 //
 // A request may run more than once: when the server ends before it has acknowledged the
 // request, or when the response is no longer in the replay cache.

@@ -7,7 +7,7 @@ import (
 )
 
 // histogram counts durations in buckets. Each power of two has eight buckets, so quantiles
-// are exact to 12.5 %. Its size is fixed, 2.8 KiB. It is safe for concurrent use. The zero
+// are exact to 12.5 %. Its size is fixed, 2.7 KiB. It is safe for concurrent use. The zero
 // value is empty.
 type histogram struct {
 	buckets [histogramBuckets]atomic.Uint64

@@ -85,7 +85,7 @@ const maxInstance = 120
 // WithInstance sets the id of the server. Discovery, presence and the answers to a [Gather]
 // contain it. It must be unique among the servers of a topic. It may stay the same across
 // restarts, for example the name of a replica. It has 1 to 120 bytes: letters, digits, '.',
-// '_' and '-'. The default is "server." and random letters.
+// '_' and '-'. The default is "server." followed by random letters and digits.
 func WithInstance(id string) ServerOption {
 	return forServer(func(c *serverConfig) error {
 		if !validName(id, maxInstance) {

@@ -14,7 +14,7 @@ import (
 	"github.com/trunkline/trunkline/rpc/internal/replay"
 )
 
-// errDeclined is the error of a handler of this package that sends no reply.
+// errDeclined is what a discovery handler returns if the server must send no reply.
 var errDeclined = newError(codes.Unimplemented, "no reply", nil)
 
 // run runs the handler, and writes its reply into r. deliveryCtx is the context of the

@@ -76,7 +76,8 @@ func (a *Announcer) SetTopics(topics ...string) error {
 
 // Shutdown stops the announcer, and announces that the instance has left. If it returns an
 // error, because ctx has ended or the broker is unavailable, watchers list the instance
-// until its time to live has passed. A further call does nothing.
+// until its time to live has passed. After Shutdown has tried to announce that the instance
+// has left, a further call does nothing and returns nil.
 func (a *Announcer) Shutdown(ctx context.Context) error {
 	a.cancel()
 	select {

@@ -58,7 +58,7 @@ func WithTopic(spec bus.TopicSpec) Option {
 
 // WithInterval sets how often an announcer announces its instance, and how often a watcher
 // expects announcements. The announcer shortens each interval by a random part of up to one
-// fifth. It must be from 100 ms to 10 minutes. The default is 3 s.
+// fifth. d must be from 100 ms to 10 minutes. The default is 3 s.
 func WithInterval(d time.Duration) Option {
 	return func(c *config) error {
 		if d < minInterval || d > maxInterval {

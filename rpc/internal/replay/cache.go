@@ -220,8 +220,9 @@ func (c *Cache) remember(key Key) {
 	c.canceled[key] = struct{}{}
 }
 
-// Finish stores the reply. Waiting requests get it. If the reply is too large to store, one
-// of them runs instead. Finish reports whether the request was canceled while it ran.
+// Finish stores the reply. Waiting requests get it. If the reply is too large to store, or
+// the cache keeps no replies, one of them runs instead. Finish reports whether the request
+// was canceled while it ran.
 func (c *Cache) Finish(e *Entry, r *Reply) (canceled bool) {
 	size := r.size()
 	c.mu.Lock()
