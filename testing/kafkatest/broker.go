@@ -52,11 +52,11 @@ var ErrUnsuitable = errors.New("the running cluster does not meet the options")
 // [WithBrokers] says. Attach creates the topics of [WithTopics]; it returns an error
 // if one exists, because its records do not belong to the test. WithPort,
 // WithAutoCreate and WithMinSessionTimeout are for an embedded broker only: with
-// one of them Attach returns [ErrUnsuitable]. Close does not change the cluster or
-// its topics.
+// one of them Attach returns an error that wraps [ErrUnsuitable]. Close does not
+// change the cluster or its topics.
 //
-// Attach respects the deadline of ctx in each request, and its cancellation between
-// requests.
+// The deadline of ctx limits each request. If ctx is canceled, Attach returns after the
+// current request.
 func Attach(ctx context.Context, addrs []string, opts ...Option) (*Broker, error) {
 	s := newSettings(opts)
 	if len(addrs) == 0 {

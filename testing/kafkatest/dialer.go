@@ -58,9 +58,9 @@ func (d *Dialer) Cut() {
 }
 
 // Stall keeps connections open and transmits nothing, like a paused broker. Writes
-// succeed and their data is lost. Reads block until their deadline. The client sees
-// neither data from the peer nor that the peer closes the connection. New dials
-// succeed, and their connections are stalled too.
+// succeed and their data is lost. Reads block until their deadline. The client
+// receives no data from the peer, and does not see when the peer closes the
+// connection. New dials succeed, and their connections are stalled too.
 func (d *Dialer) Stall() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

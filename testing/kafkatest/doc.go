@@ -51,5 +51,5 @@
 //     the wait between prepare and commit do not occur.
 //   - It has neither TLS nor SASL.
 //
-// Test code that depends on any of these against a real cluster.
+// If your code depends on one of these points, test it against a real cluster.
 package kafkatest

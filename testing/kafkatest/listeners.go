@@ -7,8 +7,8 @@ import (
 )
 
 // listeners tracks the embedded broker's listeners and the connections that they
-// have accepted. kfake closes a connection only when it next handles it, and a test
-// must not end with an open connection.
+// have accepted. kfake closes a connection only the next time that it uses that
+// connection, and a test must not end with an open connection.
 type listeners struct {
 	mu     sync.Mutex
 	closed bool

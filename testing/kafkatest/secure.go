@@ -79,9 +79,9 @@ func LoadSecure(file string) (*SecureCluster, error) {
 // slice.
 func (s *SecureCluster) Addrs(listener string) []string { return slices.Clone(s.Listeners[listener]) }
 
-// Token returns a token for OAUTHBEARER that is valid from one minute ago until it
-// expires. Brokers tolerate a clock difference of 30 s, so they reject a token only if
-// it expired at least that long ago.
+// Token returns a token for OAUTHBEARER that is valid from one minute ago until the
+// given expiry time. Brokers tolerate a clock difference of 30 s, so they reject a
+// token only if it expired at least that long ago.
 func (s *SecureCluster) Token(subject string, expires time.Time) (string, error) {
 	text, err := os.ReadFile(s.TokenKeyFile)
 	if err != nil {

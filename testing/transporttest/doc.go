@@ -26,9 +26,9 @@
 // start positions; unknown outcomes; outages; undecodable records; error codes; memory,
 // goroutines and leaks.
 //
-// A scenario that needs a capability which the transport does not report is skipped. Before
-// that, it checks that package bus returns Unsupported for the missing capability. So a
-// transport may lack a capability, but must report that.
+// A transport may lack a capability, but then must not report it. The suite skips the
+// scenarios that need the capability. Before that, it checks that package bus returns
+// Unsupported for the calls that need it.
 //
 // [RunPrograms] runs random programs and compares the deliveries with a simple model of a
 // log. [RunWatermill] runs watermill's own suite. Both use the same harness.

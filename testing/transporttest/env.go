@@ -96,7 +96,7 @@ func (e *env) subscribeOptions() []bus.SubscribeOption {
 	return append([]bus.SubscribeOption{bus.Backoff(time.Millisecond, 20*time.Millisecond)}, e.h.SubscribeOptions...)
 }
 
-// name returns a name that only this scenario uses. It is the same for the same word.
+// name returns a name that only this scenario uses. The same word gives the same name.
 func (e *env) name(word string) string { return "conformance-" + e.id + "-" + word }
 
 // topic creates a topic with this number of partitions. The number is ignored if topics have
@@ -182,7 +182,7 @@ func (e *env) tryPublish(t *testing.T, b *bus.Bus, topic string, ms ...*message.
 	return b.Publish(topic, ms...)
 }
 
-// publishing publishes in the background. The scenario fails if that fails.
+// publishing publishes in the background. The scenario fails if publishing fails.
 func (e *env) publishing(t *testing.T, b *bus.Bus, topic string, ms ...*message.Message) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

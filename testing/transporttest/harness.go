@@ -33,9 +33,9 @@ type Harness struct {
 	// AddPartitions adds n partitions to an existing topic.
 	AddPartitions func(t *testing.T, tr driver.Transport, topic string, n int32)
 	// Undecodable appends a record with the key, the headers and the payload of r to partition 0
-	// of a topic. No transport that Connect returns can decode the record. If it is nil, the
-	// suite marks a record as undecodable after the transport has decoded it. That tests package
-	// bus, but not which fields of such a record the transport delivers.
+	// of a topic. No transport that Connect returns can decode the record. If Undecodable is
+	// nil, the suite marks a record as undecodable after the transport has decoded it. That
+	// tests package bus, but not which fields of such a record the transport delivers.
 	Undecodable func(t *testing.T, tr driver.Transport, topic string, r driver.Record)
 	// NoTimestamps means that the transport does not transmit the timestamp of the
 	// publisher.

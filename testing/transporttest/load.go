@@ -14,8 +14,8 @@ import (
 )
 
 // load publishes to a topic while a group reads it and members join, leave and crash. It checks
-// that the handling of a message starts only after the previous message of its key was
-// acknowledged, and while no other message of the key is handled.
+// that a handler gets a message only after the previous message with the same key was
+// acknowledged, and that messages with the same key are not handled concurrently.
 type load struct {
 	e         *env
 	topic     string
@@ -89,7 +89,7 @@ func (l *load) join(t *testing.T) *groupMember {
 	return m
 }
 
-// leave starts to drain a member, whose handlers wait.
+// leave starts to drain a member while its handlers wait.
 func (l *load) leave(t *testing.T, m *groupMember) {
 	left := make(chan struct{})
 	go func() {

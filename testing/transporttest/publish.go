@@ -247,9 +247,9 @@ func headerOrder(t *testing.T, e *env) {
 	require.Equal(t, headers, deliveries[0].record.Headers)
 }
 
-// contextAfterSubmission withholds the outcomes of messages, and ends their context when they
-// have already arrived. The outcome must then be OutcomeUnknown, although the log contains the
-// messages.
+// contextAfterSubmission withholds the outcomes of messages. It ends the context of the messages
+// after a subscriber has received them. The outcome must be OutcomeUnknown, although the log
+// contains the messages.
 func contextAfterSubmission(t *testing.T, e *env) {
 	faults, err := bustest.NewFaults(e.transport(t), 1)
 	require.NoError(t, err)

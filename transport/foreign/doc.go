@@ -32,16 +32,16 @@
 // *driver.Error keeps its code, and a failure to dial is Unavailable, which means that the
 // message was not sent.
 //
-// Publish of a watermill publisher can block for any time, so each call has its own
+// Publish of a watermill publisher can block without limit, so each call has its own
 // goroutine. [WithPublishConcurrency] bounds the number of concurrent calls for one topic;
 // with [WithOrdered] it is one. Messages wait for their turn under their own context, and
 // do not delay other topics. If the context ends during the call, the outcome is
 // OutcomeUnknown, and the next message waits until the call returns.
 //
-// A subscription calls Subscribe of the subscriber once, and retries with back-off while
-// that fails. A watermill message is acknowledged when package bus commits its offset, that
-// is, when it and all messages before it are acknowledged. When the subscription closes,
-// the transport nacks the messages that are not acknowledged. It does not pass on the Nack
+// A subscription calls Subscribe of the subscriber. If the call fails, the transport
+// retries with back-off until it succeeds or a retry cannot help. A watermill message is
+// acknowledged when package bus commits its offset, that is, when it and all messages
+// before it are acknowledged. When the subscription closes, the transport nacks the messages that are not acknowledged. It does not pass on the Nack
 // of a handler, because package bus redelivers the message itself. If the subscriber
 // closes its channel, the subscription ends with an Unavailable error.
 //

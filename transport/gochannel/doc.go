@@ -31,10 +31,10 @@
 //
 // # Message Delivery Semantics
 //
-// Topics need no creation. A message goes to every session that is subscribed to its topic
-// at that moment, and all of them receive the messages of a topic in the same order. The
-// message is acknowledged to its publisher when the buffer of each session holds it. If
-// the topic has no session, the message is acknowledged at once and dropped.
+// Topics need no creation. A message goes to every subscription that its topic has at that
+// moment, and all of them receive the messages of a topic in the same order. The message
+// is acknowledged to its publisher when the buffer of each subscription holds it. If the
+// topic has no subscription, the message is acknowledged at once and dropped.
 //
 // Publish waits until every subscription of the topic has space, for as long as the
 // context of the message allows. Publishers of one topic wait in order of arrival. A

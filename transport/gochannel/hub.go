@@ -60,8 +60,8 @@ func (h *hub) leave(s *session) {
 type topic struct {
 	mu       sync.Mutex
 	sessions []*session
-	// publishers are waiting for space, in order of arrival. Each element is a
-	// chan struct{} with capacity 1.
+	// publishers holds the publishers that wait for space, in order of arrival. Each
+	// element is a chan struct{} with capacity 1.
 	publishers list.List
 }
 

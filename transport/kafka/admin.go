@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/bus/driver"
 )
 
-// CreateTopic implements [driver.Admin]. It returns when every broker that answers names
-// a leader for each partition of the topic.
+// CreateTopic implements [driver.Admin]. It returns when the metadata of every reachable
+// broker contains a leader for each partition of the topic.
 func (t *Transport) CreateTopic(ctx context.Context, spec driver.TopicSpec) error {
 	switch {
 	case !isLegalName(spec.Name):
@@ -60,8 +60,8 @@ func isLegalName(name string) bool {
 	})
 }
 
-// awaitLeaders waits until every broker that answers names a leader for every partition of
-// the topic, and at least n partitions.
+// awaitLeaders waits until the metadata of every reachable broker contains at least n
+// partitions of the topic, and a leader for each partition.
 func awaitLeaders(ctx context.Context, c *client, topic string, n int) error {
 	for {
 		err := c.RefreshMetadata(topic)
@@ -99,8 +99,8 @@ func namesLeaders(b *sarama.Broker, v sarama.KafkaVersion, topic string, n int) 
 	return false
 }
 
-// DeleteTopic implements [driver.Admin]. It returns when no broker that answers names the
-// topic.
+// DeleteTopic implements [driver.Admin]. It returns when the metadata of no reachable
+// broker contains the topic.
 func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 	if topic == "" {
 		return failCode(driver.CodeInvalidArgument, "delete topic", "", "the topic must not be empty", nil)
@@ -120,7 +120,7 @@ func (t *Transport) DeleteTopic(ctx context.Context, topic string) error {
 	})
 }
 
-// awaitDeleted waits until no broker names the topic.
+// awaitDeleted waits until the metadata of no reachable broker contains the topic.
 func awaitDeleted(ctx context.Context, c *client, topic string) error {
 	for {
 		err := c.RefreshMetadata(topic)
@@ -145,8 +145,8 @@ func namesTopic(b *sarama.Broker, v sarama.KafkaVersion, topic string) bool {
 	})
 }
 
-// AddPartitions implements [driver.PartitionAdder]. It returns when every broker that
-// answers names a leader for each partition.
+// AddPartitions implements [driver.PartitionAdder]. It returns when the metadata of every
+// reachable broker contains a leader for each partition.
 func (t *Transport) AddPartitions(ctx context.Context, topic string, total int32) error {
 	switch {
 	case topic == "":

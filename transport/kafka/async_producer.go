@@ -107,7 +107,7 @@ func (p *producer) build() (*asyncProducer, error) {
 }
 
 // retryPause returns the function for sarama's pauses between attempts to send. The pause is
-// minimal once no broker is reachable. sarama also pauses after each message that it fails
+// minimal once no broker is reachable. sarama also pauses each time it fails a message
 // because there is no leader. With normal pauses, a thousand such messages would block the
 // next asyncProducer for a minute.
 func (a *asyncProducer) retryPause(configured func(retries, most int) time.Duration, fixed time.Duration) func(retries, most int) time.Duration {

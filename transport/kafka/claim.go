@@ -28,7 +28,7 @@ type claim struct {
 	releaseOnce sync.Once
 
 	mu     sync.Mutex
-	next   int64   // the offset of the next record that Fetch returns, or less
+	next   int64   // at most the offset of the next record that Fetch returns
 	source *source // nil while there is none
 	// sourceSet is closed and replaced when source is set.
 	sourceSet    chan struct{}

@@ -99,8 +99,8 @@ func tlsReason(err error, source *tlsSource) string {
 }
 
 // explainEarlyClose adds a hint to the error of a connection that a broker closed before its
-// first answer. A broker that expects TLS, no TLS, or a login closes the connection without
-// an error message.
+// first answer. If only one of client and broker uses TLS, or if the broker expects a login
+// that the client does not make, the broker closes the connection without an error message.
 func (o *options) explainEarlyClose(err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err

@@ -107,8 +107,9 @@ func (h *groupClaims) claimFor(s sarama.ConsumerGroupSession, sc sarama.Consumer
 	}
 	c = added[0]
 	// sarama has started already, at the committed offset or at the oldest record. It must
-	// not have started after the first offset of the claim. If the first offset was only
-	// committed just now, sarama would read the whole log before it.
+	// not have started after the first offset of the claim. If create had to commit the
+	// first offset, sarama has started at the oldest record, and would read the whole log
+	// up to the first offset.
 	if committed || sc.InitialOffset() > c.nextOffset() {
 		h.remove(c)
 		c.endCommits()
@@ -141,8 +142,8 @@ func (h *groupClaims) remove(c *claim) {
 	}
 }
 
-// revoke ends a claim and waits until it is released, as long as the rebalance time-out
-// permits.
+// revoke ends a claim and waits until it is released, for at most nine tenths of the
+// rebalance time-out.
 func (h *groupClaims) revoke(c *claim, cause error) {
 	g := h.session
 	defer h.remove(c)

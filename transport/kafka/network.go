@@ -182,9 +182,9 @@ type conn struct {
 	// slowRequest is set while the last request is one whose answer a broker may delay.
 	slowRequest atomic.Bool
 	removed     atomic.Bool
-	// waitingSince is when the first request since the last read was written, in Unix
-	// nanoseconds. It is 0 if there is none. Requests whose answer a broker may delay do not
-	// count.
+	// waitingSince is the time of the first request that was written after the last read,
+	// in Unix nanoseconds. It is 0 if there is no such request. Requests whose
+	// answer a broker may delay do not count.
 	waitingSince atomic.Int64
 }
 

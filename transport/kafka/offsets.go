@@ -12,8 +12,8 @@ import (
 )
 
 // listOffsets asks the leaders for one offset of each partition. at is sarama.OffsetOldest,
-// sarama.OffsetNewest, or a time in Unix milliseconds. For a time the offset is that of the
-// first record that is not older, or -1 if there is none.
+// sarama.OffsetNewest, or a time in Unix milliseconds. If at is a time, the offset is that
+// of the first record at or after this time, or -1 if there is none.
 func listOffsets(c *client, topic string, partitions []int32, at int64) (map[int32]int64, error) {
 	offsets, err := listOffsetsOnce(c, topic, partitions, at)
 	if err != nil {
@@ -117,7 +117,7 @@ func resolveStart(c *client, topic string, partitions []int32, start driver.Star
 
 // withCoordinator calls ask with the coordinator of the group. It tries again, up to four
 // times in all, if the group has moved to another coordinator or the connection fails. It
-// returns when ctx ends.
+// also returns when ctx ends.
 func withCoordinator(ctx context.Context, c *client, group string, ask func(*sarama.Broker) error) error {
 	var err error
 	for attempt := range 4 {

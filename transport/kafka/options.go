@@ -50,9 +50,9 @@ type Timeouts struct {
 	// PublishWait limits how long Publish waits for a connection while there is none. The
 	// message then fails with Unavailable. The default is 2 s.
 	PublishWait time.Duration
-	// KeepAlive is the longest time without traffic after which the transport probes a
-	// broker. The transport notices at once when a connection in use fails. The default is
-	// 1 s.
+	// KeepAlive is the longest time that the transport waits without traffic before it
+	// probes a broker. The transport detects at once when a connection in use fails. The
+	// default is 1 s.
 	KeepAlive time.Duration
 	// Refresh is the interval between metadata requests, and so the longest time until the
 	// transport notices a new partition. The default is 10 s.

@@ -61,9 +61,9 @@ func WithMaxMessageBytes(n int) Option {
 // temporarily, because its partition has no leader or too few in-sync replicas. d must be
 // from 1 s to 10 min. The default is 30 s. The retries end sooner when no broker of the
 // cluster answers. They can take up to [Timeouts].Request longer when one broker does not
-// answer. A message that the transport gives up on fails with OutcomeUnknown, unless no
-// attempt was sent. Package bus has a delivery time-out of its own and stops waiting when
-// that expires.
+// answer. After the last retry, the message fails with OutcomeUnknown, or with Unavailable
+// if the transport has never sent it. Package bus has a delivery time-out of its own and
+// stops waiting when that expires.
 func WithDeliveryTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d < time.Second || d > 10*time.Minute {

@@ -30,7 +30,7 @@ type pendingMessage struct {
 	countedBy *partitioner
 }
 
-// leaveInFlight ends the counting of the message as in flight. It must be called when the
+// leaveInFlight stops counting the message as in flight. It must be called when the
 // message has its outcome.
 func (m *pendingMessage) leaveInFlight() {
 	if m.countedBy != nil {

@@ -22,8 +22,8 @@ type producer struct {
 	buildErr error         // of the last attempt
 	closed   bool
 	aborted  bool // the networks of all clients are closed
-	// clients are those of every asyncProducer that has not ended: of current, of one that
-	// is being built and of one that is being retired.
+	// clients contains the client of every asyncProducer that has not ended: the current
+	// one, one that is being built, and one that is being retired.
 	clients map[*client]struct{}
 }
 
@@ -68,7 +68,7 @@ func (p *producer) send(msg *pendingMessage, buf *batchBuffer) error {
 		return failCode(driver.CodeInvalidArgument, "publish", "", "the topic must not be empty", nil)
 	}
 	msg.rec.Metadata = msg
-	msg.rec.Offset = -1 // sarama leaves it when the broker reports a duplicate without an offset
+	msg.rec.Offset = -1 // sarama does not set it if the broker reports a duplicate without an offset
 	if err := p.t.codec.encode(msg, buf); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type sessionEvents struct {
 	assigned bool
 	refused  bool          // a rejection of the credentials was reported
 	next     *driver.Event // not yet returned by Next; nil if there is none
-	added    []*claim      // of next; only the session has them until Next returns them
+	added    []*claim      // the new claims of next; nothing else uses them until Next returns them
 	final    error         // ends the session
 	changed  chan struct{} // closed and replaced when next or final is set
 	closing  bool

@@ -47,7 +47,7 @@ func (c *chunks) add(d *draft, alone bool) (number int64, start int) {
 	return c.first + int64(len(c.all)) - 1, start
 }
 
-// text returns the content of the chunk from the text of e on.
+// text returns the content of the chunk of e, from the start of the text of e.
 func (c *chunks) text(e *entry) string { return c.all[e.chunk-c.first].String()[e.start:] }
 
 // releaseBefore releases the chunks with lower numbers.

@@ -152,8 +152,8 @@ func (c *claim) Release() {
 	c.session.release(c)
 }
 
-// end stops Fetch and ends the context with cause. If mayCommit is true, a claim that can
-// commit still can. The context runs its AfterFuncs on other goroutines, so no code of a
+// end stops Fetch and ends the context with cause. If mayCommit is false, later commits
+// fail. The context runs its AfterFuncs on other goroutines, so no code of a
 // caller runs under Log.mu.
 func (c *claim) end(cause error, mayCommit bool) {
 	c.cancel(cause)

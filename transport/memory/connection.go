@@ -31,7 +31,7 @@ func (t *Transport) Disconnect(cause error) {
 
 // Connect connects the transport again after Disconnect. Sessions in a group join again and
 // continue at the committed offsets. Sessions without a group continue after the last record
-// that they fetched, or at the oldest record if the log has dropped that one. If the log
+// that they fetched, or at the oldest record if the log has dropped the next one. If the log
 // itself is disconnected, the transport stays disconnected until [Log.Connect].
 func (t *Transport) Connect() {
 	t.log.mu.Lock()

@@ -53,13 +53,13 @@
 // releases the partition, or until the revoke timeout (default 10 s) has passed. Then
 // the next member receives the partition, and starts at the committed offset. If a member
 // is lost by a crash or a disconnect, the group does not wait for it. StartNewest is
-// resolved to an offset before the session reports that it is assigned; in a group it is
-// also committed. A session without a group reads all partitions, and keeps them during
-// an outage.
+// resolved to an offset before the subscription is ready; in a group it is also
+// committed. A subscription without a group reads every partition, or the partitions
+// that it names, and keeps them during an outage.
 //
 // If the committed offset is no longer in the log, reading continues at the oldest
 // record. The gap is visible in the offsets. StartAtOffset with an offset that is not
-// in the log ends the session with OutOfRange.
+// in the log ends the subscription with OutOfRange.
 //
 // # Retention
 //
@@ -108,7 +108,7 @@
 //
 // Records do not survive the process and do not leave it. There are no transactions.
 // Groups and their committed offsets are kept as long as the topic. A group member is a
-// session on one topic, so groups do not balance across topics. A disconnect ends
+// subscription to one topic, so groups do not balance across topics. A disconnect ends
 // the membership at once, without a session timeout.
 //
 // # As

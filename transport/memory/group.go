@@ -24,7 +24,8 @@ type group struct {
 	progress []*progress
 }
 
-// addPartitions adds the partitions in all that the group does not have yet.
+// addPartitions adds the partitions that the group does not have yet. all contains every
+// partition of the topic.
 func (g *group) addPartitions(all []*partition) {
 	for _, p := range all[len(g.progress):] {
 		pr := &progress{}

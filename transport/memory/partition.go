@@ -43,7 +43,7 @@ type partition struct {
 	// first is separate, because most partitions have one reader and then need no slice.
 	waitingClaim  *claim
 	waitingClaims []*claim
-	// publishers are waiting for space, in order of arrival.
+	// publishers holds the publishers that wait for space, in order of arrival.
 	publishers []*waitingPublisher
 }
 

@@ -154,7 +154,8 @@ func (a *arena) decode(text string, r *driver.Record) {
 	r.Key, r.Payload = a.bytes(&d, key), a.bytes(&d, payload)
 }
 
-// bytes copies the next n-1 bytes. It returns nil if n is 0.
+// bytes copies the next n-1 bytes, because n is a stored length: the length plus one, or 0
+// for nil.
 func (a *arena) bytes(d *decoder, n int) []byte {
 	if n == 0 {
 		return nil

@@ -47,8 +47,8 @@ func (p *partition) enqueue() *waitingPublisher {
 	return w
 }
 
-// tryAppendQueued is tryAppend for a publisher in the queue. Unless it returns full, the
-// publisher has left the queue.
+// tryAppendQueued is tryAppend for a publisher in the queue. The publisher stays
+// in the queue only if full is true.
 func (p *partition) tryAppendQueued(w *waitingPublisher, d *draft) (offset int64, full bool, err error) {
 	p.mu.Lock()
 	switch {

@@ -71,16 +71,16 @@ func launch(java string, s *state, n *node) error {
 		return fmt.Errorf("start node %d: %w", n.ID, err)
 	}
 	n.PID = cmd.Process.Pid
-	// This command does not wait for the process, which outlives it. If the process ends
-	// first, it is a zombie, and n.process returns stopped.
+	// This command does not wait for the process, which outlives the command. If the
+	// process ends first, it becomes a zombie, and n.process returns stopped.
 	_ = cmd.Process.Release()
 	n.awaitCommandLine()
 	return nil
 }
 
 // awaitCommandLine waits until the system shows the command line of a new process, or
-// the process has ended. This can happen a moment after Start has returned. Until then
-// n.process would return stopped.
+// the process has ended. The command line can appear a moment after Start has returned.
+// Until then n.process would return stopped.
 func (n node) awaitCommandLine() {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if args, stat := inspect(n.PID); args != "" || stat == "" || strings.HasPrefix(stat, "Z") {
