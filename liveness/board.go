@@ -17,7 +17,7 @@ import (
 // 0 stands for "no state seen yet".
 type Version uint64
 
-// State is the state of a monitor at one moment. It is a copy, and free to keep.
+// State is the state of a monitor at one moment. It is a copy, and the caller may keep it.
 type State struct {
 	// Version is the number of the state. Pass it to [Monitor.Wait] to wait for the next
 	// one.

@@ -21,8 +21,9 @@ import (
 // the service is Running and the warning is its cause.
 //
 // Use a Checker in addition to a [Monitor]. The Monitor detects the loss of the bus sooner,
-// but it does not check single brokers and topics. If the transport has no brokers to check, the
-// service is Running, and its cause says so. All methods are safe for concurrent use.
+// but it does not check single brokers and topics. If the transport has no brokers to
+// check, the service is Running, and its cause says so. All methods are safe for concurrent
+// use.
 type Checker struct {
 	bus  *bus.Bus
 	reg  *probe.Registry
@@ -226,8 +227,9 @@ func (c *Check) verdict() (probe.Status, error) {
 	}
 }
 
-// log logs the result now if it passes or fails unlike the result before, or if a warning
-// has appeared or disappeared. before is nil for the first check.
+// log logs a line if the check failed after it had passed, passed after it had failed, or if
+// a warning has appeared or disappeared. before is the previous result, and nil for the
+// first check.
 func (c *Checker) log(before, now *Check) {
 	if before == nil {
 		before = &Check{}

@@ -80,8 +80,8 @@
 //	broker silent          500 + 500 + 500 = 1500 ms   live interval + max(time-out, not-live interval) + time-out
 //	connections refused    500 + 250 = 750 ms          if the transport does not report it at once
 //
-// A loss comes at any time between two signs of life, so a silent broker is detected 1.0
-// to 1.5 s after the loss itself. If publishing fails, the first ping does not wait for
+// The loss itself happens up to 500 ms after the last sign of life. So the monitor detects
+// a silent broker 1.0 to 1.5 s after the loss. If publishing fails, the first ping does not wait for
 // the live interval.
 //
 // If this process is short of CPU, its own delays must not look like a silent broker. So

@@ -88,9 +88,10 @@ func New(b *bus.Bus, reg *probe.Registry, opts ...Option) (*Monitor, error) {
 func (m *Monitor) ServiceName() string { return m.cfg.service }
 
 // Require makes readiness depend on these subscriptions of the bus, from now on. The
-// service is not ready before each of them has had its first assignment, and while one of
-// them has been without its assignment for longer than the grace period. A subscription
-// that has ended keeps the service not ready until it is passed to [Monitor.Ignore].
+// service is not ready until each of them has had its first assignment. Afterwards it is not
+// ready while one of them has been without its assignment for longer than the grace period.
+// A subscription that has ended keeps the service not ready until it is passed to
+// [Monitor.Ignore].
 //
 // If the monitor runs, the registry has the resulting status when Require returns. A ready
 // rule of the registry must not call Require.
@@ -275,7 +276,8 @@ func (m *Monitor) end() {
 	m.decide()
 }
 
-// runsOnce is the error of running a monitor or a checker again.
+// runsOnce returns the error for running a monitor or a checker that was started before, or
+// that was closed.
 func runsOnce(what, service string, closed bool) error {
 	op := "run the " + what + " of " + service
 	if closed {

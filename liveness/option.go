@@ -21,7 +21,7 @@ const (
 	// during a rebalance. By default a Kafka group waits for the same time for a member
 	// that has died, and no other member reads its partitions during that time. If the
 	// coordinator of the group is killed, and the other brokers detect that after 3 s, the
-	// group needs up to 4 s.
+	// members have their assignments again within 4 s.
 	DefaultGrace = 10 * time.Second
 	// DefaultHistory is the number of states that a monitor keeps.
 	DefaultHistory = 64
@@ -144,9 +144,9 @@ func WithPingTimeout(d time.Duration) Option {
 	return positive("ping time-out", d, func(c *config) { c.times.ping = d })
 }
 
-// WithGrace sets the grace period: how long a required subscription may be without its
-// assignment, after it lost it while the bus was live, before the service is not ready.
-// With 0 the service stops being ready at once. The default is [DefaultGrace].
+// WithGrace sets the grace period. If a required subscription loses its assignment while
+// the bus is live, the service stops being ready after this time without it. With 0 the
+// service stops being ready at once. The default is [DefaultGrace].
 func WithGrace(d time.Duration) Option {
 	return monitorOption(func(c *config) error {
 		if d < 0 {

@@ -27,9 +27,9 @@ type PingResult struct {
 // nothing.
 //
 // The monitor calls observe on a separate goroutine, after it has used the result, so
-// observe cannot delay it. Calls to one observer do not overlap: an observer that still runs when the
-// next ping ends misses that ping. An observer that never returns prevents Run from
-// returning.
+// observe cannot delay the monitor. Calls to one observer do not overlap: an observer that
+// still runs when the next ping ends misses that ping. An observer that never returns
+// prevents Run from returning.
 func (m *Monitor) OnPing(observe func(PingResult)) (remove func()) {
 	return m.pingObservers.add(observe)
 }

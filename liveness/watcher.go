@@ -79,7 +79,7 @@ func (w *watcher) OnCommit(e hook.CommitEvent) {
 		w.failed(e.Err)
 		return
 	}
-	w.alive(w.now(), 0) // the commit may have begun long ago, so it proves no time
+	w.alive(w.now(), 0) // the commit may have begun long ago, so proven does not change
 }
 
 // OnConnection implements hook.Connection.

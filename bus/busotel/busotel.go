@@ -6,9 +6,9 @@
 //
 // Each message is published in a producer span named "send <topic>". Its parent is the span
 // in the context of the call, or in the context of the message if the method has no context.
-// The span ends with the outcome. The propagator writes the
-// trace context to the headers of the published record, by default as W3C traceparent and
-// tracestate. The caller's message is not changed.
+// The span ends with the outcome. The propagator writes the trace context to the headers of
+// the published record, by default as W3C traceparent and tracestate. The caller's message is
+// not changed.
 //
 // # Handling
 //
@@ -20,9 +20,9 @@
 // # What it does not do
 //
 // Without options it uses the global tracer provider, and records nothing until the program
-// sets one. It does not record keys and payloads. It has no metrics: package
-// consumerotel measures managed consumers. Attributes follow OpenTelemetry's semantic
-// conventions for messaging.
+// sets one. It does not record keys and payloads. It has no metrics: package consumerotel
+// measures managed consumers. Attributes follow OpenTelemetry's semantic conventions for
+// messaging.
 package busotel
 
 import (

@@ -32,8 +32,8 @@
 //
 // Messages that were fetched and not handled before a stop are delivered to the next owner of
 // the partition. Without a group, or on a transport that does not deliver again, there is no
-// next owner. A consumer that handles single messages then handles them before it is Stopped. It
-// does not receive messages that are published to such a topic while it is stopped.
+// next owner. In that case the consumer handles the fetched messages before it is Stopped, and it
+// does not receive messages that are published while it is stopped.
 //
 // After a temporary error, such as an unavailable broker, the consumer subscribes again, with an
 // exponential back-off of 200 ms to 32 s with jitter. After any other error, such as a missing
@@ -68,7 +68,7 @@
 //     it in [Stats].Blocked.
 //
 // The bus acknowledges the message when the retry topic or dead-letter topic has the copy. So the
-// message is never lost, but the topic can have two copies. Every call of a handler counts as an
+// message is never lost, but that topic can have two copies. Every call of a handler counts as an
 // attempt, also one that returns bus.RetryAfter. The owner of the partition counts the attempts,
 // and the count starts anew after a rebalance.
 //
@@ -77,8 +77,8 @@
 // [bus.Concurrency] limits the handlers that run concurrently, [bus.InFlight] the messages that
 // are handled or wait for their next attempt, and [WithRate] the messages per second. The rate
 // applies to all topics together. Each other limit applies to the topic and to each retry topic
-// separately. [Consumer.Pause] and
-// [WithPauseUnlessReady] stop calling handlers while the consumer stays in its group.
+// separately. [Consumer.Pause] and [WithPauseUnlessReady] stop the calls of handlers, and the
+// consumer stays in its group.
 //
 // # Observing
 //

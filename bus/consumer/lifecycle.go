@@ -106,12 +106,12 @@ func (c *Consumer) Close() error {
 // Shutdown stops the consumer permanently, and returns when no handler runs. It returns nil if
 // no handler was cut off.
 //
-// Shortly before ctx's deadline (a quarter of the time, at most a second), and when ctx is
-// canceled, Shutdown cancels the contexts of running handlers. If they do not return before
-// ctx ends, Shutdown returns an error, and the consumer is Closed when the last of them
-// returns. Later calls wait for the first one and return its result, or an error when their
-// own context ends. Shutdown does not close the bus. A handler of the same consumer must not
-// call it.
+// Shutdown cancels the contexts of running handlers shortly before ctx's deadline, or when ctx
+// is canceled. Before a deadline they have a quarter of the time, but at most 1 s, to return. If
+// they do not return before ctx ends, Shutdown returns an error, and the consumer is Closed when
+// the last of them returns. Later calls wait for the first one and return its result, or an
+// error when their own context ends. Shutdown does not close the bus. A handler of the same
+// consumer must not call it.
 func (c *Consumer) Shutdown(ctx context.Context) error {
 	c.mu.Lock()
 	first, cy := c.target != targetClosed, c.cycle

@@ -29,7 +29,7 @@ func newOption(apply func(*config) error) Option { return option{apply: apply} }
 type config struct {
 	subscribe       []bus.SubscribeOption
 	deadLetterTopic string // the resolved bus.DeadLetterTopic
-	drainFetched    bool   // handle fetched messages during a stop, because nobody else gets them
+	drainFetched    bool   // handle fetched messages during a stop, because no other consumer gets them
 	attempts        int
 	retryDelays     []time.Duration
 	handlerTimeout  time.Duration
@@ -103,10 +103,10 @@ func WithRate(perSecond float64, burst int) Option {
 	})
 }
 
-// WithDrainTimeout sets how long Stop, Close and the end of Run wait for running handlers. The
-// consumer cancels the contexts of the handlers shortly before the end of that time: a quarter of
-// it before, at most a second. The context of Shutdown can make the time shorter. The default is
-// 30 s.
+// WithDrainTimeout sets how long Stop, Close and the end of Run wait for running handlers.
+// Shortly before the end of that time the consumer cancels the contexts of the handlers, so that
+// they have a quarter of the time, but at most 1 s, to return. The context of Shutdown can make
+// the time shorter. The default is 30 s.
 func WithDrainTimeout(d time.Duration) Option {
 	return newOption(func(c *config) error {
 		if d <= 0 {

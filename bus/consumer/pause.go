@@ -75,9 +75,9 @@ func (p *pauseState) wait(ctx context.Context, draining <-chan struct{}) error {
 var errPaused = &bus.Error{Code: bus.CodeCanceled, Op: "consume", Reason: "the consumer stops while messages wait for the end of a pause or a delay"}
 
 // Pause stops calling handlers until Resume is called. Running handlers continue. The consumer
-// stays in its group, keeps its partitions and its state, and fetches no more than its windows
-// hold. Pause can be called in every state, and a Stop or Start does not end it. A second Pause
-// has no effect.
+// stays in its group, keeps its partitions and its state, and fetches from a partition only until
+// its window is full (see [bus.Window]). Pause can be called in every state, and a Stop or Start
+// does not end it. A second Pause has no effect.
 func (c *Consumer) Pause() { c.pause.setByUser(true) }
 
 // Resume ends a Pause.

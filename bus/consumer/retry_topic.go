@@ -55,7 +55,7 @@ func (c *Consumer) postpone(ctx context.Context, d *bus.Delivery, stage int, cau
 	return nil
 }
 
-// ofOtherGroup reports whether a record of a retry topic is a copy by another group.
+// ofOtherGroup reports whether a record of a retry topic is a copy that another group published.
 func (c *Consumer) ofOtherGroup(r *bus.Record) bool {
 	group, ok := r.Header(deadletter.RetryGroupHeader)
 	return ok && group != c.group

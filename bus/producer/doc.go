@@ -50,10 +50,10 @@
 //
 // Messages with the same key, or with the same explicit partition, reach the log in the
 // order in which they were accepted, also across an outage. The transport can return a
-// message as not sent, although it has sent a later one with the same key. The producer
-// does not send the earlier message again then: it fails with bus.CodeUnavailable. Messages
-// with neither a key nor a partition are sent in order, too, but can change places when one
-// of them is sent again.
+// message as not sent, although it has sent a later one with the same key. In that case the
+// earlier message fails with bus.CodeUnavailable, and the producer does not send it again.
+// Messages with neither a key nor a partition are sent in order, too, but can change places
+// when one of them is sent again.
 //
 // There is one queue. While a message waits to be sent again, all messages behind it
 // wait, whatever their keys.

@@ -44,7 +44,7 @@ const (
 )
 
 // orderKey identifies the messages that must keep their order: those with the same key, or
-// with the same explicit partition. The zero orderKey is no order.
+// with the same explicit partition. The zero orderKey means no order.
 type orderKey struct{ key, partition string }
 
 func orderKeyOf(m *message.Message) orderKey {

@@ -53,7 +53,7 @@ func (p *Producer) next() (*item, step) {
 		return nil, idle
 	}
 	it := front.Value.(*item)
-	down := p.connectionError() // not older than the item: FailFast must not use an earlier state
+	down := p.connectionError() // read after the item was accepted: FailFast must not use an earlier state
 	switch {
 	case down != nil && p.cfg.policy == FailFast:
 		p.finish(it, failedReport(p.topic, down))

@@ -96,8 +96,8 @@ func (p *Producer) Send(ctx context.Context, m *message.Message) (Report, error)
 
 // SendAsync accepts a message and returns a receipt for its report. It waits only while
 // the limits of WithMaxOutstanding are reached. With the policy Buffer it returns an error
-// instead of waiting. It returns an error if it does not accept the message. The message must not be changed
-// until it has its report.
+// instead of waiting. After an error the message was not accepted and has no report. An
+// accepted message must not be changed until it has its report.
 func (p *Producer) SendAsync(ctx context.Context, m *message.Message) (*Receipt, error) {
 	it, err := p.accept(ctx, m, false)
 	if err != nil {

@@ -52,8 +52,8 @@ func (p *Producer) Flush(ctx context.Context) error {
 		Reason: fmt.Sprintf("messages without a report: %d", f.left), Err: ctx.Err()}
 }
 
-// flushed subtracts the report of item seq from the flushes that wait for it. It must be
-// called with mu held.
+// flushed counts the report of item seq in each flush that waits for it, and completes the
+// flushes that have all their reports. It must be called with mu held.
 func (p *Producer) flushed(seq uint64) {
 	left := p.flushes[:0]
 	for _, f := range p.flushes {
@@ -81,8 +81,9 @@ func (p *Producer) Close() error {
 //
 // If ctx ends first, Shutdown makes the remaining reports itself, and returns an error with
 // the number of these messages. Their reports have bus.CodeClosed if the message was not
-// sent, and bus.CodeOutcomeUnknown if the log may have it. Shutdown does not close the bus. Later calls wait for the first one and
-// return its result, or an error when their own context ends.
+// sent, and bus.CodeOutcomeUnknown if the log may have it. Shutdown does not close the bus.
+// Later calls wait for the first one and return its result, or an error when their own
+// context ends.
 func (p *Producer) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	first := !p.closing

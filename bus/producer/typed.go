@@ -73,7 +73,7 @@ func (t *Typed[T]) encode(v T, opts []SendOption) (*message.Message, error) {
 type SendOption func(*message.Message)
 
 // Key sets the key of the message. Messages with the same key are kept in order, in one
-// partition. The empty key, which is the default, is no key.
+// partition. The default is the empty key, which means no key.
 func Key(key string) SendOption { return func(m *message.Message) { bus.SetKey(m, key) } }
 
 // Header sets a header.

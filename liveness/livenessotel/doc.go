@@ -21,8 +21,8 @@
 //	trunkline.liveness.ready             gauge      1 while the bus is live and every required subscription is assigned, else 0
 //	trunkline.liveness.healthy           gauge      1 while the service works or will recover by itself, else 0
 //	trunkline.liveness.transitions       counter    how often the service entered each trunkline.service.status
-//	trunkline.liveness.ping.duration     histogram  s, of pings; failed pings have error.type
-//	trunkline.liveness.last_success.age  gauge      s since the broker's last sign of life; absent before the first
+//	trunkline.liveness.ping.duration     histogram  duration of pings in seconds; failed pings have error.type
+//	trunkline.liveness.last_success.age  gauge      seconds since the broker's last sign of life; absent before the first
 //	trunkline.subscription.assigned      gauge      1 while the subscription has its assignment, else 0
 //	trunkline.subscription.lag           gauge      records not acknowledged, by partition, if the transport supports it
 //

@@ -31,20 +31,20 @@ type state struct {
 
 // DetailsFunc returns details of a service for /detailz. The values must be encodable by
 // encoding/json. It is called for each request with the request's context, and must return
-// when that ends. It must be safe for concurrent use. The caller may change the map.
+// when that context ends. It must be safe for concurrent use. The caller may change the map.
 type DetailsFunc func(ctx context.Context) map[string]any
 
 // Option configures a [Registry].
 type Option func(*Registry)
 
-// WithReadyRule sets the rule that decides whether the registry is ready. The default, and
-// the meaning of nil, is [DefaultReady].
+// WithReadyRule sets the rule that decides whether the registry is ready. The default is
+// [DefaultReady], also if rule is nil.
 func WithReadyRule(rule Rule) Option {
 	return func(r *Registry) { r.ready = rule }
 }
 
-// WithHealthyRule sets the rule that decides whether the registry is healthy. The default,
-// and the meaning of nil, is [DefaultHealthy].
+// WithHealthyRule sets the rule that decides whether the registry is healthy. The default is
+// [DefaultHealthy], also if rule is nil.
 func WithHealthyRule(rule Rule) Option {
 	return func(r *Registry) { r.healthy = rule }
 }
@@ -82,7 +82,7 @@ func WithDetails(details DetailsFunc) ServiceOption {
 // ones that it had.
 //
 // HTTP paths and gRPC health requests use the name as it is. An empty name is a mistake:
-// the registry replaces it by "unnamed", so that the mistake is visible.
+// the registry replaces it with "unnamed", so that the mistake is visible.
 func (r *Registry) Register(name string, opts ...ServiceOption) {
 	var reg registration
 	for _, opt := range opts {
@@ -164,8 +164,8 @@ func (r *Registry) Snapshot() Snapshot { return r.current.Load().copy() }
 // and the context's cause.
 func (r *Registry) Wait(ctx context.Context, since Version) (Snapshot, error) {
 	for {
-		// The context comes first: if changes came faster than an observer handles them,
-		// its loop would never end.
+		// Check the context first. Otherwise an observer that handles changes more slowly
+		// than they come would never get the error, and its loop would never end.
 		if ctx.Err() != nil {
 			return r.Snapshot(), contextError(ctx)
 		}
@@ -250,8 +250,8 @@ func (s *state) has(name string, status Status, cause error) bool {
 	if !found || service.Status != status || (service.Cause == nil) != (cause == nil) {
 		return false
 	}
-	// By text: that is what an observer gets, and comparing error values panics for some
-	// types.
+	// Compare the texts, because observers read the text, and comparing error values panics
+	// for some types.
 	return cause == nil || service.Cause.Error() == cause.Error()
 }
 

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Limits for clients. The responses are small, so a client that needs longer is stuck.
+// Limits for requests. The responses are small, so a client that needs longer is stuck.
 const (
 	readTimeout    = 5 * time.Second
 	writeTimeout   = 10 * time.Second
@@ -29,7 +29,7 @@ const DefaultCloseTimeout = 5 * time.Second
 // Server serves [Handler] on an address of its own, over plain HTTP. For TLS, or to share
 // a port, mount the handler on a server of the program.
 //
-// A server listens from [NewServer] on, and serves during [Server.Run]. All methods are
+// [NewServer] listens on the address, and [Server.Run] serves the requests. All methods are
 // safe for concurrent use.
 type Server struct {
 	listener     net.Listener
@@ -53,8 +53,8 @@ func WithCloseTimeout(d time.Duration) ServerOption {
 }
 
 // WithLogger sets the logger for faults of single connections and requests, which cannot
-// be returned to a caller. The default, and the meaning of nil, is slog.Default at the time
-// of NewServer.
+// be returned to a caller. The default is slog.Default at the time of NewServer, also if
+// logger is nil.
 func WithLogger(logger *slog.Logger) ServerOption {
 	return func(s *Server) { s.logger = logger }
 }

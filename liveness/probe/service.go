@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Service is one service of a registry at one moment. It is a copy, and free to keep.
+// Service is one service of a registry at one moment. It is a copy, and the caller may keep
+// it.
 type Service struct {
 	// Name is unique in the registry.
 	Name string

@@ -9,8 +9,8 @@ import (
 // 0 stands for "no state seen yet".
 type Version uint64
 
-// Snapshot is the state of a registry at one moment. It is a consistent copy, and free to
-// keep and to change.
+// Snapshot is the state of a registry at one moment. It is a consistent copy, and the caller
+// may keep and change it.
 type Snapshot struct {
 	// Version is the number of the state. Pass it to [Registry.Wait] to wait for the next
 	// one.

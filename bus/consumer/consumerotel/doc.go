@@ -13,7 +13,7 @@
 //	trunkline.consumer.transitions        entries into each state; by trunkline.consumer.state
 //	trunkline.consumer.paused             1 while the consumer is paused, otherwise 0
 //	trunkline.consumer.in_flight          messages whose handlers are running
-//	trunkline.consumer.blocked            messages that have used up their attempts and block others
+//	trunkline.consumer.blocked            messages that have failed and cannot be moved to another topic
 //	trunkline.consumer.handled            messages that handlers acknowledged
 //	trunkline.consumer.failed             failures of messages
 //	trunkline.consumer.retried            attempts that are repeated in place

@@ -51,8 +51,8 @@ func (h *HealthServer) Check(_ context.Context, req *healthpb.HealthCheckRequest
 	return &healthpb.HealthCheckResponse{Status: serving}, nil
 }
 
-// List returns the status of the registry, with the name "", and of every service, all of
-// them at the same moment.
+// List returns the status of the registry, under the name "", and the status of every
+// service. It reads all of them at the same moment.
 func (h *HealthServer) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
 	snap := h.reg.Snapshot()
 	statuses := map[string]*healthpb.HealthCheckResponse{"": {Status: h.serving(snap, "")}}
