@@ -177,6 +177,11 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		case <-b.closed:
 			return b.closeErr
 		case <-ctx.Done():
+		}
+		select {
+		case <-b.closed: // both, and select picked the other
+			return b.closeErr
+		default:
 			return &Error{Code: driver.ContextCode(ctx.Err()), Op: "close", Transport: b.caps.Name, Reason: "an earlier Shutdown is still draining", Err: ctx.Err()}
 		}
 	}

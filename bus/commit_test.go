@@ -235,3 +235,14 @@ func TestHandlerIsNotCalledWhenItsCommitIsNotPermitted(t *testing.T) {
 		require.NoError(t, b.Close())
 	})
 }
+
+func TestShutdownOfAClosedBusReturnsItsResultEvenIfTheContextHasEnded(t *testing.T) {
+	t.Parallel()
+	b := newScript().bus(t)
+	require.NoError(t, b.Close())
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		require.NoError(t, b.Shutdown(ended))
+	}
+}

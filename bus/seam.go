@@ -2,6 +2,7 @@ package bus
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
@@ -85,20 +86,15 @@ func (p internalBus) AddHook(h hook.Hook) (remove func()) {
 	b.added = append(b.added, a)
 	b.rebuildHooks()
 	connection := b.connection
+	subs := slices.Collect(maps.Keys(b.subs))
 	b.mu.Unlock()
 	if c, ok := h.(hook.Connection); ok {
 		c.OnConnection(connection)
 	}
 	if x, ok := h.(hook.Session); ok {
-		// A subscription needs mu to remove itself from subs, and reports its end after that.
-		// So h gets the event of this loop before the event of the end.
-		b.mu.Lock()
-		for s := range b.subs {
-			if assigned, cause := s.Assigned(); assigned || cause != nil {
-				x.OnSession(hook.SessionEvent{Transport: b.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
-			}
+		for _, s := range subs {
+			s.reportState(x)
 		}
-		b.mu.Unlock()
 	}
 	return func() {
 		b.mu.Lock()

@@ -22,6 +22,11 @@ type Subscription struct {
 	ended     func()        // called by run before done is closed; may be nil
 	done      chan struct{} // closed at the end of run
 
+	// reporting is held while a change of the state is made and reported to the session hooks, so
+	// that a hook gets the changes in order. It comes before mu.
+	reporting   sync.Mutex
+	reportedEnd bool
+
 	mu       sync.Mutex
 	assigned bool
 	changed  chan struct{} // closed and replaced at each change of assigned
@@ -193,12 +198,15 @@ func (s *Subscription) run() {
 		cancel()
 	}
 	s.engine.Stop(context.Canceled)
+	s.reporting.Lock()
 	s.mu.Lock()
 	s.err = err
 	s.assigned = false
 	s.mu.Unlock()
 	s.bus.remove(s)
+	s.reportedEnd = true
 	s.observers.OnSession(hook.SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Ended: true, Cause: err})
+	s.reporting.Unlock()
 	if s.ended != nil {
 		s.ended()
 	}
@@ -266,6 +274,8 @@ func (s *Subscription) setAssigned(assigned bool, cause error) {
 	if assigned {
 		cause = nil
 	}
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
 	s.mu.Lock()
 	same := s.assigned == assigned && (cause == nil) == (s.cause == nil) && CodeOf(cause) == CodeOf(s.cause)
 	s.assigned, s.cause = assigned, cause
@@ -279,5 +289,18 @@ func (s *Subscription) setAssigned(assigned bool, cause error) {
 			s.bus.cfg.logger.Warn("the subscription has no assignment", "transport", s.bus.caps.Name, "topic", s.topic, "group", s.settings.Group, "error", cause)
 		}
 		s.observers.OnSession(hook.SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
+	}
+}
+
+// reportState calls a hook that was added with the current state, unless the subscription has
+// reported its end.
+func (s *Subscription) reportState(h hook.Session) {
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
+	if s.reportedEnd {
+		return
+	}
+	if assigned, cause := s.Assigned(); assigned || cause != nil {
+		h.OnSession(hook.SessionEvent{Transport: s.bus.caps.Name, Subscription: s, Assigned: assigned, Cause: cause})
 	}
 }
