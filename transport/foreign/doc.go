@@ -41,9 +41,10 @@
 // A subscription calls Subscribe of the subscriber. If the call fails, the transport
 // retries with back-off until it succeeds or a retry cannot help. A watermill message is
 // acknowledged when package bus commits its offset, that is, when it and all messages
-// before it are acknowledged. When the subscription closes, the transport nacks the messages that are not acknowledged. It does not pass on the Nack
-// of a handler, because package bus redelivers the message itself. If the subscriber
-// closes its channel, the subscription ends with an Unavailable error.
+// before it are acknowledged. When the subscription closes, the transport nacks the
+// messages that are not acknowledged. It does not pass on the Nack of a handler, because
+// package bus redelivers the message itself. If the subscriber closes its channel, the
+// subscription ends with an Unavailable error.
 //
 // The offset of a record is its number within the subscription. Its timestamp is the time
 // at which it was received; the timestamp of the publisher is not transmitted.

@@ -26,7 +26,7 @@ type tombstone struct {
 	expires time.Time
 }
 
-// minSweep is the number of empty slots below which none are removed.
+// minSweep is the lowest number of empty slots at which appended removes them.
 const minSweep = 64
 
 func newCompaction(l limits) *compaction {
