@@ -36,6 +36,12 @@ func (c *recordCodec) keepsHeaderOrder() bool { return c.marshaler == nil && len
 // InvalidArgument.
 func (c *recordCodec) encode(msg *pendingMessage, buf *batchBuffer) error {
 	rec, out := &msg.rec, msg.out
+	for i := range out.Headers {
+		if out.Headers[i].Key == uuidHeader { // watermill's marshalers accept it with an empty value, and lose the UUID
+			return failCode(driver.CodeInvalidArgument, "publish", out.Topic,
+				"the metadata name "+uuidHeader+" is reserved for the UUID of the message: use another name", nil)
+		}
+	}
 	if m := c.marshalerFor(out.Topic); m != nil {
 		made, err := marshal(m, out)
 		if err != nil {
@@ -48,10 +54,6 @@ func (c *recordCodec) encode(msg *pendingMessage, buf *batchBuffer) error {
 			buf.addHeader(uuidHeader, out.UUID)
 		}
 		for i := range out.Headers {
-			if out.Headers[i].Key == uuidHeader {
-				return failCode(driver.CodeInvalidArgument, "publish", out.Topic,
-					"the metadata name "+uuidHeader+" is reserved for the UUID of the message: use another name", nil)
-			}
 			buf.addHeader(out.Headers[i].Key, out.Headers[i].Value)
 		}
 		rec.Headers, rec.Value = buf.headers[first:len(buf.headers):len(buf.headers)], sarama.ByteEncoder(out.Payload)
